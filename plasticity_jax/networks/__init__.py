@@ -1,0 +1,1 @@
+"""Functional networks: their forward step, and the derivatives that learning rules are built from."""

@@ -1,0 +1,1 @@
+"""Pure maths of one piece, without state: norms, noise, leaky filters."""

@@ -1,0 +1,40 @@
+"""Random numbers, as few as the method needs."""
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.typing import Array, Key
+
+
+def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
+    """n fair signs, 32 of them from each random word.
+
+    Args:
+      key: consumed.
+      n: how many.
+      dtype: of the result.
+
+    Returns:
+      Shape (n,), entries +1 or -1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> set(rademacher(jax.random.key(0), 64, jnp.float32).tolist()) == {-1.0, 1.0}
+      True
+    """
+    words = jax.random.bits(key, ((n + 31) // 32,), jnp.uint32)
+    bits = (words[:, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
+    return 1 - 2 * bits.reshape(-1)[:n].astype(dtype)
+
+
+def signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
+    """n independent numbers of mean 0 and variance 1: "rademacher" or "gaussian".
+
+    Raises:
+      ValueError: if the kind is neither.
+    """
+    if kind == "rademacher":
+        return rademacher(key, n, dtype)
+    if kind == "gaussian":
+        return jax.random.normal(key, (n,), dtype)
+    raise ValueError(f"noise={kind!r} is not known; use 'rademacher' or 'gaussian' (both have unit variance)")

@@ -1,0 +1,9 @@
+"""Every rule of the library by name, each with a tiny worked case; the law suite runs over all of them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from plasticity_jax.base import RuleCase
+from plasticity_jax.rules.online.cases import CASES as ONLINE
+
+RULES: Mapping[str, RuleCase] = MappingProxyType({**ONLINE})

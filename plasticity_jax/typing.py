@@ -1,0 +1,37 @@
+"""Aliases that signatures share: what a pytree holds, not how it is checked."""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+
+Array: TypeAlias = jax.Array
+Key: TypeAlias = jax.Array
+"""A typed PRNG key, ``jax.random.key(seed)``, shape ()."""
+
+PyTree: TypeAlias = Any
+Params: TypeAlias = PyTree
+"""Named groups of weights, ``{"forward": ..., "feedback": ...}``."""
+
+Updates: TypeAlias = PyTree
+"""Same structure, shapes and dtypes as the params; gradient-signed."""
+
+Traces: TypeAlias = PyTree
+"""Everything that a rule carries from one step to the next."""
+
+Batch: TypeAlias = PyTree
+"""One step's example; every leaf has a leading axis B of streams or examples."""
+
+Scalar: TypeAlias = float | Array
+"""A coefficient: a Python number, or a tracer that a meta-learner differentiates."""
+
+
+class Example(NamedTuple):
+    """An input and what the network should answer to it.
+
+    Attributes:
+      x: input, shape (B, n_in); a stream of T steps has shape (T, B, n_in).
+      y: target, shape (B, n_out); for a softmax readout a distribution that sums to one.
+    """
+
+    x: Array
+    y: Array
