@@ -2,8 +2,8 @@ r"""The Add task: report a weighted sum of two past inputs.
 
     x_k ~ Bernoulli(1/2),   p_k = 1/2 + x_{k - t_1} / 2 - x_{k - t_2} / 4
 
-The network sees [x_k, 1 - x_k] and is to answer [p_k, 1 - p_k], a soft label. Each symbol is held for tau steps, so that
-the dependencies lie tau t_1 and tau t_2 steps back; tau = 1 / alpha rescales time to the network's time constant.
+The network sees [x_k, 1 - x_k] and is to answer [p_k, 1 - p_k], a soft label. Each symbol is held for tau steps, so
+that the dependencies lie tau t_1 and tau t_2 steps back; tau = 1 / alpha rescales time to the network's time constant.
 
 Source: Pitis (2016); Marschall, Cho & Savin (2019). The authors' 2019 code read its lags one symbol too short: their
 (3, 5) is (2, 4) here.
@@ -72,7 +72,11 @@ def add(lags: tuple[int | Array, int | Array] = (3, 5), tau: int = 2, batch: int
         start = state.step // tau
         k = start + jnp.arange((steps + tau - 2) // tau + 1)
         x = symbols(state.key, k).astype(dtype)
-        p = 0.5 + 0.5 * symbols(state.key, k - first).astype(dtype) - 0.25 * symbols(state.key, k - second).astype(dtype)
+        p = (
+            0.5
+            + 0.5 * symbols(state.key, k - first).astype(dtype)
+            - 0.25 * symbols(state.key, k - second).astype(dtype)
+        )
         held = (state.step + jnp.arange(steps)) // tau - start
         pair = Example(jnp.stack([x, 1 - x], -1)[held], jnp.stack([p, 1 - p], -1)[held])
         return AddState(state.key, state.step + steps), pair

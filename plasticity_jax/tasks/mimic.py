@@ -2,8 +2,8 @@ r"""The Mimic task: reproduce the output of another recurrent network that hears
 
     x_k ~ Bernoulli(1/2)^{n_in}, each symbol held for tau steps;   y^t = output of a fixed target network
 
-The target has the learner's class and alpha, identity readout, W_rec orthogonal, W_in ~ N(0, 1/n_in), W_out ~ N(0, 1/n),
-and biases of standard deviation 0.1; it starts at rest. A new target is drawn with every key.
+The target has the learner's class and alpha, identity readout, W_rec orthogonal, W_in ~ N(0, 1/n_in),
+W_out ~ N(0, 1/n), and biases of standard deviation 0.1; it starts at rest. A new target is drawn with every key.
 
 Source: Marschall, Cho & Savin (2019). The least loss is 0.
 """

@@ -9,7 +9,7 @@ oldest step, t - T + 1, which has then collected the T losses of t - T + 1 to t:
 
 Source: Werbos (1990); Marschall, Cho & Savin (2019), eq. 1, whose "BPTT" is the sliding form with T = 10. Kind: exact
 within the window.
-Memory: T (n + n + m). Time per step: O(n^2) amortised for disjoint windows (O(T n^2) at once, at their end; under a vmap
+Memory: T (3 n + m). Time per step: O(n^2) amortised for disjoint windows (O(T n^2) at once, at their end; under a vmap
 that maps the position too, at each step), O(T n^2) sliding. Nonlocal in time: reads activity of T steps.
 J^s uses the activity stored at s and the present W_rec; q^s the readout of step s. The readout is updated at each step.
 """

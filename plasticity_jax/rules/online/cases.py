@@ -1,4 +1,4 @@
-"""The registry's entries for this wing: each rule with a tiny worked problem."""
+"""The registry's entries for this wing: each rule with a tiny worked problem, and its own plausibility."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,17 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule, RuleCase
 from plasticity_jax.networks.leaky_rnn import LeakyRNN, init_params, leaky_rnn
 from plasticity_jax.rules import online
+from plasticity_jax.rules.online.bptt import PLAUSIBILITY as BPTT
+from plasticity_jax.rules.online.common import Plausibility
+from plasticity_jax.rules.online.dni import PLAUSIBILITY as DNI
+from plasticity_jax.rules.online.dni import PLAUSIBILITY_B as DNI_B
+from plasticity_jax.rules.online.fixed_recurrent import PLAUSIBILITY as FIXED_RECURRENT
+from plasticity_jax.rules.online.kernl import PLAUSIBILITY as KERNL
+from plasticity_jax.rules.online.kf_rtrl import PLAUSIBILITY as KF_RTRL
+from plasticity_jax.rules.online.reverse_kf_rtrl import PLAUSIBILITY as REVERSE_KF_RTRL
+from plasticity_jax.rules.online.rflo import PLAUSIBILITY as RFLO
+from plasticity_jax.rules.online.rtrl import PLAUSIBILITY as RTRL
+from plasticity_jax.rules.online.uoro import PLAUSIBILITY as UORO
 from plasticity_jax.typing import Example, Key, Params
 
 N_IN, N, N_OUT, STREAMS = 2, 5, 2, 2
@@ -48,4 +59,18 @@ CASES = {
     "dni": _case(online.dni, "approximate", learning_rate=0.05),
     "dni_b": _case(online.dni_b, "approximate", learning_rate=0.05, jacobian_learning_rate=0.05),
     "fixed_recurrent": _case(online.fixed_recurrent, "local"),
+}
+
+PLAUSIBILITY: dict[str, Plausibility] = {
+    "bptt": BPTT,
+    "future_facing_bptt": BPTT,
+    "rtrl": RTRL,
+    "uoro": UORO,
+    "kf_rtrl": KF_RTRL,
+    "reverse_kf_rtrl": REVERSE_KF_RTRL,
+    "kernl": KERNL,
+    "rflo": RFLO,
+    "dni": DNI,
+    "dni_b": DNI_B,
+    "fixed_recurrent": FIXED_RECURRENT,
 }

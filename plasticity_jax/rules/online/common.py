@@ -196,7 +196,9 @@ def check(params: Params, batch: Example) -> Sizes:
     (n, m), n_out = w.shape, w_out.shape[0]
     n_in = m - n - 1
     streams = batch.x.shape[0]
-    chex.assert_shape(batch.x, (streams, n_in), custom_message=f"batch.x must be (B, n_in); w {w.shape} has n_in={n_in}")
+    chex.assert_shape(
+        batch.x, (streams, n_in), custom_message=f"batch.x must be (B, n_in); w {w.shape} has n_in={n_in}"
+    )
     chex.assert_shape(batch.y, (streams, n_out), custom_message=f"batch.y must be (B, n_out); w_out has n_out={n_out}")
     chex.assert_shape(w_out, (n_out, n + 1), custom_message="w_out must be (n_out, n + 1), the bias last")
     chex.assert_shape(w_fb, (n_out, n), custom_message="w_fb must be (n_out, n)")

@@ -11,7 +11,7 @@ DNI(b), `dni_b`, replaces what a circuit cannot do: J by synapses Jc that learn 
 Jc <- Jc + eta_J (r^t - Jc r^{t-1}) r^{t-1}^T before each use, f by tanh (the intermediate vector must be a rate),
 and W_out^T by fixed random feedback.
 
-Source: Jaderberg et al. (2017); Marschall, Cho & Savin (2019), Table 1, eq. 3 and the appendix. Kind: approximate; with A
+Source: Jaderberg et al. (2017); Marschall, Cho & Savin (2019), Table 1, eq. 3 and appendix. Kind: approximate; with A
 held at the true linear map of future credit it is exact.
 Memory: n m_out + n m_out, m_out = n + n_out + 1. Time: O(n^2). DNI fails criteria ii and iii, DNI(b) none.
 Departures from the print: eq. 3's sign (as printed it diverges), the factor rtld in A's update, the delay by one step,

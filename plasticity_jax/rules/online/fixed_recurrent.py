@@ -2,7 +2,7 @@ r"""Fixed recurrent weights: only the readout learns, the lower bound on perform
 
     G = 0
 
-Source: Marschall, Cho & Savin (2019), "fixed-W". Kind: local; the readout's gradient is exact, the recurrent one absent.
+Source: Marschall, Cho & Savin (2019), "fixed-W". Kind: local; the readout's gradient is exact, that of W absent.
 Memory: none. Time: O(n m) for the forward step. A readout synapse reads its output's error and its presynaptic rate.
 """
 

@@ -11,13 +11,14 @@ A and alpha_i are fitted to the effect of small noise, zeta^t ~ N(0, sigma^2), o
     eps      = A Omega - (s^t + zeta^t - r^t)
     A        <- A - eta eps Omega^T,   alpha_i <- alpha_i - eta (eps A)_i Gamma_i
 
-Source: Roth, Kanitscheider & Fiete (2019); Marschall, Cho & Savin (2019), Table 1, whose recursions for Omega, Gamma and
-alpha_i are left out of the print. M_kij approximated by A_ki B_ij. Kind: approximate; with A = I, alpha_i = alpha and
-eta = 0 it is RFLO, which is exact at W_rec = 0.
+Source: Roth, Kanitscheider & Fiete (2019); Marschall, Cho & Savin (2019), Table 1, whose recursions for Omega, Gamma
+and alpha_i are left out of the print. M_kij approximated by A_ki B_ij. Kind: approximate; with A = I, alpha_i = alpha
+and eta = 0 it is RFLO, which is exact at W_rec = 0.
 Memory: n^2 + n m. Time: O(n m). Fails criterion vi (a noisy copy of the network).
-Departures: the immediate influence has the network's alpha (the print has alpha_i); the newest noise, which is in Omega,
-is also in the perturbation that Omega is to explain. The authors' code adds it one step late (``aligned=False``), and its
-A converges to (1 - kappa^2) sum_{s>=1} (kappa J)^s instead of (1 - kappa^2) (I - kappa J)^{-1} at constant J.
+Departures: the immediate influence has the network's alpha (the print has alpha_i); the newest noise, which is in
+Omega, is also in the perturbation that Omega is to explain. The authors' code adds it one step late
+(``aligned=False``), and its A converges to (1 - kappa^2) sum_{s>=1} (kappa J)^s instead of
+(1 - kappa^2) (I - kappa J)^{-1} at constant J.
 """
 
 from typing import NamedTuple

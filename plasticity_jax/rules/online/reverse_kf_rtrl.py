@@ -6,8 +6,8 @@ r"""Reverse KF-RTRL: the Kronecker factors of KF-RTRL with the roles of the two 
 
     rho_0 = sqrt(|J B| / |A|),  rho_1 = sqrt(|nu alpha phi' rhat^T| / |nu|)
 
-Source: Marschall, Cho & Savin, "A unified framework" (2019); Table 1 of the paper. M_kij approximated by A_i B_kj. Kind:
-unbiased at fixed weights.
+Source: Marschall, Cho & Savin, "A unified framework" (2019); Table 1 of the paper. M_kij approximated by A_i B_kj.
+Kind: unbiased at fixed weights.
 Memory: n + n m. Time: 2 n^2 m for J B. Fails criterion iv (a matrix times a matrix).
 Departures from the print: nu_k (not nu_i, which is free there) and the factor alpha in B. A and B start at N(0, 1).
 """

@@ -19,9 +19,7 @@ from plasticity_jax.networks.leaky_rnn import LeakyRNN
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
 
-PLAUSIBILITY = Plausibility(
-    tensor="delta_ki B_ij", facing="past", stochastic=False, solved="closed form", fails={}
-)
+PLAUSIBILITY = Plausibility(tensor="delta_ki B_ij", facing="past", stochastic=False, solved="closed form", fails={})
 
 
 class RFLOTraces(NamedTuple):

@@ -50,7 +50,7 @@ def rtrl(
 
     Args:
       net: the network.
-      decay: factor on the carried influence at each step, in [0, 1]; 1 is exact. A coefficient that can be meta-learned.
+      decay: factor on the carried influence at each step, in [0, 1]; 1 is exact. Can be meta-learned.
       feedback: "readout" (exact) or "random" (the fixed ``w_fb``).
       immediate_gain: factor of phi' in the immediate influence; None is alpha. Legacy: 1 reproduces the authors' 2019
         code, whose recurrent step was 1/alpha too large.

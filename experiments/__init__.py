@@ -1,0 +1,1 @@
+"""One module per reproduced figure or table; `python -m experiments list` shows them."""

@@ -1,0 +1,1 @@
+"""One module per family, each with ``bench(quick: bool) -> dict``."""

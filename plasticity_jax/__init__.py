@@ -1,0 +1,69 @@
+"""plasticity_jax: biologically plausible learning rules as pure state transitions.
+
+    import jax, optax, plasticity_jax as pj
+
+    case = pj.RULES["rflo"]                                 # any rule, with a tiny worked problem
+    learn = pj.learner(case.make(), optax.sgd(0.1))         # (params, traces, key) -> new state
+    key = jax.random.key(0)
+    state = learn.init(case.params(key), key, case.batch(key))
+    state, info = jax.jit(learn.step)(state, case.batch(key))
+
+Names are imported when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plasticity_jax.base import (
+        Info,
+        Learner,
+        LearnerState,
+        LearningRule,
+        RuleCase,
+        compare,
+        learner,
+    )
+    from plasticity_jax.rules.registry import RULES
+    from plasticity_jax.typing import Example
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RULES",
+    "Example",
+    "Info",
+    "Learner",
+    "LearnerState",
+    "LearningRule",
+    "RuleCase",
+    "compare",
+    "diagnostics",
+    "learner",
+    "networks",
+    "ops",
+    "rules",
+    "run",
+    "tasks",
+]
+
+_HOMES = {
+    **dict.fromkeys(
+        ("Info", "Learner", "LearnerState", "LearningRule", "RuleCase", "compare", "learner"), "plasticity_jax.base"
+    ),
+    "RULES": "plasticity_jax.rules.registry",
+    "Example": "plasticity_jax.typing",
+}
+_FLOORS = ("diagnostics", "networks", "ops", "rules", "run", "tasks")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _FLOORS:
+        return importlib.import_module(f"plasticity_jax.{name}")
+    raise AttributeError(f"module 'plasticity_jax' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

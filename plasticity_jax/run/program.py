@@ -1,0 +1,135 @@
+"""A training as data: what the host loop runs in chunks, what a checkpoint saves, what a sweep vmaps."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info, Learner, LearnerState
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Array, Batch, PyTree
+
+Metrics = Mapping[str, Array]
+
+
+class Program(NamedTuple):
+    """One lane of a sweep: a single seed, with whatever coefficients it is run at.
+
+    Attributes:
+      init: ``lane -> state``; a lane is a key, or any pytree that holds one (key and coefficients).
+      chunk: ``state -> (state, metrics)``, pure; the metrics' leaves lead with an axis of `points` entries.
+      chunks: how many chunks make the whole run.
+      steps: learner steps in one chunk (for rates and for naming the step of a failure).
+      points: metric entries in one chunk.
+    """
+
+    init: Callable[[PyTree], PyTree]
+    chunk: Callable[[PyTree], tuple[PyTree, Metrics]]
+    chunks: int
+    steps: int
+    points: int
+
+    def train(self, lane: PyTree) -> Metrics:
+        """The whole run as one pure function: ``jit(vmap(program.train))(lanes)`` is the sweep."""
+
+        def body(state: PyTree, _: None) -> tuple[PyTree, Metrics]:
+            return self.chunk(state)
+
+        _, metrics = jax.lax.scan(body, self.init(lane), None, length=self.chunks)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), metrics)
+
+
+class TrainingState(NamedTuple):
+    """State of an online training.
+
+    Attributes:
+      learner: the learner's state.
+      stream: the task's state.
+      lane: what the run was started from, the coefficients among it, so that a resume needs nothing else.
+      bad_step: shape (), int32, the first step whose loss was not finite, or -1.
+    """
+
+    learner: LearnerState
+    stream: PyTree
+    lane: PyTree
+    bad_step: Array
+
+
+def online_training(
+    build: Callable[[PyTree], tuple[Learner, Stream]],
+    init: Callable[[PyTree, Learner, Stream], tuple[LearnerState, PyTree]],
+    *,
+    steps: int,
+    every: int,
+    chunks: int,
+    measure: Callable[[Info, Batch], Metrics] = lambda info, batch: {"loss": info.loss},
+) -> Program:
+    """A learner on an endless stream, its metrics averaged on the device over every `every` steps.
+
+    Args:
+      build: ``lane -> (learner, stream)``; called under the trace, so a lane's coefficients may enter both.
+      init: ``(lane, learner, stream) -> (learner state, stream state)``.
+      steps: total number of steps, a multiple of `every` times `chunks`.
+      every: steps averaged into one point of each metric.
+      chunks: pieces between which the host sees progress and may save.
+      measure: ``(info, batch) -> metrics`` of one step, averaged over `every` steps.
+
+    Returns:
+      A `Program` whose metrics are those of `measure` and ``bad_step``, the first step with a loss that was not
+      finite (-1 if none so far).
+
+    Raises:
+      ValueError: if the steps do not divide into points and chunks.
+    """
+    if steps < 1 or every < 1 or chunks < 1 or steps % (every * chunks):
+        raise ValueError(f"steps={steps} must be a positive multiple of every={every} times chunks={chunks}")
+    points = steps // (every * chunks)
+
+    def start(lane: PyTree) -> TrainingState:
+        learn, stream = build(lane)
+        learner_state, stream_state = init(lane, learn, stream)
+        return TrainingState(learner_state, stream_state, lane, jnp.full((), -1, jnp.int32))
+
+    def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
+        learn, stream = build(state.lane)
+
+        def step(carry: tuple[LearnerState, Array, Any], batch: Batch) -> tuple[Any, None]:
+            learner_state, bad_step, sums = carry
+            t = learner_state.step
+            learner_state, info = learn.step(learner_state, batch)
+            bad_step = jnp.where((bad_step < 0) & ~jnp.isfinite(info.loss), t, bad_step)
+            sums = jax.tree.map(jnp.add, sums, dict(measure(info, batch)))
+            return (learner_state, bad_step, sums), None
+
+        def point(state: TrainingState, _: None) -> tuple[TrainingState, Metrics]:
+            stream_state, batches = stream.take(state.stream, every)
+            first = jax.tree.map(lambda leaf: leaf[0], batches)
+            shapes = jax.eval_shape(lambda s, b: dict(measure(learn.step(s, b)[1], b)), state.learner, first)
+            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+            carry, _ = jax.lax.scan(step, (state.learner, state.bad_step, zeros), batches)
+            learner_state, bad_step, sums = carry
+            metrics = jax.tree.map(lambda total: total / every, sums)
+            state = TrainingState(learner_state, stream_state, state.lane, bad_step)
+            return state, {**metrics, "bad_step": bad_step}
+
+        return jax.lax.scan(point, state, None, length=points)
+
+    return Program(start, chunk, chunks, steps // chunks, points)
+
+
+def at_each(program: Program, coefficients: PyTree) -> Program:
+    """One seed at several settings: the same key, so that the settings are paired within the seed.
+
+    Args:
+      program: its lane is ``(key, coefficient)``.
+      coefficients: pytree whose leaves lead with an axis of settings.
+
+    Returns:
+      A `Program` whose lane is a key, and whose metrics have shape (points, settings).
+    """
+
+    def init(key: PyTree) -> PyTree:
+        return jax.vmap(lambda coefficient: program.init((key, coefficient)))(coefficients)
+
+    return program._replace(init=init, chunk=jax.vmap(program.chunk, out_axes=(0, 1)))

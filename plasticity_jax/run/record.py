@@ -1,0 +1,219 @@
+"""What a finished run leaves on disk: claims, their evaluation, and files that are whole or absent."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import jax
+import numpy as np
+
+_PACKAGES = ("jax", "jaxlib", "numpy", "optax", "chex", "flax", "plasticity_jax")
+
+
+class RunError(RuntimeError):
+    """A run cannot go on for a reason that its user can mend; the message is one line that says how."""
+
+
+class Claim(NamedTuple):
+    """A sentence of a paper made checkable.
+
+    Attributes:
+      id: short name, unique in its experiment.
+      statement: the sentence.
+      paper: the paper's printed value, or None.
+      measure: ``summary -> (measured, holds)``; whether it holds is computed, never typed in.
+    """
+
+    id: str
+    statement: str
+    paper: float | str | None
+    measure: Callable[[Mapping[str, float]], tuple[float, bool]]
+
+
+def evaluate(claims: Sequence[Claim], summary: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Measures every claim on a summary.
+
+    Args:
+      claims: what to check.
+      summary: numbers by name.
+
+    Returns:
+      One ``{"id", "statement", "paper", "measured", "holds"}`` for each claim. Where the measured value is NaN, or the
+      summary lacks what the claim reads, measured is NaN and the claim does not hold.
+    """
+    rows = []
+    for claim in claims:
+        try:
+            measured, holds = claim.measure(summary)
+        except KeyError:
+            measured, holds = math.nan, False
+        measured = float(measured)
+        holds = bool(holds) and not math.isnan(measured)
+        rows.append(
+            {
+                "id": claim.id,
+                "statement": claim.statement,
+                "paper": claim.paper,
+                "measured": measured,
+                "holds": holds,
+            }
+        )
+    return rows
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file that appears under its name whole, or not at all.
+
+    Args:
+      path: where it goes; its folder is made.
+
+    Yields:
+      A binary file to write to.
+
+    Raises:
+      RunError: if the disk is full or the folder cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            yield file
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def unwritable(path: Path, error: Exception) -> RunError:
+    """The one line for a file or folder that cannot be written."""
+    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip().splitlines()[0][:120]
+    return RunError(
+        f"cannot write {path}: {reason}; make room or mend its permissions, then resume (what was saved is kept)"
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically; numbers that are not finite become null."""
+    with atomic(path) as file:
+        file.write((json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by name atomically; the names may hold slashes."""
+    with atomic(path) as file:
+        named: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
+        np.savez(file, **named)
+
+
+def write_record(
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    metrics: Mapping[str, np.ndarray],
+    summary: Mapping[str, float],
+    claims: Sequence[Mapping[str, Any]],
+) -> None:
+    """Writes config.json, meta.json, metrics.npz and summary.json.
+
+    Args:
+      folder: where they go.
+      config: the experiment's configuration.
+      meta: what `describe_run` returns.
+      metrics: arrays by name, leading seed axis.
+      summary: numbers by name.
+      claims: what `evaluate` returns.
+
+    Raises:
+      RunError: if the folder cannot be written.
+    """
+    write_npz(folder / "metrics.npz", metrics)
+    write_json(folder / "config.json", config)
+    write_json(folder / "meta.json", meta)
+    write_json(folder / "summary.json", {"summary": summary, "claims": claims})
+
+
+def write_figures(folder: Path, figures: Mapping[str, Any]) -> list[Path]:
+    """Writes matplotlib figures by name as PNG files, and returns their paths."""
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        with atomic(paths[-1]) as file:
+            figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+    return paths
+
+
+def describe_run(*, seconds: float, seed_steps: int, seeds: int, ignore: Sequence[str] = ()) -> dict[str, Any]:
+    """What a reader needs to judge and repeat a run.
+
+    Args:
+      seconds: wall time of the whole run.
+      seed_steps: learner steps times seeds.
+      seeds: how many seeds.
+      ignore: paths in the repository whose changes do not make the commit dirty.
+
+    Returns:
+      A mapping that `write_json` takes.
+    """
+    devices = jax.devices()
+    return {
+        "commit": commit(ignore),
+        "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "platform": platform.platform(),
+        "backend": devices[0].platform,
+        "device": devices[0].device_kind,
+        "device_count": len(devices),
+        "seeds": seeds,
+        "wall_seconds": round(seconds, 3),
+        "steps_per_second": round(seed_steps / seconds, 3) if seconds > 0 else None,
+    }
+
+
+def commit(ignore: Sequence[str] = ()) -> str | None:
+    """The git commit of this source tree, "-dirty" if it was changed, None where the package is not in a repository."""
+    here = Path(__file__).resolve()
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(here.parent), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # an installed copy may lie in somebody else's repository
+        head = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--", ":/", *(f":(top,exclude){path}" for path in ignore))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{head}-dirty" if changed else head
+
+
+def plain(value: Any) -> Any:
+    """The JSON form of nested mappings, sequences, NumPy values and paths; what is not finite becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,67 @@
+"""Small problems, and runs of a rule with and without learning. Everything is float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from plasticity_jax.base import learner
+from plasticity_jax.typing import Example
+
+F64 = jnp.float64
+
+
+def problem(seed, n=6, n_in=3, n_out=2, steps=40, streams=1, readout="softmax", gain=1.0):
+    """Params with an orthogonal W_rec times gain and biases that are not zero, and a stream of `Example`."""
+    rng = np.random.default_rng(seed)
+    w_rec = gain * np.linalg.qr(rng.standard_normal((n, n)))[0]
+    w = np.concatenate([w_rec, rng.standard_normal((n, n_in)) / n_in**0.5, 0.3 * rng.standard_normal((n, 1))], 1)
+    w_out = np.concatenate([rng.standard_normal((n_out, n)) / n**0.5, 0.3 * rng.standard_normal((n_out, 1))], 1)
+    params = {"forward": {"w": w, "w_out": w_out}, "feedback": {"w_fb": rng.standard_normal((n_out, n)) / n_out**0.5}}
+    y = rng.standard_normal((steps, streams, n_out))
+    y = np.exp(2 * y) / np.exp(2 * y).sum(-1, keepdims=True) if readout == "softmax" else y
+    examples = Example(rng.standard_normal((steps, streams, n_in)), y)
+    return jax.tree.map(jnp.asarray, (params, examples))
+
+
+def first(examples):
+    return jax.tree.map(lambda a: a[0], examples)
+
+
+def train(rule, lr, start, examples):
+    """Learning by SGD from a learner's state on: the last state, losses, rates, and w after each step."""
+    learn = learner(rule, optax.sgd(lr))
+
+    def body(state, batch):
+        state, info = learn.step(state, batch)
+        return state, (info.loss, state.traces.r, state.params["forward"]["w"])
+
+    end, (loss, r, w) = jax.lax.scan(body, start, examples)
+    return end, loss, r, w
+
+
+def hold(rule, params, examples, key, traces=None):
+    """The rule's updates, traces and infos at every step, with the weights held still."""
+    key_init, key_run = jax.random.split(key)
+    traces = rule.init(params, key_init, first(examples)) if traces is None else traces
+
+    def body(traces, at):
+        t, batch = at
+        updates, traces, info = rule.update(params, traces, jax.random.fold_in(key_run, t), batch)
+        return traces, (updates["forward"]["w"], updates["forward"]["w_out"], traces, info)
+
+    _, out = jax.lax.scan(body, traces, (jnp.arange(examples.x.shape[0]), examples))
+    return out
+
+
+def close(actual, expected, tolerance=1e-10):
+    """Equal to a tolerance relative to the largest entry of what is expected."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(1e-3, np.abs(expected).max()))
+
+
+def differ(actual, expected, least=1e-2):
+    """Apart by more than `least` relative to the larger: an equality beside this one says something."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert np.linalg.norm(actual - expected) > least * max(np.linalg.norm(actual), np.linalg.norm(expected))

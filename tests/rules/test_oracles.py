@@ -1,0 +1,286 @@
+"""Every rule, learning as it goes, against a plain NumPy loop written from the equations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from plasticity_jax.base import learner
+from plasticity_jax.networks.leaky_rnn import leaky_rnn
+from plasticity_jax.ops.noise import signs
+from plasticity_jax.rules import online
+from plasticity_jax.typing import Example
+from tests.oracles.online import ORACLES
+from tests.rules.helpers import F64, close, differ, first, problem, train
+
+STEPS, LR = 40, 0.2
+NUS = {"uoro": lambda n: n, "kf_rtrl": lambda n: 2, "reverse_kf_rtrl": lambda n: n}
+DEFAULTS = {
+    "bptt": {"window": 4},
+    "future_facing_bptt": {"window": 4},
+    "kernl": {"learning_rate": 0.5, "sigma": 0.1},
+    "dni": {"learning_rate": 0.05, "jacobian_learning_rate": 0.05, "target_interval": 3},
+    "dni_b": {"learning_rate": 0.05, "jacobian_learning_rate": 0.05, "target_interval": 3},
+}
+OPTIONS = [
+    *[(name, {"feedback": "random"}) for name in ORACLES if name not in ("fixed_recurrent", "dni_b")],
+    *[(name, {"immediate_gain": 1.0}) for name in (*NUS, "bptt", "future_facing_bptt", "rtrl")],
+    *[(name, {"noise": "gaussian"}) for name in NUS],
+    *[(name, {"rho0": 1.1}) for name in NUS],
+    *[(name, {"rho0": 0.8, "rho1": 0.6, "noise": "gaussian"}) for name in NUS],
+    ("bptt", {"window": 1}),
+    ("bptt", {"window": 7, "feedback": "random", "immediate_gain": 1.0}),
+    ("future_facing_bptt", {"window": 1}),
+    ("future_facing_bptt", {"window": 18}),
+    ("rtrl", {"decay": 0.7}),
+    ("rflo", {"leak": 0.2}),
+    ("kernl", {"aligned": False}),
+    ("kernl", {"initial_leak": 0.3}),
+    ("kernl", {"initial_leak": 1.4, "learning_rate": 0.0}),  # kappa is clamped at 0
+    *[
+        ("dni", {"jacobian": jacobian, "label": label, "feedback": feedback, "target_interval": interval})
+        for jacobian in ("exact", "learned")
+        for label in ("identity", "tanh")
+        for feedback in ("readout", "random")
+        for interval in (1, 5)
+    ],
+    ("dni_b", {"feedback": "readout"}),
+]
+# Every rule meets both readouts; options take turns. Two classes have a path of their own in the oracle, three not.
+READOUTS = {"softmax2": ("softmax", 2), "softmax3": ("softmax", 3), "identity": ("identity", 3)}
+CASES = [(name, {}, readout) for name in ORACLES for readout in ("softmax2", "identity")]
+CASES += [(name, options, list(READOUTS)[i % 3]) for i, (name, options) in enumerate(OPTIONS)]
+
+
+def label(case):
+    name, options, readout = case
+    return "-".join([name, *(f"{key}={value}" for key, value in options.items()), readout])
+
+
+def drawn(name, traces, key, n, kind):
+    """The numbers that the rule draws: step t's key is fold_in(key, t), and with one stream it is used as it is."""
+    own, shared = traces.own, traces.shared
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(STEPS))
+    if name in NUS:
+        nu = jax.vmap(lambda key: signs(key, NUS[name](n), F64, kind))(keys)
+        return {"a": own.a[0], "b": own.b[0], "nu": nu}
+    if name == "kernl":
+        return {"normals": jax.vmap(lambda key: jax.random.normal(key, (n,), F64))(keys)}
+    return {"a": shared.a} if name in ("dni", "dni_b") else {}
+
+
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_learning_equals_the_numpy_loop(case):
+    name, options, readout = case
+    options = {**DEFAULTS.get(name, {}), **options}
+    kind, n_out = READOUTS[readout]
+    params, examples = problem(3, n_out=n_out, steps=STEPS, readout=kind)
+    w, w_out = params["forward"]["w"], params["forward"]["w_out"]
+    key, make, lr = jax.random.key(5), getattr(online, name), 0.05 if name in NUS else LR
+    start = learner(make(leaky_rnn(0.5), **options), optax.sgd(lr)).init(params, key, first(examples))
+
+    @jax.jit
+    def run(alpha, start, examples):
+        return train(make(leaky_rnn(alpha, readout=kind), **options), lr, start, examples)
+
+    noise = drawn(name, start.traces, start.key, 6, options.get("noise", "rademacher"))
+    noise = {k: np.asarray(v) for k, v in noise.items()}
+    oracle_options = {key: value for key, value in options.items() if key != "noise"}
+    for alpha in (0.5, 1.0):
+        end, loss, r, path = run(alpha, start, examples)
+        given = w, w_out, params["feedback"]["w_fb"], examples.x[:, 0], examples.y[:, 0]
+        expected = ORACLES[name].run(
+            *given, alpha=alpha, lr=lr, noise=noise, readout=kind, record=True, **oracle_options
+        )
+        close(loss, expected["losses"])
+        close(r[:, 0], expected["r"])
+        close(end.params["forward"]["w"], expected["w"])
+        close(end.params["forward"]["w_out"], expected["w_out"])
+        close(path, w - lr * np.cumsum(expected["grads"], 0))
+        close(end.params["feedback"]["w_fb"], params["feedback"]["w_fb"], 0)
+        carried = end.traces.shared if name in ("kernl", "dni", "dni_b") else end.traces.own
+        for field, value in expected["state"].items():
+            if field in ("a", "a_target", "leak", "jacobian") and value is not None:
+                actual = getattr(carried, field)
+                close(actual[0] if name in NUS else actual, value)
+        # Learning matters here, and the network is alive.
+        differ(expected["w_out"], w_out, 0.1)
+        if name != "fixed_recurrent":
+            differ(expected["w"], w, 0.02)
+        assert 0.05 < np.abs(expected["r"]).mean() < 0.95
+
+
+def test_the_oracle_has_every_rule():
+    assert set(ORACLES) == set(online.__all__)
+
+
+@pytest.mark.parametrize("name", ["uoro", "rtrl"])
+def test_the_oracle_at_rest_keeps_its_weights(name):
+    params, examples = problem(3, steps=5)
+    w, w_out = params["forward"]["w"], params["forward"]["w_out"]
+    given = w, w_out, params["feedback"]["w_fb"], examples.x[:, 0], examples.y[:, 0]
+    result = ORACLES[name].run(*given, alpha=0.5, lr=0, record=True)
+    np.testing.assert_array_equal(result["w"], w)
+    np.testing.assert_array_equal(result["w_out"], w_out)
+    assert np.abs(result["grads"][-1]).max() > 1e-3
+
+
+STREAMS = 3
+SHARED = {
+    "kernl": [DEFAULTS["kernl"]],
+    "dni": [DEFAULTS["dni"], {**DEFAULTS["dni"], "jacobian": "learned", "label": "tanh"}],
+    "dni_b": [DEFAULTS["dni_b"]],
+}
+
+
+def apart(rule, params, traces, key, batch):
+    """Each stream's update by itself, from the same traces and with its own key; results have a leading axis."""
+
+    def one(r, own, key, batch):
+        alone = jax.tree.map(lambda a: a[None], (r, own, batch))
+        return rule.update(params, traces._replace(r=alone[0], own=alone[1]), key, alone[2])
+
+    return jax.vmap(one)(traces.r, traces.own, jax.random.split(key, STREAMS), batch)
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_a_batch_is_the_mean_of_its_streams(name):
+    options = {**DEFAULTS.get(name, {})}
+    options |= {key: 0.0 for key in ("learning_rate", "jacobian_learning_rate") if key in options}
+    rule = getattr(online, name)(leaky_rnn(0.5), **options)
+    params, examples = problem(4, steps=8, streams=STREAMS)
+    traces = rule.init(params, jax.random.key(0), first(examples))
+
+    @jax.jit
+    def step(traces, key, batch):
+        return rule.update(params, traces, key, batch), apart(rule, params, traces, key, batch)
+
+    for t in range(8):
+        together, alone = step(traces, jax.random.key(t), jax.tree.map(lambda a, t=t: a[t], examples))
+        for group in ("w", "w_out"):
+            close(together[0]["forward"][group], jnp.mean(alone[0]["forward"][group], 0), 1e-13)
+        close(together[2].loss, jnp.mean(alone[2].loss), 1e-13)
+        close(together[1].r, alone[1].r[:, 0], 1e-13)
+        jax.tree.map(lambda a, b: close(a, b[:, 0], 1e-13), together[1].own, alone[1].own)
+        traces = together[1]
+    if name != "fixed_recurrent":
+        differ(alone[0]["forward"]["w"][0], alone[0]["forward"]["w"][1], 0.1)
+
+
+@pytest.mark.parametrize(("name", "options"), [(name, o) for name, several in SHARED.items() for o in several])
+def test_what_streams_share_changes_by_the_mean(name, options):
+    """The gradient, and A where the Jacobian is learned, read what the mean has made of what is learned before them."""
+
+    def make(**rates):
+        return getattr(online, name)(leaky_rnn(0.5), **{**options, **rates})
+
+    learns_j = name == "dni_b" or "jacobian" in options
+    params, examples = problem(4, steps=6, streams=STREAMS)
+    traces = make().init(params, jax.random.key(0), first(examples))
+
+    @jax.jit
+    def step(traces, key, batch):
+        given = params, traces, key, batch
+        together, first = make().update(*given), apart(make(), *given)
+        given_j = (
+            traces._replace(shared=traces.shared._replace(jacobian=together[1].shared.jacobian)) if learns_j else traces
+        )
+        second = apart(make(jacobian_learning_rate=0.0), params, given_j, key, batch) if learns_j else first
+        given_a = traces._replace(shared=traces.shared._replace(a=together[1].shared.a))
+        return together, first, second, apart(make(learning_rate=0.0), params, given_a, key, batch)
+
+    for t in range(6):
+        together, alone, given_j, given_a = step(traces, jax.random.key(t), jax.tree.map(lambda a, t=t: a[t], examples))
+        for field in together[1].shared._fields:
+            source = given_j if field in ("a", "a_target") else alone
+            actual, each = getattr(together[1].shared, field), getattr(source[1].shared, field)
+            if not isinstance(actual, tuple):
+                close(actual, jnp.mean(each, 0), 1e-13)
+        close(together[0]["forward"]["w"], jnp.mean(given_a[0]["forward"]["w"], 0), 1e-12)
+        before, traces = traces, together[1]
+    moved = alone[1].shared.a - before.shared.a
+    differ(moved[0], moved[1], 0.1)
+
+
+@pytest.mark.parametrize("name", [*NUS, "dni", "kernl"])
+def test_initial_traces(name):
+    """N(0, 1) for the random factors, N(0, 1 / m_out) for DNI's A, the identity for KeRNL's; streams differ.
+
+    Bounds of five standard errors on a mean and a variance: false alarm below 1e-5 each, and the seed is fixed.
+    """
+    n, streams = 30, 20
+    params, examples = problem(1, n=n, steps=1, streams=streams)
+    rule = getattr(online, name)(leaky_rnn(0.5))
+    traces = jax.jit(lambda key: rule.init(params, key, first(examples)))(jax.random.key(2))
+    if name == "kernl":
+        np.testing.assert_array_equal(traces.shared.a, np.eye(n))
+        np.testing.assert_array_equal(traces.shared.leak, np.full(n, 0.8))
+        assert all(not leaf.any() for leaf in jax.tree.leaves(traces.own))
+        return
+    arrays = [traces.shared.a * np.sqrt(n + 3)] if name == "dni" else [traces.own.a, traces.own.b]
+    for array in arrays:
+        assert abs(array.mean()) < 5 / array.size**0.5
+        assert abs(array.var() - 1) < 5 * (2 / array.size) ** 0.5
+    if name == "dni":
+        np.testing.assert_array_equal(traces.shared.a, traces.shared.a_target)
+        learned = online.dni_b(leaky_rnn(0.5)).init(params, jax.random.key(2), first(examples)).shared.jacobian
+        np.testing.assert_array_equal(learned, params["forward"]["w"][:, :n])
+    else:
+        differ(traces.own.b[0], traces.own.b[1], 0.5)
+    np.testing.assert_array_equal(traces.r, np.zeros((streams, n)))
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda net: online.rtrl(net, feedback="none"), "feedback='none'"),
+        (lambda net: online.dni(net, jacobian="none"), "jacobian='none'"),
+        (lambda net: online.dni(net, label="none"), "label='none'"),
+        (lambda net: online.dni(net, target_interval=0), "target_interval=0"),
+        (lambda net: online.bptt(net, window=0), "window=0"),
+        (lambda net: online.future_facing_bptt(net, window=0), "window=0"),
+    ],
+)
+def test_unknown_options_are_named(make, match):
+    with pytest.raises(ValueError, match=match):
+        make(leaky_rnn(0.5))
+
+
+@pytest.mark.parametrize("name", sorted(NUS))
+def test_unknown_noise_is_named(name):
+    """When the rule is made would be best; at the first step at the latest."""
+    params, examples = problem(1, steps=1)
+
+    def run():
+        rule = getattr(online, name)(leaky_rnn(0.5), noise="uniform")
+        traces = rule.init(params, jax.random.key(0), first(examples))
+        rule.update(params, traces, jax.random.key(0), first(examples))
+
+    with pytest.raises(ValueError, match="uniform"):
+        run()
+
+
+@pytest.mark.parametrize(
+    ("array", "shape", "match"),
+    [
+        ("x", (1, 4), "batch.x must be"),
+        ("y", (1, 5), "batch.y must be"),
+        ("y", (2, 2), "batch.y must be"),
+        ("x", (3,), "x"),
+        ("w_out", (2, 6), "w_out must be"),
+        ("w_fb", (2, 7), "w_fb must be"),
+    ],
+)
+@pytest.mark.parametrize("name", ["rtrl", "dni_b"])
+def test_wrong_shapes_are_named(name, array, shape, match):
+    params, examples = problem(1, steps=1)
+    rule = getattr(online, name)(leaky_rnn(0.5))
+    traces = rule.init(params, jax.random.key(0), first(examples))
+    arrays = {**params["forward"], **params["feedback"], **first(examples)._asdict(), array: jnp.ones(shape)}
+    params = {"forward": {k: arrays[k] for k in ("w", "w_out")}, "feedback": {"w_fb": arrays["w_fb"]}}
+    batch = Example(arrays["x"], arrays["y"])
+    with pytest.raises(AssertionError, match=match):
+        rule.init(params, jax.random.key(0), batch)
+    with pytest.raises(AssertionError, match=match):
+        rule.update(params, traces, jax.random.key(0), batch)

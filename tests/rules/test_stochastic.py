@@ -1,0 +1,162 @@
+"""UORO, KF-RTRL and reverse KF-RTRL at fixed weights: unbiased, as noisy as they should be, and balanced.
+
+n = 8, t = 12, thousands of keys. Each z-test fails a right rule with a probability that is stated; the seeds are fixed.
+Thresholds are of the normal limit: the means are over 2e4 estimates.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax.networks.leaky_rnn import advance, jacobian, leaky_rnn
+from plasticity_jax.ops.noise import signs
+from plasticity_jax.rules import online
+from tests.rules.helpers import F64, first, hold, problem
+
+N, STEPS, KEYS = 8, 12, 20_000
+NAMES = ["uoro", "kf_rtrl", "reverse_kf_rtrl"]
+NET = leaky_rnn(0.5)
+PARAMS, EXAMPLES = problem(11, N, 2, 2, STEPS)
+
+
+@functools.cache
+def exact():
+    rule = online.rtrl(NET)
+    run = jax.jit(lambda: hold(rule, PARAMS, EXAMPLES, jax.random.key(0))[0][-1])
+    return np.asarray(run())
+
+
+@functools.cache
+def estimates(name, **options):
+    rule = getattr(online, name)(NET, **options)
+
+    @jax.jit
+    def run(key):
+        keys = jax.random.split(key, KEYS)
+        return jax.lax.map(lambda key: hold(rule, PARAMS, EXAMPLES, key)[0][-1], keys, batch_size=2000)
+
+    return np.asarray(run(jax.random.key(3)))
+
+
+def z_scores(samples, mean):
+    """Of the mean of each entry, and of the projection on what is expected: 89 tests."""
+    samples, mean = samples.reshape(len(samples), -1), mean.reshape(-1)
+    samples = np.concatenate([samples, samples @ mean[:, None]], 1)
+    mean = np.append(mean, mean @ mean)
+    return (samples.mean(0) - mean) / (samples.std(0) / len(samples) ** 0.5)
+
+
+OPTIONS = [{}, {"noise": "gaussian"}, {"rho0": 1.2, "rho1": 0.6}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_unbiased(name, options):
+    """False alarm: 89 tests at five sigma, below 89 * 5.8e-7 = 5.2e-5 for each case."""
+    z = z_scores(estimates(name, **options), exact())
+    assert np.abs(z).max() < 5
+    assert np.sqrt(np.mean(z**2)) < 2  # entries are correlated: near 1 is all that can be asked
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_test_of_bias_has_power(name):
+    """A gradient 10 % too small in its carried part would be seen: RTRL with decay 0.9 is further than five sigma."""
+    rule = online.rtrl(NET, decay=0.9)
+    run = jax.jit(lambda: hold(rule, PARAMS, EXAMPLES, jax.random.key(0))[0][-1])
+    assert np.abs(z_scores(estimates(name), np.asarray(run()))).max() > 5
+
+
+def test_noise_of_one_sample():
+    """RMS error over |g|. The authors' code has 4.4, 1.8 and 4.5 on another network; the order is what counts."""
+    rms = {
+        name: np.sqrt(np.mean(np.sum((estimates(name) - exact()) ** 2, (1, 2))) / np.sum(exact() ** 2))
+        for name in NAMES
+    }
+    assert 2 < rms["uoro"] < 9
+    assert 0.8 < rms["kf_rtrl"] < 3.6
+    assert 2 < rms["reverse_kf_rtrl"] < 9
+    assert rms["kf_rtrl"] < 0.7 * min(rms["uoro"], rms["reverse_kf_rtrl"])
+    assert 0.6 < rms["uoro"] / rms["reverse_kf_rtrl"] < 1.6
+
+
+def product(name, traces):
+    """The influence tensor M_kij that a pair of factors stands for."""
+    indices = {"uoro": "k,ij->kij", "kf_rtrl": "j,ki->kij", "reverse_kf_rtrl": "i,kj->kij"}
+    return jnp.einsum(indices[name], traces.own.a[0], traces.own.b[0])
+
+
+@functools.cache
+def one_step(name):
+    """Mean squared error of one step's product, over every key alike, as a function of (rho0, rho1); None balances."""
+    batch = first(EXAMPLES)
+    w = PARAMS["forward"]["w"]
+    start = getattr(online, name)(NET).init(PARAMS, jax.random.key(8), batch)
+    rates = 0.5 * jax.random.normal(jax.random.key(9), (1, N), F64)
+    scaled = start.own._replace(a=3.0 * start.own.a)  # so that no rho is near 1 by chance
+    start = start._replace(r=rates, own=scaled)
+    rhat, slope, _ = advance(NET, w, rates[0], batch.x[0])
+    immediate = 0.5 * slope
+    mean = jnp.einsum("kl,lij->kij", jacobian(NET, w, slope), product(name, start))
+    mean = mean + jnp.einsum("ki,i,j->kij", jnp.eye(N), immediate, rhat)
+
+    def error(rho0, rho1, kind="rademacher"):
+        rule = getattr(online, name)(NET, rho0=rho0, rho1=rho1, noise=kind)
+
+        def one(key):
+            return jnp.sum((product(name, rule.update(PARAMS, start, key, batch)[1]) - mean) ** 2)
+
+        return jnp.mean(jax.vmap(one)(jax.random.split(jax.random.key(10), 4000)))
+
+    a, b = start.own.a[0], start.own.b[0]
+    j, norm = jacobian(NET, w, slope), jnp.linalg.norm
+    rho0 = jnp.sqrt(norm(b) / norm(j @ a)) if name == "uoro" else jnp.sqrt(norm(j @ b) / norm(a))
+    other = 1 / norm(rhat) if name == "kf_rtrl" else norm(rhat) / N**0.5
+    rho1 = jnp.sqrt(norm(immediate) * other)
+    fixed = jax.jit(jax.vmap(error))
+    factors = np.array(
+        [[1, 1], [1.5, 1], [1 / 1.5, 1], [1, 1.5], [1, 1 / 1.5], [3, 1], [1, 3], [1.5, 1.5], [1 / 3, 1 / 3]]
+    )
+    balanced = jax.jit(lambda: error(None, None))()
+    return dict(
+        zip(map(tuple, factors.tolist()), fixed(rho0 * factors[:, 0], rho1 * factors[:, 1]), strict=True)
+    ), balanced
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_balanced_rho_has_the_least_variance(name):
+    """One step's product from given factors. Its error depends on rho0 / rho1 alone and is least where norms balance.
+
+    In closed form, with f the factor on the balanced ratio, it is c + d (f^2 + 1 / f^2) / 2 for some d > 0.
+    """
+    errors, balanced = one_step(name)
+    least = errors[1, 1]
+    np.testing.assert_allclose(balanced, least, rtol=1e-5)  # the guard is 1e-7
+    for f in [(1.5, 1), (1 / 1.5, 1), (1, 1.5), (1, 1 / 1.5), (3, 1), (1, 3)]:
+        assert errors[f] > 1.02 * least
+    np.testing.assert_allclose([errors[1.5, 1.5], errors[1 / 3, 1 / 3]], least, rtol=1e-9)
+    if name == "kf_rtrl":  # with two signs the cross terms have no mean to estimate, and the form is exact
+        d = (errors[1.5, 1] - least) / ((1.5**2 + 1.5**-2) / 2 - 1)
+        np.testing.assert_allclose(errors[3, 1], least + d * ((9 + 1 / 9) / 2 - 1), rtol=1e-9)
+        np.testing.assert_allclose(errors[1 / 1.5, 1], errors[1.5, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gaussian_noise_is_gaussian(name):
+    """The draws of one step, seen through A: with rho0 = rho1 = 1 it moves by the noise itself."""
+    rule = getattr(online, name)(NET, rho0=1.0, rho1=1.0, noise="gaussian")
+    batch, key = first(EXAMPLES), jax.random.key(4)
+    start = rule.init(PARAMS, key, batch)
+    rhat, slope, _ = advance(NET, PARAMS["forward"]["w"], jnp.zeros(N), batch.x[0])
+    end = rule.update(PARAMS, start, key, batch)[1]
+    nu = signs(key, 2 if name == "kf_rtrl" else N, F64, "gaussian")
+    a, j = start.own.a[0], jacobian(NET, PARAMS["forward"]["w"], slope)
+    moved = {
+        "uoro": lambda: j @ a + nu,
+        "kf_rtrl": lambda: nu[0] * a + nu[1] * rhat,
+        "reverse_kf_rtrl": lambda: a + nu,
+    }
+    np.testing.assert_allclose(end.own.a[0], moved[name](), atol=1e-12)
+    assert len(np.unique(np.abs(np.asarray(nu)))) == nu.size

@@ -1,0 +1,15 @@
+"""These tests run the same tiny programs again and again: compile each of them once."""
+
+import jax
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compile_once(tmp_path_factory):
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    jax.config.update(names[0], str(tmp_path_factory.getbasetemp().parent / "compiled"))
+    jax.config.update(names[1], 0.1)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)

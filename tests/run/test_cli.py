@@ -1,0 +1,170 @@
+"""The command line: every mistake is one line and exit code 2; every run leaves its record."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import experiments
+from experiments import _cli
+from experiments._report import report
+
+ROOT = Path(__file__).resolve().parents[2]
+TOYS = Path(__file__).parent / "toys"
+RUN = ["run", "toy_fig1", "--preset", "smoke"]
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch, tmp_path):
+    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(TOYS), str(tmp_path / "more")])
+    monkeypatch.setattr(_cli, "RECORDS", tmp_path / "records")
+    monkeypatch.chdir(tmp_path)
+
+
+def errors(capsys):
+    """Lines on stderr that are no progress bar."""
+    return [line for line in capsys.readouterr().err.splitlines() if line.strip() and "seed-step/s" not in line]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "required"),
+        (["bogus"], "bogus"),
+        (["list", "--all"], "--all"),
+        (["run"], "needs an ID"),
+        (["run", "toy_fig2"], "did you mean toy_fig1"),
+        (["run", "../etc"], "unknown experiment"),
+        ([*RUN[:2], "--preset", "smok"], "did you mean smoke"),
+        ([*RUN, "--rat", "1"], "did you mean --rate"),
+        ([*RUN, "--seed", "1"], "did you mean --seeds"),
+        ([*RUN, "--rate", "fast"], "--rate: could not convert string to float: 'fast'"),
+        ([*RUN, "--rate"], "--rate"),
+        ([*RUN, "--rate", "-1"], "rate=-1.0 must be positive"),
+        ([*RUN, "--widths", "3", "x"], "--widths"),
+        ([*RUN, "stray"], "stray"),
+        ([*RUN, "--seeds", "few"], "--seeds"),
+        ([*RUN, "--out", __file__], "choose another folder"),
+        (["bench", "bogus"], "unknown bench family bogus"),
+    ],
+)
+def test_a_mistake_is_one_line(words, told, capsys):
+    assert _cli.main(words) == 2
+    (line,) = errors(capsys)
+    assert line.startswith("error: ")
+    assert told in line
+
+
+def test_a_missing_package_is_one_line(capsys, monkeypatch, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "needy_fig1.py").write_text("import no_such_package\n")
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    for words in ([*RUN, "--rate", "1"], ["run", "needy_fig1"]):
+        assert _cli.main(words) == 2
+        (line,) = errors(capsys)
+        assert "is not installed: run pip install" in line
+
+
+def test_list_is_quick_and_a_broken_module_hides_no_other(capsys, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "broken_fig1.py").write_text("def (:\n")
+    (tmp_path / "more" / "bare_fig1.py").write_text("TITLE = 'no cost'\n")
+    assert _cli.main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert "toy_fig1\n  A toy: two shrinking walks\n    smoke    a second" in listed
+    assert "broken_fig1\n  (cannot be read: " in listed
+    assert "bare_fig1\n  (cannot be read: no COST in it)" in listed
+    assert _cli.main(["run", "broken_fig1"]) == 2
+    assert len(errors(capsys)) == 1
+    code = "import sys; from experiments._cli import main; main(['list']); sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_help_shows_the_fields(capsys):
+    assert _cli.main([*RUN, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--preset" in shown
+    assert "--bad-seed" in shown
+
+
+def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
+    assert _cli.main([*RUN, "--seeds", "2", "--widths", "4", "5", "6", "--out", "o", "--record", "--check"]) == 0
+    shown = capsys.readouterr()
+    assert "walk2: 100%" in shown.err
+    assert "small  The loss stays below ten  -" in shown.out
+    assert "1 of 1 claims hold" in shown.out
+    folder = tmp_path / "o" / "toy_fig1" / "smoke"
+    assert json.loads((folder / "config.json").read_text())["widths"] == [4, 5, 6]
+    meta = json.loads((folder / "meta.json").read_text())
+    assert meta["overrides"] == {"seeds": 2, "widths": [4, 5, 6]}
+    with np.load(folder / "metrics.npz") as metrics:
+        assert metrics["walk2/loss"].shape == (2, 4)
+    kept = tmp_path / "records" / "toy_fig1" / "smoke"
+    assert {p.name for p in kept.iterdir()} == {"config.json", "meta.json", "summary.json", "toy_fig1.png"}
+
+    assert _cli.main(["report"]) == 0
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text == report(tmp_path / "records")
+    summary = json.loads((kept / "summary.json").read_text())["summary"]
+    assert f"| loss | {summary['loss']:.4g} ± {summary['loss_sem']:.4g} |" in text
+    assert "| The loss stays below ten (`small`) | - |" in text
+    assert "2 seeds" in text
+    assert "widths=[4, 5, 6]" in text
+    assert "![toy_fig1](records/toy_fig1/smoke/toy_fig1.png)" in text
+    (kept / "meta.json").write_text("{")
+    assert _cli.main(["report"]) == 2
+    assert "meta.json" in errors(capsys)[0]
+
+
+def test_a_claim_that_fails_is_a_result_unless_checked(capsys, monkeypatch):
+    from experiments._catalog import load
+    from plasticity_jax.run import Claim
+
+    module = load("toy_fig1")
+    monkeypatch.setattr(module, "CLAIMS", [Claim("no", "never", 1.0, lambda s: (s["loss"], False))])
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
+    assert _cli.main(words) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("NO")
+    assert _cli.main([*words, "--resume", "--check"]) == 3
+    assert not errors(capsys)
+
+
+def test_a_diverged_seed_is_named_and_the_record_still_written(capsys, tmp_path):
+    assert _cli.main([*RUN, "--seeds", "3", "--widths", "4", "--bad-seed", "1", "--out", "o"]) == 2
+    warned, error = errors(capsys)
+    assert "walk0: seed 1: the loss is not finite from step 7 on" in warned
+    assert error.startswith("error: the loss was not finite in walk0 seed 1 (step 7)")
+    folder = tmp_path / "o" / "toy_fig1" / "smoke"
+    with np.load(folder / "metrics.npz") as metrics:
+        assert np.isfinite(metrics["walk0/loss"][[0, 2]]).all()
+        assert np.isnan(metrics["walk0/loss"][1, -1])
+    assert json.loads((folder / "summary.json").read_text())["summary"]["loss"] is None
+
+
+def test_resume_refuses_other_settings_and_broken_checkpoints(capsys, tmp_path):
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
+    assert _cli.main(words) == 0
+    capsys.readouterr()
+    assert _cli.main([*words, "--resume", "--rate", "0.2"]) == 2
+    (line,) = errors(capsys)
+    assert "rate was 0.1, now 0.2" in line
+    (tmp_path / "o/toy_fig1/smoke/checkpoints/walk0/00000004/manifest.json").write_text("")
+    assert _cli.main([*words, "--resume"]) == 2
+    (line,) = errors(capsys)
+    assert "00000004 is damaged" in line
+    assert "run without --resume" in line
+
+
+def test_bench_collects_families(capsys, monkeypatch, tmp_path):
+    from experiments import bench
+
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "toy.py").write_text("def bench(quick):\n    return {'quick': quick, 'rate': float('nan')}\n")
+    monkeypatch.setattr(bench, "__path__", [str(tmp_path / "bench")])
+    assert _cli.main(["bench", "--quick", "--out", "b.json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["toy"] == {"quick": True, "rate": None}
+    assert printed == json.loads((tmp_path / "b.json").read_text())

@@ -1,0 +1,179 @@
+"""The host loop changes nothing: chunks, saves, resumes and a broken lane leave every number as it was."""
+
+import os
+import shutil
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax.run import Divergence, Program, divergences, execute, run, train_from_parts
+from tests.run import toy
+
+
+def same(found, expected):
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert found[name].dtype == values.dtype
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def interrupting(program, after):
+    """The program with a chunk that presses Ctrl-C at its start, `after` chunks from the beginning."""
+    calls = []
+
+    def press(_):
+        calls.append(None)
+        if len(calls) == after:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def chunk(state):
+        jax.debug.callback(press, state.bad_step, ordered=False)
+        return program.chunk(state)
+
+    return program._replace(chunk=chunk)
+
+
+def test_run_is_the_pure_training():
+    program, lanes = toy.program(), toy.lanes(5)
+    found = run(program, lanes, name="toy", progress=False)
+    expected = jax.jit(jax.vmap(program.train))(lanes)
+    assert found["loss"].shape == (5, 12)
+    assert isinstance(found["loss"], np.ndarray)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
+    assert (found["loss"][:, -1] < found["loss"][:, 0]).all()
+    assert len(np.unique(found["loss"][:, -1])) == 5
+
+
+def test_the_length_of_a_chunk_changes_nothing_but_rounding():
+    whole = run(toy.program(chunks=1), toy.lanes(), name="toy", progress=False)
+    pieces = run(toy.program(chunks=6), toy.lanes(), name="toy", progress=False)
+    for name, values in whole.items():
+        np.testing.assert_allclose(pieces[name], values, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_lanes_survive_the_run(count):
+    lanes = toy.lanes(count)
+    run(toy.program(), lanes, name="toy", progress=False)
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(lanes))
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_resume_at_a_chunk_edge_is_bit_for_bit(tmp_path, count):
+    program, lanes = toy.program(), toy.lanes(count)
+    options = {"name": "toy", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 9}
+    whole = run(program, lanes, **options)
+    assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == [f"{i:08d}" for i in (1, 2, 3, 4)]
+    for cut in (3, 1):
+        for path in (tmp_path / "toy").iterdir():
+            if int(path.name) > cut:
+                shutil.rmtree(path)
+        same(run(program, lanes, resume=True, **options), whole)
+    traced = []
+    untouched = program._replace(chunk=lambda state: traced.append(1) or program.chunk(state))
+    same(run(untouched, lanes, resume=True, **options), whole)
+    assert not traced, "a finished run is loaded, not run again"
+    same(run(untouched, lanes, **options), whole)
+    assert traced, "without resume it runs again"
+
+
+def test_keeps_the_last_few_and_saves_the_last(tmp_path):
+    run(toy.program(), toy.lanes(), name="a/b", out=tmp_path, progress=False, save_every_s=0, keep=2)
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["00000003", "00000004"]
+    run(toy.program(), toy.lanes(), name="c", out=tmp_path, progress=False, save_every_s=1e9)
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["00000004"]
+
+
+def test_a_new_run_replaces_what_an_old_one_left(tmp_path):
+    options = {"name": "toy", "out": tmp_path, "progress": False, "save_every_s": 1e9}
+    run(toy.program(steps=48, chunks=8), toy.lanes(), **options)
+    run(toy.program(), toy.lanes(), **options)
+    assert [path.name for path in (tmp_path / "toy").iterdir()] == ["00000004"]
+
+
+def test_resume_without_a_checkpoint_starts(tmp_path):
+    found = run(toy.program(), toy.lanes(), name="toy", out=tmp_path, progress=False, resume=True)
+    same(found, run(toy.program(), toy.lanes(), name="toy", progress=False))
+
+
+def test_interrupt_saves_the_chunk_and_resumes_to_the_same_numbers(tmp_path):
+    program, lanes = toy.program(steps=96, chunks=16), toy.lanes(1)
+    options = {"name": "toy", "out": tmp_path, "progress": False, "save_every_s": 1e9}
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupting(program, after=3), lanes, **options)
+    assert signal.getsignal(signal.SIGINT) is before
+    (saved,) = (tmp_path / "toy").iterdir()
+    assert 3 <= int(saved.name) < 16
+    same(run(program, lanes, resume=True, **options), run(program, lanes, name="toy", progress=False))
+
+
+def test_runs_outside_the_main_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run(toy.program(), toy.lanes(), name="t", progress=False)))
+    thread.start()
+    thread.join()
+    same(found[0], run(toy.program(), toy.lanes(), name="toy", progress=False))
+
+
+def test_a_lane_that_diverges_is_named_once_and_the_others_go_on(capsys):
+    lanes = toy.lanes(3)
+    healthy = run(toy.program(steps=400, every=10), lanes, name="toy", progress=False)
+    lanes["rate"] = lanes["rate"].at[1].set(1e12)
+    found = run(toy.program(steps=400, every=10), lanes, name="toy", progress=False)
+    assert not divergences(healthy)
+    (bad,) = divergences(found)
+    assert bad[:2] == ("", 1)
+    assert 0 < bad.step < 400
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1
+    assert f"toy: seed 1: the loss is not finite from step {bad.step} on" in lines[0]
+    for lane in (0, 2):
+        np.testing.assert_array_equal(found["loss"][lane], healthy["loss"][lane])
+    assert not np.isfinite(found["loss"][1, -1])
+
+
+def test_divergences_read_the_last_point_of_every_part():
+    metrics = {
+        "a/bad_step": np.array([[-1, -1], [-1, 7]]),
+        "b/bad_step": np.array([[3, 3], [-1, -1]]),
+        "a/loss": np.zeros((2, 2)),
+        "settings/bad_step": np.array([[[-1, -1, -1], [9, 5, -1]], [[-1, -1, -1], [-1, -1, -1]]]),
+    }
+    assert divergences(metrics) == [Divergence("a", 1, 7), Divergence("b", 0, 3), Divergence("settings", 0, 5)]
+
+
+def test_progress_shows_a_rate_and_without_tqdm_there_is_no_bar(capsys, monkeypatch):
+    run(toy.program(), toy.lanes(), name="toy")
+    shown = capsys.readouterr().err
+    assert "toy: 100%" in shown
+    assert "seed-step/s" in shown
+    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    run(toy.program(), toy.lanes(), name="toy")
+    assert capsys.readouterr().err == ""
+
+
+def test_parts_merge_under_their_names():
+    parts = {"a": toy.program(), "b": toy.program(chunks=2)}
+    lane = jax.tree.map(lambda leaf: leaf[0], toy.lanes())
+    found = jax.jit(train_from_parts(parts))(lane)
+    assert set(found) == {f"{part}/{metric}" for part in "ab" for metric in ("loss", "trace", "bad_step")}
+    np.testing.assert_allclose(found["a/loss"], found["b/loss"], rtol=1e-6)
+
+
+def test_outcome_counts_steps_and_seconds(tmp_path):
+    outcome = execute(toy.program(steps=24), toy.lanes(5), name="toy", out=tmp_path, progress=False)
+    assert outcome.seed_steps == 5 * 24
+    again = execute(toy.program(steps=24), toy.lanes(5), name="toy", out=tmp_path, progress=False, resume=True)
+    assert again.seconds == outcome.seconds > 0
+
+
+def test_a_program_without_bad_step_runs():
+    program = Program(lambda key: jnp.zeros(()), lambda s: (s + 1, {"s": s[None]}), chunks=3, steps=1, points=1)
+    found = run(program, jax.vmap(jax.random.key)(jnp.arange(2)), name="count", progress=False)
+    np.testing.assert_array_equal(found["s"], [[0, 1, 2]] * 2)

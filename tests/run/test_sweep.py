@@ -1,0 +1,81 @@
+"""A sweep is a loop over lanes, whatever the sub-batches, the devices and the padding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax.run import sweep
+from plasticity_jax.run.sweep import _fitting
+
+
+def walk(lane):
+    """Randomness, a scan, and a while loop whose length differs from lane to lane."""
+
+    def step(w, t):
+        w = jnp.tanh(w @ jnp.eye(4) * lane["gain"] + jax.random.normal(jax.random.fold_in(lane["key"], t), (4,)))
+        return jax.lax.while_loop(lambda v: jnp.sum(v**2) > lane["gain"], lambda v: 0.9 * v, w), w.sum()
+
+    w, sums = jax.lax.scan(step, jnp.zeros(4), jnp.arange(5))
+    return {"w": w, "sums": sums, "key": jax.random.fold_in(lane["key"], 1)}
+
+
+def make_lanes(count):
+    return {"key": jax.vmap(jax.random.key)(jnp.arange(count)), "gain": jnp.linspace(0.5, 1.5, count)}
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(("count", "sub_batch"), [(1, None), (5, None), (6, 2), (7, 2), (7, 3), (6, 100), (4, 1)])
+def test_equals_a_loop(count, sub_batch, devices):
+    lanes = make_lanes(count)
+    loop = jax.jit(walk)
+    expected = [loop(jax.tree.map(lambda leaf, i=i: leaf[i], lanes)) for i in range(count)]
+    found = sweep(walk, sub_batch=sub_batch, devices=jax.devices()[:devices])(lanes)
+    for name in ("w", "sums"):
+        np.testing.assert_allclose(found[name], np.stack([lane[name] for lane in expected]), rtol=1e-6, atol=1e-6)
+    assert len(np.unique(found["sums"][:, -1])) == count
+    assert jnp.issubdtype(found["key"].dtype, jax.dtypes.prng_key)
+    keys = jax.random.key_data(found["key"])
+    np.testing.assert_array_equal(keys, np.stack([jax.random.key_data(lane["key"]) for lane in expected]))
+
+
+def test_shares_the_lanes_out_and_needs_no_communication():
+    if len(jax.devices()) < 2:
+        pytest.skip("one device")
+    found = sweep(walk)(make_lanes(6))["w"]
+    assert len(found.sharding.device_set) == len(jax.devices()[:6])
+
+
+def test_several_arguments_and_a_lane_that_breaks():
+    x = jnp.arange(6.0).at[2].set(jnp.nan)
+    found = sweep(lambda a, b: a * b, sub_batch=2)(x, jnp.full(6, 2.0))
+    np.testing.assert_array_equal(found, np.array([0.0, 2.0, np.nan, 6.0, 8.0, 10.0]))
+
+
+def test_donation_kills_the_argument_and_only_when_asked():
+    state = {"x": jnp.zeros((4, 8))}
+    kept = sweep(lambda s: {"x": s["x"] + 1})(state)
+    assert not state["x"].is_deleted()
+    given = sweep(lambda s: {"x": s["x"] + 1}, donate=True)(kept)
+    assert kept["x"].is_deleted()
+    np.testing.assert_array_equal(given["x"], 2.0)
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "share", "width"),
+    [(1, 20, 20), (100, 10, 10), (300, 12, 3), (300, 10, 2), (5000, 10, 1), (110, 11, 6), (0, 7, 7)],
+)
+def test_sub_batches_fit_the_cache_and_waste_little(kilobytes, share, width):
+    args = jax.ShapeDtypeStruct((share, kilobytes * 256), jnp.float32)
+    assert _fitting((args,), share, share) == width
+
+
+@pytest.mark.parametrize("bad", [{"a": jnp.zeros(2), "b": jnp.zeros(3)}, jnp.zeros(()), {}, jnp.zeros((0, 2))])
+def test_lanes_must_agree(bad):
+    with pytest.raises(ValueError, match="leading axis"):
+        sweep(lambda x: x)(bad)
+
+
+def test_a_sub_batch_is_positive():
+    with pytest.raises(ValueError, match="sub_batch=0"):
+        sweep(lambda x: x, sub_batch=0)
