@@ -109,6 +109,8 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         )
         failing = sum(not row["holds"] for row in result.claims)
         print(f"{table(result.claims)}\n\n{len(result.claims) - failing} of {len(result.claims)} claims hold")
+        if hasattr(module, "text"):
+            print(f"\n{(result.folder / 'table.md').read_text()}")
         print(f"files: {result.folder}")
         if result.diverged:
             lanes = ", ".join(f"{bad.part} seed {bad.seed} (step {bad.step})" for bad in result.diverged[:8])

@@ -62,6 +62,8 @@ def _section(folder: Path, record: Mapping[str, Any], records: Path) -> list[str
         for key in shown:
             error = f" ± {_number(values[f'{key}_sem'])}" if f"{key}_sem" in values else ""
             lines.append(f"| {_cell(key)} | {_number(values[key])}{error} |")
+    for table in sorted(folder.glob("*.md")):
+        lines += ["", table.read_text().strip()]
     for picture in sorted(folder.glob("*.png")):
         lines += ["", f"![{picture.stem}]({picture.relative_to(records.parent).as_posix()})"]
     return lines

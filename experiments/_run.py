@@ -111,6 +111,8 @@ def run_experiment(
         "this_sitting_seconds": round(time.perf_counter() - begun, 3),
     }
     write_record(folder, config=settings, meta=meta, metrics=metrics, summary=summary, claims=rows)
+    if hasattr(module, "text"):
+        (folder / "table.md").write_text(module.text(metrics) + "\n")
     _draw(module, name, metrics, folder)
     return Result(folder, rows, divergences(metrics))
 
@@ -124,7 +126,7 @@ def keep_record(folder: Path, target: Path) -> None:
     try:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for path in [folder / name for name in RECORDED] + sorted(folder.glob("*.png")):
+        for path in [folder / name for name in RECORDED] + sorted([*folder.glob("*.png"), *folder.glob("*.md")]):
             shutil.copyfile(path, target / path.name)
     except OSError as error:
         raise unwritable(target, error) from error

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._stats import mean_sem, put, smooth
+from experiments._stats import put, smooth
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.networks.leaky_rnn import LeakyRNN, init_params, leaky_rnn
 from plasticity_jax.rules import online
@@ -46,6 +46,15 @@ RULES = (
     "rtrl",
 )
 LONG_RULES = ("fixed_recurrent", "rflo", "future_facing_bptt", "rtrl")
+PAIRS = (
+    *((worse, better) for worse in ("rflo", "dni") for better in ("rtrl", "future_facing_bptt")),
+    *(("fixed_recurrent", better) for better in ("rflo", "dni", "dni_b", "rtrl")),
+    ("rtrl", "future_facing_bptt"),
+    ("dni_b", "dni"),
+    *((stochastic, "rtrl") for stochastic in ("kf_rtrl", "reverse_kf_rtrl", "uoro")),
+    *(("rflo", stochastic) for stochastic in ("kf_rtrl", "reverse_kf_rtrl", "uoro")),
+    ("uoro", "fixed_recurrent"),
+)
 TASKS = ("add", "mimic")
 READINGS = ("written", "run")
 LABELS = {
@@ -235,11 +244,9 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
             put(summary, f"{where}/{rule}", losses)
             if task != "mimic":
                 put(summary, f"{where}/{rule}_above_floor", losses - final(metrics, task, reading, rule, "floor"))
-        for worse in ran:
-            for better in ran:
-                if worse != better:
-                    mean, sem = mean_sem(ran[worse] - ran[better])
-                    summary[f"{where}/{worse}-{better}"], summary[f"{where}/{worse}-{better}_sem"] = mean, sem
+        for worse, better in PAIRS:
+            if worse in ran and better in ran:
+                put(summary, f"{where}/{worse}-{better}", ran[worse] - ran[better])
     return summary
 
 

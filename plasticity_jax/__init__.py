@@ -12,9 +12,11 @@ Names are imported when first used.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plasticity_jax import networks, ops, rules, run, tasks
     from plasticity_jax.base import (
         Info,
         Learner,
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from plasticity_jax.rules.registry import RULES
     from plasticity_jax.typing import Example
 
-__version__ = "0.1.0"
-
 __all__ = [
     "RULES",
     "Example",
@@ -38,7 +38,6 @@ __all__ = [
     "LearningRule",
     "RuleCase",
     "compare",
-    "diagnostics",
     "learner",
     "networks",
     "ops",
@@ -54,7 +53,7 @@ _HOMES = {
     "RULES": "plasticity_jax.rules.registry",
     "Example": "plasticity_jax.typing",
 }
-_FLOORS = ("diagnostics", "networks", "ops", "rules", "run", "tasks")
+_FLOORS = ("networks", "ops", "rules", "run", "tasks")
 
 
 def __getattr__(name: str) -> Any:
@@ -62,6 +61,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _FLOORS:
         return importlib.import_module(f"plasticity_jax.{name}")
+    if name == "__version__":
+        return importlib.metadata.version("plasticity_jax")
     raise AttributeError(f"module 'plasticity_jax' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

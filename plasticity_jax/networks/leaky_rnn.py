@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from plasticity_jax.typing import Array, Key, Params, Scalar
 
@@ -84,7 +85,7 @@ def leaky_rnn(alpha: Scalar = 0.5, activation: str = "tanh", readout: str = "sof
       >>> leaky_rnn(alpha=0.5)
       LeakyRNN(alpha=0.5, activation='tanh', readout='softmax')
     """
-    if not isinstance(alpha, jax.core.Tracer) and not 0 < float(alpha) <= 1:
+    if not isinstance(alpha, Tracer) and not 0 < float(alpha) <= 1:
         raise ValueError(f"alpha={float(alpha):g} is outside (0, 1]: it is the fraction of a rate renewed at each step")
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r} is not known; use one of {', '.join(ACTIVATIONS)}")

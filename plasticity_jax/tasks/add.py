@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key
@@ -56,7 +57,7 @@ def add(lags: tuple[int | Array, int | Array] = (3, 5), tau: int = 2, batch: int
     if tau < 1 or batch < 1:
         raise ValueError(f"tau={tau} and batch={batch} must both be at least 1")
     for lag in lags:
-        if not isinstance(lag, jax.core.Tracer) and lag < 0:
+        if not isinstance(lag, Tracer) and lag < 0:
             raise ValueError(f"lags={tuple(lags)} must not be negative: the label would depend on the future")
     first, second = lags
 

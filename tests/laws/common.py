@@ -100,12 +100,14 @@ def assert_close(got: PyTree, want: PyTree, rtol: float = 1e-9, message: str = "
 
 
 def distance(got: PyTree, want: PyTree) -> float:
-    """Largest relative distance of a pair of leaves, infinite where one of them is not a number."""
+    """Largest relative distance of a pair of leaves; infinite from zero, and where one of them is not a number."""
 
     def relative(a: Array, b: Array) -> float:
         a, b = np.asarray(a, float), np.asarray(b, float)
-        value = np.linalg.norm(a - b) / max(np.linalg.norm(b), np.finfo(float).tiny)
-        return value if np.isfinite(value) else np.inf
+        apart, size = np.linalg.norm(a - b), np.linalg.norm(b)
+        if not np.isfinite(apart):
+            return np.inf
+        return apart / size if size > 0 else (np.inf if apart > 0 else 0.0)
 
     return max(jax.tree.leaves(jax.tree.map(relative, host(got), host(want))))
 

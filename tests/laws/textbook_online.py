@@ -166,13 +166,13 @@ def dni(moments, owns, shared, keys, c, learned=False, interval=5):
     changes, after = [], []
     for m, own in zip(moments, owns, strict=True):
         state = np.concatenate([m.r, m.y, [1.0]])
-        before = own.state if shared.count else np.concatenate([m.r_tm1, m.y, [1.0]])
+        before = own.state if shared.steps else np.concatenate([m.r_tm1, m.y, [1.0]])
         guess = shared.a_target @ state
         target = own.credit + (np.tanh(guess) @ jc if learned else guess @ m.j)
         changes.append(np.outer(shared.a @ before - target, before))
         after.append(own._replace(state=state, credit=m.q))
     a = shared.a - c.learning_rate * np.mean(changes, 0)
-    count = shared.count + 1
+    count = shared.steps + 1
     a_target = shared.a_target if count % interval else a
     grads = [np.outer(a @ own.state * m.imm, m.rhat) for m, own in zip(moments, after, strict=True)]
     return grads, after, shared._replace(a=a, a_target=a_target, count=count, jacobian=jc if learned else ())

@@ -143,7 +143,7 @@ def test_the_target_is_a_copy_of_every_kth_step(name, interval):
         else:
             assert np.abs(shared.a[t] - last).max() > 1e-4
         np.testing.assert_array_equal(shared.a_target[t], last)
-    np.testing.assert_array_equal(shared.count, np.arange(1, 12))
+    np.testing.assert_array_equal(shared.steps, np.arange(1, 12))
 
 
 def test_the_interval_matters():

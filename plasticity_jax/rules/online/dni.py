@@ -35,7 +35,7 @@ from plasticity_jax.rules.online.common import (
     mean_over_streams,
     online_rule,
 )
-from plasticity_jax.typing import Array, Key, Params, Scalar
+from plasticity_jax.typing import Array, Key, Params, PyTree, Scalar
 
 PLAUSIBILITY = Plausibility(
     tensor="A_li",
@@ -70,13 +70,13 @@ class DNIShared(NamedTuple):
       a: (n, n + n_out + 1), the synthetic gradient's weights.
       a_target: same shape, the copy that makes the targets.
       jacobian: (n, n), the learned Jacobian Jc; () if the exact one is used.
-      count: shape (), int32, steps taken.
+      steps: shape (), int32, steps taken.
     """
 
     a: Array
     a_target: Array
-    jacobian: Array | tuple[()]
-    count: Array
+    jacobian: PyTree
+    steps: Array
 
 
 def dni(
@@ -134,7 +134,7 @@ def dni(
     def step(moment: Moment, traces: DNITraces, shared: DNIShared, key: Key) -> Credit:
         state = jnp.concatenate([moment.r, leaky_rnn.with_bias(moment.y)])
         first = jnp.concatenate([moment.r_tm1, leaky_rnn.with_bias(moment.y)])
-        state_tm1 = jnp.where(shared.count == 0, first, traces.state)
+        state_tm1 = jnp.where(shared.steps == 0, first, traces.state)
 
         future = squash(shared.a_target @ state)
         if jacobian == "learned":
@@ -147,11 +147,11 @@ def dni(
 
         error = shared.a @ state_tm1 - (traces.credit + bootstrapped)
         a = shared.a - learning_rate * mean_over_streams(error[:, None] * state_tm1)
-        count = shared.count + 1
-        a_target = jnp.where(count % target_interval == 0, a, shared.a_target)
+        steps = shared.steps + 1
+        a_target = jnp.where(steps % target_interval == 0, a, shared.a_target)
 
         grad = (a @ state * moment.immediate)[:, None] * moment.rhat
-        return Credit(grad, DNITraces(state, moment.credit), DNIShared(a, a_target, learned, count))
+        return Credit(grad, DNITraces(state, moment.credit), DNIShared(a, a_target, learned, steps))
 
     return online_rule(net, init, step, init_shared=init_shared, feedback=feedback)
 
