@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from plasticity_jax import prng
 from plasticity_jax.typing import Array, Batch, Key, Params, Traces, Updates
 
 
@@ -123,7 +124,7 @@ def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
         return LearnerState(params, traces, tx.init(params), key_run, jnp.zeros((), jnp.int32))
 
     def step(state: LearnerState, batch: Batch) -> tuple[LearnerState, Info]:
-        key = jax.random.fold_in(state.key, state.step)
+        key = prng.fold_in(state.key, state.step)
         updates, traces, info = rule.update(state.params, state.traces, key, batch)
         updates, opt_state = tx.update(updates, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -1,8 +1,8 @@
 """Random numbers, as few as the method needs."""
 
-import jax
 import jax.numpy as jnp
 
+from plasticity_jax import prng
 from plasticity_jax.typing import Array, Key
 
 
@@ -22,7 +22,7 @@ def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
       >>> set(rademacher(jax.random.key(0), 64, jnp.float32).tolist()) == {-1.0, 1.0}
       True
     """
-    words = jax.random.bits(key, ((n + 31) // 32,), jnp.uint32)
+    words = prng.bits(key, (n + 31) // 32)
     bits = (words[:, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
     return 1 - 2 * bits.reshape(-1)[:n].astype(dtype)
 
@@ -36,5 +36,5 @@ def signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
     if kind == "rademacher":
         return rademacher(key, n, dtype)
     if kind == "gaussian":
-        return jax.random.normal(key, (n,), dtype)
+        return prng.normal(key, n, dtype)
     raise ValueError(f"noise={kind!r} is not known; use 'rademacher' or 'gaussian' (both have unit variance)")

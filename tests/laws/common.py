@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, get_type_hints
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,6 +130,7 @@ class Problem:
         self.case = RULES[name]
         self.coefficients = {key: jnp.float64(value) for key, value in self.case.coefficients.items()}
         self.jit_init = compiled(lambda params, key, batch, values: self.learner(values).init(params, key, batch))
+        self.jit_step = compiled(self.step)
         self.jit_trial = compiled(self.trial)
 
     def learner(self, coefficients: PyTree, rate: float = RATE) -> Learner:
@@ -155,15 +155,8 @@ class Problem:
         """The steps of `batches`, in one scan."""
         return jax.lax.scan(self.learner(coefficients).step, state, batches)
 
-    @functools.cached_property
-    def jit_step(self) -> Callable[..., tuple[LearnerState, Info]]:
-        """One step, its coefficients among the arguments; it raises if it is traced a second time."""
-
-        def step(state: LearnerState, batch: Batch, coefficients: PyTree) -> tuple[LearnerState, Info]:
-            return self.learner(coefficients).step(state, batch)
-
-        step.__name__ += f"_{self.name}"  # by name and source chex tells apart what it counts
-        return compiled(chex.assert_max_traces(step, n=1))
+    def step(self, state: LearnerState, batch: Batch, coefficients: PyTree) -> tuple[LearnerState, Info]:
+        return self.learner(coefficients).step(state, batch)
 
     @functools.cached_property
     def walk(self) -> tuple[list[LearnerState], list[Info]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -147,11 +148,20 @@ def test_l8_randomness_comes_from_the_key_alone(rule):
 
 
 def test_l9_one_trace_per_shape(rule):
-    """`Problem.jit_step` raises when it is traced again; nothing that keeps the shapes may make it."""
+    """Neither another value of anything, nor the state of a step in place of that of init, may trace a step anew."""
+    states, _ = rule.walk
+    batch, other = at(rule.batches(), 0), at(rule.batches(), 1)
     half = jax.tree.map(lambda value: value / 2, rule.coefficients)
-    states, _ = rule.walk  # the state of init, that of a step, and that of a step after it
-    rule.jit_step(states[-1]._replace(key=jax.random.key(7)), rule.batch(), half)
-    rule.jit_step(rule.start(3), rule.batch(), rule.coefficients)
+
+    def step(state, batch, coefficients):
+        return rule.step(state, batch, coefficients)
+
+    chex.clear_trace_counter()
+    jitted = jax.jit(chex.assert_max_traces(step, n=1))  # raises when it is traced again; nothing here is compiled
+    jitted.trace(states[0], batch, rule.coefficients)
+    jitted.trace(states[1], other, rule.coefficients)
+    jitted.trace(states[-1]._replace(key=jax.random.key(7)), batch, half)
+    jitted.trace(rule.start(3), batch, rule.coefficients)
 
 
 def test_l11_a_thousand_steps_stay_finite(rule):

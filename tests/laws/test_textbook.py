@@ -23,7 +23,7 @@ def test_l7_sgd_one_is_the_textbook_step(rule):
         )
     tx = optax.sgd(1.0)
     # Off the defaults, among which some agree by design and would cover for each other.
-    coefficients = {name: 0.9 * value for name, value in rule.case.coefficients.items()}
+    coefficients = {name: value * 0.9 ** (i + 1) for i, (name, value) in enumerate(rule.case.coefficients.items())}
     step = compiled(learner(rule.case.make(**coefficients), tx).step)
     for t in (0, rule.lesson):
         state = rule.walk[0][t]._replace(opt_state=tx.init(rule.walk[0][t].params))

@@ -172,10 +172,10 @@ def dni(moments, owns, shared, keys, c, learned=False, interval=5):
         changes.append(np.outer(shared.a @ before - target, before))
         after.append(own._replace(state=state, credit=m.q))
     a = shared.a - c.learning_rate * np.mean(changes, 0)
-    count = shared.steps + 1
-    a_target = shared.a_target if count % interval else a
+    steps = shared.steps + 1
+    a_target = shared.a_target if steps % interval else a
     grads = [np.outer(a @ own.state * m.imm, m.rhat) for m, own in zip(moments, after, strict=True)]
-    return grads, after, shared._replace(a=a, a_target=a_target, count=count, jacobian=jc if learned else ())
+    return grads, after, shared._replace(a=a, a_target=a_target, steps=steps, jacobian=jc if learned else ())
 
 
 def dni_b(moments, owns, shared, keys, c):

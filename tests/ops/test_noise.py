@@ -8,7 +8,7 @@ import pytest
 from plasticity_jax.ops.noise import rademacher, signs
 
 
-@pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 64, 100])
+@pytest.mark.parametrize("n", [1, 32, 33])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_shape_type_and_values(n, dtype):
     out = rademacher(jax.random.key(0), n, dtype)

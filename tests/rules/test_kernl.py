@@ -118,8 +118,8 @@ def balanced_kappa(j, aligned):
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_a_converges_where_the_leak_rests(aligned):
-    """256 streams average the noise of the fit, then the last half of the path does. As A starts at I, alpha_i gives way
-    at first, by up to 0.2, and comes back: measured, its mean is then within 0.001 of where it rests, and A within 0.4 %.
+    """256 streams average the noise of the fit, then the last half of the path does. While A is far, alpha_i gives way,
+    by up to 0.2, and comes back: measured, its mean is then within 0.001 of where it rests, and A within 0.4 %.
     """
     j = 0.55 * np.eye(N) + 0.3 * np.roll(np.eye(N), 1, 0)
     kappa = balanced_kappa(j, aligned)

@@ -27,7 +27,7 @@ OPTIONS = [
     *[(name, {"feedback": "random"}) for name in ORACLES if name not in ("fixed_recurrent", "dni_b")],
     *[(name, {"immediate_gain": 1.0}) for name in (*NUS, "bptt", "future_facing_bptt", "rtrl")],
     *[(name, {"noise": "gaussian"}) for name in NUS],
-    *[(name, {"rho0": 1.1}) for name in NUS],
+    ("uoro", {"rho0": 1.1}),
     *[(name, {"rho0": 0.8, "rho1": 0.6, "noise": "gaussian"}) for name in NUS],
     ("bptt", {"window": 1}),
     ("bptt", {"window": 7, "feedback": "random", "immediate_gain": 1.0}),
