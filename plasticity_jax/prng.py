@@ -1,8 +1,8 @@
 """The numbers of `jax.random`, without loops, for use inside a step that is scanned.
 
-On a CPU XLA runs JAX's threefry as a loop of small kernels, which costs more than a whole step of learning; written out,
-its twenty rounds fuse with whatever uses them. Same algorithm, same numbers (Salmon et al. 2011; the tests hold them to
-`jax.random`). Keys of another implementation than threefry2x32 go to `jax.random` itself.
+On a CPU XLA runs JAX's threefry as a loop of small kernels, which costs more than a whole step of learning; written
+out, its twenty rounds fuse with whatever uses them. Same algorithm, same numbers (Salmon et al. 2011; the tests hold
+them to `jax.random`). Keys of another implementation than threefry2x32 go to `jax.random` itself.
 """
 
 import math
@@ -29,7 +29,7 @@ def threefry2x32(key: tuple[Array, Array], count: tuple[Array, Array]) -> tuple[
 
 
 def _words(key: Key) -> tuple[Array, Array] | None:
-    if str(jax.random.key_impl(key)) != "fry" and "threefry2x32" not in str(jax.random.key_impl(key)):
+    if str(jax.random.key_impl(key)) not in ("fry", "threefry2x32"):
         return None
     data = jax.random.key_data(key)
     return data[0], data[1]
