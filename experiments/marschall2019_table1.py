@@ -466,7 +466,8 @@ def plot(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
         image = axis.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
         for i, row in enumerate(matrix):
             for j, value in enumerate(row):
-                axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7)
+                colour = "white" if abs(value) > 0.7 else "black"
+                axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
         axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axis.set_yticks(range(len(names)), names)
         axis.set_title(titles[setting])
