@@ -30,7 +30,7 @@ TITLE = "Figure 1: loss of ten online algorithms and BPTT on Add (a) and Mimic (
 COST = {
     "smoke": "about a minute, most of it compilation",
     "default": "20 seeds, under 5 minutes on two cores",
-    "paper": "20 seeds x 1e6 steps: about an hour on two cores, in resumable pieces of seconds",
+    "paper": "20 seeds x 1e6 steps: about two hours on two cores, in resumable pieces of under a minute",
 }
 
 RULES = (

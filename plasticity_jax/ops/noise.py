@@ -27,14 +27,30 @@ def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
     return 1 - 2 * bits.reshape(-1)[:n].astype(dtype)
 
 
+def check_noise(kind: str) -> None:
+    """Refuses a name that `signs` does not know.
+
+    Raises:
+      ValueError: if the kind is neither "rademacher" nor "gaussian".
+    """
+    if kind not in ("rademacher", "gaussian"):
+        raise ValueError(f"noise={kind!r} is not known; use 'rademacher' or 'gaussian' (both have unit variance)")
+
+
 def signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
-    """n independent numbers of mean 0 and variance 1: "rademacher" or "gaussian".
+    """n independent numbers of mean 0 and variance 1.
+
+    Args:
+      key: consumed.
+      n: how many.
+      dtype: of the result.
+      kind: "rademacher" or "gaussian".
+
+    Returns:
+      Shape (n,).
 
     Raises:
       ValueError: if the kind is neither.
     """
-    if kind == "rademacher":
-        return rademacher(key, n, dtype)
-    if kind == "gaussian":
-        return prng.normal(key, n, dtype)
-    raise ValueError(f"noise={kind!r} is not known; use 'rademacher' or 'gaussian' (both have unit variance)")
+    check_noise(kind)
+    return rademacher(key, n, dtype) if kind == "rademacher" else prng.normal(key, n, dtype)

@@ -79,7 +79,7 @@ def updates(name, alpha=0.5, activation="tanh", readout="softmax", gain=1.0, **o
 NETWORKS = [
     (0.5, "tanh", "softmax"),
     (1.0, "tanh", "identity"),
-    (0.7, "sigmoid", "softmax"),
+    (0.5, "sigmoid", "identity"),
 ]
 WINDOWS = [(4, NETWORKS[0]), (4, NETWORKS[1]), (4, NETWORKS[2]), (1, NETWORKS[0]), (STEPS, NETWORKS[0])]
 

@@ -1,5 +1,7 @@
 """These tests run the same tiny programs again and again: compile each of them once."""
 
+import signal
+
 import jax
 import pytest
 
@@ -13,3 +15,11 @@ def _compile_once(tmp_path_factory):
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture(autouse=True)
+def _sigint_as_in_a_terminal():
+    """A shell starts what it puts in the background with SIGINT ignored; the tests of Ctrl-C mean a foreground."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

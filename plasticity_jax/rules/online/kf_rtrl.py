@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks import leaky_rnn
 from plasticity_jax.networks.leaky_rnn import LeakyRNN
-from plasticity_jax.ops.noise import signs
+from plasticity_jax.ops.noise import check_noise, signs
 from plasticity_jax.ops.norms import balance, safe_norm
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
@@ -57,7 +57,8 @@ def kf_rtrl(
       net: the network.
       rho0: positive; None balances the norms of the carried factors at each step (least variance).
       rho1: positive; None balances the norms of the new factors.
-      noise: "rademacher" or "gaussian".
+      noise: "rademacher", or "gaussian", which is unbiased too but multiplies the carried estimate by nu_0^2 at every
+        step: its variance grows without bound over time.
       feedback: "readout" or "random" (the fixed ``w_fb``).
       immediate_gain: factor of phi' in the immediate influence; None is alpha, 1 the authors' 2019 code.
 
@@ -74,6 +75,7 @@ def kf_rtrl(
     Reference:
       Mujika, Meier & Steger, "Approximating real-time recurrent learning with random Kronecker factors", 2018.
     """
+    check_noise(noise)
 
     def init(key: Key, sizes: Sizes) -> KFRTRLTraces:
         key_a, key_b = jax.random.split(key)

@@ -19,7 +19,7 @@ import jax
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks import leaky_rnn
 from plasticity_jax.networks.leaky_rnn import LeakyRNN
-from plasticity_jax.ops.noise import signs
+from plasticity_jax.ops.noise import check_noise, signs
 from plasticity_jax.ops.norms import balance, safe_norm
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
@@ -72,6 +72,7 @@ def reverse_kf_rtrl(
     Reference:
       Marschall, Cho & Savin, "A unified framework of online learning algorithms", arXiv:1907.02649.
     """
+    check_noise(noise)
 
     def init(key: Key, sizes: Sizes) -> ReverseKFRTRLTraces:
         key_a, key_b = jax.random.split(key)

@@ -20,7 +20,7 @@ import jax
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks import leaky_rnn
 from plasticity_jax.networks.leaky_rnn import LeakyRNN
-from plasticity_jax.ops.noise import signs
+from plasticity_jax.ops.noise import check_noise, signs
 from plasticity_jax.ops.norms import balance, safe_norm
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
@@ -76,6 +76,7 @@ def uoro(
     Reference:
       Tallec & Ollivier, "Unbiased online recurrent optimization", arXiv:1702.05043.
     """
+    check_noise(noise)
 
     def init(key: Key, sizes: Sizes) -> UOROTraces:
         key_a, key_b = jax.random.split(key)
