@@ -249,7 +249,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     return summary
 
 
-def _worse(task: str, reading: str, worse: str, *better: str, paper: str | None = None) -> Claim:
+def _worse(task: str, reading: str, worse: str, *better: str) -> Claim:
     """Worse than each of `better` by more than two standard errors of the paired difference."""
     where = f"{task}/{reading}"
 
@@ -259,7 +259,7 @@ def _worse(task: str, reading: str, worse: str, *better: str, paper: str | None 
 
     names = " and ".join(LABELS[one] for one in better)
     statement = f"{task.capitalize()}, as {reading}: {LABELS[worse]} ends worse than {names} (least paired gap)"
-    return Claim(f"{task}-{reading}-{worse}-worse-than-{'-'.join(better)}", statement, paper, measure)
+    return Claim(f"{task}-{reading}-{worse}-worse-than-{'-'.join(better)}", statement, None, measure)
 
 
 def _same(task: str, reading: str) -> Claim:

@@ -97,8 +97,8 @@ class RuleCase(NamedTuple):
 def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
     """Joins a rule and an optimiser into one pure step.
 
-    The optimiser sees the updates of every step, those of steps that are not `Info.ready` too; with a stateful
-    optimiser, wrap it in `optax.transforms.conditionally_transform` or let it meet zeros.
+    The optimiser sees the updates of every step, those that are not `Info.ready` too: zeros, which leave weights alone
+    under SGD but move the averages of a stateful optimiser.
 
     Args:
       rule: supplies gradient-signed updates.
