@@ -12,29 +12,14 @@ D = diag(phi'(v)), and the immediate influence dr_k/dW_ij = delta_ki alpha phi'(
 Weights are a dict ``{"forward": {"w": (n, m), "w_out": (n_out, n + 1)}, "feedback": {"w_fb": (n_out, n)}}``.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
 from plasticity_jax.typing import Array, Key, Params, Scalar
-
-
-class Activation(NamedTuple):
-    """phi and its derivative, the latter as a function of (v, phi(v))."""
-
-    phi: Callable[[Array], Array]
-    slope: Callable[[Array, Array], Array]
-
-
-ACTIVATIONS = {
-    "tanh": Activation(jnp.tanh, lambda v, h: 1 - h * h),
-    "relu": Activation(jax.nn.relu, lambda v, h: (v > 0).astype(v.dtype)),
-    "sigmoid": Activation(jax.nn.sigmoid, lambda v, h: h * (1 - h)),
-    "identity": Activation(lambda v: v, lambda v, h: jnp.ones_like(v)),
-}
 
 READOUTS = ("softmax", "identity")
 
@@ -87,8 +72,7 @@ def leaky_rnn(alpha: Scalar = 0.5, activation: str = "tanh", readout: str = "sof
     """
     if not isinstance(alpha, Tracer) and not 0 < float(alpha) <= 1:
         raise ValueError(f"alpha={float(alpha):g} is outside (0, 1]: it is the fraction of a rate renewed at each step")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r} is not known; use one of {', '.join(ACTIVATIONS)}")
+    check_activation(activation)
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is not known; use one of {', '.join(READOUTS)}")
     return LeakyRNN(alpha, activation, readout)
@@ -147,14 +131,14 @@ def advance(net: LeakyRNN, w: Array, r_tm1: Array, x_t: Array) -> Activity:
     """
     activation = ACTIVATIONS[net.activation]
     rhat = jnp.concatenate([r_tm1, x_t, jnp.ones((1,), r_tm1.dtype)])
-    v = w @ rhat
+    v = rhat @ w.T  # not w @ rhat: mapped over streams, that product wants its operands copied
     h = activation.phi(v)
     return Activity(rhat, activation.slope(v, h), (1 - net.alpha) * r_tm1 + net.alpha * h)
 
 
 def read_out(w_out: Array, r: Array) -> Array:
     """z = W_out [r; 1], shape (n_out,)."""
-    return w_out @ with_bias(r)
+    return with_bias(r) @ w_out.T
 
 
 def loss_and_error(net: LeakyRNN, z: Array, y: Array) -> tuple[Array, Array]:

@@ -94,22 +94,17 @@ def online_training(
     def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
         learn, stream = build(state.lane)
 
-        def step(carry: tuple[LearnerState, Array, Any], batch: Batch) -> tuple[Any, None]:
-            learner_state, bad_step, sums = carry
-            t = learner_state.step
+        def step(learner_state: LearnerState, batch: Batch) -> tuple[LearnerState, tuple[Array, Metrics]]:
             learner_state, info = learn.step(learner_state, batch)
-            bad_step = jnp.where((bad_step < 0) & ~jnp.isfinite(info.loss), t, bad_step)
-            sums = jax.tree.map(jnp.add, sums, dict(measure(info, batch)))
-            return (learner_state, bad_step, sums), None
+            return learner_state, (info.loss, dict(measure(info, batch)))
 
         def point(state: TrainingState, _: None) -> tuple[TrainingState, Metrics]:
             stream_state, batches = stream.take(state.stream, every)
-            first = jax.tree.map(lambda leaf: leaf[0], batches)
-            shapes = jax.eval_shape(lambda s, b: dict(measure(learn.step(s, b)[1], b)), state.learner, first)
-            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-            carry, _ = jax.lax.scan(step, (state.learner, state.bad_step, zeros), batches)
-            learner_state, bad_step, sums = carry
-            metrics = jax.tree.map(lambda total: total / every, sums)
+            learner_state, (losses, measured) = jax.lax.scan(step, state.learner, batches)
+            bad = ~jnp.isfinite(losses)
+            first_bad = state.learner.step + jnp.argmax(bad).astype(jnp.int32)
+            bad_step = jnp.where((state.bad_step < 0) & jnp.any(bad), first_bad, state.bad_step)
+            metrics = jax.tree.map(lambda values: jnp.mean(values, 0), measured)
             state = TrainingState(learner_state, stream_state, state.lane, bad_step)
             return state, {**metrics, "bad_step": bad_step}
 

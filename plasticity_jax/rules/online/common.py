@@ -161,13 +161,13 @@ def online_rule(
         streams = batch.x.shape[0]
         chex.assert_shape(traces.r, (streams, sizes.n))
         w, w_out = params["forward"]["w"], params["forward"]["w_out"]
-        w_back = w_out[:, : sizes.n] if feedback == "readout" else params["feedback"]["w_fb"]
+        w_back = w_out if feedback == "readout" else params["feedback"]["w_fb"]
 
         def one_stream(r_tm1: Array, own: PyTree, key: Key, x: Array, y: Array) -> Any:
             rhat, slope, r = leaky_rnn.advance(net, w, r_tm1, x)
             z = leaky_rnn.read_out(w_out, r)
             loss, error = leaky_rnn.loss_and_error(net, z, y)
-            moment = Moment(net, w, r_tm1, rhat, slope, gain * slope, r, x, y, credit=error @ w_back)
+            moment = Moment(net, w, r_tm1, rhat, slope, gain * slope, r, x, y, credit=(error @ w_back)[: sizes.n])
             credit = step(moment, own, traces.shared, key)
             grad_out = error[:, None] * leaky_rnn.with_bias(r)
             return (r, credit.traces, credit.grad, grad_out, loss, z, jnp.asarray(credit.ready)), credit.shared
