@@ -1,5 +1,6 @@
 """Random numbers, as few as the method needs."""
 
+import jax
 import jax.numpy as jnp
 
 from plasticity_jax import prng
@@ -54,3 +55,28 @@ def signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
     """
     check_noise(kind)
     return rademacher(key, n, dtype) if kind == "rademacher" else prng.normal(key, n, dtype)
+
+
+def stored_signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
+    """As `signs`, for numbers that several products read: each is made once and written to memory.
+
+    On a CPU XLA makes a cheap-looking number anew wherever it is read, which for normals costs more than a step of
+    learning. A loop stops it; its two rounds draw a half each. Signs are cheaper made again than stored.
+
+    Args:
+      key: consumed.
+      n: how many.
+      dtype: of the result.
+      kind: "rademacher" or "gaussian".
+
+    Returns:
+      Shape (n,).
+
+    Raises:
+      ValueError: if the kind is neither.
+    """
+    if kind == "rademacher":
+        return signs(key, n, dtype, kind)
+    half = (n + 1) // 2
+    halves = jax.lax.map(lambda part: signs(prng.fold_in(key, part), half, dtype, kind), jnp.arange(2))
+    return halves.reshape(-1)[:n]

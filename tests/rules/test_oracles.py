@@ -8,7 +8,7 @@ import pytest
 
 from plasticity_jax.base import learner
 from plasticity_jax.networks.leaky_rnn import leaky_rnn
-from plasticity_jax.ops.noise import signs
+from plasticity_jax.ops.noise import signs, stored_signs
 from plasticity_jax.rules import online
 from plasticity_jax.typing import Example
 from tests.oracles.online import ORACLES
@@ -66,7 +66,7 @@ def drawn(name, traces, key, n, kind):
         nu = jax.vmap(lambda key: signs(key, NUS[name](n), F64, kind))(keys)
         return {"a": own.a[0], "b": own.b[0], "nu": nu}
     if name == "kernl":
-        return {"normals": jax.vmap(lambda key: jax.random.normal(key, (n,), F64))(keys)}
+        return {"normals": jax.vmap(lambda key: stored_signs(key, n, F64, "gaussian"))(keys)}
     return {"a": shared.a} if name in ("dni", "dni_b") else {}
 
 
