@@ -1,0 +1,221 @@
+"""Data sets on disk, as NumPy arrays: prepared by tensorflow-datasets, read without TensorFlow and without the network.
+
+A set is a folder ``NAME/VERSION`` of array_record files, in the directory that the environment variable TFDS_DATA_DIR
+names (``~/tensorflow_datasets`` if it does not). What was read is kept as .npz in the user's cache folder, so that the
+second time costs no decoding. `plasticity_jax.tasks.minibatches` draws batches from the arrays on the device.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CHUNK = 4096
+"""Records to a read: fewer, larger reads are no faster and hold every record twice."""
+
+LAYOUT = 1
+"""Of the arrays below; a new number makes old cache files void."""
+
+
+class MissingData(RuntimeError):
+    """A data set, or what reads it, is not there; the message, one line, says how to get it."""
+
+
+class DataSet(NamedTuple):
+    """What is known of a set without looking at it.
+
+    Attributes:
+      files: by split, the tensorflow-datasets split that holds it.
+      build: ``(decode, records, split) -> arrays``; decode makes an image of its bytes.
+    """
+
+    files: Mapping[str, str]
+    build: Callable[[Callable[[bytes], np.ndarray], Sequence[Any], str], dict[str, np.ndarray]]
+
+
+def _integers(records: Sequence[Any], field: str) -> np.ndarray:
+    return np.array([record.feature[field].int64_list.value[0] for record in records], np.int32)
+
+
+def _images(decode: Callable[[bytes], np.ndarray], records: Sequence[Any], gray: bool = False) -> np.ndarray:
+    """(N, height, width, channels) uint8; gray keeps one of three channels that are the same."""
+    images = np.empty(0, np.uint8)
+    for i, record in enumerate(records):
+        image = decode(record.feature["image"].bytes_list.value[0])
+        if gray:
+            image, colours = image[..., :1], image
+            if (image != colours).any():
+                raise ValueError(f"image {i} is in colour, but this set's images are black and white: prepare it anew")
+        if i == 0:
+            images = np.empty((len(records), *image.shape), np.uint8)
+        images[i] = image
+    return images
+
+
+def _labelled(decode: Callable[[bytes], np.ndarray], records: Sequence[Any], split: str) -> dict[str, np.ndarray]:
+    return {"image": _images(decode, records), "label": _integers(records, "label")}
+
+
+def _omniglot(decode: Callable[[bytes], np.ndarray], records: Sequence[Any], split: str) -> dict[str, np.ndarray]:
+    fields = ("label", "alphabet", "alphabet_char_id")
+    return {"image": _images(decode, records, gray=True)} | {field: _integers(records, field) for field in fields}
+
+
+def _spoken_digit(decode: Callable[[bytes], np.ndarray], records: Sequence[Any], split: str) -> dict[str, np.ndarray]:
+    """Files are named DIGIT_SPEAKER_RECORDING.wav; recordings 0 to 4 of each speaker and digit are the test split."""
+    names = [record.feature["audio/filename"].bytes_list.value[0].decode() for record in records]
+    recording = [int(name.removesuffix(".wav").split("_")[2]) for name in names]
+    chosen = [i for i, number in enumerate(recording) if (number < 5) == (split == "test")]
+    sounds = [np.array(records[i].feature["audio"].int64_list.value, np.int16) for i in chosen]
+    length = np.array([len(sound) for sound in sounds], np.int32)
+    audio = np.zeros((len(sounds), int(length.max(initial=0))), np.int16)
+    for row, sound in zip(audio, sounds, strict=True):
+        row[: len(sound)] = sound
+    labels = _integers(records, "label")[chosen]
+    return {"audio": audio, "length": length, "label": labels, "filename": np.array([names[i] for i in chosen])}
+
+
+SETS: Mapping[str, DataSet] = {
+    "mnist": DataSet({"train": "train", "test": "test"}, _labelled),
+    "cifar10": DataSet({"train": "train", "test": "test"}, _labelled),
+    "omniglot": DataSet({split: split for split in ("train", "test", "small1", "small2")}, _omniglot),
+    "spoken_digit": DataSet({"train": "train", "test": "train"}, _spoken_digit),
+}
+
+
+def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
+    """One split of a data set as arrays; their first axis is the example.
+
+    mnist (60,000 and 10,000) and cifar10 (50,000 and 10,000): image (N, height, width, channels) uint8, label (N,)
+    int32. omniglot (train: the 964 background characters; test: the other 659; small1, small2): the same with one
+    channel, ink 0 and paper 255, label 0 to 1622, alphabet and alphabet_char_id (N,) int32. spoken_digit at 8 kHz
+    (test: recordings 0 to 4 of each speaker and digit, 300; train: the other 2,700): audio (N, longest) int16, zeros
+    from length (N,) int32 on, label, and filename (N,), a string DIGIT_SPEAKER_RECORDING.wav.
+
+    Args:
+      name: one of `SETS`.
+      split: "train" or "test"; omniglot also has "small1" and "small2".
+
+    Returns:
+      Arrays by name, the caller's own.
+
+    Raises:
+      ValueError: if the set or the split is not known.
+      MissingData: if the set is not prepared, or tensorflow-datasets not installed.
+
+    Example:
+      >>> load("mnist", "valid")
+      Traceback (most recent call last):
+      ValueError: mnist has no split 'valid'; use one of train, test
+
+    Reference:
+      https://www.tensorflow.org/datasets
+    """
+    if name not in SETS:
+        raise ValueError(f"data set {name!r} is not known; use one of {', '.join(SETS)}")
+    if split not in SETS[name].files:
+        raise ValueError(f"{name} has no split {split!r}; use one of {', '.join(SETS[name].files)}")
+    folder = _folder(name, SETS[name].files[split])
+    cache = _cache_file(folder, name, split)
+    arrays = _from_cache(cache)
+    if arrays is None:
+        try:
+            arrays = _read(folder, name, split)
+        except ImportError as error:  # the sets that only TensorFlow can read are those prepared with it
+            package = "tensorflow" if error.name == "tensorflow" else "plasticity_jax[data]"
+            raise MissingData(f"reading {name} in {folder} needs {error.name}: pip install {package}") from error
+        _to_cache(cache, arrays)
+    return arrays
+
+
+def _folder(name: str, source: str) -> Path:
+    """The newest version of a set that holds the split as array_record."""
+    root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    prepare = f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
+    advice = (
+        "set TFDS_DATA_DIR to a directory that holds it, or prepare it with internet: pip install "
+        f'plasticity_jax[data], then python -c "import tensorflow_datasets as tfds; {prepare}"'
+    )
+    home = root / name
+    versions = sorted((path for path in home.glob("*.*.*") if path.is_dir()), key=_version)
+    ready = [path for path in versions if any(path.glob(f"{name}-{source}.array_record*"))]
+    if ready:
+        return ready[-1]
+    if versions:
+        raise MissingData(f"data set {name} in {home} has no array_record files of its {source!r} split: {advice}")
+    raise MissingData(f"data set {name} is not in {root}: {advice}")
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    numbers = path.name.split(".")
+    return tuple(map(int, numbers)) if all(number.isdigit() for number in numbers) else (-1,)
+
+
+def _read(folder: Path, name: str, split: str) -> dict[str, np.ndarray]:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    # Records are parsed here, images decoded by their feature: half the time of decoding whole examples.
+    builder: Any = tfds.builder_from_directory(folder)
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    parse = tf_example_pb2.Example.FromString  # pyright: ignore[reportAttributeAccessIssue]
+    absl = logging.getLogger("absl")
+    absl.addFilter(_is_news)
+    try:
+        data = builder.as_data_source(SETS[name].files[split], deserialize_method=raw)
+        records = []
+        for start in range(0, len(data), CHUNK):
+            chunk = data.__getitems__(range(start, min(start + CHUNK, len(data))))
+            records += [parse(record).features for record in chunk]
+    finally:
+        absl.removeFilter(_is_news)
+    features = builder.info.features
+    decode: Any = features["image"].decode_example_np if "image" in features else None
+    return SETS[name].build(decode, records, split)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """array_record complains of the size in which tensorflow-datasets groups records, which is no error."""
+    return "group size" not in str(record.msg)
+
+
+def _cache_file(folder: Path, name: str, split: str) -> Path:
+    """Named after what the folder holds, so that another or renewed set of the same version is read anew."""
+    held = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
+    info = folder / "dataset_info.json"
+    text = repr((LAYOUT, held)).encode() + (info.read_bytes() if info.exists() else b"")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    digest = hashlib.sha256(text).hexdigest()[:16]
+    return home / "plasticity_jax" / "datasets" / f"{name}-{folder.name}-{split}-{digest}.npz"
+
+
+def _from_cache(path: Path) -> dict[str, np.ndarray] | None:
+    """None if there is none, or it is damaged (the zip's checksums tell)."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _to_cache(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Whole or not at all; a cache that cannot be written costs time, not the result."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(suffix=".partial", dir=path.parent)
+    except OSError:
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **dict(arrays))  # pyright: ignore[reportArgumentType]
+        os.replace(partial, path)
+    except OSError:
+        return
+    finally:
+        Path(partial).unlink(missing_ok=True)

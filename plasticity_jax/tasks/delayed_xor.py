@@ -1,0 +1,156 @@
+r"""The delayed XOR task: when the go cue comes, report whether two past stimuli differed.
+
+    c_g ~ Bernoulli(p)                                   a go cue at step g, on channel 0
+    s_g, s'_g = +-1, fair                                its stimuli, on channel 1 at g - d and g - d', d < d'
+    y_{g + r} = +1 if s_g and s'_g differ, else -1       the answer; y = 0 at all other steps
+
+Where the stimuli of two cues fall on the same step, the later cue's is shown. That is so where a second cue follows the
+first by d' - d steps: the first one's stimulus is lost, and its answer a guess.
+
+Source: Lansdell, Prakash & Kording (2019), section 4.3; the authors' code has p = 0.05, (d, d') = (1, 2), r = 1. There
+the stimuli lie within three steps of the answer, and a network can learn the task without credit through time: its
+random recurrent weights remember enough. Longer delays take that away.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax import prng
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Array, Example, Key, Scalar
+
+
+class DelayedXORState(NamedTuple):
+    """Attributes: key: of cues and stimuli, never advanced. step: shape (), int32, steps taken."""
+
+    key: Key
+    step: Array
+
+
+class DelayedXORBounds(NamedTuple):
+    """What can be reached.
+
+    Attributes:
+      accuracy: largest share of right signs at response times.
+      loss: least half squared error to a step.
+      silent: half squared error to a step of an output that is always 0.
+    """
+
+    accuracy: float
+    loss: float
+    silent: float
+
+
+def delayed_xor(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: Scalar = 0.05, batch: int = 1) -> Stream:
+    """The delayed XOR task as a stream; `windows` cuts it into the windows that a windowed rule takes.
+
+    What happens at step t is a function of the key and of t's neighbours alone, so a stream can be cut anywhere. Cues
+    before the first step exist, and their answers may fall due in the first `answer` steps.
+
+    Args:
+      stimuli: (d, d'), how many steps before its cue each stimulus is shown; d < d', d at least 0.
+      answer: r, how many steps after the cue the answer is due, at least 0.
+      cue_rate: p, probability of a cue at a step; may be a tracer.
+      batch: independent streams, B.
+
+    Returns:
+      A `Stream` of `Example` with x (steps, B, 2), cue and stimulus, and y (steps, B, 1), which is not 0 at response
+      times, and only there.
+
+    Raises:
+      ValueError: if the delays are out of order or negative, or batch is below 1.
+
+    Example:
+      >>> import jax
+      >>> stream = delayed_xor(stimuli=(4, 7), answer=2, batch=20)
+      >>> _, example = stream.take(stream.init(jax.random.key(0)), 100)
+      >>> example.x.shape, example.y.shape
+      ((100, 20, 2), (100, 20, 1))
+
+    Reference:
+      Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", arXiv:1906.00889.
+    """
+    check_delays(stimuli, answer)
+    if batch < 1:
+        raise ValueError(f"batch={batch} must be at least 1")
+    near, far = stimuli
+
+    def init(key: Key) -> DelayedXORState:
+        return DelayedXORState(key, jnp.zeros((), jnp.int32))
+
+    def take(state: DelayedXORState, steps: int) -> tuple[DelayedXORState, Example]:
+        dtype = jnp.zeros(()).dtype
+        g = state.step + jnp.arange(-answer, steps + far)  # every cue that shows in these steps
+        words = jax.vmap(lambda t: prng.bits(prng.fold_in(state.key, t), batch))(g)
+        cue = (words >> 8).astype(dtype) < jnp.asarray(cue_rate, dtype) * 2**24
+        sign, other = (1 - 2 * ((words >> bit) & 1).astype(dtype) for bit in (0, 1))
+
+        def seen(array: Array, shift: int) -> Array:
+            return array[answer + shift : answer + shift + steps]
+
+        stimulus = jnp.where(seen(cue, near), seen(sign, near), 0)
+        stimulus = jnp.where(seen(cue, far), seen(other, far), stimulus)
+        y = jnp.where(cue, -sign * other, 0)[:steps]
+        x = jnp.stack([seen(cue, 0).astype(dtype), stimulus], -1)
+        return DelayedXORState(state.key, state.step + steps), Example(x, y[..., None])
+
+    return Stream(init, take)
+
+
+def delayed_xor_bounds(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: float = 0.05) -> DelayedXORBounds:
+    """The best that anything can do that has seen all inputs up to the present, in closed form.
+
+    An answer is a guess if a second cue came d' - d steps after the first, with probability p, and then half of the
+    guesses are right: accuracy 1 - p/2. If the second cue has been seen by then, r >= d' - d, the best output is
+    0 for a guess and +-1 otherwise: loss p^2/2 to a step. If not, it is +-(1 - p) always: loss p (1 - (1 - p)^2) / 2.
+
+    Args:
+      stimuli: (d, d').
+      answer: r.
+      cue_rate: p.
+
+    Returns:
+      A `DelayedXORBounds`.
+
+    Raises:
+      ValueError: if the delays are out of order or negative.
+
+    Example:
+      >>> bounds = delayed_xor_bounds()
+      >>> round(bounds.accuracy, 4), round(bounds.loss / bounds.silent, 4)
+      (0.975, 0.05)
+    """
+    check_delays(stimuli, answer)
+    lost = cue_rate
+    known = answer >= stimuli[1] - stimuli[0]
+    loss = cue_rate * (lost if known else 1 - (1 - lost) ** 2) / 2
+    return DelayedXORBounds(1 - lost / 2, loss, cue_rate / 2)
+
+
+def check_delays(stimuli: tuple[int, int], answer: int) -> None:
+    """Refuses delays that make no task.
+
+    Raises:
+      ValueError: if not 0 <= d < d' and 0 <= r.
+    """
+    if not 0 <= stimuli[0] < stimuli[1] or answer < 0:
+        raise ValueError(
+            f"stimuli={tuple(stimuli)}, answer={answer}: the stimuli come d < d' steps before the cue, d at least 0, "
+            "and the answer 0 or more steps after it"
+        )
+
+
+def responses(output: Array, y: Array) -> tuple[Array, Array]:
+    """How many answers were due, and how many of them had the right sign; their ratio of sums is the accuracy.
+
+    Args:
+      output: of the network, any shape.
+      y: targets, the same shape.
+
+    Returns:
+      ``(right, due)``, shape () each, in the dtype of y.
+    """
+    due = y != 0
+    return jnp.sum(due & (output * y > 0), dtype=y.dtype), jnp.sum(due, dtype=y.dtype)

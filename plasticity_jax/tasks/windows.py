@@ -1,0 +1,39 @@
+"""Windows of a stream, for rules whose batch is a stretch of time."""
+
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Example, PyTree
+
+
+def windows(stream: Stream, length: int) -> Stream:
+    """The same stream in disjoint windows, in order: one step of it is `length` steps of the other.
+
+    Args:
+      stream: of examples with leaves (steps, B, ...).
+      length: S, steps to a window.
+
+    Returns:
+      A `Stream` of examples with leaves (windows, B, S, ...).
+
+    Raises:
+      ValueError: if the length is below 1.
+
+    Example:
+      >>> import jax
+      >>> from plasticity_jax.tasks.delayed_xor import delayed_xor
+      >>> stream = windows(delayed_xor(batch=20), 7)
+      >>> _, example = stream.take(stream.init(jax.random.key(0)), 100)
+      >>> example.x.shape, example.y.shape
+      ((100, 20, 7, 2), (100, 20, 7, 1))
+    """
+    if length < 1:
+        raise ValueError(f"length={length} must be at least 1 step")
+
+    def take(state: PyTree, steps: int) -> tuple[PyTree, Example]:
+        state, examples = stream.take(state, steps * length)
+
+        def cut(leaf):
+            return leaf.reshape(steps, length, *leaf.shape[1:]).swapaxes(1, 2)
+
+        return state, Example(cut(examples.x), cut(examples.y))
+
+    return Stream(stream.init, take)
