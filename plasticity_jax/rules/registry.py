@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from plasticity_jax.base import RuleCase
+from plasticity_jax.rules.feedback.cases import CASES as FEEDBACK
 from plasticity_jax.rules.online.cases import CASES as ONLINE
 
-RULES: Mapping[str, RuleCase] = MappingProxyType({**ONLINE})
+RULES: Mapping[str, RuleCase] = MappingProxyType({**ONLINE, **FEEDBACK})

@@ -197,7 +197,32 @@ def factories() -> dict[str, Callable[..., LearningRule]]:
     return found
 
 
-STOCHASTIC: Mapping[str, bool] = {}
+def factory_of(name: str) -> Callable[..., LearningRule] | None:
+    """The factory of a registered rule: of its own name, or, for a variant, the longest name that begins the rule's."""
+    known = [factory for factory in factories() if name == factory or name.startswith(f"{factory}_")]
+    return factories()[max(known, key=len)] if known else None
+
+
+STOCHASTIC: Mapping[str, bool] = {
+    "backprop": False,
+    "direct_feedback_alignment": False,
+    "feedback_alignment": False,
+    "kolen_pollack": False,
+    "matching": False,
+    "node_perturbation": True,
+    "node_perturbation_antithetic": True,
+    "node_perturbation_direct": True,
+    "node_perturbation_offline": True,
+    "node_perturbation_ridge": True,
+    "node_perturbation_ridge_direct": True,
+    "recurrent_backprop": False,
+    "recurrent_feedback_alignment": False,
+    "recurrent_node_perturbation": True,
+    "recurrent_node_perturbation_legacy": True,
+    "recurrent_node_perturbation_ridge": True,
+    "sign_symmetry": False,
+    "truncated_to_one_step": False,
+}
 """Whether a rule draws random numbers after its init, for rules that do not declare it in a `Plausibility`."""
 
 
@@ -206,7 +231,8 @@ def is_stochastic(name: str) -> bool:
     if name in STOCHASTIC:
         return STOCHASTIC[name]
     tables = [table for module in modules() if isinstance(table := getattr(module, "PLAUSIBILITY", None), dict)]
-    own = getattr(sys.modules[factories()[name].__module__], "PLAUSIBILITY", None)
+    factory = factory_of(name)
+    own = getattr(sys.modules[factory.__module__], "PLAUSIBILITY", None) if factory else None
     declared = next((table[name] for table in tables if name in table), own)
     if declared is None:
         raise AssertionError(f"{name}: say in STOCHASTIC, tests/laws/common.py, whether it draws random numbers")

@@ -6,10 +6,14 @@ import optax
 import pytest
 
 from plasticity_jax.base import learner
-from tests.laws import textbook_online
+from tests.laws import textbook_feedback, textbook_feedback_recurrent, textbook_online
 from tests.laws.common import assert_close, at, compiled, distance, host
 
-TABLES = {"textbook_online.py": textbook_online.TEXTBOOK}
+TABLES = {
+    "textbook_online.py": textbook_online.TEXTBOOK,
+    "textbook_feedback.py": textbook_feedback.TEXTBOOK,
+    "textbook_feedback_recurrent.py": textbook_feedback_recurrent.TEXTBOOK,
+}
 TEXTBOOK = {name: step for table in TABLES.values() for name, step in table.items()}
 
 

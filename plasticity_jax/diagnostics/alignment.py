@@ -1,0 +1,122 @@
+r"""How far feedback is from the transport of weights: errors and signs of matrices, angles between credits.
+
+    relative error   |W - B| / |W|                            0 if B = W
+    sign congruence  mean of (sign W sign B + 1) / 2          1/2 by chance
+    local angle      between e~ B and e~ W                    of the matrix alone, on the error that it is given
+    true angle       between e~ B and dL/dh                   of all the feedback above
+
+A local angle can be small where the true one is not, as in feedback alignment. Angles are means over the batch, and are
+not folded: 90 degrees is chance, more is the wrong way.
+Source: Lansdell, Prakash & Kording (2020), figure 2, whose angles are local, folded, and of one example.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.networks import mlp
+from plasticity_jax.networks.mlp import MLP, Form
+from plasticity_jax.ops.norms import cosine, safe_norm
+from plasticity_jax.rules.feedback.common import carry_back, check
+from plasticity_jax.rules.feedback.node_perturbation import NodePerturbationTraces
+from plasticity_jax.typing import Array, Example, Params
+
+
+class Alignment(NamedTuple):
+    """One number for each hidden layer, from the lowest; shape (L - 1,).
+
+    Attributes:
+      relative_error: of the feedback matrix.
+      sign_congruence: in [0, 1].
+      local_angle: degrees.
+      true_angle: degrees.
+    """
+
+    relative_error: Array
+    sign_congruence: Array
+    local_angle: Array
+    true_angle: Array
+
+
+def relative_error(w: Array, b: Array) -> Array:
+    """|w - b| / |w| in Frobenius norms, shape ()."""
+    return safe_norm(w - b) / safe_norm(w)
+
+
+def sign_congruence(w: Array, b: Array) -> Array:
+    """Fraction of entries of one sign, shape (); a zero counts one half."""
+    return jnp.mean((jnp.sign(w) * jnp.sign(b) + 1) / 2)
+
+
+def angle(a: Array, b: Array) -> Array:
+    """Angle between the rows of two arrays, mean over them.
+
+    Args:
+      a: (..., n).
+      b: same shape.
+
+    Returns:
+      Shape (), degrees in [0, 180]; a row that vanishes counts 90.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(angle(jnp.array([[1.0, 0.0], [0.0, 0.0]]), jnp.array([[-1.0, 0.0], [0.0, 1.0]])))
+      135.0
+    """
+    cosines = jax.vmap(cosine)(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]))
+    return jnp.mean(jnp.degrees(jnp.arccos(jnp.clip(cosines, -1, 1))))
+
+
+def alignment(
+    net: MLP, params: Params, batch: Example, feedback: Form = "chain", back: Sequence[Array] | None = None
+) -> Alignment:
+    """Feedback against the transport of weights, on a batch.
+
+    Args:
+      net: the network.
+      params: its weights.
+      batch: any number of examples.
+      feedback: "chain", where each matrix is held against the weights of its layer, or "direct", where it is held
+        against the product of all weights above (what is owed to the layer in a linear network).
+      back: L - 1 matrices that carry errors back; None is ``params["feedback"]["w_fb"]``.
+
+    Returns:
+      The `Alignment` of every hidden layer.
+    """
+    check(net, params, batch, feedback if back is None else None)
+    matrices: Sequence[Array] = params["feedback"]["w_fb"] if back is None else back
+    w = params["forward"]["w"]
+    activity = mlp.forward(net, params["forward"], batch.x)
+    _, error = mlp.loss_and_error(net, activity.h[-1], activity.slope[-1], batch.y)
+    given = carry_back(error, matrices, activity.slope, feedback)
+    exact = carry_back(error, w[1:], activity.slope)
+    owed = list(w[1:])
+    if feedback == "direct":
+        for i in reversed(range(len(owed) - 1)):
+            owed[i] = owed[i + 1] @ owed[i]
+    layers = range(len(owed))
+    return Alignment(
+        jnp.stack([relative_error(owed[i], matrices[i]) for i in layers]),
+        jnp.stack([sign_congruence(owed[i], matrices[i]) for i in layers]),
+        jnp.stack([angle(given.credit[i], given.source[i] @ owed[i]) for i in layers]),
+        jnp.stack([angle(given.credit[i], exact.credit[i]) for i in layers]),
+    )
+
+
+def feedback_rank(traces: NodePerturbationTraces, tolerance: float = 1e-6) -> Array:
+    """How many directions the errors that B is regressed on have taken (assumption A3 asks for all).
+
+    Args:
+      traces: of `node_perturbation` with estimator "ridge" or "offline".
+      tolerance: an eigenvalue of V counts if it is above this fraction of the largest.
+
+    Returns:
+      Shape (number of V,), int32: one rank for each layer in a chain, from the second; one if direct or offline.
+    """
+    ranks = []
+    for v in traces.second:
+        values = jnp.linalg.eigvalsh(v.total)
+        ranks.append(jnp.sum((values > tolerance * values[-1]) & (values > 0)))
+    return jnp.stack(ranks).astype(jnp.int32)

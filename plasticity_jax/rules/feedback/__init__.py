@@ -1,0 +1,26 @@
+"""Credit through feedback of its own (Lansdell, Prakash & Kording 2020), one rule per file."""
+
+from plasticity_jax.rules.feedback.backprop import backprop
+from plasticity_jax.rules.feedback.direct_feedback_alignment import direct_feedback_alignment
+from plasticity_jax.rules.feedback.feedback_alignment import feedback_alignment
+from plasticity_jax.rules.feedback.matching import kolen_pollack, matching
+from plasticity_jax.rules.feedback.node_perturbation import node_perturbation
+from plasticity_jax.rules.feedback.recurrent_backprop import recurrent_backprop
+from plasticity_jax.rules.feedback.recurrent_feedback_alignment import recurrent_feedback_alignment
+from plasticity_jax.rules.feedback.recurrent_node_perturbation import recurrent_node_perturbation
+from plasticity_jax.rules.feedback.sign_symmetry import sign_symmetry
+from plasticity_jax.rules.feedback.truncated_to_one_step import truncated_to_one_step
+
+__all__ = [
+    "backprop",
+    "direct_feedback_alignment",
+    "feedback_alignment",
+    "kolen_pollack",
+    "matching",
+    "node_perturbation",
+    "recurrent_backprop",
+    "recurrent_feedback_alignment",
+    "recurrent_node_perturbation",
+    "sign_symmetry",
+    "truncated_to_one_step",
+]

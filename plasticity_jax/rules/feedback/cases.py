@@ -1,0 +1,121 @@
+"""The registry's entries for this wing: each rule with a tiny worked problem."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import jax
+
+from plasticity_jax.base import LearningRule, RuleCase
+from plasticity_jax.networks import vanilla_rnn
+from plasticity_jax.networks.mlp import MLP, Form, init_params, mlp
+from plasticity_jax.rules import feedback
+from plasticity_jax.typing import Example, Key, Params
+
+SIZES, EXAMPLES = (3, 5, 4, 2), 3
+"""With half the paper's weights, for the laws learn at a rate at which whole ones would run away."""
+
+
+def _batch(key: Key) -> Example:
+    key_x, key_y = jax.random.split(key)
+    x = jax.random.normal(key_x, (EXAMPLES, SIZES[0]))
+    return Example(x, 0.5 * jax.random.normal(key_y, (EXAMPLES, SIZES[-1])))
+
+
+def _case(
+    rule: Callable[..., LearningRule],
+    kind: str,
+    coefficients: Mapping[str, float] = MappingProxyType({}),
+    *,
+    form: Form = "chain",
+    activations: Sequence[str] = ("tanh", "sigmoid", "identity"),
+) -> RuleCase:
+    net: MLP = mlp(activations)
+
+    def make(**given: float) -> LearningRule:
+        return rule(net, **{**coefficients, **given})
+
+    def params(key: Key) -> Params:
+        return jax.tree.map(lambda w: 0.5 * w, init_params(key, SIZES, form))
+
+    return RuleCase(make, params, _batch, kind, coefficients)  # pyright: ignore
+
+
+NOISE = {"sigma": 0.2}
+STATISTICS = {"sigma": 0.2, "ridge": 1.0, "forgetting": 0.9}
+LINEAR = ("identity", "identity", "identity")
+
+CASES = {
+    "backprop": _case(feedback.backprop, "exact"),
+    "feedback_alignment": _case(feedback.feedback_alignment, "approximate"),
+    "direct_feedback_alignment": _case(feedback.direct_feedback_alignment, "approximate", form="direct"),
+    "sign_symmetry": _case(feedback.sign_symmetry, "approximate", {"scale": 0.5}),
+    "matching": _case(feedback.matching, "approximate", {"decay": 0.0}),
+    "kolen_pollack": _case(feedback.kolen_pollack, "approximate", {"decay": 0.1}),
+    "node_perturbation": _case(feedback.node_perturbation, "approximate", NOISE),
+    "node_perturbation_antithetic": _case(
+        lambda net, **c: feedback.node_perturbation(net, antithetic=True, **c), "approximate", NOISE
+    ),
+    "node_perturbation_direct": _case(
+        lambda net, **c: feedback.node_perturbation(net, feedback="direct", noise="rademacher", **c),
+        "approximate",
+        NOISE,
+        form="direct",
+    ),
+    "node_perturbation_ridge": _case(
+        lambda net, **c: feedback.node_perturbation(net, estimator="ridge", solve_every=2, **c),
+        "approximate",
+        STATISTICS,
+    ),
+    "node_perturbation_ridge_direct": _case(
+        lambda net, **c: feedback.node_perturbation(net, estimator="ridge", feedback="direct", **c),
+        "approximate",
+        STATISTICS,
+        form="direct",
+    ),
+    "node_perturbation_offline": _case(
+        lambda net, **c: feedback.node_perturbation(net, estimator="offline", **c),
+        "approximate",
+        STATISTICS,
+        activations=LINEAR,
+    ),
+}
+
+
+STREAMS, WINDOW, N_IN, N, N_OUT = 2, 3, 2, 5, 2
+
+
+def _windows(key: Key) -> Example:
+    key_x, key_y = jax.random.split(key)
+    x = jax.random.normal(key_x, (STREAMS, WINDOW, N_IN))
+    return Example(x, 0.4 * jax.random.normal(key_y, (STREAMS, WINDOW, N_OUT)))
+
+
+def _recurrent_case(rule: Callable[..., LearningRule], kind: str, **coefficients: float) -> RuleCase:
+    def make(**given: float) -> LearningRule:
+        return rule(vanilla_rnn.vanilla_rnn(), **{**coefficients, **given})
+
+    def params(key: Key) -> Params:
+        return vanilla_rnn.init_params(key, N_IN, N, N_OUT)
+
+    return RuleCase(make, params, _windows, kind, coefficients)  # pyright: ignore
+
+
+RECURRENT_CASES = {
+    "recurrent_backprop": _recurrent_case(feedback.recurrent_backprop, "exact"),
+    "recurrent_feedback_alignment": _recurrent_case(feedback.recurrent_feedback_alignment, "approximate"),
+    "truncated_to_one_step": _recurrent_case(feedback.truncated_to_one_step, "approximate"),
+    "recurrent_node_perturbation": _recurrent_case(
+        lambda net, **c: feedback.recurrent_node_perturbation(net, p=0.5, clip=0.5, **c), "approximate", sigma=0.2
+    ),
+    "recurrent_node_perturbation_ridge": _recurrent_case(
+        lambda net, **c: feedback.recurrent_node_perturbation(net, p=0.5, estimator="ridge", solve_every=2, **c),
+        "approximate",
+        sigma=0.2,
+        ridge=20.0,
+        forgetting=0.9,
+    ),
+    "recurrent_node_perturbation_legacy": _recurrent_case(
+        lambda net, **c: feedback.recurrent_node_perturbation(net, p=0.5, legacy=True, **c), "approximate", sigma=0.2
+    ),
+}
+CASES |= RECURRENT_CASES

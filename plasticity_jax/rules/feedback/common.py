@@ -1,0 +1,146 @@
+r"""What the feedforward rules share: errors carried back, the weights' gradients, the check of shapes.
+
+    chain    e~^L = e^L,   c^i = e~^{i+1} B^{i+1},   e~^i = c^i phi_i'(v^i)
+    direct   e~^L = e^L,   c^i = e^L B^i,            e~^i = c^i phi_i'(v^i)
+
+    G^i = mean over the batch of e~^i h^{i-1}^T
+
+c^i stands for dL/dh^i. With B = W the chain is backpropagation, and every e~ and G is exact. The output's error and the
+gradient of the last layer are exact whatever B is.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.networks import mlp
+from plasticity_jax.networks.mlp import MLP, Form, Pass
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
+
+
+class Carried(NamedTuple):
+    """Errors carried back through a network.
+
+    Attributes:
+      error: L arrays (B, n_i), e~^i from i = 1; the last is exact.
+      credit: L - 1 arrays (B, n_i), c^i for the activity of the hidden layers.
+      source: L - 1 arrays, the error that each credit was made of: e~^{i+1} (chain) or e^L (direct).
+    """
+
+    error: tuple[Array, ...]
+    credit: tuple[Array, ...]
+    source: tuple[Array, ...]
+
+
+def carry_back(error: Array, back: Sequence[Array], slope: Sequence[Array], form: Form = "chain") -> Carried:
+    """The errors of all layers, from that of the output.
+
+    Args:
+      error: (B, n_L), e^L.
+      back: L - 1 matrices, (n_{i+1}, n_i) in a chain or (n_L, n_i) if direct.
+      slope: L arrays (B, n_i), phi'.
+      form: "chain" or "direct".
+
+    Returns:
+      What is `Carried`.
+    """
+    errors, credits, sources = [error], [], []
+    for i in reversed(range(len(back))):
+        source = errors[0] if form == "chain" else error
+        credit = source @ back[i]
+        errors.insert(0, credit * slope[i])
+        credits.insert(0, credit)
+        sources.insert(0, source)
+    return Carried(tuple(errors), tuple(credits), tuple(sources))
+
+
+def weight_gradients(activity: Pass, errors: Sequence[Array]) -> PyTree:
+    """G^i and the mean of e~^i: updates for ``params["forward"]``."""
+    batch = errors[0].shape[0]
+    return {
+        "w": tuple(error.T @ h / batch for error, h in zip(errors, activity.h[:-1], strict=True)),
+        "bias": tuple(jnp.mean(error, 0) for error in errors),
+    }
+
+
+def feedback_rule(
+    net: MLP,
+    *,
+    form: Form = "chain",
+    back: Callable[[Params], Sequence[Array]] | None = None,
+    teach: Callable[[Params, PyTree], Updates] | None = None,
+) -> LearningRule:
+    """Makes a `LearningRule`, without traces, of the matrices that carry errors back.
+
+    Args:
+      net: the network.
+      form: "chain" or "direct".
+      back: ``params -> matrices``; None is ``params["feedback"]["w_fb"]``.
+      teach: ``(params, gradients of "forward") -> updates``; None leaves the feedback alone.
+
+    Returns:
+      The rule; its params are those of `plasticity_jax.networks.mlp.init_params`, its batch an `Example`.
+    """
+
+    def init(params: Params, key: Key, batch: Example) -> tuple[()]:
+        check(net, params, batch, form if back is None else None)
+        return ()
+
+    def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
+        check(net, params, batch, form if back is None else None)
+        activity = mlp.forward(net, params["forward"], batch.x)
+        loss, error = mlp.loss_and_error(net, activity.h[-1], activity.slope[-1], batch.y)
+        matrices = params["feedback"]["w_fb"] if back is None else back(params)
+        gradients = weight_gradients(activity, carry_back(error, matrices, activity.slope, form).error)
+        updates = fixed_feedback(params, gradients) if teach is None else teach(params, gradients)
+        return updates, (), Info(jnp.mean(loss), jnp.asarray(True), {"output": activity.h[-1]})
+
+    return LearningRule(init, update)
+
+
+def fixed_feedback(params: Params, gradients: PyTree) -> Updates:
+    """Updates that leave the feedback alone."""
+    return {"forward": gradients, "feedback": jax.tree.map(jnp.zeros_like, params["feedback"])}
+
+
+def check(net: MLP, params: Params, batch: Example, form: Form | None) -> tuple[int, ...]:
+    """The widths n_0, ..., n_L, after asserting that network, weights and batch fit together.
+
+    Args:
+      net: the network.
+      params: its weights.
+      batch: one step's example.
+      form: of the feedback that the rule reads; None if it reads none.
+
+    Raises:
+      AssertionError: (chex) naming the array and the shape that it should have.
+      ValueError: if the number of layers is not that of the activations.
+    """
+    w, bias = params["forward"]["w"], params["forward"]["bias"]
+    layers = len(net.activations)
+    if not len(w) == len(bias) == layers:
+        raise ValueError(f"{layers} activations, {len(w)} matrices w, {len(bias)} biases: give each layer one of each")
+    chex.assert_rank(
+        [*w, batch.x, batch.y], 2, custom_message="w^i are (n_i, n_{i-1}), the batch (B, n_in), (B, n_out)"
+    )
+    widths = (w[0].shape[1], *(matrix.shape[0] for matrix in w))
+    chain = f"widths {' - '.join(map(str, widths))} do not chain: w[i] must be (n_{{i+1}}, n_i)"
+    for i in range(layers):
+        chex.assert_shape(w[i], (widths[i + 1], widths[i]), custom_message=chain)
+        chex.assert_shape(bias[i], (widths[i + 1],), custom_message=f"bias[{i}] must be ({widths[i + 1]},)")
+    examples = batch.x.shape[0]
+    chex.assert_shape(batch.x, (examples, widths[0]), custom_message=f"batch.x must be (B, {widths[0]})")
+    chex.assert_shape(batch.y, (examples, widths[-1]), custom_message=f"batch.y must be (B, {widths[-1]})")
+    if form is not None:
+        w_fb = params["feedback"]["w_fb"]
+        senders = widths[2:] if form == "chain" else (widths[-1],) * (layers - 1)
+        if len(w_fb) != layers - 1:
+            raise ValueError(f"{len(w_fb)} feedback matrices for {layers - 1} hidden layers: give each layer one")
+        for i, (matrix, sender) in enumerate(zip(w_fb, senders, strict=True)):
+            wanted = (sender, widths[i + 1])
+            chex.assert_shape(matrix, wanted, custom_message=f"w_fb[{i}] must be {wanted} for {form} feedback")
+    return widths

@@ -1,0 +1,220 @@
+r"""Feedback learned by node perturbation: noise tells what activity does to the loss, and B learns to predict it.
+
+    h~^i = phi_i(W^i h~^{i-1} + b^i) + sigma xi^i                  in all hidden layers at once; none on input or output
+    lam^i = (L~ - L) xi^i / sigma                                  for each example; an estimate of dL/dh^i
+    B^{i+1} = argmin E |e~^{i+1} B^{i+1} - lam^i|^2                e~ is given, no gradient goes through it
+    e~^i = (e~^{i+1} B^{i+1}) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T     of the clean pass, as in feedback alignment
+
+With "direct" feedback e^L takes the place of e~^{i+1} in the second half. Three ways to solve for B:
+
+    sgd      updates of B: mean e~^T (e~ B - lam), the gradient of 1/2 mean |e~ B - lam|^2
+    ridge    V += sum e~^T e~,  S += sum e~^T lam,  B^ = (V + ridge I)^{-1} S;  e~ is made with the current B
+    offline  M += sum e^L^T e^L,  S += sum e^L^T lam;  then, from the top, with R = I at first:
+             B^ = (R M R^T + ridge I)^{-1} R S,  R <- B^^T R       theorem 2's estimator, for linear hidden layers
+
+For ridge and offline the update emitted is B - B^, so that SGD at a rate of 1 on the "feedback" group sets B to B^.
+
+Source: Lansdell, Prakash & Kording (2020), section 3 and supplement A. Kind: approximate; exact at B = W, and
+consistent: B becomes W for sigma -> 0 where the e~ that it regresses on has full rank (assumption A3).
+Memory: B, and V and S, twice for ridge and offline. Time: that of backpropagation, a second pass through all layers but
+the first, and one product a layer for B; ridge adds n^3 for each solution. Each forward synapse reads its
+presynaptic activity and its neuron's error signal; a feedback synapse the error that it carries, its target's noise,
+and one number for the whole network, L~ - L.
+Departures from the print: what it calls the noise's variance is sigma, its standard deviation, as in the authors' code.
+The network's own answer is that of the clean pass. No noise on, and no feedback to, biases. Means over the batch, where
+the code has sums. V and S are compensated sums, for in float32 plain ones drift over 1e6 steps. Forgetting, antithetic
+pairs and signs for noise are additions.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.networks import mlp
+from plasticity_jax.networks.mlp import MLP, Form
+from plasticity_jax.ops.noise import check_noise, stored_signs
+from plasticity_jax.ops.sums import RunningSum, add, empty_sum
+from plasticity_jax.rules.feedback.common import Carried, carry_back, check, weight_gradients
+from plasticity_jax.typing import Array, Example, Key, Params, Scalar, Updates
+
+Estimator = Literal["sgd", "ridge", "offline"]
+
+
+class NodePerturbationTraces(NamedTuple):
+    """What the regression of B has seen.
+
+    Attributes:
+      steps: shape (), int32, steps taken.
+      second: V: L - 1 running sums (n_{i+1}, n_{i+1}) for ridge in a chain; one, (n_L, n_L), if direct or offline;
+        () for sgd.
+      cross: S: L - 1 running sums, of the shape of B^{i+1} for ridge, (n_L, n_i) for offline; () for sgd.
+    """
+
+    steps: Array
+    second: tuple[RunningSum, ...]
+    cross: tuple[RunningSum, ...]
+
+
+def node_perturbation(
+    net: MLP,
+    *,
+    sigma: Scalar = 1e-2,
+    noise: str = "gaussian",
+    antithetic: bool = False,
+    feedback: Form = "chain",
+    estimator: Estimator = "sgd",
+    ridge: Scalar = 0.1,
+    forgetting: Scalar = 1.0,
+    solve_every: int = 1,
+    warm_up: int = 0,
+) -> LearningRule:
+    """Errors carried back by matrices that are regressed on the effects of noise.
+
+    Args:
+      net: the network, with at least one hidden layer.
+      sigma: the noise's standard deviation; in float32 best within 1e-4 to 1e-1.
+      noise: "gaussian" (the paper's) or "rademacher" (cheaper, and of less variance).
+      antithetic: (L(+) - L(-)) / 2 in place of L(+) - L, for another forward pass.
+      feedback: "chain" or "direct".
+      estimator: "sgd", "ridge" or "offline".
+      ridge: added to the diagonal of V at each solution; not forgotten.
+      forgetting: factor of V and S at each step, in (0, 1]. Below 1 old errors, of another B and W, fade.
+      solve_every: steps between solutions (ridge, offline); the updates of B in between are zero.
+      warm_up: steps in which only B is learned.
+
+    Returns:
+      A rule over ``w`` and ``bias``, and over ``w_fb`` of the form given.
+
+    Raises:
+      ValueError: if an option is not known or out of range, there is no hidden layer, or offline meets a nonlinear or
+        directly fed one.
+
+    Example:
+      >>> from plasticity_jax.networks.mlp import mlp
+      >>> rule = node_perturbation(mlp(["tanh", "identity"]), estimator="ridge", forgetting=0.9999)
+
+    Reference:
+      Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", ICLR 2020.
+    """
+    check_noise(noise)
+    mlp.check_form(feedback)
+    if estimator not in ("sgd", "ridge", "offline"):
+        raise ValueError(f"estimator={estimator!r} is not known; use 'sgd', 'ridge' or 'offline'")
+    if len(net.activations) < 2:
+        raise ValueError("node perturbation needs a hidden layer to perturb: name at least two activations")
+    if solve_every < 1 or warm_up < 0:
+        raise ValueError(f"solve_every={solve_every} must be at least 1 step and warm_up={warm_up} at least 0")
+    if estimator == "offline" and (feedback != "chain" or set(net.activations[:-1]) != {"identity"}):
+        raise ValueError("estimator='offline' is for chains of linear hidden layers; use 'ridge'")
+
+    def init(params: Params, key: Key, batch: Example) -> NodePerturbationTraces:
+        n = check(net, params, batch, feedback)
+        steps, dtype = jnp.zeros((), jnp.int32), params["forward"]["w"][0].dtype
+        if estimator == "sgd":
+            return NodePerturbationTraces(steps, (), ())
+        shared = feedback == "direct" or estimator == "offline"
+        senders = n[-1:] if shared else n[2:]
+        second = tuple(empty_sum((sender, sender), dtype) for sender in senders)
+        pairs = zip(senders * (len(n) - 2) if shared else senders, n[1:-1], strict=True)
+        return NodePerturbationTraces(steps, second, tuple(empty_sum(pair, dtype) for pair in pairs))
+
+    def update(
+        params: Params, traces: NodePerturbationTraces, key: Key, batch: Example
+    ) -> tuple[Updates, NodePerturbationTraces, Info]:
+        n = check(net, params, batch, feedback)
+        weights, w_fb = params["forward"], params["feedback"]["w_fb"]
+        clean = mlp.forward(net, weights, batch.x)
+        loss, error = mlp.loss_and_error(net, clean.h[-1], clean.slope[-1], batch.y)
+        carried = carry_back(error, w_fb, clean.slope, feedback)
+        xi = layers_of_noise(key, batch.x.shape[0], n[1:-1], error.dtype, noise)
+
+        def loss_with(size: Scalar) -> Array:
+            output = mlp.perturbed_output(net, weights, clean.h[1], [size * each for each in xi])
+            return mlp.loss_and_error(net, output, clean.slope[-1], batch.y)[0]
+
+        effect = (
+            (loss_with(sigma) - loss_with(-sigma)) / (2 * sigma) if antithetic else (loss_with(sigma) - loss) / sigma
+        )
+        target = [effect[:, None] * each for each in xi]  # lam^i
+
+        steps = traces.steps + 1
+        if estimator == "sgd":
+            back = _descend(carried, target)
+            traces = NodePerturbationTraces(steps, (), ())
+        else:
+            seen = [error] if estimator == "offline" else carried.source[: len(traces.second)]
+            second = tuple(add(v, e.T @ e, forgetting) for v, e in zip(traces.second, seen, strict=True))
+            seen = seen * len(w_fb) if len(second) == 1 else seen
+            cross = tuple(add(s, e.T @ lam, forgetting) for s, e, lam in zip(traces.cross, seen, target, strict=True))
+            traces = NodePerturbationTraces(steps, second, cross)
+
+            def solved() -> tuple[Array, ...]:
+                best = estimate(traces, ridge, estimator)
+                return tuple(b - b_hat for b, b_hat in zip(w_fb, best, strict=True))
+
+            def still() -> tuple[Array, ...]:
+                return tuple(jnp.zeros_like(b) for b in w_fb)
+
+            back = solved() if solve_every == 1 else jax.lax.cond(steps % solve_every == 0, solved, still)
+
+        gradients = weight_gradients(clean, carried.error)
+        teaching = steps > warm_up
+        if warm_up:
+            gradients = jax.tree.map(lambda g: jnp.where(teaching, g, 0), gradients)
+        updates = {"forward": gradients, "feedback": {"w_fb": back}}
+        return updates, traces, Info(jnp.mean(loss), teaching, {"output": clean.h[-1]})
+
+    return LearningRule(init, update)
+
+
+def layers_of_noise(key: Key, examples: int, widths: Sequence[int], dtype: jnp.dtype, kind: str) -> list[Array]:
+    """xi^i, (B, n_i) for each hidden layer, from one draw."""
+    flat, layers, start = stored_signs(key, examples * sum(widths), dtype, kind), [], 0
+    for width in widths:
+        layers.append(flat[start : start + examples * width].reshape(examples, width))
+        start += examples * width
+    return layers
+
+
+def estimate(traces: NodePerturbationTraces, ridge: Scalar, estimator: str) -> tuple[Array, ...]:
+    """B^ of all layers, from what the regression has seen."""
+    if estimator == "offline":
+        return offline_feedback(traces.second[0].total, [s.total for s in traces.cross], ridge)
+    second = traces.second * len(traces.cross) if len(traces.second) == 1 else traces.second
+    return tuple(_ridge(v.total, s.total, ridge) for v, s in zip(second, traces.cross, strict=True))
+
+
+def offline_feedback(second: Array, cross: Sequence[Array], ridge: Scalar) -> tuple[Array, ...]:
+    """Theorem 2's estimator for a linear chain: each layer's errors are made with the B^ above it, all of them at once.
+
+    Args:
+      second: (n_L, n_L), M, the sum of e^L^T e^L.
+      cross: L - 1 arrays (n_L, n_i), sums of e^L^T lam^i, i from 1.
+      ridge: added to the diagonal of every second moment.
+
+    Returns:
+      L - 1 arrays, B^ of layers 2 to L, of the shapes of W.
+    """
+    found, r = [], jnp.eye(len(second), dtype=second.dtype)  # e~ = e^L r^T
+    for s in reversed(cross):
+        b = _ridge(r @ second @ r.T, r @ s, ridge)
+        found.insert(0, b)
+        r = b.T @ r
+    return tuple(found)
+
+
+def _ridge(second: Array, cross: Array, ridge: Scalar) -> Array:
+    # Directions weaker than V's own rounding are shrunk, or else a near-singular V may not be positive definite.
+    floor = jnp.finfo(second.dtype).eps * jnp.trace(second)
+    factor = jax.scipy.linalg.cho_factor(second + (ridge + floor) * jnp.eye(len(second), dtype=second.dtype))
+    return jax.scipy.linalg.cho_solve(factor, cross)
+
+
+def _descend(carried: Carried, target: Sequence[Array]) -> tuple[Array, ...]:
+    return tuple(
+        source.T @ (credit - lam) / len(lam)
+        for source, credit, lam in zip(carried.source, carried.credit, target, strict=True)
+    )

@@ -1,0 +1,87 @@
+"""Angles, signs and errors against NumPy by hand; the true gradient by autodiff; ranks of what B is regressed on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax.diagnostics import alignment as al
+from plasticity_jax.networks.mlp import forward, init_params, mlp
+from plasticity_jax.rules.feedback import node_perturbation
+from plasticity_jax.typing import Example
+from tests.laws.common import compiled
+
+NET, SIZES = mlp(["tanh", "sigmoid", "identity"]), (4, 6, 5, 3)
+
+
+def degrees(a, b):
+    """Row by row, by the law of cosines on unit vectors."""
+    units = [row / np.linalg.norm(row, axis=1, keepdims=True) for row in (np.asarray(a), np.asarray(b))]
+    return np.mean(np.degrees(2 * np.arcsin(np.linalg.norm(units[0] - units[1], axis=1) / 2)))
+
+
+def given(form="chain"):
+    keys = jax.random.split(jax.random.key(0), 3)
+    batch = Example(jax.random.normal(keys[0], (7, 4)), jax.random.normal(keys[1], (7, 3)))
+    return init_params(keys[2], SIZES, form), batch
+
+
+def test_matrices_by_hand():
+    w, b = jnp.array([[3.0, -4.0], [0.0, 1.0]]), jnp.array([[3.0, 4.0], [2.0, 1.0]])
+    assert float(al.relative_error(w, b)) == pytest.approx(np.sqrt(68 / 26))
+    assert float(al.sign_congruence(w, b)) == (1 + 0 + 0.5 + 1) / 4
+
+
+def test_angles_are_not_folded_and_safe_at_zero():
+    a = jnp.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    assert float(al.angle(a, -a)) == pytest.approx((180 + 180 + 90) / 3, abs=1e-5)
+    assert np.all(np.isfinite(jax.grad(lambda a: al.angle(a, jnp.array([[0.3, 0.4]])))(jnp.zeros((1, 2)))))
+
+
+@pytest.mark.parametrize("form", ["chain", "direct"])
+def test_against_autodiff(form):
+    params, batch = given(form)
+    w, w_fb = params["forward"]["w"], params["feedback"]["w_fb"]
+    got = compiled(lambda params: al.alignment(NET, params, batch, form))(params)
+
+    h = forward(NET, params["forward"], batch.x).h
+
+    def above(i, h_i):
+        for k in range(i, 3):
+            v = h_i @ w[k].T
+            h_i = [jnp.tanh(v), jax.nn.sigmoid(v), v][k]
+        return jnp.sum((h_i - batch.y) ** 2) / 2
+
+    lam = [jax.grad(lambda z, i=i: above(i, z))(h[i]) for i in (1, 2)]
+    e3 = h[3] - batch.y
+    e2 = (e3 @ w_fb[1]) * h[2] * (1 - h[2])  # what the feedback makes of it
+    sources = [e2, e3] if form == "chain" else [e3, e3]
+    owed = [w[1], w[2]] if form == "chain" else [w[2] @ w[1], w[2]]
+    for i in range(2):
+        credit = sources[i] @ w_fb[i]
+        np.testing.assert_allclose(got.true_angle[i], degrees(credit, lam[i]), rtol=1e-9)
+        np.testing.assert_allclose(got.local_angle[i], degrees(credit, sources[i] @ owed[i]), rtol=1e-9)
+        np.testing.assert_allclose(
+            got.relative_error[i], np.linalg.norm(owed[i] - w_fb[i]) / np.linalg.norm(owed[i]), rtol=1e-12
+        )
+    assert abs(got.true_angle[0] - got.local_angle[0]) > 1
+
+
+def test_transport_has_no_angle():
+    params, batch = given()
+    got = al.alignment(NET, params, batch, back=params["forward"]["w"][1:])
+    np.testing.assert_allclose(got.true_angle, 0, atol=1e-5)
+    np.testing.assert_array_equal(got.relative_error, 0)
+    np.testing.assert_array_equal(got.sign_congruence, 1)
+
+
+def test_rank_of_a_chain_that_breaks_a3():
+    """Linear 6 - 5 - 4 - 2: the errors of the third layer have full rank 2, those of the second at most 2 of 4."""
+    net = mlp(["identity"] * 3)
+    params = init_params(jax.random.key(1), (6, 5, 4, 2))
+    rule = node_perturbation(net, estimator="ridge", solve_every=1000)
+    keys = jax.random.split(jax.random.key(2), 2)
+    batch = Example(jax.random.normal(keys[0], (64, 6)), jax.random.normal(keys[1], (64, 2)))
+    _, traces, _ = rule.update(params, rule.init(params, keys[0], batch), keys[1], batch)
+    np.testing.assert_array_equal(al.feedback_rank(traces), [2, 2])
+    assert [len(v.total) for v in traces.second] == [4, 2]

@@ -1,0 +1,308 @@
+"""L10 for the feedback family: the gradient by autodiff of equations written here, and what each rule owes to it."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from plasticity_jax.base import LearningRule, learner
+from plasticity_jax.networks.mlp import init_params, mlp
+from plasticity_jax.ops.sums import RunningSum
+from plasticity_jax.rules import feedback
+from plasticity_jax.typing import Array, Example, Params
+from tests.laws.classes import Approximate, Exact, Match
+from tests.laws.common import compiled, problem, seed
+
+STEPS = 10
+PHI = {"tanh": jnp.tanh, "sigmoid": lambda v: 1 / (1 + jnp.exp(-v)), "identity": lambda v: v}
+CURVED, LINEAR = ("tanh", "sigmoid", "identity"), ("identity", "identity", "identity")
+SHALLOW = ("tanh", "identity")
+
+
+class World(NamedTuple):
+    """Weights held still, and the gradients of the loss on a number of batches.
+
+    Attributes:
+      params: weights.
+      examples: (T, B, ...).
+      output: (T, B, n_out).
+      grad: dL^t / d params["forward"], leading axis T; mean over the batch.
+      activations: of the layers.
+    """
+
+    params: Params
+    examples: Example
+    output: Array
+    grad: Any
+    activations: tuple[str, ...]
+
+
+def equations(weights: Any, x: Array, y: Array, activations: Sequence[str]) -> tuple[Array, Array]:
+    h = x
+    for w, bias, name in zip(weights["w"], weights["bias"], activations, strict=True):
+        h = PHI[name](jnp.einsum("ij,bj->bi", w, h) + bias)
+    return jnp.mean(jnp.sum((h - y) ** 2, 1)) / 2, h
+
+
+@functools.cache
+def world(activations: tuple[str, ...] = CURVED, sizes: tuple[int, ...] = (3, 5, 4, 2), form: Any = "chain") -> World:
+    with jax.ensure_compile_time_eval():
+        params = init_params(seed(110), sizes, form)
+        params["forward"]["bias"] = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n)) for n in sizes[1:])
+        keys = jax.random.split(seed(111))
+        examples = Example(
+            *(jax.random.normal(key, (STEPS, 3, n)) for key, n in zip(keys, (sizes[0], sizes[-1]), strict=True))
+        )
+        graded = jax.grad(lambda weights, x, y: equations(weights, x, y, activations), has_aux=True)
+        grad, output = compiled(jax.vmap(graded, in_axes=(None, 0, 0)))(params["forward"], *examples)
+    return World(params, examples, output, grad, activations)
+
+
+def with_feedback(w: World, w_fb: Sequence[Array]) -> World:
+    return w._replace(params={**w.params, "feedback": {"w_fb": tuple(w_fb)}})
+
+
+def transported(w: World) -> World:
+    """B = W."""
+    return with_feedback(w, w.params["forward"]["w"][1:])
+
+
+def products(w: World) -> list[Array]:
+    """What a linear network's output owes to each hidden layer: W^L ... W^{i+1}."""
+    found, product = [], jnp.eye(w.output.shape[-1])
+    for matrix in reversed(w.params["forward"]["w"][1:]):
+        product = product @ matrix
+        found.insert(0, product)
+    return found
+
+
+def hold(rule: LearningRule, w: World, start: Callable[[Any], Any] = lambda traces: traces) -> Any:
+    """The rule's updates on every batch of a world, with the weights held."""
+
+    def body(traces: Any, at: Any) -> Any:
+        t, batch = at
+        updates, traces, _ = rule.update(w.params, traces, jax.random.fold_in(seed(112), t), batch)
+        return traces, updates
+
+    def run() -> Any:
+        traces = rule.init(w.params, seed(113), jax.tree.map(lambda leaf: leaf[0], w.examples))
+        return jax.lax.scan(body, start(traces), (jnp.arange(STEPS), w.examples))[1]
+
+    return compiled(run)()
+
+
+def equals(rule: LearningRule, exact: World, other: World, decay: float = 0.0) -> Callable[[], Match]:
+    """In the special world the rule's gradient of the forward weights is the true one; in the other it is not."""
+
+    def reduction() -> Match:
+        want = {
+            "w": [g + decay * w for g, w in zip(exact.grad["w"], exact.params["forward"]["w"], strict=True)],
+            "bias": exact.grad["bias"],
+        }
+        got, unlike = (hold(rule, w)["forward"] for w in (exact, other))
+        as_lists = [{"w": list(u["w"]), "bias": u["bias"]} for u in (got, unlike)]
+        return Match(as_lists[0], want, as_lists[1], exact.output)
+
+    return reduction
+
+
+def backprop_batches() -> dict[str, Match]:
+    found = {}
+    for label, w in {"curved": world(), "linear": world(LINEAR), "one hidden layer": world(SHALLOW, (3, 5, 2))}.items():
+        got = hold(feedback.backprop(mlp(w.activations)), w)["forward"]
+        no_credit = {name: tuple(jnp.zeros_like(g) for g in gs[:-1]) + gs[-1:] for name, gs in w.grad.items()}
+        found[label] = Match(got, w.grad, no_credit, w.output)
+    return found
+
+
+def equal_sizes(scale: float) -> World:
+    """Every weight above the first layer is +-scale."""
+    w = world()
+    forward = w.params["forward"]
+    weights = {**forward, "w": forward["w"][:1] + tuple(scale * jnp.sign(a) for a in forward["w"][1:])}
+    graded = jax.grad(lambda weights, x, y: equations(weights, x, y, CURVED), has_aux=True)
+    grad, output = compiled(jax.vmap(graded, in_axes=(None, 0, 0)))(weights, *w.examples)
+    return w._replace(params={**w.params, "forward": weights}, grad=grad, output=output)
+
+
+EVIDENCE = 1e13
+"""Weight of what the traces are told they have seen, against which one step's noise is nothing."""
+
+
+def told_the_truth(estimator: str, form: str = "chain") -> Callable[[], Match]:
+    """Statistics of exact effects: the regression's solution is W itself (or, direct, what the output owes)."""
+
+    def reduction() -> Match:
+        offline, direct = estimator == "offline", form == "direct"
+        w = world(LINEAR if offline or direct else CURVED, (4, 3, 4, 5), form)
+        wanted = products(w) if direct else w.params["forward"]["w"][1:]
+        rule = feedback.node_perturbation(mlp(w.activations), estimator=estimator, feedback=form, ridge=1.0)  # pyright: ignore
+
+        def start(traces: Any) -> Any:
+            def some(n: int) -> Array:
+                a = jax.random.normal(jax.random.fold_in(seed(114), n), (n, n))
+                return EVIDENCE * (a @ a.T + jnp.eye(n))
+
+            second = [some(len(v.total)) for v in traces.second]
+            owed = products(w) if offline or direct else wanted
+            cross = [(second * len(owed))[0 if len(second) == 1 else i] @ lam for i, lam in enumerate(owed)]
+            return traces._replace(
+                second=tuple(RunningSum(v, jnp.zeros_like(v)) for v in second),
+                cross=tuple(RunningSum(s, jnp.zeros_like(s)) for s in cross),
+            )
+
+        emitted = hold(rule, w, start)["feedback"]["w_fb"]
+        set_to = [b - u for b, u in zip(w.params["feedback"]["w_fb"], emitted, strict=True)]
+        many = [jnp.broadcast_to(b, (STEPS, *b.shape)) for b in wanted]
+        drawn = [jnp.broadcast_to(b, (STEPS, *b.shape)) for b in w.params["feedback"]["w_fb"]]
+        return Match(set_to, many, drawn, w.output)
+
+    return reduction
+
+
+def elsewhere(name: str) -> Callable[[], Any]:
+    """With the feedback as it is drawn."""
+
+    def found() -> Any:
+        case = problem(name).case
+        w = world(LINEAR if "offline" in name else CURVED, form="direct" if "direct" in name else "chain")
+        return hold(case.make(), w)["forward"]["w"][:-1], w.grad["w"][:-1]
+
+    return found
+
+
+def descent(
+    name: str,
+    rate: float = 0.1,
+    rate_fb: float = 0.1,
+    steps: int = 4000,
+    activations: tuple[str, ...] = CURVED,
+    **coefficients: float,
+) -> Callable[[], tuple[float, float]]:
+    """Targets of a teacher: the least loss that any readout of the initial hidden layers has, and that after learning.
+
+    A linear network is given fewer units than it has inputs, so that its initial layers lose what it needs.
+    """
+
+    def losses_of() -> tuple[float, float]:
+        linear = activations == LINEAR
+        sizes = (6, 3, 3, 3) if linear else (3, 5, 4, 2)
+        case = problem(name).case
+        direct = "direct" in name
+        with jax.ensure_compile_time_eval():
+            params = init_params(seed(115), sizes, "direct" if direct else "chain")
+            teacher = init_params(seed(116), sizes)["forward"]
+            x = jax.random.normal(seed(117), (64, sizes[0]))
+            y = equations(teacher, x, jnp.zeros((64, sizes[-1])), activations)[1]
+            h = x
+            for i in range(2):
+                h = PHI[activations[i]](h @ params["forward"]["w"][i].T)
+            rows = np.concatenate([h, np.ones((64, 1))], 1)
+            best = rows @ np.linalg.lstsq(rows, np.asarray(y), rcond=None)[0]
+            before = float(np.mean(np.sum((best - y) ** 2, 1)) / 2)
+        tx = optax.partition(
+            {"forward": optax.sgd(rate), "feedback": optax.sgd(rate_fb)}, {"forward": "forward", "feedback": "feedback"}
+        )
+        learn = learner(case.make(**coefficients), tx)
+
+        @compiled
+        def run() -> Array:
+            state = learn.init(params, seed(118), Example(x, y))
+            return jax.lax.scan(lambda s, _: learn.step(s, Example(x, y)), state, None, length=steps)[1].loss
+
+        return before, float(run()[-1])
+
+    return losses_of
+
+
+def perturbed(name: str, reductions: dict[str, Callable[[], Match]], **options: Any) -> Approximate:
+    return Approximate(reductions, elsewhere(name), descent(name, **options))
+
+
+def rule(name: str, activations: Sequence[str] = CURVED, **options: Any) -> LearningRule:
+    return getattr(feedback, name)(mlp(activations), **options)
+
+
+def in_chain(name: str, **options: Any) -> Callable[[], Match]:
+    return lambda: equals(rule(name, **options), transported(world()), world())()
+
+
+def in_direct(name: str, **options: Any) -> dict[str, Callable[[], Match]]:
+    def linear() -> Match:
+        w = world(LINEAR, form="direct")
+        return equals(rule(name, LINEAR, **options), with_feedback(w, products(w)), w)()
+
+    def shallow() -> Match:
+        w = world(SHALLOW, (3, 5, 2), "direct")
+        return equals(rule(name, SHALLOW, **options), transported(w), w)()
+
+    return {"B the product of the weights above, in a linear network": linear, "B = W, one hidden layer": shallow}
+
+
+def of_linear_chain() -> Match:
+    w = world(LINEAR)
+    return equals(rule("node_perturbation", LINEAR, estimator="offline"), transported(w), w)()
+
+
+def sign_of_equal_sizes() -> Match:
+    return equals(rule("sign_symmetry", scale=0.6), equal_sizes(0.6), world())()
+
+
+CLASSES = {
+    "backprop": Exact(backprop_batches),
+    "feedback_alignment": Approximate(
+        {"B = W": in_chain("feedback_alignment")}, elsewhere("feedback_alignment"), descent("feedback_alignment")
+    ),
+    "direct_feedback_alignment": Approximate(
+        in_direct("direct_feedback_alignment"),
+        elsewhere("direct_feedback_alignment"),
+        descent("direct_feedback_alignment"),
+    ),
+    "sign_symmetry": Approximate(
+        {"weights of one size": sign_of_equal_sizes}, elsewhere("sign_symmetry"), descent("sign_symmetry")
+    ),
+    "matching": Approximate({"B = W": in_chain("matching")}, elsewhere("matching"), descent("matching")),
+    "kolen_pollack": Approximate(
+        {
+            "B = W is backpropagation with decay": lambda: equals(
+                rule("kolen_pollack", decay=0.1), transported(world()), world(), decay=0.1
+            )()
+        },
+        elsewhere("kolen_pollack"),
+        descent("kolen_pollack", decay=1e-3),
+    ),
+    "node_perturbation": perturbed("node_perturbation", {"B = W": in_chain("node_perturbation")}),
+    "node_perturbation_antithetic": perturbed(
+        "node_perturbation_antithetic", {"B = W": in_chain("node_perturbation", antithetic=True)}
+    ),
+    "node_perturbation_direct": perturbed(
+        "node_perturbation_direct", in_direct("node_perturbation", feedback="direct", noise="rademacher")
+    ),
+    "node_perturbation_ridge": perturbed(
+        "node_perturbation_ridge",
+        {
+            "B = W": in_chain("node_perturbation", estimator="ridge"),
+            "statistics of exact effects give B = W": told_the_truth("ridge"),
+        },
+        rate_fb=1.0,
+    ),
+    "node_perturbation_ridge_direct": perturbed(
+        "node_perturbation_ridge_direct",
+        {
+            **in_direct("node_perturbation", estimator="ridge", feedback="direct"),
+            "statistics of exact effects give the product of the weights above": told_the_truth("ridge", "direct"),
+        },
+        rate_fb=1.0,
+    ),
+    "node_perturbation_offline": perturbed(
+        "node_perturbation_offline",
+        {"B = W": of_linear_chain, "statistics of exact effects give B = W": told_the_truth("offline")},
+        rate=0.02,
+        rate_fb=1.0,
+        activations=LINEAR,
+    ),
+}
