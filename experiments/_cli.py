@@ -102,6 +102,7 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     from experiments._run import keep_record, run_experiment, table
     from plasticity_jax.run import RunError
+    from plasticity_jax.tasks.datasets import MissingData
 
     try:
         result = run_experiment(
@@ -123,7 +124,7 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             keep_record(result.folder, RECORDS / args.id / args.preset)
     except ModuleNotFoundError as error:
         raise missing(error.name) from error
-    except (RunError, OSError) as error:
+    except (RunError, MissingData, OSError) as error:
         raise CliError(one_line(error)) from error
     return UNMET if args.check and failing else 0
 

@@ -16,7 +16,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plasticity_jax import networks, ops, rules, run, tasks
+    from plasticity_jax import diagnostics, networks, ops, rules, run, tasks
     from plasticity_jax.base import (
         Info,
         Learner,
@@ -38,6 +38,7 @@ __all__ = [
     "LearningRule",
     "RuleCase",
     "compare",
+    "diagnostics",
     "learner",
     "networks",
     "ops",
@@ -53,7 +54,7 @@ _HOMES = {
     "RULES": "plasticity_jax.rules.registry",
     "Example": "plasticity_jax.typing",
 }
-_FLOORS = ("networks", "ops", "rules", "run", "tasks")
+_FLOORS = ("diagnostics", "networks", "ops", "rules", "run", "tasks")
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments import marschall2019_fig1 as fig1
+from experiments.bench._timing import best, product_rate
 from plasticity_jax.base import learner
 from plasticity_jax.networks.leaky_rnn import init_params, leaky_rnn
 from plasticity_jax.rules import online
@@ -39,24 +40,6 @@ def program(name: str, n: int, steps: int) -> Program:
     return online_training(
         lambda key: (learner(rule, optax.sgd(1e-3)), stream), init, steps=steps, every=steps, chunks=1
     )
-
-
-def best(call: Any, repetitions: int = 5) -> float:
-    """Least wall seconds of a call, after one that is not counted."""
-    jax.block_until_ready(call())
-    seconds = []
-    for _ in range(repetitions):
-        begun = time.perf_counter()
-        jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
-
-
-def product_rate(size: int = 1024, repetitions: int = 10) -> float:
-    """Operations per second of a plain float32 matrix product, all cores."""
-    a = jax.random.normal(jax.random.key(0), (size, size)) / size**0.5
-    many = jax.jit(lambda a: jax.lax.fori_loop(0, repetitions, lambda _, b: b @ a, a))
-    return repetitions * 2 * size**3 / best(lambda: many(a))
 
 
 def seed_steps_per_second(name: str, n: int, seeds: int, budget: float) -> dict[str, float]:

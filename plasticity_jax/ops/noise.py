@@ -29,7 +29,7 @@ def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
 
 
 def check_noise(kind: str) -> None:
-    """Refuses a name that `signs` does not know.
+    """Refuses a name that `unit_noise` does not know.
 
     Raises:
       ValueError: if the kind is neither "rademacher" nor "gaussian".
@@ -38,7 +38,7 @@ def check_noise(kind: str) -> None:
         raise ValueError(f"noise={kind!r} is not known; use 'rademacher' or 'gaussian' (both have unit variance)")
 
 
-def signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
+def unit_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
     """n independent numbers of mean 0 and variance 1.
 
     Args:
@@ -57,8 +57,8 @@ def signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
     return rademacher(key, n, dtype) if kind == "rademacher" else prng.normal(key, n, dtype)
 
 
-def stored_signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
-    """As `signs`, for numbers that several products read: each is made once and written to memory.
+def stored_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
+    """As `unit_noise`, for numbers that several products read: each is made once and written to memory.
 
     On a CPU XLA makes a cheap-looking number anew wherever it is read, which for normals costs more than a step of
     learning. A loop stops it; its two rounds draw a half each. Signs are cheaper made again than stored.
@@ -76,7 +76,7 @@ def stored_signs(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
       ValueError: if the kind is neither.
     """
     if kind == "rademacher":
-        return signs(key, n, dtype, kind)
+        return unit_noise(key, n, dtype, kind)
     half = (n + 1) // 2
-    halves = jax.lax.map(lambda part: signs(prng.fold_in(key, part), half, dtype, kind), jnp.arange(2))
+    halves = jax.lax.map(lambda part: unit_noise(prng.fold_in(key, part), half, dtype, kind), jnp.arange(2))
     return halves.reshape(-1)[:n]

@@ -1,7 +1,7 @@
 """A training as data: what the host loop runs in chunks, what a checkpoint saves, what a sweep vmaps."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from plasticity_jax.ops.noise import stored_signs
+from plasticity_jax.ops.noise import stored_noise
 
 PHI = {
     "tanh": (np.tanh, lambda v: 1 / np.cosh(v) ** 2),
@@ -82,7 +82,7 @@ def matched(params, traces, key, batch, c, each, w_step):
 def effects(params, key, batch, c, each, activations, kind, antithetic):
     """lam^ of every example and hidden layer."""
     widths = [len(h) for h in each[0].h[1:-1]]
-    flat = np.asarray(stored_signs(key, len(each) * sum(widths), np.dtype(np.float64), kind))
+    flat = np.asarray(stored_noise(key, len(each) * sum(widths), np.dtype(np.float64), kind))
     cuts = np.split(flat, np.cumsum([len(each) * n for n in widths])[:-1])
     xi = [cut.reshape(len(each), n) for cut, n in zip(cuts, widths, strict=True)]
 

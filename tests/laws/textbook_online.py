@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 
-from plasticity_jax.ops.noise import rademacher, stored_signs
+from plasticity_jax.ops.noise import rademacher, stored_noise
 
 GUARD = 1e-7  # of the ratios of norms
 
@@ -145,7 +145,7 @@ def kernl(moments, owns, shared, keys, c):
     for m, own, key in zip(moments, owns, keys, strict=True):
         start = own.noisy_r + own.zeta
         noisy_r = (1 - m.alpha) * start + m.alpha * np.tanh(m.w @ np.concatenate([start, m.x, [1.0]]))
-        zeta = c.sigma * np.asarray(stored_signs(key, m.n, np.float64, "gaussian"))
+        zeta = c.sigma * np.asarray(stored_noise(key, m.n, np.float64, "gaussian"))
         gamma = kappa * own.gamma - own.omega
         omega = kappa * own.omega + zeta
         error = shared.a @ omega - (noisy_r + zeta - m.r)

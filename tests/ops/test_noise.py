@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.ops.noise import rademacher, signs, stored_signs
+from plasticity_jax.ops.noise import rademacher, stored_noise, unit_noise
 
 
 @pytest.mark.parametrize("n", [1, 32, 33])
@@ -38,7 +38,7 @@ def test_rademacher_is_fair_and_independent_across_words():
 @pytest.mark.parametrize("kind", ["rademacher", "gaussian"])
 def test_signs_have_unit_variance(kind):
     """Five standard errors; false alarm below 2e-6 each."""
-    x = np.asarray(signs(jax.random.key(3), 100_000, jnp.float64, kind))
+    x = np.asarray(unit_noise(jax.random.key(3), 100_000, jnp.float64, kind))
     assert abs(x.mean()) < 5 / x.size**0.5
     assert abs(x.var() - 1) < 5 * (2 / x.size) ** 0.5
     kurtosis = np.mean(x**4)
@@ -47,7 +47,7 @@ def test_signs_have_unit_variance(kind):
 
 def test_unknown_noise():
     with pytest.raises(ValueError, match=r"noise='uniform' is not known; use 'rademacher' or 'gaussian'"):
-        signs(jax.random.key(0), 3, jnp.float32, "uniform")
+        unit_noise(jax.random.key(0), 3, jnp.float32, "uniform")
 
 
 def test_stored_signs_are_independent_normals():
@@ -55,7 +55,7 @@ def test_stored_signs_are_independent_normals():
     91 products at 6e-7; the seed is fixed.
     """
     keys, n = 20_000, 13
-    draw = jax.jit(jax.vmap(lambda key: stored_signs(key, n, jnp.float64, "gaussian")))
+    draw = jax.jit(jax.vmap(lambda key: stored_noise(key, n, jnp.float64, "gaussian")))
     x = np.asarray(draw(jax.random.split(jax.random.key(4), keys)))
     assert abs(x.mean()) < 5 / x.size**0.5
     products = x.T @ x / keys

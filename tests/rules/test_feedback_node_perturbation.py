@@ -11,7 +11,7 @@ import pytest
 from plasticity_jax.base import learner
 from plasticity_jax.diagnostics.alignment import angle, feedback_rank
 from plasticity_jax.networks.mlp import forward, init_params, mlp
-from plasticity_jax.ops.noise import stored_signs
+from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.prng import fold_in
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.rules.feedback.node_perturbation import offline_feedback
@@ -29,7 +29,7 @@ def noise_of(run_key, steps, examples, widths, kind="gaussian"):
     @compiled
     def draw():
         flat = jax.lax.map(
-            lambda t: stored_signs(fold_in(run_key, t), examples * sum(widths), jnp.float64, kind), jnp.arange(steps)
+            lambda t: stored_noise(fold_in(run_key, t), examples * sum(widths), jnp.float64, kind), jnp.arange(steps)
         )
         cuts = jnp.split(flat, np.cumsum([examples * n for n in widths])[:-1].tolist(), axis=1)
         return [cut.reshape(steps, examples, n) for cut, n in zip(cuts, widths, strict=True)]
@@ -92,7 +92,7 @@ def test_sgd_descends_its_objective(feedback):
     rule = node_perturbation(net, sigma=sigma, noise="rademacher", feedback=feedback)
     updates, _, info = rule.update(params, rule.init(params, KEY, batch), KEY, batch)
     w, w_fb = params["forward"]["w"], params["feedback"]["w_fb"]
-    flat = stored_signs(KEY, 4 * 11, jnp.float64, "rademacher")
+    flat = stored_noise(KEY, 4 * 11, jnp.float64, "rademacher")
     xi = [flat[:24].reshape(4, 6), flat[24:].reshape(4, 5)]
 
     def losses(size):

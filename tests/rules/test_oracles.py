@@ -8,7 +8,7 @@ import pytest
 
 from plasticity_jax.base import learner
 from plasticity_jax.networks.leaky_rnn import leaky_rnn
-from plasticity_jax.ops.noise import signs, stored_signs
+from plasticity_jax.ops.noise import stored_noise, unit_noise
 from plasticity_jax.rules import online
 from plasticity_jax.typing import Example
 from tests.oracles.online import ORACLES
@@ -63,10 +63,10 @@ def drawn(name, traces, key, n, kind):
     own, shared = traces.own, traces.shared
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(STEPS))
     if name in NUS:
-        nu = jax.vmap(lambda key: signs(key, NUS[name](n), F64, kind))(keys)
+        nu = jax.vmap(lambda key: unit_noise(key, NUS[name](n), F64, kind))(keys)
         return {"a": own.a[0], "b": own.b[0], "nu": nu}
     if name == "kernl":
-        return {"normals": jax.vmap(lambda key: stored_signs(key, n, F64, "gaussian"))(keys)}
+        return {"normals": jax.vmap(lambda key: stored_noise(key, n, F64, "gaussian"))(keys)}
     return {"a": shared.a} if name in ("dni", "dni_b") else {}
 
 

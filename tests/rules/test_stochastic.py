@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from plasticity_jax.networks.leaky_rnn import advance, jacobian, leaky_rnn
-from plasticity_jax.ops.noise import signs
+from plasticity_jax.ops.noise import unit_noise
 from plasticity_jax.rules import online
 from tests.rules.helpers import F64, first, hold, problem
 
@@ -163,7 +163,7 @@ def test_gaussian_noise_is_gaussian(name):
     start = rule.init(PARAMS, key, batch)
     rhat, slope, _ = advance(NET, PARAMS["forward"]["w"], jnp.zeros(N), batch.x[0])
     end = rule.update(PARAMS, start, key, batch)[1]
-    nu = signs(key, 2 if name == "kf_rtrl" else N, F64, "gaussian")
+    nu = unit_noise(key, 2 if name == "kf_rtrl" else N, F64, "gaussian")
     a, j = start.own.a[0], jacobian(NET, PARAMS["forward"]["w"], slope)
     moved = {
         "uoro": lambda: j @ a + nu,

@@ -58,6 +58,14 @@ def test_a_mistake_is_one_line(words, told, capsys):
     assert told in line
 
 
+def test_a_missing_data_set_is_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nothing"))
+    assert _cli.main(["run", "lansdell2019_fig2"]) == 2
+    (line,) = errors(capsys)
+    assert line.startswith("error: data set mnist is not in")
+    assert "set TFDS_DATA_DIR" in line
+
+
 def test_a_missing_package_is_one_line(capsys, monkeypatch, tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "needy_fig1.py").write_text("import no_such_package\n")

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP, Form
-from plasticity_jax.ops.noise import check_noise, stored_signs
+from plasticity_jax.ops.noise import check_noise, stored_noise
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
 from plasticity_jax.rules.feedback.common import Carried, carry_back, check, weight_gradients
 from plasticity_jax.typing import Array, Example, Key, Params, Scalar, Updates
@@ -172,7 +172,7 @@ def node_perturbation(
 
 def layers_of_noise(key: Key, examples: int, widths: Sequence[int], dtype: jnp.dtype, kind: str) -> list[Array]:
     """xi^i, (B, n_i) for each hidden layer, from one draw."""
-    flat, layers, start = stored_signs(key, examples * sum(widths), dtype, kind), [], 0
+    flat, layers, start = stored_noise(key, examples * sum(widths), dtype, kind), [], 0
     for width in widths:
         layers.append(flat[start : start + examples * width].reshape(examples, width))
         start += examples * width

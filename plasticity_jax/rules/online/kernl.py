@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks import leaky_rnn
 from plasticity_jax.networks.leaky_rnn import LeakyRNN
-from plasticity_jax.ops.noise import stored_signs
+from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.rules.online.common import (
     Credit,
     Feedback,
@@ -123,7 +123,7 @@ def kernl(
     def step(moment: Moment, traces: KeRNLTraces, shared: KeRNLShared, key: Key) -> Credit:
         kappa = jnp.maximum(0, 1 - shared.leak)
         noisy_r = leaky_rnn.advance(moment.net, moment.w, traces.noisy_r + traces.zeta, moment.x).r
-        zeta = sigma * stored_signs(key, moment.r.size, moment.r.dtype, "gaussian")
+        zeta = sigma * stored_noise(key, moment.r.size, moment.r.dtype, "gaussian")
         gamma = kappa * traces.gamma - traces.omega
         omega = kappa * traces.omega + zeta
         eligibility = kappa[:, None] * traces.eligibility + moment.immediate[:, None] * moment.rhat

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks import leaky_rnn
 from plasticity_jax.networks.leaky_rnn import LeakyRNN
-from plasticity_jax.ops.noise import check_noise, signs
+from plasticity_jax.ops.noise import check_noise, unit_noise
 from plasticity_jax.ops.norms import balance, safe_norm
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
@@ -83,7 +83,7 @@ def kf_rtrl(
         return KFRTRLTraces(a, jax.random.normal(key_b, (sizes.n, sizes.n), sizes.dtype))
 
     def step(moment: Moment, traces: KFRTRLTraces, shared: tuple[()], key: Key) -> Credit:
-        nu = signs(key, 2, moment.r.dtype, noise)
+        nu = unit_noise(key, 2, moment.r.dtype, noise)
         forward = leaky_rnn.jacobian(moment.net, moment.w, moment.slope) @ traces.b
         keep = balance(safe_norm(forward), safe_norm(traces.a)) if rho0 is None else rho0
         write = balance(safe_norm(moment.immediate), safe_norm(moment.rhat)) if rho1 is None else rho1

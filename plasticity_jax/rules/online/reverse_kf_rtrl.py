@@ -19,7 +19,7 @@ import jax
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks import leaky_rnn
 from plasticity_jax.networks.leaky_rnn import LeakyRNN
-from plasticity_jax.ops.noise import check_noise, signs
+from plasticity_jax.ops.noise import check_noise, unit_noise
 from plasticity_jax.ops.norms import balance, safe_norm
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
@@ -80,7 +80,7 @@ def reverse_kf_rtrl(
         return ReverseKFRTRLTraces(a, jax.random.normal(key_b, (sizes.n, sizes.m), sizes.dtype))
 
     def step(moment: Moment, traces: ReverseKFRTRLTraces, shared: tuple[()], key: Key) -> Credit:
-        nu = signs(key, moment.r.size, moment.r.dtype, noise)
+        nu = unit_noise(key, moment.r.size, moment.r.dtype, noise)
         forward = leaky_rnn.jacobian(moment.net, moment.w, moment.slope) @ traces.b
         post = nu * moment.immediate
         keep = balance(safe_norm(forward), safe_norm(traces.a)) if rho0 is None else rho0

@@ -20,7 +20,7 @@ import jax
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks import leaky_rnn
 from plasticity_jax.networks.leaky_rnn import LeakyRNN
-from plasticity_jax.ops.noise import check_noise, signs
+from plasticity_jax.ops.noise import check_noise, unit_noise
 from plasticity_jax.ops.norms import balance, safe_norm
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
@@ -84,7 +84,7 @@ def uoro(
         return UOROTraces(a, jax.random.normal(key_b, (sizes.n, sizes.m), sizes.dtype))
 
     def step(moment: Moment, traces: UOROTraces, shared: tuple[()], key: Key) -> Credit:
-        nu = signs(key, moment.r.size, moment.r.dtype, noise)
+        nu = unit_noise(key, moment.r.size, moment.r.dtype, noise)
         forward = leaky_rnn.jacobian_vector(moment.net, moment.w, moment.slope, traces.a)
         post = nu * moment.immediate
         keep = balance(safe_norm(traces.b), safe_norm(forward)) if rho0 is None else rho0
