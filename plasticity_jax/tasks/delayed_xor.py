@@ -34,7 +34,7 @@ class DelayedXORBounds(NamedTuple):
 
     Attributes:
       accuracy: largest share of right signs at response times.
-      loss: least half squared error to a step.
+      loss: no half squared error to a step is less.
       silent: half squared error to a step of an output that is always 0.
     """
 
@@ -100,11 +100,11 @@ def delayed_xor(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: Sc
 
 
 def delayed_xor_bounds(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: float = 0.05) -> DelayedXORBounds:
-    """The best that anything can do that has seen all inputs up to the present, in closed form.
+    """What nothing that has seen all inputs up to the present can do better than, in closed form.
 
     An answer is a guess if a second cue came d' - d steps after the first, with probability p, and then half of the
-    guesses are right: accuracy 1 - p/2. If the second cue has been seen by then, r >= d' - d, the best output is
-    0 for a guess and +-1 otherwise: loss p^2/2 to a step. If not, it is +-(1 - p) always: loss p (1 - (1 - p)^2) / 2.
+    guesses are right: accuracy 1 - p/2. The best output is 0 for a guess and +-1 otherwise: loss p^2/2 to a step. It is
+    reached if the second cue has been seen by the time of the answer, r >= d' - d, and is too low by a little if not.
 
     Args:
       stimuli: (d, d').
@@ -123,10 +123,7 @@ def delayed_xor_bounds(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_r
       (0.975, 0.05)
     """
     check_delays(stimuli, answer)
-    lost = cue_rate
-    known = answer >= stimuli[1] - stimuli[0]
-    loss = cue_rate * (lost if known else 1 - (1 - lost) ** 2) / 2
-    return DelayedXORBounds(1 - lost / 2, loss, cue_rate / 2)
+    return DelayedXORBounds(1 - cue_rate / 2, cue_rate**2 / 2, cue_rate / 2)
 
 
 def check_delays(stimuli: tuple[int, int], answer: int) -> None:

@@ -79,16 +79,15 @@ def test_statistics():
 
 
 @pytest.mark.parametrize(("stimuli", "answer"), SETTINGS)
-def test_bounds_are_what_an_observer_of_the_past_reaches(stimuli, answer):
-    """Answers due are guessed from x alone; the observer doubts those that may have lost, or have lost, a stimulus."""
+def test_bounds_are_what_an_observer_reaches(stimuli, answer):
+    """Answers due are read off x; the observer, told of a cue to come, knows which have lost a stimulus."""
     steps, batch, rate = 20_000, 8, 0.2
     near, far = stimuli
     x, y = stream(steps, stimuli=stimuli, answer=answer, cue_rate=rate, batch=batch)
-    t = np.arange(2 * far + answer, steps)
+    t = np.arange(2 * far + answer, steps - far)
     g = t - answer
     guess = -x[g - near, :, 1] * x[g - far, :, 1] * x[g, :, 0]
-    doubt = x[g + far - near, :, 0] if answer >= far - near else rate
-    guess = guess * (1 - doubt)
+    guess = guess * (1 - x[g + far - near, :, 0])
     sure = -x[g - near, :, 1] * x[g - far, :, 1]
     bounds = delayed_xor_bounds(stimuli, answer, rate)
     right, due = responses(sure, y[t])
