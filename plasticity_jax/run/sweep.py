@@ -35,7 +35,7 @@ def sweep(
       f: one lane's pure function, ``(*args) -> pytree``. Not to be called under another jit on a CPU.
       sub_batch: lanes that a device runs at a time, by `jax.lax.map` over whole calls of f. By default all of them on
         an accelerator; on a CPU as many as keep the arguments (traces, mostly) within about 1 MiB of cache, for beyond
-        it a vmap is bound by memory.
+        it a vmap is bound by memory. Lanes run one at a time (1) compute one branch of a `jax.lax.cond`, not both.
       devices: where to run, all of `jax.devices()` by default.
       donate: give the arguments' memory to the results; for state -> state functions. The arguments are then dead.
 
@@ -115,6 +115,8 @@ def _fitting(args: PyTree, lanes: int, share: int) -> int:
 
 def _in_sub_batches(f: Callable[..., PyTree], width: int, *args: PyTree) -> PyTree:
     lanes = lane_count(args)
+    if width == 1:  # without vmap, under which both branches of a `jax.lax.cond` are computed
+        return jax.lax.map(lambda lane: f(*lane), args)
     if width >= lanes:
         return jax.vmap(f)(*args)
     batches = jax.tree.map(lambda leaf: leaf.reshape(-1, width, *leaf.shape[1:]), _fill(args, width))

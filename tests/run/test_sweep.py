@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plasticity_jax.run import sweep
-from plasticity_jax.run.sweep import _fitting
+from plasticity_jax.run.sweep import _fitting, _in_sub_batches
 
 
 def walk(lane):
@@ -37,6 +37,19 @@ def test_equals_a_loop(count, sub_batch, devices):
     assert jnp.issubdtype(found["key"].dtype, jax.dtypes.prng_key)
     keys = jax.random.key_data(found["key"])
     np.testing.assert_array_equal(keys, np.stack([jax.random.key_data(lane["key"]) for lane in expected]))
+
+
+def test_one_lane_at_a_time_takes_one_branch():
+    """Under a vmap a cond whose predicate differs from lane to lane becomes a choice between both results."""
+
+    def pick(t):
+        return jax.lax.cond(t > 1, lambda: t + 1, lambda: 2 * t)
+
+    def conds(width):
+        return str(jax.make_jaxpr(lambda t: _in_sub_batches(pick, width, t))(jnp.arange(4.0))).count("cond[")
+
+    assert (conds(1), conds(2), conds(4)) == (1, 0, 0)
+    assert sweep(pick, sub_batch=1)(jnp.arange(4.0)).tolist() == [0, 2, 3, 4]
 
 
 def test_shares_the_lanes_out_and_needs_no_communication():
