@@ -58,7 +58,7 @@ from plasticity_jax.typing import Array, Example, Key, PyTree
 TITLE = "Figure 4: learned feedback through time on delayed XOR, where it is not needed and where it is"
 COST = {
     "smoke": "about half a minute, most of it compilation",
-    "default": "4 seeds, about seven minutes on two cores",
+    "default": "4 seeds, five minutes on two cores",
     "paper": "10 seeds x 200 epochs: hours on two cores, in resumable pieces",
 }
 

@@ -29,7 +29,7 @@ from plasticity_jax.typing import Array, Batch, Example, Key, PyTree
 TITLE = "Figure 1: loss of ten online algorithms and BPTT on Add (a) and Mimic (b), and a discriminating setting"
 COST = {
     "smoke": "about a minute, most of it compilation",
-    "default": "20 seeds, 7 minutes on two cores with other work beside it",
+    "default": "20 seeds, three to seven minutes on two cores",
     "paper": "20 seeds x 1e6 steps: about two hours on two cores, in resumable pieces of under a minute",
 }
 

@@ -28,7 +28,7 @@ from plasticity_jax.typing import Array, Example, Key, PyTree
 TITLE = "Table 1: cost, bias, alignment and plausibility of every rule"
 COST = {
     "smoke": "under a minute",
-    "default": "5 seeds, about four minutes on two cores",
+    "default": "5 seeds, two to four minutes on two cores",
     "paper": "20 seeds and five times the samples, about half an hour on two cores",
 }
 STOCHASTIC = ("uoro", "kf_rtrl", "reverse_kf_rtrl")
