@@ -16,7 +16,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plasticity_jax import diagnostics, networks, ops, rules, run, tasks
+    from plasticity_jax import diagnostics, meta, networks, ops, rules, run, tasks
     from plasticity_jax.base import (
         Info,
         Learner,
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
         compare,
         learner,
     )
-    from plasticity_jax.rules.registry import RULES
-    from plasticity_jax.typing import Example
+    from plasticity_jax.registry import RULES
+    from plasticity_jax.typing import Episode, Example
 
 __all__ = [
     "RULES",
+    "Episode",
     "Example",
     "Info",
     "Learner",
@@ -40,6 +41,7 @@ __all__ = [
     "compare",
     "diagnostics",
     "learner",
+    "meta",
     "networks",
     "ops",
     "rules",
@@ -51,10 +53,10 @@ _HOMES = {
     **dict.fromkeys(
         ("Info", "Learner", "LearnerState", "LearningRule", "RuleCase", "compare", "learner"), "plasticity_jax.base"
     ),
-    "RULES": "plasticity_jax.rules.registry",
-    "Example": "plasticity_jax.typing",
+    "RULES": "plasticity_jax.registry",
+    **dict.fromkeys(("Episode", "Example"), "plasticity_jax.typing"),
 }
-_FLOORS = ("diagnostics", "networks", "ops", "rules", "run", "tasks")
+_FLOORS = ("diagnostics", "meta", "networks", "ops", "rules", "run", "tasks")
 
 
 def __getattr__(name: str) -> Any:

@@ -35,3 +35,15 @@ class Example(NamedTuple):
 
     x: Array
     y: Array
+
+
+class Episode(NamedTuple):
+    """What a lifetime is lived on, and what it is judged by.
+
+    Attributes:
+      support: one batch for each step of the life; leaves have shape (T, b, ...). A batch of episodes leads with (B,).
+      query: what the life is judged by at its end; leaves have shape (q, ...), or (B, q, ...).
+    """
+
+    support: PyTree
+    query: PyTree

@@ -24,6 +24,8 @@ FORBIDDEN = {"jax.jit", "jax.pmap", "print", "numpy.random", "random", *HOST, *F
 FORBIDDEN |= {"jax.lax.stop_gradient"}
 # The exceptions, each by name. Data sets are read from files, once, into host arrays.
 ALLOWED = {"tasks/datasets.py": FILE_ACCESS}
+# A builder is a subclass of tensorflow-datasets' own, so its file cannot do without; nothing imports it but who builds.
+HEAVY_AT_TOP = {"tasks/mini_imagenet_dataset_builder.py": {"tensorflow_datasets"}}
 
 
 def names_of(tree: ast.AST) -> dict[str, str]:
@@ -79,7 +81,7 @@ def factories(source: str) -> list[ast.FunctionDef]:
 def test_lower_floors_are_pure(name):
     source = FILES[name].read_text(encoding="utf-8")
     assert not uses(source) & (FORBIDDEN - ALLOWED.get(name, set()))
-    assert not imported_at_top(source) & HEAVY
+    assert not imported_at_top(source) & (HEAVY - HEAVY_AT_TOP.get(name, set()))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ where B^{i+1} has the shape of W^{i+1}, or directly from the output, where it is
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
-from plasticity_jax.typing import Array, Key, Params, PyTree
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree
 
 LOSSES = ("squared", "softmax")
 
@@ -122,6 +123,36 @@ def check_form(feedback: str) -> None:
         raise ValueError(
             f"feedback={feedback!r} is not known; use 'chain' (layer by layer) or 'direct' (from the output)"
         )
+
+
+def check_shapes(net: MLP, params: Params, batch: Example) -> tuple[int, ...]:
+    """The widths n_0, ..., n_L, after asserting that network, forward weights and batch fit together.
+
+    Args:
+      net: fixed properties.
+      params: its weights; only "forward" is read.
+      batch: one step's example.
+
+    Raises:
+      AssertionError: (chex) naming the array and the shape that it should have.
+      ValueError: if the number of layers is not that of the activations.
+    """
+    w, bias = params["forward"]["w"], params["forward"]["bias"]
+    layers = len(net.activations)
+    if not len(w) == len(bias) == layers:
+        raise ValueError(f"{layers} activations, {len(w)} matrices w, {len(bias)} biases: give each layer one of each")
+    chex.assert_rank(
+        [*w, batch.x, batch.y], 2, custom_message="w^i are (n_i, n_{i-1}), the batch (B, n_in), (B, n_out)"
+    )
+    widths = (w[0].shape[1], *(matrix.shape[0] for matrix in w))
+    chain = f"widths {' - '.join(map(str, widths))} do not chain: w[i] must be (n_{{i+1}}, n_i)"
+    for i in range(layers):
+        chex.assert_shape(w[i], (widths[i + 1], widths[i]), custom_message=chain)
+        chex.assert_shape(bias[i], (widths[i + 1],), custom_message=f"bias[{i}] must be ({widths[i + 1]},)")
+    examples = batch.x.shape[0]
+    chex.assert_shape(batch.x, (examples, widths[0]), custom_message=f"batch.x must be (B, {widths[0]})")
+    chex.assert_shape(batch.y, (examples, widths[-1]), custom_message=f"batch.y must be (B, {widths[-1]})")
+    return widths
 
 
 def forward(net: MLP, weights: PyTree, x: Array) -> Pass:

@@ -37,11 +37,13 @@ class Divergence(NamedTuple):
       part: which program of the experiment, "" if there is only one.
       seed: index of the lane.
       step: the first step with such a loss.
+      leaf: index of a weight that was not finite then, where the program tells: of a life, say; -1 if all were finite.
     """
 
     part: str
     seed: int
     step: int
+    leaf: int | None = None
 
 
 def run(program: Program, lanes: PyTree, **options: Any) -> dict[str, np.ndarray]:
@@ -104,7 +106,7 @@ def execute(
     done, state, metrics, seconds = saved or Saved(0, None, {}, 0.0)
     pieces = [metrics] if metrics else []
     chunk_steps = program.steps * count
-    warned = _warn(name, metrics, set())
+    warned = _warn(name, metrics, set(), program.leaves)
     edge = saved_at = time.perf_counter()
     with (
         interrupt_at_edges() as interrupted,
@@ -119,7 +121,7 @@ def execute(
             pieces.append({key: np.asarray(values) for key, values in piece.items()})
             done += 1
             tick(chunk_steps)
-            warned |= _warn(name, pieces[-1], warned)
+            warned |= _warn(name, pieces[-1], warned, program.leaves)
             last_edge, edge = edge, time.perf_counter()
             seconds += edge - last_edge
             must_save = done == program.chunks or interrupted() or edge - saved_at >= save_every_s
@@ -133,7 +135,7 @@ def execute(
 
 
 def divergences(metrics: Mapping[str, np.ndarray]) -> list[Divergence]:
-    """Lanes whose loss stopped being finite, from the metrics named "bad_step" or "part/bad_step".
+    """Lanes whose loss stopped being finite, from the metrics "bad_step" and "bad_leaf", or "part/bad_step" and so on.
 
     Args:
       metrics: arrays by name, leading lane axis.
@@ -146,18 +148,28 @@ def divergences(metrics: Mapping[str, np.ndarray]) -> list[Divergence]:
         part, _, metric = key.rpartition("/")
         if metric == "bad_step":
             last = np.asarray(values)[:, -1].reshape(len(values), -1)
+            leaves = metrics.get(f"{key.removesuffix('bad_step')}bad_leaf")
             for seed in np.flatnonzero((last >= 0).any(1)):
-                found.append(Divergence(part, int(seed), int(last[seed][last[seed] >= 0].min())))
+                first = np.where(last[seed] >= 0, last[seed], np.iinfo(last.dtype).max).argmin()  # among its settings
+                leaf = None if leaves is None else int(np.asarray(leaves)[seed, -1].reshape(-1)[first])
+                found.append(Divergence(part, int(seed), int(last[seed, first]), leaf))
     return found
 
 
-def _warn(name: str, metrics: Mapping[str, np.ndarray], warned: set[int]) -> set[int]:
+def _warn(name: str, metrics: Mapping[str, np.ndarray], warned: set[int], names: Sequence[str]) -> set[int]:
     """Names the lanes that went bad and are not yet in `warned`, one line each, and returns them."""
     fresh = [bad for bad in divergences(metrics) if bad.seed not in warned]
     for bad in fresh:
         where = "/".join(filter(None, (name, bad.part)))
-        say(f"warning: {where}: seed {bad.seed}: the loss is not finite from step {bad.step} on; the others go on")
+        when = f"from step {bad.step} on" if bad.leaf is None else f"at step {bad.step}: {_weight(bad.leaf, names)}"
+        say(f"warning: {where}: seed {bad.seed}: the loss is not finite {when}; the others go on")
     return {bad.seed for bad in fresh}
+
+
+def _weight(leaf: int, names: Sequence[str]) -> str:
+    if leaf < 0:
+        return "the weights are"
+    return f"layer {names[leaf]}" if leaf < len(names) else f"leaf {leaf} of the weights"
 
 
 def _join(pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """A training as data: what the host loop runs in chunks, what a checkpoint saves, what a sweep vmaps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ class Program(NamedTuple):
       chunks: how many chunks make the whole run.
       steps: learner steps in one chunk (for rates and for naming the step of a failure).
       points: metric entries in one chunk.
+      leaves: names of the weights that a metric "bad_leaf" counts, for the message about a failure.
     """
 
     init: Callable[[PyTree], PyTree]
@@ -29,6 +30,7 @@ class Program(NamedTuple):
     chunks: int
     steps: int
     points: int
+    leaves: Sequence[str] = ()
 
     def train(self, lane: PyTree) -> Metrics:
         """The whole run as one pure function: ``jit(vmap(program.train))(lanes)`` is the sweep."""
@@ -48,12 +50,14 @@ class TrainingState(NamedTuple):
       stream: the task's state.
       lane: what the run was started from, the coefficients among it, so that a resume needs nothing else.
       bad_step: shape (), int32, the first step whose loss was not finite, or -1.
+      bad_leaf: shape (), int32, what "diverged" was in the `Info.aux` of that step; -1 if it was not there.
     """
 
     learner: LearnerState
     stream: PyTree
     lane: PyTree
     bad_step: Array
+    bad_leaf: Array
 
 
 def online_training(
@@ -64,6 +68,7 @@ def online_training(
     every: int,
     chunks: int,
     measure: Callable[[Info, Batch], Metrics] = lambda info, batch: {"loss": info.loss},
+    leaves: Sequence[str] = (),
 ) -> Program:
     """A learner on an endless stream, its metrics averaged on the device over every `every` steps.
 
@@ -74,10 +79,12 @@ def online_training(
       every: steps averaged into one point of each metric.
       chunks: pieces between which the host sees progress and may save.
       measure: ``(info, batch) -> metrics`` of one step, averaged over `every` steps.
+      leaves: see `Program`; for a learner over lifetimes, `plasticity_jax.meta.leaf_names` of the params at birth.
 
     Returns:
       A `Program` whose metrics are those of `measure` and ``bad_step``, the first step with a loss that was not
-      finite (-1 if none so far).
+      finite (-1 if none so far); and, where the learner's `Info.aux` holds "diverged", the index of a weight that is
+      not finite, ``bad_leaf``, what it was at that step.
 
     Raises:
       ValueError: if the steps do not divide into points and chunks.
@@ -89,28 +96,33 @@ def online_training(
     def start(lane: PyTree) -> TrainingState:
         learn, stream = build(lane)
         learner_state, stream_state = init(lane, learn, stream)
-        return TrainingState(learner_state, stream_state, lane, jnp.full((), -1, jnp.int32))
+        none = jnp.full((), -1, jnp.int32)
+        return TrainingState(learner_state, stream_state, lane, none, none)
 
     def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
         learn, stream = build(state.lane)
 
-        def step(learner_state: LearnerState, batch: Batch) -> tuple[LearnerState, tuple[Array, Metrics]]:
+        def step(learner_state: LearnerState, batch: Batch) -> tuple[LearnerState, tuple[Array, Metrics, Metrics]]:
             learner_state, info = learn.step(learner_state, batch)
-            return learner_state, (info.loss, dict(measure(info, batch)))
+            diverged = {"bad_leaf": info.aux["diverged"]} if "diverged" in info.aux else {}
+            return learner_state, (info.loss, diverged, dict(measure(info, batch)))
 
         def point(state: TrainingState, _: None) -> tuple[TrainingState, Metrics]:
             stream_state, batches = stream.take(state.stream, every)
-            learner_state, (losses, measured) = jax.lax.scan(step, state.learner, batches)
+            learner_state, (losses, diverged, measured) = jax.lax.scan(step, state.learner, batches)
             bad = ~jnp.isfinite(losses)
-            first_bad = state.learner.step + jnp.argmax(bad).astype(jnp.int32)
-            bad_step = jnp.where((state.bad_step < 0) & jnp.any(bad), first_bad, state.bad_step)
+            at, first = jnp.argmax(bad), (state.bad_step < 0) & jnp.any(bad)
+            bad_step = jnp.where(first, state.learner.step + at.astype(jnp.int32), state.bad_step)
+            leaf = {name: jnp.where(first, values[at], state.bad_leaf) for name, values in diverged.items()}
             metrics = jax.tree.map(lambda values: jnp.mean(values, 0), measured)
-            state = TrainingState(learner_state, stream_state, state.lane, bad_step)
-            return state, {**metrics, "bad_step": bad_step}
+            state = TrainingState(
+                learner_state, stream_state, state.lane, bad_step, leaf.get("bad_leaf", state.bad_leaf)
+            )
+            return state, {**metrics, "bad_step": bad_step, **leaf}
 
         return jax.lax.scan(point, state, None, length=points)
 
-    return Program(start, chunk, chunks, steps // chunks, points)
+    return Program(start, chunk, chunks, steps // chunks, points, tuple(leaves))
 
 
 def at_each(program: Program, coefficients: PyTree) -> Program:

@@ -33,10 +33,12 @@ class DataSet(NamedTuple):
     Attributes:
       files: by split, the tensorflow-datasets split that holds it.
       build: ``(decode, records, split) -> arrays``; decode makes an image of its bytes.
+      manual: of a set that cannot be downloaded: from what its user makes it, and the Python line that does.
     """
 
     files: Mapping[str, str]
     build: Callable[[Callable[[bytes], np.ndarray], Sequence[Any], str], dict[str, np.ndarray]]
+    manual: tuple[str, str] | None = None
 
 
 def _integers(records: Sequence[Any], field: str) -> np.ndarray:
@@ -81,11 +83,24 @@ def _spoken_digit(decode: Callable[[bytes], np.ndarray], records: Sequence[Any],
     return {"audio": audio, "length": length, "label": labels, "filename": np.array([names[i] for i in chosen])}
 
 
+def _mini_imagenet(decode: Callable[[bytes], np.ndarray], records: Sequence[Any], split: str) -> dict[str, np.ndarray]:
+    names = [record.feature["wnid"].bytes_list.value[0].decode() for record in records]
+    return _labelled(decode, records, split) | {"wnid": np.array(names)}
+
+
 SETS: Mapping[str, DataSet] = {
     "mnist": DataSet({"train": "train", "test": "test"}, _labelled),
     "cifar10": DataSet({"train": "train", "test": "test"}, _labelled),
     "omniglot": DataSet({split: split for split in ("train", "test", "small1", "small2")}, _omniglot),
     "spoken_digit": DataSet({"train": "train", "test": "train"}, _spoken_digit),
+    "mini_imagenet": DataSet(
+        {split: split for split in ("train", "validation", "test")},
+        _mini_imagenet,
+        (
+            "from a FOLDER that holds images/ and train.csv, val.csv, test.csv (columns filename, label)",
+            "from plasticity_jax.tasks.mini_imagenet_dataset_builder import build; build('FOLDER')",
+        ),
+    ),
 }
 
 
@@ -96,11 +111,14 @@ def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     int32. omniglot (train: the 964 background characters; test: the other 659; small1, small2): the same with one
     channel, ink 0 and paper 255, label 0 to 1622, alphabet and alphabet_char_id (N,) int32. spoken_digit at 8 kHz
     (test: recordings 0 to 4 of each speaker and digit, 300; train: the other 2,700): audio (N, longest) int16, zeros
-    from length (N,) int32 on, label, and filename (N,), a string DIGIT_SPEAKER_RECORDING.wav.
+    from length (N,) int32 on, label, and filename (N,), a string DIGIT_SPEAKER_RECORDING.wav. mini_imagenet (train,
+    validation, test: 64, 16 and 20 classes of 600 images): image (N, 84, 84, 3) uint8, label (N,) int32, which counts
+    the classes of all three splits, and wnid (N,), the class's name in ImageNet; nobody may pass it on, so its user
+    builds it, with `plasticity_jax.tasks.mini_imagenet_dataset_builder`.
 
     Args:
       name: one of `SETS`.
-      split: "train" or "test"; omniglot also has "small1" and "small2".
+      split: "train" or "test"; omniglot also has "small1" and "small2", mini_imagenet "validation".
 
     Returns:
       Arrays by name, the caller's own.
@@ -138,9 +156,10 @@ def _folder(name: str, source: str) -> Path:
     """The newest version of a set that holds the split as array_record."""
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     prepare = f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
+    source_of, line = SETS[name].manual or ("with internet", f"import tensorflow_datasets as tfds; {prepare}")
     advice = (
-        "set TFDS_DATA_DIR to a directory that holds it, or prepare it with internet: pip install "
-        f'plasticity_jax[data], then python -c "import tensorflow_datasets as tfds; {prepare}"'
+        f"set TFDS_DATA_DIR to a directory that holds it, or prepare it {source_of}: pip install "
+        f'plasticity_jax[data], then python -c "{line}"'
     )
     home = root / name
     versions = sorted((path for path in home.glob("*.*.*") if path.is_dir()), key=_version)

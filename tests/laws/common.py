@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import plasticity_jax.meta
 import plasticity_jax.rules
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
-from plasticity_jax.rules.registry import RULES
+from plasticity_jax.registry import RULES
 from plasticity_jax.typing import Array, Batch, Key, PyTree
 
 NAMES = tuple(RULES)
@@ -180,9 +181,11 @@ def problem(name: str) -> Problem:
 
 
 def modules() -> Iterator[ModuleType]:
-    """Every module of plasticity_jax.rules."""
-    for info in pkgutil.walk_packages(plasticity_jax.rules.__path__, "plasticity_jax.rules."):
-        yield importlib.import_module(info.name)
+    """Every module of the floors that hold rules."""
+    for floor in (plasticity_jax.rules, plasticity_jax.meta):
+        yield floor
+        for info in pkgutil.walk_packages(floor.__path__, f"{floor.__name__}."):
+            yield importlib.import_module(info.name)
 
 
 @functools.cache
@@ -206,21 +209,33 @@ def factory_of(name: str) -> Callable[..., LearningRule] | None:
 STOCHASTIC: Mapping[str, bool] = {
     "backprop": False,
     "direct_feedback_alignment": False,
+    "es": True,
     "feedback_alignment": False,
+    "first_order": False,
+    "flp": False,
+    "flp_after": False,
+    "flp_classification": False,
+    "hebb": False,
     "kolen_pollack": False,
     "matching": False,
+    "meta_gradient": False,
     "node_perturbation": True,
     "node_perturbation_antithetic": True,
     "node_perturbation_direct": True,
     "node_perturbation_offline": True,
     "node_perturbation_ridge": True,
     "node_perturbation_ridge_direct": True,
+    "oja": False,
+    "plastic_feedback": False,
+    "pes": True,
     "recurrent_backprop": False,
     "recurrent_feedback_alignment": False,
     "recurrent_node_perturbation": True,
     "recurrent_node_perturbation_legacy": True,
     "recurrent_node_perturbation_ridge": True,
     "sign_symmetry": False,
+    "taylor": False,
+    "truncated": False,
     "truncated_to_one_step": False,
 }
 """Whether a rule draws random numbers after its init, for rules that do not declare it in a `Plausibility`."""

@@ -7,15 +7,17 @@ import jax
 import numpy as np
 import pytest
 
-from plasticity_jax.rules.registry import RULES
-from tests.laws import classes_feedback, classes_feedback_recurrent, classes_online
+from plasticity_jax.registry import RULES
+from tests.laws import classes_feedback, classes_feedback_recurrent, classes_hebbian, classes_meta, classes_online
 from tests.laws.classes import Approximate, Exact, Local, Match, Unbiased
 from tests.laws.common import assert_close, distance, names_of_kind
 
 TABLES = {
     "classes_online.py": classes_online.CLASSES,
+    "classes_meta.py": classes_meta.CLASSES,
     "classes_feedback.py": classes_feedback.CLASSES,
     "classes_feedback_recurrent.py": classes_feedback_recurrent.CLASSES,
+    "classes_hebbian.py": classes_hebbian.CLASSES,
 }
 CLASSES = {name: entry for table in TABLES.values() for name, entry in table.items()}
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from plasticity_jax.rules.registry import RULES
+from plasticity_jax.registry import RULES
 from tests.laws.common import NAMES, factories, factory_of
 
 

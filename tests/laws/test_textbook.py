@@ -6,13 +6,15 @@ import optax
 import pytest
 
 from plasticity_jax.base import learner
-from tests.laws import textbook_feedback, textbook_feedback_recurrent, textbook_online
+from tests.laws import textbook_feedback, textbook_feedback_recurrent, textbook_hebbian, textbook_meta, textbook_online
 from tests.laws.common import assert_close, at, compiled, distance, host
 
 TABLES = {
     "textbook_online.py": textbook_online.TEXTBOOK,
+    "textbook_meta.py": textbook_meta.TEXTBOOK,
     "textbook_feedback.py": textbook_feedback.TEXTBOOK,
     "textbook_feedback_recurrent.py": textbook_feedback_recurrent.TEXTBOOK,
+    "textbook_hebbian.py": textbook_hebbian.TEXTBOOK,
 }
 TEXTBOOK = {name: step for table in TABLES.values() for name, step in table.items()}
 

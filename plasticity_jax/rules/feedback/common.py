@@ -120,21 +120,8 @@ def check(net: MLP, params: Params, batch: Example, form: Form | None) -> tuple[
       AssertionError: (chex) naming the array and the shape that it should have.
       ValueError: if the number of layers is not that of the activations.
     """
-    w, bias = params["forward"]["w"], params["forward"]["bias"]
+    widths = mlp.check_shapes(net, params, batch)
     layers = len(net.activations)
-    if not len(w) == len(bias) == layers:
-        raise ValueError(f"{layers} activations, {len(w)} matrices w, {len(bias)} biases: give each layer one of each")
-    chex.assert_rank(
-        [*w, batch.x, batch.y], 2, custom_message="w^i are (n_i, n_{i-1}), the batch (B, n_in), (B, n_out)"
-    )
-    widths = (w[0].shape[1], *(matrix.shape[0] for matrix in w))
-    chain = f"widths {' - '.join(map(str, widths))} do not chain: w[i] must be (n_{{i+1}}, n_i)"
-    for i in range(layers):
-        chex.assert_shape(w[i], (widths[i + 1], widths[i]), custom_message=chain)
-        chex.assert_shape(bias[i], (widths[i + 1],), custom_message=f"bias[{i}] must be ({widths[i + 1]},)")
-    examples = batch.x.shape[0]
-    chex.assert_shape(batch.x, (examples, widths[0]), custom_message=f"batch.x must be (B, {widths[0]})")
-    chex.assert_shape(batch.y, (examples, widths[-1]), custom_message=f"batch.y must be (B, {widths[-1]})")
     if form is not None:
         w_fb = params["feedback"]["w_fb"]
         senders = widths[2:] if form == "chain" else (widths[-1],) * (layers - 1)

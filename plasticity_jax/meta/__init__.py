@@ -1,0 +1,25 @@
+"""Learning to learn: lifetimes under a scan, and the rules over their meta-parameters, one per file."""
+
+from plasticity_jax.meta.es import es
+from plasticity_jax.meta.flp import flp_life
+from plasticity_jax.meta.gradient import meta_gradient
+from plasticity_jax.meta.lifetime import Life, birth, leaf_names, lifetime, live, outcome
+from plasticity_jax.meta.oml import first_order, gradient_life
+from plasticity_jax.meta.pes import pes
+from plasticity_jax.meta.truncated import truncated
+
+__all__ = [
+    "Life",
+    "birth",
+    "es",
+    "first_order",
+    "flp_life",
+    "gradient_life",
+    "leaf_names",
+    "lifetime",
+    "live",
+    "meta_gradient",
+    "outcome",
+    "pes",
+    "truncated",
+]

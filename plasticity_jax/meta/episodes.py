@@ -1,0 +1,172 @@
+"""What the rules over theta share: batches of episodes, lives in windows, perturbations of theta."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from plasticity_jax.base import LearnerState
+from plasticity_jax.meta.lifetime import Life, birth, live, outcome
+from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Traces
+
+
+class Inner(NamedTuple):
+    """Where a life stands between two windows: its `LearnerState` without the key, which each outer step brings anew.
+
+    Attributes:
+      params: the weights.
+      traces: of its rule.
+      opt_state: of its optimiser.
+      step: shape (), int32, steps lived.
+    """
+
+    params: Params
+    traces: Traces
+    opt_state: optax.OptState
+    step: Array
+
+
+def count_episodes(batch: Episode) -> int:
+    """The number of episodes B, after asserting that all leaves lead with it, and those of the support with (B, T).
+
+    Raises:
+      AssertionError: (chex) saying how the leaves should lead.
+    """
+    support, query = jax.tree.leaves(batch.support), jax.tree.leaves(batch.query)
+    message = "leaves of the support lead with (B, T): B episodes, T steps"
+    chex.assert_shape(support, (None, None, ...), custom_message=message)
+    chex.assert_equal_shape_prefix(support, 2, custom_message=message)
+    chex.assert_equal_shape_prefix([*support, *query], 1, custom_message="support and query lead with B episodes")
+    return support[0].shape[0]
+
+
+def over_episodes(one: Callable[..., PyTree], key: Key, batch: Episode, *carried: PyTree) -> PyTree:
+    """``one(key, episode, *carried)`` for each episode, with a key of its own; leaves of the result lead with (B,).
+
+    Args:
+      one: of a single episode.
+      key: split over the episodes.
+      batch: leaves lead with (B,).
+      carried: what else leads with (B,).
+    """
+    episodes = count_episodes(batch)
+    args = (jax.random.split(key, episodes), batch, *carried)
+    if episodes == 1:  # plain products, which are faster than batched ones of a single member
+        return jax.tree.map(lambda leaf: leaf[None], one(*jax.tree.map(lambda leaf: leaf[0], args)))
+    return jax.vmap(one)(*args)
+
+
+def summary(aux: dict[str, Array]) -> dict[str, Array]:
+    """Diagnostics averaged over the leading axis; of "diverged" the largest."""
+    return {name: jnp.max(values, 0) if name == "diverged" else jnp.mean(values, 0) for name, values in aux.items()}
+
+
+def mean_outcome(
+    life: Life, theta: PyTree, key: Key, batch: Episode, remat: bool | int
+) -> tuple[Array, dict[str, Array]]:
+    """`outcome`, averaged over a batch of episodes.
+
+    Args:
+      life: the lifetime.
+      theta: meta-parameters.
+      key: split over the episodes.
+      batch: leaves lead with (B,).
+      remat: see `plasticity_jax.meta.lifetime.lifetime`.
+    """
+    losses, aux = over_episodes(lambda key, one: outcome(life, theta, key, one, remat=remat), key, batch)
+    return jnp.mean(losses), summary(aux)
+
+
+def begin(life: Life, theta: PyTree, key: Key, batch: Episode) -> Inner:
+    """All episodes at birth; leaves lead with (B,)."""
+    return over_episodes(lambda key, one: _without_key(birth(life, theta, key, one)), key, batch)
+
+
+def mean_window(
+    life: Life, theta: PyTree, key: Key, batch: Episode, inner: Inner, fresh: Array, remat: bool | int
+) -> tuple[Array, tuple[dict[str, Array], Inner]]:
+    """Lives one window of each episode and judges it at the window's end; averaged over the episodes.
+
+    Args:
+      life: the lifetime.
+      theta: meta-parameters.
+      key: split over the episodes.
+      batch: leaves lead with (B,); its support is the window.
+      inner: where the lives stand, leaves lead with (B,).
+      fresh: shape (), bool: the lives begin here, and `inner` is not read.
+      remat: see `plasticity_jax.meta.lifetime.lifetime`.
+
+    Returns:
+      ``(loss, (aux, inner))``, loss and aux as `mean_outcome`.
+    """
+
+    def one(key: Key, episode: Episode, kept: Inner) -> PyTree:
+        born = birth(life, theta, key, episode)
+        entering = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), _without_key(born), kept)
+        loss, (aux, end) = live(life, theta, born._replace(**entering._asdict()), episode, remat=remat)
+        return loss, (aux, _without_key(end))
+
+    losses, (aux, inner) = over_episodes(one, key, batch, inner)
+    return jnp.mean(losses), (summary(aux), inner)
+
+
+def unit_normals(key: Key, theta: PyTree, count: int) -> PyTree:
+    """Standard normals shaped and typed as theta; leaves lead with (count,)."""
+    leaves, treedef = jax.tree.flatten(theta)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [jax.random.normal(k, (count, *leaf.shape), leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(treedef, drawn)
+
+
+def both_signs(theta: PyTree, sigma: PyTree, units: PyTree) -> PyTree:
+    """``theta + sigma u`` and ``theta - sigma u``; leaves of u lead with (pairs,), those of the result (pairs, 2)."""
+
+    def move(leaf: Array, size: Array, unit: Array) -> Array:
+        return jnp.stack([leaf + size * unit, leaf - size * unit], 1)
+
+    return jax.tree.map(move, theta, jax.tree.broadcast(sigma, theta), units)
+
+
+def antithetic(losses: Array, sigma: PyTree, units: PyTree) -> PyTree:
+    """Mean over the pairs of ``(loss_+ - loss_-) u / (2 sigma)``.
+
+    Args:
+      losses: (pairs, 2).
+      sigma: a number, or a prefix of theta.
+      units: leaves lead with (pairs,).
+    """
+    halves = (losses[:, 0] - losses[:, 1]) / (2 * len(losses))
+    return jax.tree.map(
+        lambda size, unit: jnp.tensordot(halves, unit, 1) / size, jax.tree.broadcast(sigma, units), units
+    )
+
+
+def check_counts(rule: str, **counts: int) -> None:
+    """Refuses counts below 1.
+
+    Raises:
+      ValueError: naming the rule and the count.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{rule}: {name}={count} must be at least 1")
+
+
+def check_sigma(rule: str, sigma: PyTree) -> None:
+    """Refuses perturbations of no size, where that can be seen: tracers pass.
+
+    Raises:
+      ValueError: naming the rule.
+    """
+    for size in jax.tree.leaves(sigma):
+        if isinstance(size, int | float) and not size > 0:
+            raise ValueError(
+                f"{rule}: sigma={size} must be above 0; to let a group of theta rest, give it no optimiser"
+            )
+
+
+def _without_key(state: LearnerState) -> Inner:
+    return Inner(state.params, state.traces, state.opt_state, state.step)

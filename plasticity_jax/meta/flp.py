@@ -1,0 +1,63 @@
+"""A life of FLP: the plastic layers learn by feedback and local plasticity, at meta-learned alpha and beta.
+
+    theta = {"prefix", "forward": {"w", "bias"}, "feedback": {"w_fb", "bias"}, "alpha", "beta"}
+
+Source: Lindsey & Litwin-Kumar (2020), section 4.1. The frozen layers are the prefix, one large product for the whole
+life; all of theta is learned between lives, and of it only the plastic w changes within one.
+"""
+
+from typing import Any
+
+import optax
+
+from plasticity_jax.base import Learner, learner
+from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.meta.supervised import Prefix, supervised_life
+from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.rules.hebbian import flp
+from plasticity_jax.typing import Params, PyTree
+
+
+def flp_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = False, **options: Any) -> Life:
+    """A life of `plasticity_jax.rules.hebbian.flp`.
+
+    Args:
+      net: the plastic layers, all of them.
+      prefix: see `supervised_life`.
+      blockwise: see `supervised_life`.
+      **options: of `flp`, but for alpha and beta, which theta holds, one for each layer.
+
+    Returns:
+      A `Life` over the theta of the module's docstring; "prefix" only if there is one. Episodes are those of
+      `supervised_life`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, plasticity_jax as pj
+      >>> from plasticity_jax.networks.mlp import init_params, mlp
+      >>> from plasticity_jax.rules.hebbian.flp import init_feedback
+      >>> from plasticity_jax.tasks.incremental_sines import incremental_sines
+      >>> key, sizes = jax.random.key(0), (3, 20, 1)
+      >>> theta = {
+      ...     "forward": init_params(key, sizes)["forward"],
+      ...     "feedback": init_feedback(key, sizes),
+      ...     "alpha": (jnp.zeros((20, 3)), jnp.zeros((1, 20))),
+      ...     "beta": (jnp.asarray(0.5), jnp.asarray(0.5)),
+      ... }
+      >>> rule = pj.meta.meta_gradient(flp_life(mlp(["relu", "identity"])))
+      >>> stream = incremental_sines(functions=2, batches=5)
+      >>> _, episodes = stream.take(stream.init(key), 1)
+      >>> updates, _, info = rule.update(theta, (), key, jax.tree.map(lambda leaf: leaf[0], episodes))
+      >>> bool(abs(updates["alpha"][0]).max() > 0), float(updates["beta"][0])
+      (True, 0.0)
+
+    Reference:
+      Lindsey & Litwin-Kumar, "Learning to learn with feedback and local plasticity", NeurIPS 2020.
+    """
+
+    def learns(theta: PyTree) -> Learner:
+        return learner(flp(net, alpha=theta["alpha"], beta=theta["beta"], **options), optax.sgd(1.0))
+
+    def params(theta: PyTree) -> Params:
+        return {"forward": theta["forward"], "feedback": theta["feedback"]}
+
+    return supervised_life(net, learns, params, prefix=prefix, blockwise=blockwise)

@@ -1,0 +1,173 @@
+r"""A lifetime: the steps of a learner under one scan, differentiable from end to end.
+
+    theta  ->  params_0(theta),  learner(theta)  ->  params_T  ->  loss(theta, params_T, query)
+
+Reverse mode keeps what each of the T steps needs. With rematerialisation only the states at the edges of blocks are
+kept, and one block at a time is lived again on the way back: with blocks of sqrt(T) steps memory grows as sqrt(T), for
+the price of one more forward pass.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info, Learner, LearnerState
+from plasticity_jax.typing import Array, Batch, Episode, Key, Params, PyTree
+
+
+class Life(NamedTuple):
+    """A lifetime as a function of the meta-parameters theta; what the rules over theta take.
+
+    Attributes:
+      learner: ``theta -> learner``, built under the trace, so that theta may hold its coefficients.
+      params: ``theta -> params`` at birth.
+      loss: ``(theta, params, query) -> (loss, aux)`` at the end; loss of shape (), aux diagnostics by name.
+      prepare: ``(theta, batches) -> batches``, what does not depend on the state, for many steps at once: layers that
+        do not change in a lifetime belong here, where they are one large product. The leaves lead with the steps.
+      embed: ``(theta, episode) -> episode``, the same once for the whole episode, its query too; for layers that are
+        better evaluated in one call than relived block by block.
+    """
+
+    learner: Callable[[PyTree], Learner]
+    params: Callable[[PyTree], Params]
+    loss: Callable[[PyTree, Params, PyTree], tuple[Array, Mapping[str, Array]]]
+    prepare: Callable[[PyTree, Batch], Batch] = lambda theta, batches: batches
+    embed: Callable[[PyTree, Episode], Episode] = lambda theta, episode: episode
+
+
+def lifetime(
+    learn: Learner,
+    state: LearnerState,
+    batches: Batch,
+    *,
+    prepare: Callable[[Batch], Batch] = lambda batches: batches,
+    collect: Callable[[Info], PyTree] = lambda info: info.loss,
+    remat: bool | int = True,
+) -> tuple[LearnerState, PyTree]:
+    """Lives through the batches, a step each.
+
+    Args:
+      learn: the learner.
+      state: at birth.
+      batches: leaves of shape (T, b, ...).
+      prepare: see `Life`; applied to a block of steps at a time, to the whole life if it is not rematerialised.
+      collect: what to keep of each step's `Info`.
+      remat: True for blocks of ceil(sqrt(T)) steps, a number for blocks of as many, False to keep everything.
+
+    Returns:
+      ``(state, collected)``, the latter with leaves (T, ...).
+
+    Raises:
+      ValueError: if there is no step, or blocks have less than one.
+
+    Example:
+      >>> import jax, optax, plasticity_jax as pj
+      >>> case, key = pj.RULES["rflo"], jax.random.key(0)
+      >>> learn = pj.learner(case.make(), optax.sgd(0.1))
+      >>> batches = jax.vmap(case.batch)(jax.random.split(key, 10))
+      >>> end, losses = lifetime(learn, learn.init(case.params(key), key, case.batch(key)), batches)
+      >>> losses.shape
+      (10,)
+    """
+    steps = jax.tree.leaves(batches)[0].shape[0]
+    root = math.isqrt(max(steps - 1, 0)) + 1
+    block = {True: root, False: steps}[remat] if isinstance(remat, bool) else remat
+    if steps < 1 or block < 1:
+        raise ValueError(f"lifetime: {steps} steps in blocks of {block}; both must be at least 1")
+
+    def step(state: LearnerState, batch: Batch) -> tuple[LearnerState, PyTree]:
+        state, info = learn.step(state, batch)
+        return state, collect(info)
+
+    def live(state: LearnerState, batches: Batch) -> tuple[LearnerState, PyTree]:
+        return jax.lax.scan(step, state, prepare(batches))
+
+    if block >= steps:
+        return live(state, batches)
+    relived = jax.checkpoint(live, prevent_cse=False)  # pyright: ignore[reportPrivateImportUsage]
+    whole = steps - steps % block
+    first = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, block, *leaf.shape[1:]), batches)
+    state, collected = jax.lax.scan(relived, state, first)
+    collected = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), collected)
+    if whole < steps:
+        state, rest = relived(state, jax.tree.map(lambda leaf: leaf[whole:], batches))
+        collected = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), collected, rest)
+    return state, collected
+
+
+def birth(life: Life, theta: PyTree, key: Key, episode: Episode) -> LearnerState:
+    """The state at birth; of the episode only the shapes are read.
+
+    Args:
+      life: the lifetime.
+      theta: meta-parameters.
+      key: of the life.
+      episode: one, without an axis of episodes.
+    """
+    seen = jax.eval_shape(lambda: life.prepare(theta, life.embed(theta, episode).support))
+    batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), seen)
+    return life.learner(theta).init(life.params(theta), key, batch)
+
+
+def live(
+    life: Life, theta: PyTree, state: LearnerState, episode: Episode, *, remat: bool | int = True
+) -> tuple[Array, tuple[dict[str, Array], LearnerState]]:
+    """Lives through an episode's support from any state, and is judged by its query.
+
+    Args:
+      life: the lifetime.
+      theta: meta-parameters.
+      state: at birth, or at the end of an earlier part of the life.
+      episode: one, without an axis of episodes.
+      remat: see `lifetime`.
+
+    Returns:
+      ``(loss, (aux, state))``, as `outcome`, with the state at the end.
+    """
+    episode = life.embed(theta, episode)
+    state, losses = lifetime(
+        life.learner(theta), state, episode.support, prepare=lambda block: life.prepare(theta, block), remat=remat
+    )
+    loss, aux = life.loss(theta, state.params, episode.query)
+    return loss, ({**aux, "inner_loss": jnp.mean(losses), "diverged": first_bad_leaf(state.params)}, state)
+
+
+def outcome(
+    life: Life, theta: PyTree, key: Key, episode: Episode, *, remat: bool | int = True
+) -> tuple[Array, dict[str, Array]]:
+    """The loss at the end of a whole life, as a function to differentiate by theta.
+
+    Args:
+      life: the lifetime.
+      theta: meta-parameters.
+      key: of the life.
+      episode: one, without an axis of episodes.
+      remat: see `lifetime`.
+
+    Returns:
+      ``(loss, aux)``: loss of shape (); aux is that of `Life.loss`, with "inner_loss", the mean over the life's steps,
+      and "diverged", the index of the first leaf of the params that is not finite at the end, or -1; `leaf_names`
+      gives its name.
+    """
+    loss, (aux, _) = live(life, theta, birth(life, theta, key, episode), episode, remat=remat)
+    return loss, aux
+
+
+def first_bad_leaf(tree: PyTree) -> Array:
+    """Index, among the leaves, of the first with an entry that is not finite; -1 if there is none. Shape (), int32."""
+    bad = jnp.stack([~jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)])
+    return jnp.where(jnp.any(bad), jnp.argmax(bad).astype(jnp.int32), -1)
+
+
+def leaf_names(tree: PyTree) -> tuple[str, ...]:
+    """The names of a tree's leaves, in the order of `first_bad_leaf`.
+
+    Example:
+      >>> leaf_names({"forward": {"w": (1.0, 2.0), "bias": (3.0,)}})
+      ('forward/bias/0', 'forward/w/0', 'forward/w/1')
+    """
+    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths)

@@ -1,0 +1,70 @@
+"""Lives of supervised learning: layers in front that rest, layers behind that learn, a loss on the query."""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+
+from plasticity_jax.base import Learner
+from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.networks import mlp
+from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.typing import Array, Episode, Example, Params, PyTree
+
+Prefix = Callable[[PyTree, Array], Array]
+"""``(weights, x) -> features`` of any number of inputs, (N, ...) -> (N, n)."""
+
+
+def supervised_life(
+    net: MLP,
+    learner: Callable[[PyTree], Learner],
+    params: Callable[[PyTree], Params],
+    *,
+    prefix: Prefix | None = None,
+    blockwise: bool = False,
+) -> Life:
+    """A life of examples, judged by the network's own loss on the query.
+
+    Args:
+      net: the layers that learn within a life.
+      learner: ``theta -> learner`` of theirs.
+      params: ``theta -> params`` of theirs, at birth.
+      prefix: the layers in front, of weights ``theta["prefix"]``, which rest within a life; None if there are none.
+      blockwise: evaluate the prefix for one block of steps at a time, and again on the way back, so that a long life's
+        features are never all in memory; otherwise once, for support and query in one call.
+
+    Returns:
+      A `Life` whose episodes hold an `Example` each: support x (T, b, ...), y (T, b, n_out); query x (q, ...),
+      y (q, n_out). Its aux has "error": the mean squared error, or for a softmax the fraction of wrong answers.
+    """
+
+    def features(theta: PyTree, x: Array, inner: int) -> Array:
+        """Of x, whose first `inner` axes count inputs."""
+        if prefix is None:
+            return x
+        found = prefix(theta["prefix"], x.reshape(-1, *x.shape[inner:]))
+        return found.reshape(*x.shape[:inner], found.shape[-1])
+
+    def embed(theta: PyTree, episode: Episode) -> Episode:
+        support, query = episode
+        shape = support.x.shape[:2]
+        everything = jnp.concatenate([support.x.reshape(-1, *support.x.shape[2:]), query.x])
+        found = features(theta, everything, 1)
+        seen, asked = jnp.split(found, [shape[0] * shape[1]])
+        return Episode(Example(seen.reshape(*shape, -1), support.y), Example(asked, query.y))
+
+    def prepare(theta: PyTree, batches: Example) -> Example:
+        return Example(features(theta, batches.x, 2), batches.y)
+
+    def loss(theta: PyTree, params: Params, query: Example) -> tuple[Array, Mapping[str, Array]]:
+        x = features(theta, query.x, 1) if blockwise else query.x
+        activity = mlp.forward(net, params["forward"], x)
+        output = activity.h[-1]
+        losses, _ = mlp.loss_and_error(net, output, activity.slope[-1], query.y)
+        wrong = jnp.argmax(output, -1) != jnp.argmax(query.y, -1) if net.loss == "softmax" else (output - query.y) ** 2
+        return jnp.mean(losses), {"error": jnp.mean(wrong.astype(output.dtype))}
+
+    if prefix is None:
+        return Life(learner, params, loss)
+    if blockwise:
+        return Life(learner, params, loss, prepare=prepare)
+    return Life(learner, params, loss, embed=embed)

@@ -1,0 +1,79 @@
+r"""Truncated meta-gradients: backpropagation through one window of a life at a time.
+
+    s_k = live(theta, s_{k-1}, window k),   G_k = mean over episodes of  d/dtheta loss(theta, s_k, query k)
+
+with s_{k-1} held: of what enters the window only its value counts, not what theta did to it before. At the first of
+`windows` windows the lives are born of theta, and the gradient passes through their birth; after the last they are born
+anew, of the theta of then.
+
+Source: Williams & Peng (1990) for the truncation; Wu et al. (2018) for what it does to meta-learning: it is blind to
+what pays after the window, and prefers what pays within. Kind: approximate; exact where a life is one window.
+Memory: B states between the steps, and a window's within. Time: three times a window's, or four. It reads everything
+within the window.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.meta.episodes import Inner, begin, check_counts, mean_window
+from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
+
+
+class TruncatedTraces(NamedTuple):
+    """Where the lives stand.
+
+    Attributes:
+      inner: their states; leaves lead with (B,).
+      lived: shape (), int32, windows so far.
+    """
+
+    inner: Inner
+    lived: Array
+
+
+def truncated(life: Life, *, windows: int, remat: bool | int = True) -> LearningRule:
+    """The gradient by theta of the loss at a window's end, through that window alone.
+
+    Args:
+      life: the lifetime.
+      windows: of a life; an outer step lives one of them.
+      remat: see `plasticity_jax.meta.lifetime.lifetime`.
+
+    Returns:
+      A rule as `plasticity_jax.meta.gradient.meta_gradient`, whose batch holds one window of each of the B lives:
+      the steps that come next, and a query to judge them by.
+
+    Raises:
+      ValueError: if a life has no window.
+
+    Example:
+      >>> import jax, optax, plasticity_jax as pj
+      >>> case, key = pj.RULES["truncated"], jax.random.key(0)
+      >>> learn = pj.learner(case.make(), optax.sgd(0.1))
+      >>> state = learn.init(case.params(key), key, case.batch(key))
+      >>> state, info = learn.step(state, case.batch(key))
+      >>> int(state.traces.lived)
+      1
+
+    Reference:
+      Wu, Ren, Liao & Grosse, "Understanding short-horizon bias in stochastic meta-optimization", ICLR 2018.
+    """
+    check_counts("truncated", windows=windows)
+
+    def init(params: PyTree, key: Key, batch: Episode) -> TruncatedTraces:
+        return TruncatedTraces(begin(life, params, key, batch), jnp.zeros((), jnp.int32))
+
+    def update(
+        params: PyTree, traces: TruncatedTraces, key: Key, batch: Episode
+    ) -> tuple[Updates, TruncatedTraces, Info]:
+        def window(theta: PyTree) -> tuple[Array, tuple[dict[str, Array], Inner]]:
+            return mean_window(life, theta, key, batch, traces.inner, traces.lived % windows == 0, remat)
+
+        (loss, (aux, inner)), gradient = jax.value_and_grad(window, has_aux=True)(params)
+        return gradient, TruncatedTraces(inner, traces.lived + 1), Info(loss, jnp.asarray(True), aux)
+
+    return LearningRule(init, update)

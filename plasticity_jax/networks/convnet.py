@@ -1,0 +1,156 @@
+r"""The convolutional feature extractor of Lindsey & Litwin-Kumar (2020), for a batch of images.
+
+    h^0 = image,   h^i = ReLU(K^i * h^{i-1} + b^i),   i = 1..L;   features = the entries of h^L, row by row
+
+K^i * h is the correlation with stride s_i, nothing padded: a side of n becomes (n - k) // s_i + 1. The authors' six
+layers take a side of 84 to 41, 39, 19, 17, 8 and 3. No pooling, no normalisation.
+
+Weights are those of flax: ``{"Conv_0": {"kernel": (k, k, c_0, c_1), "bias": (c_1,)}, ...}``.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.ops.convolution import correlate
+from plasticity_jax.typing import Array, Key, Params
+
+
+class ConvNet(nn.Module):
+    """What is fixed about the network; build it with `convnet`.
+
+    Attributes:
+      channels: of every layer.
+      strides: one for each layer.
+      kernel: k, the side of every kernel.
+      param_dtype: of the weights; JAX's default float if None.
+    """
+
+    channels: int
+    strides: tuple[int, ...]
+    kernel: int
+    param_dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        """Images (N, H, W, C) to features (N, n)."""
+        h = images
+        for stride in self.strides:
+            layer = nn.Conv(
+                self.channels,
+                (self.kernel, self.kernel),
+                stride,
+                padding="VALID",
+                conv_general_dilated=_correlate,
+                param_dtype=self.param_dtype or jnp.zeros(()).dtype,
+                kernel_init=nn.initializers.variance_scaling(2.0, "fan_in", "normal"),  # `he_normal` is truncated
+            )
+            h = nn.relu(layer(h))
+        return h.reshape(h.shape[0], -1)
+
+
+def convnet(channels: int = 128, strides: Sequence[int] = (2, 1, 2, 1, 2, 2), kernel: int = 3) -> ConvNet:
+    """Checks and names a network's fixed properties.
+
+    Args:
+      channels: of every layer.
+      strides: one for each layer.
+      kernel: k, the side of every kernel.
+
+    Returns:
+      A `ConvNet`.
+
+    Raises:
+      ValueError: if there is no layer, or a number is below 1.
+
+    Example:
+      >>> import jax
+      >>> net = convnet(channels=4, strides=(2, 1))
+      >>> params = init_params(jax.random.key(0), net, (9, 9, 1))
+      >>> features(net, params, jax.numpy.ones((5, 9, 9, 1))).shape
+      (5, 16)
+
+    Reference:
+      Lindsey & Litwin-Kumar, "Learning to learn with feedback and local plasticity", arXiv:2006.09549, section 6.
+    """
+    if not strides or min(channels, kernel, *strides) < 1:
+        raise ValueError(
+            f"channels={channels}, strides={tuple(strides)} and kernel={kernel}: at least one layer, nothing below 1"
+        )
+    return ConvNet(channels, tuple(strides), kernel)
+
+
+def init_params(key: Key, net: ConvNet, image_shape: Sequence[int], dtype: jnp.dtype | None = None) -> Params:
+    """Kernels ~ N(0, 2 / (k k c)), c the channels of what they read; biases 0.
+
+    Args:
+      key: one part of it for each kernel.
+      net: fixed properties.
+      image_shape: (H, W, C).
+      dtype: of the weights; JAX's default float if None.
+
+    Returns:
+      Flax's tree, shapes as in the module's docstring.
+
+    Raises:
+      ValueError: if the images are too small.
+    """
+    sides(net, image_shape)
+    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    blank = jax.ShapeDtypeStruct((1, *image_shape), dtype)
+    return net.clone(param_dtype=dtype).lazy_init(key, blank)["params"]
+
+
+def features(net: ConvNet, params: Params, images: Array) -> Array:
+    """What the last layer says of each image.
+
+    Args:
+      net: fixed properties.
+      params: its weights.
+      images: (N, H, W, C), floating point.
+
+    Returns:
+      Shape (N, n), n = height * width * channels of the last layer.
+
+    Raises:
+      ValueError: if the images are too small.
+    """
+    sides(net, images.shape[1:])
+    return jnp.asarray(net.apply({"params": params}, images))
+
+
+def sides(net: ConvNet, image_shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Height and width after each layer.
+
+    Args:
+      net: fixed properties.
+      image_shape: (H, W, C).
+
+    Raises:
+      ValueError: if the images are too small, or not of that form.
+
+    Example:
+      >>> [height for height, _ in sides(convnet(), (84, 84, 1))]
+      [41, 39, 19, 17, 8, 3]
+    """
+    if len(image_shape) != 3:
+        raise ValueError(f"images of shape {tuple(image_shape)} must be (height, width, channels)")
+    height, width = image_shape[:2]
+    found = []
+    for i, stride in enumerate(net.strides):
+        if min(height, width) < net.kernel:
+            raise ValueError(
+                f"images of {image_shape[0]} x {image_shape[1]} are too small: layer {i} gets {height} x {width}, less "
+                f"than its kernel of {net.kernel} x {net.kernel}; use larger images, or fewer or smaller strides"
+            )
+        height, width = (height - net.kernel) // stride + 1, (width - net.kernel) // stride + 1
+        found.append((height, width))
+    return tuple(found)
+
+
+def _correlate(images: Array, kernel: Array, strides: Sequence[int], padding: str, **options: Any) -> Array:
+    """In the form that flax calls; what else it could ask for, this network does not."""
+    return correlate(images, kernel, strides[0])

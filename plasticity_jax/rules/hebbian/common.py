@@ -1,0 +1,161 @@
+r"""What the rules of this wing share: the pass, the rates, the check of shapes.
+
+    W^i <- W^i + alpha^i change(i),   for the layers that learn, all at once and from one forward pass
+
+The change of a layer is a sum over the examples of the batch. Biases never change.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.networks import mlp
+from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
+
+Layers = Scalar | Sequence[Scalar]
+"""One coefficient for all plastic layers, or one for each."""
+
+Reduction = Literal["sum", "mean"]
+"""Of a change, over the batch."""
+
+
+class Heard(NamedTuple):
+    """What one forward pass, and the teacher, tell.
+
+    Attributes:
+      h: L + 1 arrays (B, n_i), activity from h^0 = x to the output h^L.
+      error: (B, n_L), y - yhat, where yhat is the softmax of the output if the loss is "softmax".
+      y: (B, n_L), the target.
+    """
+
+    h: tuple[Array, ...]
+    error: Array
+    y: Array
+
+
+Change = Callable[[int, Params, Heard], Array]
+"""``(i, params, heard) -> (n_i, n_{i-1})``, how much layer i, counted from 0, changes at a rate of one."""
+
+
+def local_rule(
+    net: MLP,
+    change: Change,
+    *,
+    alpha: Layers,
+    plastic: Sequence[int] | None,
+    reduction: Reduction,
+    fed: bool = False,
+    teach: Callable[[Params, Heard, Scalar], PyTree] | None = None,
+) -> LearningRule:
+    """Makes a `LearningRule`, without traces, of what each layer's weights change by.
+
+    Args:
+      net: the network.
+      change: of a layer; a sum over the batch.
+      alpha: its rate, as in `per_weight`.
+      plastic: which layers learn, as in `plastic_layers`.
+      reduction: "sum" or "mean"; the mean is a sum with alpha / B.
+      fed: whether the rule reads ``params["feedback"]``, which is then checked.
+      teach: ``(params, heard, share) -> updates of "feedback"``, share being 1 or 1 / B; None leaves it alone.
+
+    Raises:
+      ValueError: if the reduction is not known, a layer does not exist, or there is not one rate for each.
+    """
+    one_of("reduction", reduction, ("sum", "mean"))
+    layers = plastic_layers(net, plastic)
+    rates = each_layer("alpha", alpha, len(layers))
+
+    def init(params: Params, key: Key, batch: Example) -> tuple[()]:
+        check(net, params, batch, fed)
+        return ()
+
+    def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
+        check(net, params, batch, fed)
+        h = mlp.forward(net, params["forward"], batch.x).h
+        # A slope of one: the error at the output itself, for no derivative is known here.
+        loss, error = mlp.loss_and_error(net, h[-1], jnp.ones_like(h[-1]), batch.y)
+        heard = Heard(h, -error, batch.y)
+        share = 1.0 if reduction == "sum" else 1.0 / batch.x.shape[0]
+        updates = jax.tree.map(jnp.zeros_like, params)
+        w = list(updates["forward"]["w"])
+        for i, rate in zip(layers, rates, strict=True):
+            w[i] = -share * per_weight("alpha", rate, w[i]) * change(i, params, heard)
+        updates["forward"]["w"] = tuple(w)
+        if teach is not None:
+            updates["feedback"] = teach(params, heard, share)
+        return updates, (), Info(jnp.mean(loss), jnp.asarray(True), {"output": h[-1]})
+
+    return LearningRule(init, update)
+
+
+def plastic_layers(net: MLP, plastic: Sequence[int] | None) -> tuple[int, ...]:
+    """Indices from 0, in order, of the layers that learn; all of them if None.
+
+    Raises:
+      ValueError: if one does not exist, is named twice, or they are not in order.
+    """
+    count = len(net.activations)
+    chosen = list(range(count) if plastic is None else plastic)
+    if any(not -count <= i < count for i in chosen):
+        raise ValueError(f"plastic={chosen}: the network has layers 0 to {count - 1} (or -{count} to -1)")
+    layers = [i % count for i in chosen]
+    if layers != sorted(set(layers)):
+        raise ValueError(f"plastic={chosen}: name each layer once, from the first to the last, as rates are given")
+    return tuple(layers)
+
+
+def each_layer(name: str, value: Layers, count: int) -> list[Scalar]:
+    """One coefficient for each of the layers.
+
+    Raises:
+      ValueError: if they are not as many.
+    """
+    if not isinstance(value, list | tuple):
+        return [value] * count  # pyright: ignore[reportReturnType]
+    if len(value) != count:
+        raise ValueError(f"{len(value)} values of {name} for {count} plastic layers: give one for each, or one for all")
+    return list(value)
+
+
+def per_weight(name: str, rate: Scalar, w: Array) -> Array:
+    """A rate of shape (), (n_out,) or (n_out, n_in) as one that multiplies weights (n_out, n_in)."""
+    rate = jnp.asarray(rate)
+    told = f"{name} of weights {w.shape} is (), {w.shape[:1]} or {w.shape}, not {rate.shape}"
+    chex.assert_shape(rate, w.shape[: rate.ndim], custom_message=told)
+    return rate[:, None] if rate.ndim == 1 else rate
+
+
+def one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Refuses an option that is not known.
+
+    Raises:
+      ValueError: naming those that are.
+    """
+    if value not in known:
+        raise ValueError(f"{name}={value!r} is not known; use one of {', '.join(known)}")
+
+
+def check(net: MLP, params: Params, batch: Example, fed: bool) -> None:
+    """Asserts that network, weights, feedback (if the rule is fed) and batch fit together.
+
+    Raises:
+      AssertionError: (chex) naming the array and the shape that it should have.
+      ValueError: if the number of layers is not that of the activations.
+    """
+    widths = mlp.check_shapes(net, params, batch)
+    if not fed:
+        return
+    w_fb, bias = params["feedback"]["w_fb"], params["feedback"]["bias"]
+    if not len(w_fb) == len(bias) == len(net.activations):
+        raise ValueError(
+            f"{len(w_fb)} feedback matrices and {len(bias)} biases for {len(net.activations)} layers: "
+            "give each layer one of each, the output's too"
+        )
+    for i, n in enumerate(widths[1:]):
+        chex.assert_shape(w_fb[i], (widths[-1], n), custom_message=f"w_fb[{i}] must be {(widths[-1], n)}")
+        chex.assert_shape(bias[i], (n,), custom_message=f"the feedback's bias[{i}] must be {(n,)}")

@@ -1,0 +1,49 @@
+r"""Hebb's rule: a weight grows with the product of the activities that it joins.
+
+    W^i <- W^i + alpha^i sum_b h^i_b h^{i-1}_b^T
+
+over the examples b of the batch; all layers change at once, from one forward pass.
+
+Source: Hebb (1949); the plain rule of Lindsey & Litwin-Kumar (2020), section 4 and appendix A. Kind: local.
+Memory: none carried. Time: two products a layer, one of them the forward pass. Each synapse reads its presynaptic and
+its postsynaptic activity, and nothing bounds it: in a linear layer W grows as powers of I + alpha sum x x^T.
+"""
+
+from collections.abc import Sequence
+
+from plasticity_jax.base import LearningRule
+from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.hebbian import hebb_product
+from plasticity_jax.rules.hebbian.common import Heard, Layers, Reduction, local_rule
+from plasticity_jax.typing import Array, Params
+
+
+def hebb(
+    net: MLP, *, alpha: Layers = 1e-3, plastic: Sequence[int] | None = None, reduction: Reduction = "sum"
+) -> LearningRule:
+    """Plain Hebbian plasticity.
+
+    Args:
+      net: the network.
+      alpha: plasticity; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight.
+      plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
+      reduction: over the batch. A mean over B examples needs B times the alpha of a sum.
+
+    Returns:
+      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. The target is read for the loss alone.
+
+    Raises:
+      ValueError: if the reduction is not known, a layer does not exist, or there is not one alpha for each.
+
+    Example:
+      >>> from plasticity_jax.networks.mlp import mlp
+      >>> rule = hebb(mlp(["tanh", "identity"]), alpha=[1e-2, 0.0])
+
+    Reference:
+      Hebb, "The organization of behavior", Wiley 1949.
+    """
+
+    def change(i: int, params: Params, heard: Heard) -> Array:
+        return hebb_product(heard.h[i], heard.h[i + 1], params["forward"]["w"][i])
+
+    return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction)

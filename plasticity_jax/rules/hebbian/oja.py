@@ -1,0 +1,50 @@
+r"""Oja's rule: Hebb's, with a decay that keeps the weights of a neuron at length one.
+
+    W^i <- W^i + alpha^i [ sum_b h^i_b h^{i-1}_b^T - sum_b (h^i_b)^2 W^i ]
+
+over the examples b of the batch; all layers change at once, from one forward pass. A linear neuron's weights become the
+first principal component of its inputs, of unit length.
+
+Source: Oja (1982); Lindsey & Litwin-Kumar (2020), section 4. Kind: local. Memory: none carried. Time: two products a
+layer, one of them the forward pass. Each synapse reads its own weight and its presynaptic and postsynaptic activity.
+"""
+
+from collections.abc import Sequence
+
+from plasticity_jax.base import LearningRule
+from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.hebbian import oja_product
+from plasticity_jax.rules.hebbian.common import Heard, Layers, Reduction, local_rule
+from plasticity_jax.typing import Array, Params
+
+
+def oja(
+    net: MLP, *, alpha: Layers = 1e-3, plastic: Sequence[int] | None = None, reduction: Reduction = "sum"
+) -> LearningRule:
+    """Normalised Hebbian plasticity.
+
+    Args:
+      net: the network.
+      alpha: plasticity; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight. A negative
+        one turns the decay into growth without bound.
+      plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
+      reduction: over the batch. A mean over B examples needs B times the alpha of a sum.
+
+    Returns:
+      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. The target is read for the loss alone.
+
+    Raises:
+      ValueError: if the reduction is not known, a layer does not exist, or there is not one alpha for each.
+
+    Example:
+      >>> from plasticity_jax.networks.mlp import mlp
+      >>> rule = oja(mlp(["identity"]), alpha=1e-2)
+
+    Reference:
+      Oja, "A simplified neuron model as a principal component analyzer", Journal of Mathematical Biology 1982.
+    """
+
+    def change(i: int, params: Params, heard: Heard) -> Array:
+        return oja_product(heard.h[i], heard.h[i + 1], params["forward"]["w"][i])
+
+    return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction)

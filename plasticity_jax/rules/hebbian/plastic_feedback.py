@@ -1,0 +1,88 @@
+r"""FLP with plastic feedback: the weights that carry the signal to a layer learn by the same local rule as the layer's.
+
+    s, f^i, p^i and the change of W^i as in FLP
+    B^i <- B^i + alpha_fb^i [ sum_b s_b p^i_b^T - B^i sum_b (p^i_b)^2 ]
+
+over the examples b of the batch; the column of B^i that leads to a neuron changes as Oja's weights of that neuron
+would, were s its input. Everything changes at once, from one pass with the old B. At alpha_fb = 0 this is FLP; with
+beta = 1, c = 0, signals that are not negative and B > 0, feedback learns the signal's first principal component.
+
+Source: Lindsey & Litwin-Kumar (2020), section 8.1, which names plastic feedback and leaves its rule open. Kind: local.
+Memory: none carried. Time: that of FLP and a product with n_out rows a layer. Each synapse, of either path, reads its
+own weight, the activity that it carries, and its neuron's activity after feedback. The layers that do not learn, and a
+clamped output, have no use for feedback: theirs stays as it is. The feedback's biases c do not change.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import LearningRule
+from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.hebbian import PRODUCTS
+from plasticity_jax.rules.hebbian.common import (
+    Heard,
+    Layers,
+    Reduction,
+    each_layer,
+    local_rule,
+    per_weight,
+    plastic_layers,
+)
+from plasticity_jax.rules.hebbian.flp import Signal, fed, source
+from plasticity_jax.typing import Params, PyTree, Scalar
+
+
+def plastic_feedback(
+    net: MLP,
+    *,
+    alpha: Layers = 1e-3,
+    alpha_fb: Layers = 1e-3,
+    plastic: Sequence[int] | None = None,
+    signal: Signal = "error",
+    product: str = "oja",
+    reduction: Reduction = "sum",
+    **options: Any,
+) -> LearningRule:
+    """Feedback and local plasticity, of the feedback too.
+
+    Args:
+      net: the network.
+      alpha: plasticity of the forward weights, as in `flp`.
+      alpha_fb: that of the feedback weights; for a layer of shape (), (n_i,) or (n_i, n_out), the neurons first.
+      plastic: which layers learn, with their feedback; all of them if None.
+      signal: "error" or "target".
+      product: "hebb" or "oja", for forward and feedback weights alike.
+      reduction: "sum" or "mean" over the batch, for both.
+      options: those of `flp` that are left: beta, output, presynaptic.
+
+    Returns:
+      A rule over the params of `flp`; it changes w and w_fb of the plastic layers.
+
+    Raises:
+      ValueError: if an option is not known, a layer does not exist, or there is not one coefficient for each.
+
+    Example:
+      >>> from plasticity_jax.networks.mlp import mlp
+      >>> rule = plastic_feedback(mlp(["relu", "identity"]), alpha=1e-3, alpha_fb=1e-4, beta=0.7)
+
+    Reference:
+      Lindsey & Litwin-Kumar, "Learning to learn with feedback and local plasticity", NeurIPS 2020, section 8.1.
+    """
+    parts = fed(net, plastic=plastic, signal=signal, product=product, **options)  # pyright: ignore[reportArgumentType]
+    layers = plastic_layers(net, plastic)
+    rates = each_layer("alpha_fb", alpha_fb, len(layers))
+
+    def teach(params: Params, heard: Heard, share: Scalar) -> PyTree:
+        updates = jax.tree.map(jnp.zeros_like, params["feedback"])
+        w_fb = list(updates["w_fb"])
+        for i, rate in zip(layers, rates, strict=True):
+            if parts.shifts(i):
+                back = params["feedback"]["w_fb"][i].T
+                change = PRODUCTS[product](source(heard, signal), parts.post(i, params, heard), back)
+                w_fb[i] = -(share * per_weight("alpha_fb", rate, back) * change).T
+        return {**updates, "w_fb": tuple(w_fb)}
+
+    return local_rule(net, parts.change, alpha=alpha, plastic=plastic, reduction=reduction, fed=True, teach=teach)

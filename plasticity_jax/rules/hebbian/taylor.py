@@ -1,0 +1,116 @@
+r"""A local rule as a polynomial, whose coefficients a meta-learner may set: a Taylor expansion of all local rules.
+
+    f^i  = relu(s B^i + c^i),   s = y - yhat  or  y
+    dW^i = sum over terms (a, b, c, d) of  theta^i_{abcd} (W^i)^c sum_b ((h^i_b)^b (f^i_b)^d) ((h^{i-1}_b)^a)^T
+
+powers being taken entry by entry: a of the presynaptic activity, b of the postsynaptic one, c of the weight, d of the
+feedback that reaches the postsynaptic neuron. Points of the family:
+
+    Hebb            theta_1100 = 1
+    Oja             theta_1100 = 1,  theta_0210 = -1
+    FLP (Hebb's)    theta_1100 = 1 - beta,  theta_1001 = beta
+    FLP (Oja's)     and theta_0210 = -(1 - beta)^2,  theta_0111 = -2 beta (1 - beta),  theta_0012 = -beta^2
+
+each times alpha. All layers change at once, from one forward pass, which the feedback leaves alone.
+
+Source: Lindsey & Litwin-Kumar (2020), section 8.1, which names a parametrised family and leaves it open; the expansion
+is that of Gerstner & Kistler (2002), with feedback for a fourth variable. Kind: local. Memory: none carried. Time: the
+forward pass, and a product a layer for each term with a > 0. Each synapse reads its own weight, its presynaptic and
+its postsynaptic activity, and its postsynaptic neuron's feedback.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+
+from plasticity_jax.base import LearningRule
+from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.rules.hebbian.common import (
+    Heard,
+    Layers,
+    Reduction,
+    each_layer,
+    local_rule,
+    one_of,
+    per_weight,
+    plastic_layers,
+)
+from plasticity_jax.rules.hebbian.flp import Signal, feedback
+from plasticity_jax.typing import Array, Params, Scalar
+
+Term = tuple[int, int, int, int]
+"""Powers of the presynaptic activity, the postsynaptic one, the weight and the feedback."""
+
+
+def taylor(
+    net: MLP,
+    theta: Mapping[Term, Layers],
+    *,
+    plastic: Sequence[int] | None = None,
+    signal: Signal = "error",
+    reduction: Reduction = "sum",
+) -> LearningRule:
+    """A polynomial of what a synapse can read.
+
+    Args:
+      net: the network.
+      theta: the coefficient of each term; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each
+        weight. There is no other rate.
+      plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
+      signal: what is fed back, "error" or "target".
+      reduction: "sum" or "mean" over the batch.
+
+    Returns:
+      A rule over the params of `plasticity_jax.rules.hebbian.flp`; it changes w of the plastic layers.
+
+    Raises:
+      ValueError: if an option is not known, a term is not four whole powers from 0 on, a layer does not exist, or there
+        is not one coefficient for each.
+
+    Example:
+      >>> from plasticity_jax.networks.mlp import mlp
+      >>> rule = taylor(mlp(["tanh", "identity"]), {(1, 1, 0, 0): 1e-3, (0, 2, 1, 0): -1e-3})  # Oja's
+
+    Reference:
+      Gerstner & Kistler, "Mathematical formulations of Hebbian learning", Biological Cybernetics 2002.
+    """
+    one_of("signal", signal, ("error", "target"))
+    for term in theta:
+        if len(term) != 4 or any(power < 0 or power != int(power) for power in term):
+            raise ValueError(f"theta has a term {term}: name four powers >= 0, of pre, post, weight and feedback")
+    layers = plastic_layers(net, plastic)
+    coefficients = {
+        term: dict(zip(layers, each_layer(f"theta[{term}]", value, len(layers)), strict=True))
+        for term, value in theta.items()
+    }
+
+    def change(i: int, params: Params, heard: Heard) -> Array:
+        w, f = params["forward"]["w"][i], feedback(i, params, heard, signal)
+        total = jnp.zeros_like(w)
+        for (a, b, c, d), value in coefficients.items():
+            post = heard.h[i + 1] ** b * f**d
+            product = post.T @ heard.h[i] ** a if a else jnp.sum(post, 0)[:, None]
+            total += per_weight(f"theta[{a, b, c, d}]", value[i], w) * w**c * product
+        return total
+
+    return local_rule(net, change, alpha=1.0, plastic=plastic, reduction=reduction, fed=True)
+
+
+def flp_terms(alpha: Scalar, beta: Scalar, product: str = "oja") -> dict[Term, Scalar]:
+    """The point of the family that is `plasticity_jax.rules.hebbian.flp`; Hebb and Oja are those at beta = 0.
+
+    Args:
+      alpha: plasticity.
+      beta: strength of the feedback, of shape () or that of alpha.
+      product: "hebb" or "oja".
+    """
+    one_of("product", product, ("hebb", "oja"))
+    linear: dict[Term, Scalar] = {(1, 1, 0, 0): alpha * (1 - beta), (1, 0, 0, 1): alpha * beta}
+    if product == "hebb":
+        return linear
+    return {
+        **linear,
+        (0, 2, 1, 0): -alpha * (1 - beta) ** 2,
+        (0, 1, 1, 1): -2 * alpha * beta * (1 - beta),
+        (0, 0, 1, 2): -alpha * beta**2,
+    }

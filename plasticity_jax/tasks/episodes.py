@@ -1,0 +1,65 @@
+"""Streams of episodes: what the few-shot and the incremental tasks share."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Array, Episode, Key
+
+Order = Literal["iid", "continual"]
+"""Of a lifetime's batches: shuffled, or one function or class after the other."""
+
+
+class EpisodeState(NamedTuple):
+    """Attributes: key: of the episodes, never advanced. step: shape (), int32, steps taken."""
+
+    key: Key
+    step: Array
+
+
+def episode_stream(draw: Callable[[Key, Key], Episode], episodes: int) -> Stream:
+    """Episodes that are functions of the stream's key and their step alone, so that a stream can be cut anywhere.
+
+    Args:
+      draw: ``(key of what the stream's episodes share, key of this one) -> episode``.
+      episodes: B, of a step.
+
+    Returns:
+      A `Stream` whose leaves have shape (steps, B, ...).
+    """
+
+    def init(key: Key) -> EpisodeState:
+        return EpisodeState(key, jnp.zeros((), jnp.int32))
+
+    def take(state: EpisodeState, steps: int) -> tuple[EpisodeState, Episode]:
+        key_shared, key_own = jax.random.split(state.key)
+        t = (state.step + jnp.arange(steps)).astype(jnp.uint32)
+        keys = jax.vmap(lambda t: jax.random.split(jax.random.fold_in(key_own, t), episodes))(t)
+        drawn = jax.vmap(jax.vmap(lambda key: draw(key_shared, key)))(keys)
+        return state._replace(step=state.step + steps), drawn
+
+    return Stream(init, take)  # pyright: ignore[reportArgumentType] # an episode is a meta-learner's example
+
+
+def check_order(order: str) -> None:
+    """Refuses an order that is not known.
+
+    Raises:
+      ValueError: if it is neither "iid" nor "continual".
+    """
+    if order not in ("iid", "continual"):
+        raise ValueError(f"order={order!r} is not known; use 'iid' (shuffled) or 'continual' (one after the other)")
+
+
+def check_counts(**counts: int) -> None:
+    """Refuses a count below 1.
+
+    Raises:
+      ValueError: naming it.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}={count} must be at least 1")

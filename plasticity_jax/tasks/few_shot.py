@@ -1,0 +1,182 @@
+"""Few-shot classification: each lifetime meets a few images of a few classes, and is to recognise others of them.
+
+Images are large and their indices are not, so the stream holds indices, as `plasticity_jax.tasks.minibatches`
+does. They count through an array of (classes, per_class, ...) images on the device, laid flat:
+
+    images = by_class(resize(data["image"], 84), data["label"])               # (classes, per_class, 84, 84, 1)
+    stream = few_shot(*images.shape[:2])
+    bank = jnp.asarray(images).reshape(-1, *images.shape[2:])                 # bank[index] / 255
+
+Source: Lindsey & Litwin-Kumar (2020), section 6. The authors draw support and query of a lifetime independently from
+the same images, so that a quarter of their Omniglot queries were support, too; here the two are disjoint unless asked.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from plasticity_jax.tasks.episodes import Order, check_counts, check_order, episode_stream
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Array, Episode, Example, Key
+
+CHUNK = 1024
+"""Images to a resize at a time, which are float32 meanwhile."""
+
+
+def few_shot(
+    classes: int,
+    per_class: int,
+    *,
+    ways: int = 5,
+    shots: int = 5,
+    queries: int = 5,
+    order: Order = "iid",
+    outputs: int | None = None,
+    overlap: bool = False,
+    episodes: int = 1,
+) -> Stream:
+    """Lifetimes of few-shot classification as a stream: one step of it is one step of a meta-learner.
+
+    An episode is a function of the key and its step alone, so a stream can be cut anywhere. Classes, their images and
+    the labels 0 to ways - 1 are drawn anew for each. Index i is image i % per_class of class i // per_class.
+
+    Args:
+      classes: to draw from.
+      per_class: images of each.
+      ways: classes to a lifetime.
+      shots: images of each to learn from, one an inner step; a lifetime has T = ways * shots.
+      queries: images of each to be asked for.
+      order: "iid" shuffles the images of a lifetime; "continual" has them class by class, in an order of the labels
+        that is random.
+      outputs: columns of y, at least ways, which is what None means; the authors have 1,000.
+      overlap: draw the queries independently of the support, as the authors do.
+      episodes: B, lifetimes to a meta-step.
+
+    Returns:
+      A `Stream` of `Episode`: support with x (steps, B, T, 1) int32 indices and y (steps, B, T, 1, outputs) one-hot,
+      query, class by class, with x (steps, B, ways * queries) and y (steps, B, ways * queries, outputs).
+
+    Raises:
+      ValueError: if a count is below 1, the order is not known, there are not as many classes or images, or too few
+        outputs.
+
+    Example:
+      >>> import jax
+      >>> stream = few_shot(964, 20, ways=5, shots=5, queries=5)
+      >>> _, episode = stream.take(stream.init(jax.random.key(0)), 2)
+      >>> episode.support.x.shape, episode.support.y.shape, episode.query.x.shape
+      ((2, 1, 25, 1), (2, 1, 25, 1, 5), (2, 1, 25))
+
+    Reference:
+      Lindsey & Litwin-Kumar, "Learning to learn with feedback and local plasticity", arXiv:2006.09549.
+    """
+    outputs = ways if outputs is None else outputs
+    check_order(order)
+    check_counts(ways=ways, shots=shots, queries=queries, episodes=episodes)
+    if ways > classes:
+        raise ValueError(f"ways={ways} is more than the {classes} classes that the data has")
+    if overlap and max(shots, queries) > per_class:
+        raise ValueError(f"shots={shots} and queries={queries} must not exceed the {per_class} images of a class")
+    if not overlap and shots + queries > per_class:
+        raise ValueError(
+            f"shots={shots} and queries={queries} make {shots + queries}, but a class has {per_class} images: ask for "
+            "fewer, or let the two share images with overlap=True"
+        )
+    if outputs < ways:
+        raise ValueError(f"outputs={outputs} cannot tell ways={ways} classes apart: use at least as many")
+
+    def some(key: Key, chosen: Array) -> Array:
+        """(ways, per_class): the indices of the chosen classes' images, each class's shuffled."""
+        keys = jax.random.split(key, ways)
+        return chosen[:, None] * per_class + jax.vmap(lambda key: jax.random.permutation(key, per_class))(keys)
+
+    def draw(_: Key, key: Key) -> Episode:
+        key_classes, key_labels, key_images, key_queries, key_order = jax.random.split(key, 5)
+        chosen = jax.random.permutation(key_classes, classes)[:ways]
+        labels = jax.random.permutation(key_labels, ways)
+        shuffled = some(key_images, chosen)
+        asked = some(key_queries, chosen)[:, :queries] if overlap else shuffled[:, shots : shots + queries]
+        support, label = shuffled[:, :shots].reshape(-1), jnp.repeat(labels, shots)
+        if order == "iid":
+            places = jax.random.permutation(key_order, ways * shots)
+            support, label = support[places], label[places]
+        return Episode(
+            Example(support[:, None].astype(jnp.int32), one_hot(label)[:, None]),
+            Example(asked.reshape(-1).astype(jnp.int32), one_hot(jnp.repeat(labels, queries))),
+        )
+
+    def one_hot(label: Array) -> Array:
+        return jax.nn.one_hot(label, outputs, dtype=jnp.zeros(()).dtype)
+
+    return episode_stream(draw, episodes)
+
+
+def by_class(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Images in rows, a row for each class, on the host.
+
+    Args:
+      images: (N, ...).
+      labels: (N,), any integers.
+
+    Returns:
+      Shape (classes, per_class, ...): classes by their labels in ascending order, the images of each in theirs.
+
+    Raises:
+      ValueError: if the classes are not of the same size, or labels and images not as many.
+
+    Example:
+      >>> by_class(np.arange(6), np.array([7, 2, 2, 7, 2, 7]))
+      array([[1, 2, 4],
+             [0, 3, 5]])
+    """
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images)} images with {len(labels)} labels: give each image its own")
+    names, counts = np.unique(labels, return_counts=True)
+    least, most = counts.argmin(), counts.argmax()
+    if counts[least] < counts[most]:
+        raise ValueError(
+            f"every class must have as many images, but {names[least]} has {counts[least]} and {names[most]} has "
+            f"{counts[most]}: leave some out"
+        )
+    return images[np.argsort(labels, kind="stable")].reshape(len(names), counts[0], *images.shape[1:])
+
+
+def check_disjoint(train_labels: np.ndarray, test_labels: np.ndarray) -> None:
+    """Refuses a split of which both sides have a class.
+
+    Args:
+      train_labels: of the classes that meta-training sees, (N,).
+      test_labels: of those that it is judged by, (M,).
+
+    Raises:
+      ValueError: if a class is in both.
+    """
+    shared = np.intersect1d(train_labels, test_labels)
+    if shared.size:
+        raise ValueError(
+            f"{shared.size} classes are in both the training and the test split, such as {shared[0]}: the test would "
+            "not be of new classes"
+        )
+
+
+def resize(images: np.ndarray, side: int) -> np.ndarray:
+    """Square images of another size, each new pixel a weighted mean of those near it (bilinear, antialiased).
+
+    Args:
+      images: (N, H, W, C) uint8.
+      side: new height and width.
+
+    Returns:
+      Shape (N, side, side, C) uint8, on the host.
+
+    Example:
+      >>> resize(np.full((2, 105, 105, 1), 255, np.uint8), 84).shape
+      (2, 84, 84, 1)
+    """
+    resized = np.empty((len(images), side, side, images.shape[-1]), np.uint8)
+    for start in range(0, len(images), CHUNK):
+        part = jnp.asarray(images[start : start + CHUNK], jnp.float32)
+        shape = (len(part), side, side, images.shape[-1])
+        exact = jax.image.resize(part, shape, "linear", antialias=True)
+        resized[start : start + CHUNK] = np.clip(np.round(np.asarray(exact)), 0, 255)
+    return resized

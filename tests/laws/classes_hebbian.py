@@ -1,0 +1,183 @@
+"""L10 for the Hebbian family, whose rules claim nothing on the gradient: what they converge to, and what they are."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from plasticity_jax.base import LearningRule, learner
+from plasticity_jax.networks.mlp import mlp
+from plasticity_jax.rules import hebbian
+from plasticity_jax.rules.hebbian.cases import RECTIFIED
+from plasticity_jax.typing import Array, Example, Params
+from tests.laws.classes import Local, Match
+from tests.laws.common import compiled, problem, seed
+
+STEPS = 12
+
+
+def live(rule: LearningRule, params: Params, examples: Example) -> tuple[Params, Array]:
+    """A life at a rate of one: the params at its end and the outputs on the way."""
+    learn = learner(rule, optax.sgd(1.0))
+
+    @compiled
+    def run() -> Any:
+        state = learn.init(params, seed(130), jax.tree.map(lambda leaf: leaf[0], examples))
+        state, infos = jax.lax.scan(learn.step, state, examples)
+        return state.params, infos.aux["output"]
+
+    return run()
+
+
+@functools.cache
+def world(target: bool = False) -> tuple[Params, Example]:
+    """Rectified weights, and batches whose targets are numbers, or distributions."""
+    with jax.ensure_compile_time_eval():
+        x, y = (jax.random.normal(seed(131 + i), (STEPS, 3, n)) for i, n in enumerate((3, 2)))
+        return problem("flp").params(seed(133)), Example(x, jax.nn.softmax(3 * y) if target else 0.5 * y)
+
+
+def same_life(
+    got: Callable[[Any], LearningRule], want: Callable[[Any], LearningRule], other: LearningRule, target: bool = False
+) -> Callable[[], Match]:
+    """Two rules live one life, in which a third lives another."""
+
+    def claim() -> Match:
+        net = mlp(RECTIFIED, "softmax" if target else "squared")
+        params, examples = world(target)
+        ends = [live(rule, params, examples) for rule in (got(net), want(net), other)]
+        got_w, want_w, other_w = (
+            jax.tree.map(lambda a, b: a - b, end["forward"]["w"], params["forward"]["w"]) for end, _ in ends
+        )
+        return Match(got_w, want_w, other_w, ends[1][1])
+
+    return claim
+
+
+NET = mlp(RECTIFIED)
+OTHER = hebbian.flp(NET, alpha=0.02, beta=0.9)
+EACH = {"alpha": [0.01, 0.02, 0.03], "beta": [0.3, 0.5, 0.8]}
+
+
+def inputs(seed_number: int, examples: int = 16) -> np.ndarray:
+    """Correlated patterns, (B, 4), whose second moment has a gap of a factor 4 or so behind its first eigenvalue."""
+    rng = np.random.default_rng(seed_number)
+    q, _ = np.linalg.qr(rng.standard_normal((4, 4)))
+    return rng.standard_normal((examples, 4)) * np.array([2.0, 0.8, 0.6, 0.4]) @ q.T / examples**0.5
+
+
+def linear_neurons(n: int) -> Params:
+    w = np.random.default_rng(7).standard_normal((n, 4)) * 0.5
+    return {"forward": {"w": (jnp.asarray(w),), "bias": (jnp.zeros(n),)}}
+
+
+def repeated(x: np.ndarray, y: np.ndarray, steps: int) -> Example:
+    return Example(*(jnp.broadcast_to(jnp.asarray(a), (steps, *a.shape)) for a in (x, y)))
+
+
+def hebb_is_power_iteration() -> Match:
+    """W_T = W_0 (I + alpha sum x x^T)^T in a linear layer: growth without bound along the first component."""
+    x, params = inputs(1), linear_neurons(3)
+    end, output = live(hebbian.hebb(mlp(["identity"]), alpha=0.1), params, repeated(x, np.zeros((16, 3)), STEPS))
+    first = np.asarray(params["forward"]["w"][0])
+    want = first @ np.linalg.matrix_power(np.eye(4) + 0.1 * x.T @ x, STEPS)
+    assert np.linalg.norm(want) > 2 * np.linalg.norm(first)
+    return Match(end["forward"]["w"][0], want, first, output)
+
+
+def oja_finds_the_principal_component() -> Match:
+    """Near it what is off shrinks by 1 - alpha (l_1 - l_2) at each step, l_1 and l_2 the leading eigenvalues."""
+    x, params = inputs(2), linear_neurons(1)
+    gap = np.diff(np.linalg.eigvalsh(x.T @ x))[-1]
+    assert (1 - 0.1 * gap) ** 300 < 1e-12
+    end, output = live(hebbian.oja(mlp(["identity"]), alpha=0.1), params, repeated(x, np.zeros((16, 1)), 300))
+    want = np.linalg.eigh(x.T @ x)[1][:, -1:].T
+    got = end["forward"]["w"][0]
+    return Match(got * np.sign(np.sum(got * want)), want, params["forward"]["w"][0], output)
+
+
+def readout_keeps_prototypes() -> Match:
+    """Clamped to classes, a readout's row is the moving average of its class's features, and other rows rest."""
+    alpha, rng = 0.3, np.random.default_rng(3)
+    x, label = rng.standard_normal((STEPS, 1, 4)), rng.integers(0, 3, STEPS)
+    params = linear_neurons(3) | {"feedback": {"w_fb": (jnp.zeros((3, 3)),), "bias": (jnp.zeros(3),)}}
+    rule = hebbian.flp(mlp(["identity"], "softmax"), alpha=alpha, beta=1.0, signal="target", output="clamped")
+    end, output = live(rule, params, Example(jnp.asarray(x), jnp.eye(3)[label][:, None]))
+    first = np.asarray(params["forward"]["w"][0])
+    want = np.empty_like(first)
+    for row in range(3):
+        seen = x[label == row, 0]
+        ages = np.arange(len(seen))[::-1]
+        want[row] = (1 - alpha) ** len(seen) * first[row] + alpha * ((1 - alpha) ** ages) @ seen
+    return Match(end["forward"]["w"][0], want, first, output)
+
+
+def feedback_finds_the_principal_component() -> Match:
+    """With beta = 1 and a signal that is not negative, each neuron's feedback is an Oja neuron fed with the signal."""
+    x, y = 3 * inputs(4), np.abs(np.random.default_rng(5).standard_normal((16, 3))) / 4
+    start = jnp.asarray(np.random.default_rng(6).uniform(0.1, 0.5, (3, 3)))
+    params = linear_neurons(3) | {"feedback": {"w_fb": (start,), "bias": (jnp.zeros(3),)}}
+    rule = hebbian.plastic_feedback(mlp(["identity"]), alpha=0.1, alpha_fb=0.2, beta=1.0, signal="target")
+    end, output = live(rule, params, repeated(x, y, 300))
+    first = np.abs(np.linalg.eigh(y.T @ y)[1][:, -1:])  # of positive entries
+    return Match(end["feedback"]["w_fb"][0], np.broadcast_to(first, (3, 3)), start, output)
+
+
+CLASSES = {
+    "hebb": Local({"power iteration in a linear layer": hebb_is_power_iteration}),
+    "oja": Local({"the first principal component, of unit length": oja_finds_the_principal_component}),
+    "flp": Local(
+        {
+            "beta = 0 is Oja": same_life(
+                lambda net: hebbian.flp(net, alpha=0.02, beta=0.0), lambda net: hebbian.oja(net, alpha=0.02), OTHER
+            ),
+        }
+    ),
+    "flp_after": Local(
+        {
+            "beta = 0 is Hebb": same_life(
+                lambda net: hebbian.flp(net, alpha=0.02, beta=0.0, presynaptic="after", product="hebb"),
+                lambda net: hebbian.hebb(net, alpha=0.02),
+                OTHER,
+            ),
+        }
+    ),
+    "flp_classification": Local({"the readout keeps prototypes": readout_keeps_prototypes}),
+    "plastic_feedback": Local(
+        {
+            "at a rate of 0 it is FLP": same_life(
+                lambda net: hebbian.plastic_feedback(net, alpha_fb=0.0, **EACH),
+                lambda net: hebbian.flp(net, **EACH),
+                hebbian.plastic_feedback(NET, alpha_fb=0.2, **EACH),
+            ),
+            "feedback finds the signal's principal component": feedback_finds_the_principal_component,
+        }
+    ),
+    "taylor": Local(
+        {
+            "Hebb is a point": same_life(
+                lambda net: hebbian.taylor(net, {(1, 1, 0, 0): 0.02}), lambda net: hebbian.hebb(net, alpha=0.02), OTHER
+            ),
+            "Oja is a point": same_life(
+                lambda net: hebbian.taylor(net, {(1, 1, 0, 0): 0.02, (0, 2, 1, 0): -0.02}),
+                lambda net: hebbian.oja(net, alpha=0.02),
+                OTHER,
+            ),
+            "FLP is a point": same_life(
+                lambda net: hebbian.taylor(net, hebbian.flp_terms(0.02, 0.4), signal="target"),
+                lambda net: hebbian.flp(net, alpha=0.02, beta=0.4, signal="target"),
+                OTHER,
+                target=True,
+            ),
+            "so is FLP with Hebb's product": same_life(
+                lambda net: hebbian.taylor(net, hebbian.flp_terms(0.02, 0.4, "hebb")),
+                lambda net: hebbian.flp(net, alpha=0.02, beta=0.4, product="hebb"),
+                OTHER,
+            ),
+        }
+    ),
+}

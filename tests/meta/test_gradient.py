@@ -1,0 +1,92 @@
+"""The meta-gradient is the derivative of the life that was lived, whatever rule lives it; and of lives that break."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import plasticity_jax as pj
+from plasticity_jax.meta import Life, leaf_names, meta_gradient, outcome
+from tests.laws.common import compiled
+from tests.meta.lives import episodes_of_case, first, of_case, slope
+
+
+@pytest.mark.parametrize(
+    ("name", "coefficient"), [("rflo", "leak"), ("node_perturbation", "sigma"), ("oja", "alpha"), ("rflo", "alpha")]
+)
+def test_a_coefficient_of_any_rule_can_be_meta_learned(name, coefficient):
+    """Central differences of fourth order at h = 1e-3 x are right to h^4 ~ 1e-12 and eps / h ~ 1e-12, relatively."""
+    life, theta = of_case(name, coefficient, rate=1.0 if name == "oja" else 0.1)
+    episodes = episodes_of_case(name, steps=9)
+    key = jax.random.key(5)
+    life_key = jax.random.split(key, 1)[0]
+    loss = compiled(lambda x: outcome(life, {coefficient: x}, life_key, first(episodes), remat=False)[0])
+    want = slope(loss, theta[coefficient], 1e-3 * float(theta[coefficient]))
+    updates, _, info = compiled(meta_gradient(life).update)(theta, (), key, episodes)
+    assert abs(want) > 1e-5, "nothing to equal"
+    np.testing.assert_allclose(updates[coefficient], want, rtol=1e-6)
+    np.testing.assert_allclose(info.loss, loss(theta[coefficient]), rtol=1e-12)
+
+
+def test_a_batch_is_the_mean_of_its_episodes():
+    life, theta = of_case("node_perturbation", "sigma")
+    episodes = episodes_of_case("node_perturbation", steps=4, episodes=3)
+    key = jax.random.key(6)
+    updates, _, info = compiled(meta_gradient(life).update)(theta, (), key, episodes)
+
+    def alone(key, episode):
+        return jax.value_and_grad(lambda th: outcome(life, th, key, episode)[0])(theta)
+
+    each = [
+        compiled(alone)(k, jax.tree.map(lambda leaf, b=b: leaf[b], episodes))
+        for b, k in enumerate(jax.random.split(key, 3))
+    ]
+    np.testing.assert_allclose(info.loss, np.mean([loss for loss, _ in each]), rtol=1e-12)
+    np.testing.assert_allclose(updates["sigma"], np.mean([g["sigma"] for _, g in each]), rtol=1e-10)
+
+
+def growing():
+    """Two weights multiplied by 1 + theta x at each step; the second by that twice over. Nothing else."""
+
+    def update(params, traces, key, batch):
+        grown = {"a": -params["a"] * batch.mean(), "b": -params["b"] * batch.mean() ** 2}
+        return grown, (), pj.Info(jnp.sum(params["b"]), jnp.asarray(True), {})
+
+    rule = pj.LearningRule(lambda params, key, batch: (), update)
+    return Life(
+        learner=lambda theta: pj.learner(rule, optax.sgd(1.0)),
+        params=lambda theta: {"a": jnp.ones(2), "b": theta["b"]},
+        loss=lambda theta, params, query: (jnp.sum(params["b"] * query), {}),
+    )
+
+
+def test_a_life_that_diverges_is_reported_and_skipped():
+    """b is multiplied by 1 + x^2: with x = 1e200 it is infinite after one step, when a is 1e200, which is finite."""
+    life, theta = growing(), {"b": jnp.ones(3)}
+    tx = optax.apply_if_finite(optax.sgd(0.1), max_consecutive_errors=5)
+    learn = pj.learner(meta_gradient(life), tx)
+    calm = pj.Episode(jnp.full((2, 1, 1), 0.5), jnp.ones((2, 1)))
+    wild = pj.Episode(calm.support.at[1].set(1e200), calm.query)
+    state = learn.init(theta, jax.random.key(0), calm)
+    step = compiled(learn.step)
+    state, info = step(state, calm)
+    assert int(info.aux["diverged"]) == -1
+    np.testing.assert_allclose(state.params["b"], 1 - 0.1 * 1.25)
+    before = state
+    state, info = step(state, wild)
+    names = leaf_names(life.params(theta))
+    assert names[int(info.aux["diverged"])] == "b"
+    assert not np.isfinite(info.loss)
+    np.testing.assert_array_equal(state.params["b"], before.params["b"])
+    state, info = step(state, calm)
+    np.testing.assert_allclose(state.params["b"], before.params["b"] - 0.1 * 1.25)
+
+
+def test_episodes_that_do_not_fit_are_refused():
+    life, theta = growing(), {"b": jnp.ones(3)}
+    rule = meta_gradient(life)
+    with pytest.raises(AssertionError, match=r"lead with B episodes"):
+        rule.init(theta, jax.random.key(0), pj.Episode(jnp.ones((2, 1, 1)), jnp.ones((3, 1))))
+    with pytest.raises(AssertionError, match=r"lead with \(B, T\)"):
+        rule.update(theta, (), jax.random.key(0), pj.Episode(jnp.ones(2), jnp.ones((2, 1))))

@@ -1,0 +1,135 @@
+"""A life is its steps, whether it is kept or relived; and relived it takes memory like the root of its length."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import plasticity_jax as pj
+from plasticity_jax.meta import Life, birth, leaf_names, lifetime, outcome
+from plasticity_jax.meta.lifetime import first_bad_leaf
+from tests.laws.common import compiled
+from tests.meta.lives import episodes_of_case, first, of_case
+
+BLOCKS = [True, 1, 3, 7, 100]
+"""Of 10 steps: four and a rest of two, single steps, threes and a rest of one, seven and three, and all at once."""
+
+
+@pytest.mark.parametrize("remat", BLOCKS)
+def test_blocks_change_nothing(remat):
+    """The operations are the same; compiled apart they round differently, some 1e-16 a step."""
+    name = "rflo"  # whose traces cross the edges of blocks
+    life, theta = of_case(name, "leak", "alpha")
+    episode = first(episodes_of_case(name, steps=10))
+
+    def graded(remat):
+        def f(theta, episode):
+            return outcome(life, theta, jax.random.key(7), episode, remat=remat)[0]
+
+        return compiled(jax.value_and_grad(f))(theta, episode)
+
+    got, want = graded(remat), graded(False)
+    assert abs(want[1]["leak"]) > 1e-5
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), got, want)
+
+
+@pytest.mark.parametrize("remat", [False, True, 3])
+def test_a_life_is_its_steps(remat):
+    life, theta = of_case("node_perturbation")
+    episode = first(episodes_of_case("node_perturbation", steps=10))
+    support = episode.support
+    learn = life.learner(theta)
+    state = birth(life, theta, jax.random.key(8), episode)
+    end, kept = compiled(
+        lambda state: lifetime(learn, state, support, collect=lambda info: info.aux["output"], remat=remat)
+    )(state)
+    step = compiled(learn.step)
+    for t in range(10):
+        state, info = step(state, jax.tree.map(lambda leaf, t=t: leaf[t], support))
+        np.testing.assert_allclose(kept[t], info.aux["output"], rtol=1e-11)
+    assert int(end.step) == 10
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), end.params, state.params)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_preparation_is_hoisted_and_keeps_the_steps_apart(remat):
+    """Prepared ahead or inside of the step, a life and its gradient are the same; and the step sees no raw batch."""
+    w = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
+    support = jax.random.normal(jax.random.key(9), (7, 4, 3))
+
+    def update(params, traces, key, batch):
+        assert batch.shape == (4, 2)
+        return {"v": params["v"] * batch.mean(0)}, (), pj.Info(batch.sum(), jnp.asarray(True), {})
+
+    rule = pj.LearningRule(lambda params, key, batch: (), update)
+    life = Life(
+        learner=lambda theta: pj.learner(rule, optax.sgd(0.1)),
+        params=lambda theta: {"v": jnp.ones(2)},
+        loss=lambda theta, params, query: (jnp.sum(params["v"] * query), {}),
+        prepare=lambda theta, batches: jnp.tanh(batches @ theta.T),
+    )
+
+    def unhoisted(theta):
+        v = jnp.ones(2)
+        for x in support:
+            v = v - 0.1 * v * jnp.tanh(x @ theta.T).mean(0)
+        return jnp.sum(v * jnp.array([1.0, 2.0]))
+
+    def hoisted(theta):
+        episode = pj.Episode(support, jnp.array([1.0, 2.0]))
+        return outcome(life, theta, jax.random.key(0), episode, remat=remat)[0]
+
+    got, want = (compiled(jax.value_and_grad(f))(w) for f in (hoisted, unhoisted))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), got, want)
+
+
+def test_memory_grows_like_the_root_of_the_length():
+    """States of n^2 numbers, batches of one: what is kept of a step, and of the edge of a block, is of size n^2.
+
+    Kept, a life 16 times as long takes 16 times the memory, less what does not grow; relived, sqrt(16) = 4 times.
+    Half as much again for what the compiler adds to either tells them apart.
+    """
+    n = 64
+
+    def update(params, traces, key, batch):
+        return {"w": jnp.tanh(params["w"]) * batch}, (), pj.Info(jnp.sum(batch), jnp.asarray(True), {})
+
+    rule = pj.LearningRule(lambda params, key, batch: (), update)
+    life = Life(
+        learner=lambda theta: pj.learner(rule, optax.sgd(0.01)),
+        params=lambda theta: {"w": theta},
+        loss=lambda theta, params, query: (jnp.sum(params["w"] ** 2), {}),
+    )
+
+    def temporary(steps, remat):
+        def loss(theta, support):
+            return outcome(life, theta, jax.random.key(0), pj.Episode(support, jnp.zeros(1)), remat=remat)[0]
+
+        state, support = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((n, n), (steps, 1)))
+        program = jax.jit(jax.grad(loss)).lower(state, support).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    kept = temporary(1600, False) / temporary(100, False)
+    relived = temporary(1600, True) / temporary(100, True)
+    assert kept > 16 / 1.5
+    assert relived < 4 * 1.5
+    assert temporary(1600, True) < 4 * 40 * n * n * 4, "40 edges and 40 steps of a block, a state or two of each"
+
+
+def test_a_life_without_steps_is_refused():
+    life, theta = of_case("rflo", "leak")
+    episode = first(episodes_of_case("rflo", steps=4))
+    state = birth(life, theta, jax.random.key(0), episode)
+    nothing = jax.tree.map(lambda leaf: leaf[:0], episode.support)
+    with pytest.raises(ValueError, match="0 steps"):
+        lifetime(life.learner(theta), state, nothing)
+    with pytest.raises(ValueError, match="blocks of 0"):
+        lifetime(life.learner(theta), state, episode.support, remat=0)
+
+
+def test_the_first_leaf_that_is_not_finite_is_named():
+    tree = {"forward": {"w": [jnp.ones(2), jnp.array([1.0, jnp.nan])]}, "more": jnp.array(jnp.inf)}
+    index = first_bad_leaf(tree)
+    assert leaf_names(tree)[int(index)] == "forward/w/1"
+    assert int(first_bad_leaf({"a": jnp.ones(2), "b": jnp.array(3)})) == -1

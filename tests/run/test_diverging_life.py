@@ -1,0 +1,71 @@
+"""A life that diverges is named by outer step and weight, and the training goes on from the theta before it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import plasticity_jax as pj
+from plasticity_jax.meta import gradient_life, leaf_names, meta_gradient
+from plasticity_jax.networks.mlp import mlp
+from plasticity_jax.run import Divergence, divergences, online_training, run
+from plasticity_jax.tasks.stream import Stream
+
+BROKEN, STEPS = 13, 24
+
+
+def program():
+    """Linear regression, learned within lives of two steps; the targets of one episode are infinite."""
+    life = gradient_life(mlp(["identity", "identity"]))
+    weights = {"w": (jnp.full((1, 1), 0.5), jnp.zeros((1, 1))), "bias": (jnp.zeros(1), jnp.zeros(1))}
+    theta = {"forward": weights, "rate": jnp.asarray(0.1)}
+
+    def take(step, steps):
+        t = step + jnp.arange(steps)
+        x = jnp.cos(jnp.arange(1.0, 4.0) + t[:, None])[:, None, None, :, None] * jnp.ones((1, 2, 2, 1, 1))
+        y = jnp.where(t == BROKEN, jnp.inf, 1.0)[:, None, None, None, None] * x
+        return step + steps, pj.Episode(pj.Example(x, y), pj.Example(x[:, :, 0], x[:, :, 0]))
+
+    stream = Stream(lambda key: jnp.zeros((), jnp.int32), take)
+    tx = optax.apply_if_finite(optax.sgd(0.1), max_consecutive_errors=1)
+
+    def init(lane, learn, stream):
+        batch = jax.tree.map(lambda leaf: leaf[0], take(0, 1)[1])
+        return learn.init(theta, lane, batch), stream.init(lane)
+
+    return online_training(
+        lambda lane: (pj.learner(meta_gradient(life), tx), stream),
+        init,
+        steps=STEPS,
+        every=2,
+        chunks=4,
+        leaves=leaf_names(life.params(theta)),
+    )
+
+
+def test_the_step_and_the_weight_are_named_and_the_rest_goes_on(capsys):
+    lanes = jax.vmap(jax.random.key)(jnp.arange(1))
+    found = run(program(), lanes, name="lives", progress=False)
+    # The error of an infinite target is infinite, and the gradient of the readout, infinite times w x, as well; the
+    # bias of the first layer, the first leaf, gets it through a readout of zero: not a number.
+    names = program().leaves
+    assert names == ("forward/bias/0", "forward/bias/1", "forward/w/0", "forward/w/1")
+    assert divergences(found) == [Divergence("", 0, BROKEN, 0)]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"warning: lives: seed 0: the loss is not finite at step {BROKEN}: layer forward/bias/0; the others go on"
+    ]
+    point = BROKEN // 2
+    assert not np.isfinite(found["loss"][0, point])
+    assert np.isfinite(np.delete(found["loss"][0], point)).all()
+    assert found["loss"][0, -1] < found["loss"][0, 0]
+    np.testing.assert_array_equal(found["bad_leaf"][0], [-1] * point + [0] * (STEPS // 2 - point))
+
+
+def test_the_weight_of_a_part_and_of_the_setting_that_failed_first():
+    metrics = {
+        "a/bad_step": np.array([[[-1, -1, -1], [9, 5, -1]], [[-1, -1, -1], [-1, -1, -1]]]),
+        "a/bad_leaf": np.array([[[-1, -1, -1], [2, 3, -1]], [[-1, -1, -1], [-1, -1, -1]]]),
+        "b/bad_step": np.array([[4], [-1]]),
+    }
+    assert divergences(metrics) == [Divergence("a", 0, 5, 3), Divergence("b", 0, 4, None)]

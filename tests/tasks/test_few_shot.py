@@ -1,0 +1,179 @@
+"""Few-shot episodes: classes, labels, images and orders of every lifetime; the host's part; real characters."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from plasticity_jax.tasks.few_shot import by_class, check_disjoint, few_shot, resize
+from tests.data import real
+from tests.laws.common import compiled
+
+CLASSES, PER_CLASS = 12, 7
+SMALL = {"ways": 4, "shots": 3, "queries": 2}
+
+
+@functools.cache
+def program(steps, **options):
+    task = few_shot(CLASSES, PER_CLASS, **options)
+    return compiled(lambda state: task.take(state, steps))
+
+
+def stream(steps, key=0, **options):
+    episode = program(steps, **options)(few_shot(CLASSES, PER_CLASS, **options).init(jax.random.key(key)))[1]
+    return jax.tree.map(np.asarray, episode)
+
+
+@pytest.mark.parametrize("order", ["iid", "continual"])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_every_lifetime_is_an_episode(order, overlap):
+    options = {**SMALL, "order": order, "overlap": overlap, "outputs": 6, "episodes": 2}
+    episode = stream(20, **options)
+    assert episode.support.x.shape == (20, 2, 12, 1)
+    assert episode.support.y.shape == (20, 2, 12, 1, 6)
+    assert episode.query.x.shape == (20, 2, 8)
+    assert episode.query.y.shape == (20, 2, 8, 6)
+    assert episode.support.x.dtype == episode.query.x.dtype == np.int32
+    shared, sorted_lives = 0, 0
+    for place in np.ndindex(20, 2):
+        lifetime = jax.tree.map(lambda leaf, place=place: leaf[place], episode)
+        index, asked = lifetime.support.x[:, 0], lifetime.query.x
+        for y in (lifetime.support.y, lifetime.query.y):
+            assert set(np.unique(y)) == {0, 1}
+            np.testing.assert_array_equal(y.sum(-1), 1)
+        label, wanted = lifetime.support.y[:, 0].argmax(-1), lifetime.query.y.argmax(-1)
+        assert set(label) == set(wanted) == set(range(4))
+        name = {}
+        for k in range(4):  # a label is a class, and a class has one label
+            (name[k],) = set(index[label == k] // PER_CLASS) | set(asked[wanted == k] // PER_CLASS)
+            assert len(set(index[label == k])) == 3
+            assert len(set(asked[wanted == k])) == 2
+        assert len(set(name.values())) == 4
+        assert 0 <= min(name.values()) <= max(name.values()) < CLASSES
+        shared += len(set(index) & set(asked))
+        sorted_lives += (np.diff(label) != 0).sum() == 3
+    assert (shared > 0) == overlap
+    assert sorted_lives == 40 if order == "continual" else sorted_lives < 4
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_draws_are_uniform(overlap):
+    """Which classes, which images of a class, which label a class gets, which comes first: chi-squared of each.
+
+    Bounds are 5.5 deviations above the mean of sums of squares over counts; draws without replacement within a lifetime
+    only lower them. False alarm about 1e-5 over the eight tests.
+    """
+    episode = stream(600, **SMALL, order="continual", overlap=overlap)
+    index, label = episode.support.x[:, 0, :, 0], episode.support.y[:, 0, :, 0].argmax(-1)
+    asked = episode.query.x[:, 0]
+    drawn = {
+        "class": (index[:, ::3] // PER_CLASS, CLASSES),
+        "image": (index % PER_CLASS, PER_CLASS),
+        "query": (asked % PER_CLASS, PER_CLASS),
+        "label that comes first": (label[:, 0], 4),
+    }
+    for name, (values, kinds) in drawn.items():
+        counts, mean = np.bincount(values.ravel(), minlength=kinds), values.size / kinds
+        assert len(counts) == kinds
+        assert np.sum((counts - mean) ** 2) / mean < kinds - 1 + 5.5 * (2 * (kinds - 1)) ** 0.5, name
+    pairs = np.zeros((CLASSES, 4))
+    np.add.at(pairs, (index[:, ::3] // PER_CLASS, label[:, ::3]), 1)  # a class has any label, 50 times each
+    assert np.sum((pairs - 50) ** 2) / 50 < 47 + 5.5 * 94**0.5
+
+
+def test_the_authors_overlap():
+    """Queries drawn anew from all twenty images: on average a quarter of them were support, as 5 of 20 are."""
+    task = few_shot(5, 20, overlap=True)
+    episode = compiled(lambda state: task.take(state, 400)[1])(task.init(jax.random.key(1)))
+    index, asked = np.asarray(episode.support.x)[:, 0, :, 0], np.asarray(episode.query.x)[:, 0]
+    shares = np.array([np.isin(b, a).mean() for a, b in zip(index, asked, strict=True)])
+    assert abs(shares.mean() - 0.25) < 5 * shares.std() / 20  # 5 standard errors of 400: false alarm 6e-7
+
+
+def test_a_cut_stream_is_the_stream():
+    start = few_shot(CLASSES, PER_CLASS, **SMALL, episodes=2).init(jax.random.key(3))
+    _, whole = program(5, **SMALL, episodes=2)(start)
+    state, first = program(2, **SMALL, episodes=2)(start)
+    state, second = program(3, **SMALL, episodes=2)(state)
+    jax.tree.map(lambda w, *parts: np.testing.assert_array_equal(np.concatenate(parts), w), whole, first, second)
+    assert int(state.step) == 5
+    assert len(np.unique(np.asarray(whole.support.x).reshape(10, -1), axis=0)) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"ways": 13}, "ways=13 is more than the 12 classes"),
+        ({"shots": 4, "queries": 4}, "make 8, but a class has 7 images"),
+        ({"shots": 3, "queries": 8, "overlap": True}, "must not exceed the 7 images"),
+        ({"shots": 8, "queries": 3, "overlap": True}, "must not exceed the 7 images"),
+        ({"outputs": 3, "shots": 1, "queries": 1}, "outputs=3 cannot tell ways=5"),
+        ({"shots": 0}, "shots=0 must be at least 1"),
+        ({"order": "mixed", "shots": 1, "queries": 1}, "order='mixed' is not known"),
+    ],
+)
+def test_what_it_refuses(options, match):
+    with pytest.raises(ValueError, match=match) as error:
+        few_shot(CLASSES, PER_CLASS, **options)
+    assert "\n" not in str(error.value)
+
+
+# On the host.
+
+
+def test_by_class():
+    labels = np.tile([5, 9, 5, 2, 9, 2, 2, 5, 9], 9)
+    images = np.random.default_rng(0).integers(0, 256, (81, 2, 2, 1), np.uint8)
+    grouped = by_class(images, labels)
+    assert grouped.dtype == np.uint8
+    np.testing.assert_array_equal(grouped, [[images[i] for i in range(81) if labels[i] == k] for k in (2, 5, 9)])
+    with pytest.raises(ValueError, match="as many images, but 2 has 2 and 5 has 3"):
+        by_class(images[:5], np.array([5, 2, 5, 2, 5]))
+    with pytest.raises(ValueError, match="81 images with 80 labels"):
+        by_class(images, labels[:-1])
+
+
+def test_check_disjoint():
+    check_disjoint(np.array([0, 1, 1]), np.array([2, 3]))
+    with pytest.raises(ValueError, match=r"2 classes are in both the training and the test split, such as 1:"):
+        check_disjoint(np.array([0, 1, 4]), np.array([4, 1, 1, 7]))
+
+
+@pytest.mark.parametrize(("before", "after"), [(105, 84), (105, 28), (7, 16)])
+def test_resize_is_that_of_pillow(before, after):
+    """The authors' resize. Pillow rounds after each of two passes, here once: at most one grey level apart."""
+    images = np.random.default_rng(before).integers(0, 256, (3, before, before, 1), np.uint8)
+    wanted = [
+        np.asarray(Image.fromarray(image[..., 0], "L").resize((after, after), Image.Resampling.BILINEAR))
+        for image in images
+    ]
+    got = resize(images, after)
+    assert got.dtype == np.uint8
+    apart = np.abs(got[..., 0].astype(int) - np.stack(wanted))
+    assert apart.max() <= 1
+    assert (apart == 0).mean() > 0.5
+
+
+def test_resize_in_pieces(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 3), np.uint8)
+    whole = resize(images, 6)
+    monkeypatch.setattr("plasticity_jax.tasks.few_shot.CHUNK", 2)
+    np.testing.assert_array_equal(resize(images, 6), whole)
+
+
+def test_omniglot():
+    """Real characters: 136 classes of twenty, and an index finds the image that it names."""
+    data = real("omniglot", "small1")
+    images = by_class(resize(data["image"], 28), data["label"])
+    assert images.shape == (136, 20, 28, 28, 1)
+    assert 0.9 < images.mean() / 255 < 0.97
+    task = few_shot(*images.shape[:2])
+    episode = compiled(lambda state: task.take(state, 1)[1])(task.init(jax.random.key(0)))
+    index, label = np.asarray(episode.support.x)[0, 0, :, 0], np.asarray(episode.support.y)[0, 0, :, 0].argmax(-1)
+    flat, names = images.reshape(-1, 28, 28, 1), np.unique(data["label"])
+    for k in range(5):
+        (one,) = set(index[label == k] // 20)
+        members = resize(data["image"][data["label"] == names[one]], 28)
+        np.testing.assert_array_equal(flat[index[label == k]], members[index[label == k] % 20])
