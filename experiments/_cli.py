@@ -113,9 +113,10 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         if hasattr(module, "text"):
             print(f"\n{(result.folder / 'table.md').read_text()}")
         print(f"files: {result.folder}")
-        if result.diverged:
-            lanes = ", ".join(f"{bad.part} seed {bad.seed} (step {bad.step})" for bad in result.diverged[:8])
-            more = f" and {len(result.diverged) - 8} more" if result.diverged[8:] else ""
+        lost = [bad for bad in result.diverged if not bad.recovered]
+        if lost:
+            lanes = ", ".join(f"{bad.part} seed {bad.seed} (step {bad.step})" for bad in lost[:8])
+            more = f" and {len(lost) - 8} more" if lost[8:] else ""
             raise CliError(
                 f"the loss was not finite in {lanes}{more}: lower the step size there; "
                 f"the other seeds are kept and the record is in {result.folder}"

@@ -38,12 +38,14 @@ class Divergence(NamedTuple):
       seed: index of the lane.
       step: the first step with such a loss.
       leaf: index of a weight that was not finite then, where the program tells: of a life, say; -1 if all were finite.
+      recovered: the last loss is finite again, since the optimiser skipped what was not.
     """
 
     part: str
     seed: int
     step: int
     leaf: int | None = None
+    recovered: bool = False
 
 
 def run(program: Program, lanes: PyTree, **options: Any) -> dict[str, np.ndarray]:
@@ -135,7 +137,7 @@ def execute(
 
 
 def divergences(metrics: Mapping[str, np.ndarray]) -> list[Divergence]:
-    """Lanes whose loss stopped being finite, from the metrics "bad_step" and "bad_leaf", or "part/bad_step" and so on.
+    """Lanes whose loss was not finite, from "bad_step", "bad_leaf" and "alive", or "part/bad_step" and so on.
 
     Args:
       metrics: arrays by name, leading lane axis.
@@ -148,11 +150,12 @@ def divergences(metrics: Mapping[str, np.ndarray]) -> list[Divergence]:
         part, _, metric = key.rpartition("/")
         if metric == "bad_step":
             last = np.asarray(values)[:, -1].reshape(len(values), -1)
-            leaves = metrics.get(f"{key.removesuffix('bad_step')}bad_leaf")
+            leaves, alive = (metrics.get(f"{key.removesuffix('bad_step')}{name}") for name in ("bad_leaf", "alive"))
             for seed in np.flatnonzero((last >= 0).any(1)):
                 first = np.where(last[seed] >= 0, last[seed], np.iinfo(last.dtype).max).argmin()  # among its settings
                 leaf = None if leaves is None else int(np.asarray(leaves)[seed, -1].reshape(-1)[first])
-                found.append(Divergence(part, int(seed), int(last[seed, first]), leaf))
+                recovered = alive is not None and bool(np.all(np.asarray(alive)[seed, -1]))
+                found.append(Divergence(part, int(seed), int(last[seed, first]), leaf, recovered))
     return found
 
 

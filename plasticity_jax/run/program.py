@@ -83,8 +83,9 @@ def online_training(
 
     Returns:
       A `Program` whose metrics are those of `measure` and ``bad_step``, the first step with a loss that was not
-      finite (-1 if none so far); and, where the learner's `Info.aux` holds "diverged", the index of a weight that is
-      not finite, ``bad_leaf``, what it was at that step.
+      finite (-1 if none so far), and ``alive``, whether the last one was, for an optimiser may skip what is not; and,
+      where the learner's `Info.aux` holds "diverged", the index of a weight that is not finite, ``bad_leaf``, what it
+      was at that step.
 
     Raises:
       ValueError: if the steps do not divide into points and chunks.
@@ -118,7 +119,7 @@ def online_training(
             state = TrainingState(
                 learner_state, stream_state, state.lane, bad_step, leaf.get("bad_leaf", state.bad_leaf)
             )
-            return state, {**metrics, "bad_step": bad_step, **leaf}
+            return state, {**metrics, "bad_step": bad_step, "alive": ~bad[-1], **leaf}
 
         return jax.lax.scan(point, state, None, length=points)
 
