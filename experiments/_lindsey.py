@@ -112,14 +112,16 @@ def gradient_theta(key: Key, cut: Layers, rate: float) -> PyTree:
 
 
 def adams(
-    rates: Mapping[str, optax.ScalarOrSchedule], theta: PyTree, clip: float | None = None
+    rates: Mapping[str, optax.ScalarOrSchedule], theta: PyTree, clip: float | None = None, backoff: float = 0.0
 ) -> optax.GradientTransformation:
-    """An Adam for each group of theta; a meta-gradient that is not finite is skipped, and leaves everything as it was.
+    """An Adam for each group of theta; a meta-gradient that is not finite leaves all of them as they were.
 
     Args:
       rates: by group; "weights" is that of "prefix" and "forward", which share an Adam.
       theta: for its groups.
       clip: largest norm of a group's gradient; None does not clip.
+      backoff: what a life that diverged takes off the plasticity (alpha, or the inner rates), as a fraction of it. All
+        that such a life tells is that plasticity was too strong; where every life diverges, nothing else leads back.
     """
 
     def one(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
@@ -128,7 +130,17 @@ def adams(
 
     names = {group: "weights" if group in ("prefix", "forward") else group for group in theta}
     grouped = optax.partition({name: one(rates[name]) for name in set(names.values())}, names)
-    return optax.apply_if_finite(grouped, max_consecutive_errors=2**30)
+
+    def update(updates: PyTree, state: optax.OptState, params: PyTree | None = None):
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates)]))
+        moved, moved_state = grouped.update(updates, state, params)
+        stay = {
+            group: jax.tree.map(lambda leaf, by=backoff * (group in ("alpha", "rate")): -by * leaf, leaves)
+            for group, leaves in (params or {}).items()
+        }
+        return jax.tree.map(lambda a, b: jnp.where(finite, a, b), (moved, moved_state), (stay, state))
+
+    return optax.GradientTransformation(grouped.init, update)
 
 
 def meta_training(
@@ -141,6 +153,7 @@ def meta_training(
     episodes: int,
     points: int,
     clip: float | None = None,
+    backoff: float = 0.0,
     life: Life | None = None,
 ) -> Program:
     """Meta-training, an evaluation at the end of each of its chunks.
@@ -154,6 +167,7 @@ def meta_training(
       episodes: meta-steps.
       points: chunks, and evaluations.
       clip: see `adams`.
+      backoff: see `adams`.
       life: whose weights a failure names; None names none.
 
     Returns:
@@ -163,7 +177,7 @@ def meta_training(
         raise ValueError(f"points={points} must divide episodes={episodes}, both at least 1")
     shape = jax.eval_shape(theta, jax.random.key(0))
     leaves = () if life is None else leaf_names(jax.eval_shape(life.params, shape))
-    learn = learner(rule, adams(rates, shape, clip))
+    learn = learner(rule, adams(rates, shape, clip, backoff))
 
     def init(lane: Key, learn, stream: Stream):
         key_theta, key_stream, key_run, _ = jax.random.split(lane, 4)

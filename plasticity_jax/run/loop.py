@@ -165,7 +165,8 @@ def _warn(name: str, metrics: Mapping[str, np.ndarray], warned: set[int], names:
     for bad in fresh:
         where = "/".join(filter(None, (name, bad.part)))
         when = f"from step {bad.step} on" if bad.leaf is None else f"at step {bad.step}: {_weight(bad.leaf, names)}"
-        say(f"warning: {where}: seed {bad.seed}: the loss is not finite {when}; the others go on")
+        then = "the state before it was kept" if bad.recovered else "the others go on"
+        say(f"warning: {where}: seed {bad.seed}: the loss is not finite {when}; {then}")
     return {bad.seed for bad in fresh}
 
 

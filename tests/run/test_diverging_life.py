@@ -50,10 +50,11 @@ def test_the_step_and_the_weight_are_named_and_the_rest_goes_on(capsys):
     # bias of the first layer, the first leaf, gets it through a readout of zero: not a number.
     names = program().leaves
     assert names == ("forward/bias/0", "forward/bias/1", "forward/w/0", "forward/w/1")
-    assert divergences(found) == [Divergence("", 0, BROKEN, 0)]
+    assert divergences(found) == [Divergence("", 0, BROKEN, 0, recovered=True)]
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        f"warning: lives: seed 0: the loss is not finite at step {BROKEN}: layer forward/bias/0; the others go on"
+        f"warning: lives: seed 0: the loss is not finite at step {BROKEN}: layer forward/bias/0; "
+        "the state before it was kept"
     ]
     point = BROKEN // 2
     assert not np.isfinite(found["loss"][0, point])
@@ -67,5 +68,8 @@ def test_the_weight_of_a_part_and_of_the_setting_that_failed_first():
         "a/bad_step": np.array([[[-1, -1, -1], [9, 5, -1]], [[-1, -1, -1], [-1, -1, -1]]]),
         "a/bad_leaf": np.array([[[-1, -1, -1], [2, 3, -1]], [[-1, -1, -1], [-1, -1, -1]]]),
         "b/bad_step": np.array([[4], [-1]]),
+        "b/alive": np.array([[False], [True]]),
     }
     assert divergences(metrics) == [Divergence("a", 0, 5, 3), Divergence("b", 0, 4, None)]
+    metrics["b/alive"] = np.array([[True], [True]])
+    assert divergences(metrics)[1].recovered

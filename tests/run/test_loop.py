@@ -162,7 +162,7 @@ def test_parts_merge_under_their_names():
     parts = {"a": toy.program(), "b": toy.program(chunks=2)}
     lane = jax.tree.map(lambda leaf: leaf[0], toy.lanes())
     found = jax.jit(train_from_parts(parts))(lane)
-    assert set(found) == {f"{part}/{metric}" for part in "ab" for metric in ("loss", "trace", "bad_step")}
+    assert set(found) == {f"{part}/{metric}" for part in "ab" for metric in ("loss", "trace", "bad_step", "alive")}
     np.testing.assert_allclose(found["a/loss"], found["b/loss"], rtol=1e-6)
 
 

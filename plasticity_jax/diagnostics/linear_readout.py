@@ -1,0 +1,63 @@
+r"""The best linear readout of fixed features, in closed form: their worth to a learner of the readout alone.
+
+    W, b  =  argmin  1/N sum_k |W f_k + b - y_k|^2  +  ridge |W|^2
+
+Source: Lindsey & Litwin-Kumar (2020), section 7, whose readouts were trained for many epochs: ridge -> 0. By a QR
+factorisation of the centred features on top of sqrt(N ridge) I, for the normal equations square the condition number,
+which single precision does not bear.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+
+from plasticity_jax.typing import Array, Scalar
+
+
+class Readout(NamedTuple):
+    """A linear map with an intercept.
+
+    Attributes:
+      w: (n_out, n).
+      bias: (n_out,).
+    """
+
+    w: Array
+    bias: Array
+
+    def __call__(self, features: Array) -> Array:
+        """The answers to features (..., n): (..., n_out)."""
+        return features @ self.w.T + self.bias
+
+
+def linear_readout(features: Array, targets: Array, ridge: Scalar) -> Readout:
+    """Ridge regression of targets on features; the intercept is not penalised.
+
+    Args:
+      features: (N, n).
+      targets: (N, n_out).
+      ridge: against the mean squared error of an example; positive if features may be collinear, or dead.
+
+    Returns:
+      The `Readout`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> features = jax.random.normal(jax.random.key(0), (50, 2))
+      >>> readout = linear_readout(features, features @ jnp.array([[2.0], [-1.0]]) + 3, 1e-6)
+      >>> [round(float(x), 3) for x in (*readout.w[0], readout.bias[0])]
+      [2.0, -1.0, 3.0]
+
+    Reference:
+      Hoerl & Kennard, "Ridge regression: biased estimation for nonorthogonal problems", Technometrics 1970.
+    """
+    chex.assert_rank([features, targets], 2, custom_message="features are (N, n), targets (N, n_out)")
+    chex.assert_equal_shape_prefix([features, targets], 1, custom_message="features and targets: one row an example")
+    count, n = features.shape
+    middle, mean = jnp.mean(features, 0), jnp.mean(targets, 0)
+    penalty = jnp.sqrt(count * jnp.asarray(ridge, features.dtype)) * jnp.eye(n, dtype=features.dtype)
+    q, r = jnp.linalg.qr(jnp.concatenate([features - middle, penalty]))
+    w = solve_triangular(r, q[:count].T @ (targets - mean)).T
+    return Readout(w, mean - w @ middle)
