@@ -44,7 +44,7 @@ from plasticity_jax.typing import Array, PyTree
 TITLE = "Table 1: incremental sines by feedback and local plasticity, feature reuse and gradient-based learners"
 COST = {
     "smoke": "seconds, most of it compilation",
-    "default": "4 seeds x 13 learners, about fifteen minutes on two cores",
+    "default": "4 seeds x 13 learners, fourteen minutes on two cores",
     "paper": "2 seeds x 13 learners x 20,000 episodes of 400 steps: days on two cores; resumable in pieces of seconds",
 }
 ORDERS = ("iid", "continual")
@@ -426,7 +426,7 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
     """Errors on new functions in the course of meta-training, for both orders."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for axis, order in zip(axes, ORDERS, strict=True):
         for method in (*METHODS, "oml"):
             trained = "continual" if method == "oml" else order
@@ -448,5 +448,5 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
         axis.set(yscale="log", xlabel="meta-steps", title={"iid": "i.i.d.", "continual": "continual"}[order])
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("squared error on new functions, median over lives")
-    axes[1].legend(frameon=False, fontsize=8, loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right center")
     return figure
