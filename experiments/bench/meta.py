@@ -1,8 +1,9 @@
 """Speed and memory of differentiable meta-training, at the size of Lindsey & Litwin-Kumar's regression.
 
-An episode (life, meta-gradient, four Adams), one of several in a scan as in training, is held against the time that its products alone would take at the rates
-of this machine, measured in the same run: those of the frozen layers as large products, those of the plastic layers as
-the small ones of the scan. Memory is what the compiler reserves, arguments included.
+An episode (life, meta-gradient, four Adams), one of several in a scan as in training, is held against the time that its
+products alone would take at the rates of this machine, measured in the same run: those of the frozen layers as large
+products, those of the plastic layers as the small ones of the scan. Memory is what the compiler reserves, arguments
+included.
 """
 
 import itertools
