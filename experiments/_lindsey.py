@@ -223,6 +223,11 @@ def held_out(life: Life, stream: Stream, lifetimes: int, at_a_time: int = 10) ->
     return errors
 
 
+def over_lives(errors: Array) -> Array:
+    """The median of errors (lifetimes,); a life that diverged has an infinite one."""
+    return jnp.median(jnp.where(jnp.isfinite(errors), errors, jnp.inf), 0)
+
+
 def continued(first: Program, second: Program, hand_over: Callable[[PyTree, PyTree], PyTree]) -> Program:
     """One meta-training, and then another of as many chunks that starts from what it found.
 

@@ -38,6 +38,7 @@ from experiments._lindsey import (
     gradient_theta,
     layers,
     meta_training,
+    over_lives,
 )
 from experiments._stats import put
 from plasticity_jax.base import Info, LearningRule, compare
@@ -292,7 +293,8 @@ def analyses(
 
         first = jax.tree.map(lambda leaf: leaf[0], episodes)
         found = jax.lax.map(one, first, batch_size=min(10, config.lifetimes))
-        means = {name: jnp.mean(values, 0) for name, values in found.items()}
+        over = {"error": over_lives, "frozen": over_lives}
+        means = {name: over.get(name, jnp.mean)(values, 0) for name, values in found.items()}
         if steps:  # life by life, for what a layer does on average, and its chance
             t = jnp.arange(config.functions * config.batches) - (config.functions * config.batches - 1) / 2
             means["cosine_of_lives"] = jnp.mean(found["cosine"], 1)
@@ -612,5 +614,5 @@ def draw_depths(axis: Any, metrics: Mapping[str, np.ndarray]) -> None:
     bars(DEPTHS, "error", color="#e69f00", marker="o", label="plastic layers learn")
     bars(DEPTHS, "frozen", color="#0072b2", marker="o", label="features frozen at birth, readout fitted")
     bars({DEEP: "iid/upstream"}, "error", color="k", marker="s", ls="", label="control: FLP upstream of feature reuse")
-    axis.set(yscale="log", xticks=list(DEPTHS), xlabel="plastic layers", ylabel="mean squared error on new functions")
+    axis.set(yscale="log", xticks=list(DEPTHS), xlabel="plastic layers", ylabel="squared error, median over lives")
     axis.set_title("A  plastic against frozen features, i.i.d.", loc="left", fontsize=10)

@@ -33,6 +33,7 @@ from experiments._lindsey import (
     held_out,
     layers,
     meta_training,
+    over_lives,
 )
 from experiments._stats import mean_sem, put
 from plasticity_jax.meta import first_order, flp_life, gradient_life, meta_gradient
@@ -192,7 +193,7 @@ def make_program(config: Config, order: str, method: str) -> Program:
             found = {}
             for name in ORDERS:
                 each = errors[name](key, theta)
-                found |= {f"test_{name}": jnp.mean(each), f"median_{name}": jnp.median(each)}
+                found |= {f"test_{name}": jnp.mean(each), f"median_{name}": over_lives(each)}
                 found[f"diverged_{name}"] = jnp.mean(~jnp.isfinite(each) * 1.0)
             if "alpha" in theta:
                 found["largest_alpha"] = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in theta["alpha"]]))
