@@ -293,8 +293,8 @@ def analyses(
 
         first = jax.tree.map(lambda leaf: leaf[0], episodes)
         found = jax.lax.map(one, first, batch_size=min(10, config.lifetimes))
-        over = {"error": over_lives, "frozen": over_lives}
-        means = {name: over.get(name, jnp.mean)(values, 0) for name, values in found.items()}
+        judged = ("error", "frozen")
+        means = {name: over_lives(values) if name in judged else jnp.mean(values, 0) for name, values in found.items()}
         if steps:  # life by life, for what a layer does on average, and its chance
             t = jnp.arange(config.functions * config.batches) - (config.functions * config.batches - 1) / 2
             means["cosine_of_lives"] = jnp.mean(found["cosine"], 1)
