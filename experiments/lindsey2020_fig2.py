@@ -9,13 +9,13 @@ found: in the smaller problem its lives diverged in both orders, so that there w
 The paper does not say whether C is an average over lifetimes, nor if the norms of D are total or relative to the
 weights: here C is a mean over lifetimes, and both norms are judged. Bands are standard errors over networks.
 
-What fails in the smaller problem. In A the best frozen features are those of two plastic layers, and fitting a readout
-to features at birth beats the same network's plasticity tenfold: in 1,600 meta-steps it is the plastic readout that
-holds back, not its features. With the readout alone plastic, a life of those tried diverges, so that it has no mean
-error, and no point in the figure; nor can "two layers do better" be judged. The control gets twice the meta-steps, in
-which the readout's own feedback, alpha and beta go on learning, so that a gain of its would not be upstream's for sure.
-In B the gradient-based learner, of second order, reaches a tenth of FLP's error, which may be why its answers change
-less. No layer's cosine is negative on average. FLP's updates of the readout are smaller than the gradient's at no time.
+What fails in the smaller problem. In A (medians over lives) the best frozen features are those of two plastic layers,
+and a readout fitted to features at birth beats the same network's plasticity sevenfold or more: in 1,600 meta-steps it
+is the plastic readout that holds back, not its features. The control gains as much as plasticity upstream from the
+start; but it gets twice the meta-steps, in which the readout's own feedback, alpha and beta go on learning, so that the
+gain is not upstream's for sure. In B the gradient-based learner, of second order, reaches a tenth of FLP's error, which
+may be why its answers change less. No layer's cosine is negative on average. FLP's updates of the readout are smaller
+than the gradient's at no time.
 
 The default is the smaller problem of `lindsey2020_table1`, with its outer loop.
 """
