@@ -5,7 +5,7 @@ form to the life's data; and the control, a feature-reuse network whose weights 
 B: what a task of a continual life does to the answers to the tasks before it. C: cosine between the updates of FLP and
 the negative gradient of the task's loss, at the same weights and batch, means over lifetimes. D: norms of the updates.
 The gradient-based learner is of second order, from scratch. The authors' was first order, from the weights that FLP had
-found: in the smaller problem its lives diverged in both orders, so that there was nothing to compare with.
+found; `lindsey2020_table1` has both, the latter at rates ten times smaller, for at these its lives diverge.
 The paper does not say whether C is an average over lifetimes, nor if the norms of D are total or relative to the
 weights: here C is a mean over lifetimes, and both norms are judged. Bands are standard errors over networks.
 
