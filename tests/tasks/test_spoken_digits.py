@@ -1,0 +1,158 @@
+"""Spoken digits: the order of frames, cuts, what a made set of recordings becomes, facts of the real one."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from plasticity_jax.base import Info, LearningRule, learner
+from plasticity_jax.tasks import spoken_digits as module
+from plasticity_jax.tasks.datasets import MissingData
+from plasticity_jax.tasks.mel_spectrogram import mel_spectrogram
+from plasticity_jax.tasks.minibatches import looking_up
+from plasticity_jax.tasks.spoken_digits import load_spoken_digits, spoken_digits
+from plasticity_jax.typing import Example
+from tests.data import real
+from tests.laws.common import compiled
+
+LENGTHS = np.array([3, 1, 4, 2, 5], np.int32)
+STARTS = np.array([0, 3, 4, 8, 10], np.int32)
+
+
+@functools.cache
+def program(steps, batch):
+    stream = spoken_digits(STARTS, LENGTHS, batch)
+    return compiled(lambda state: stream.take(state, steps))
+
+
+def indices(steps, seed=0, batch=1):
+    state = spoken_digits(STARTS, LENGTHS, batch).init(jax.random.key(seed))
+    return np.asarray(program(steps, batch)(state)[1])
+
+
+def recordings(epoch):
+    """The order of recordings in an epoch, after seeing that each is whole and in order."""
+    order, at = [], 0
+    while at < len(epoch):
+        file = int(np.flatnonzero(epoch[at] == STARTS)[0])
+        np.testing.assert_array_equal(epoch[at : at + LENGTHS[file]], STARTS[file] + np.arange(LENGTHS[file]))
+        order.append(file)
+        at += LENGTHS[file]
+    return tuple(order)
+
+
+def test_every_epoch_has_every_recording_once_in_the_same_order():
+    orders = set()
+    for seed in range(8):
+        epochs = indices(45, seed).reshape(3, 15)
+        np.testing.assert_array_equal(epochs, epochs[[0, 0, 0]])
+        orders.add(recordings(epochs[0]))
+        assert sorted(epochs[0]) == list(range(15))
+    assert len(orders) > 4  # of 120; five or fewer, by chance, below 1e-6
+
+
+def test_the_shuffle_is_uniform():
+    """Counts of the first recording: chi-squared with 4 degrees of freedom below 34, false alarm 1e-6."""
+    stream = spoken_digits(STARTS, LENGTHS)
+    first = compiled(jax.vmap(lambda key: stream.take(stream.init(key), 1)[1][0, 0]))
+    start = np.asarray(first(jax.random.split(jax.random.key(5), 1000)))
+    counts = np.array([(start == one).sum() for one in STARTS])
+    assert counts.sum() == 1000
+    assert np.sum((counts - 200) ** 2 / 200) < 34
+
+
+def test_streams_of_a_batch_are_apart():
+    """The sequence of one stream, from places 0, 15/4, 30/4 and 45/4, rounded down."""
+    one, many = indices(40)[:, 0], indices(20, batch=4)
+    for b, offset in enumerate((0, 3, 7, 11)):
+        np.testing.assert_array_equal(many[:, b], one[offset : offset + 20])
+
+
+def test_a_cut_stream_is_the_stream():
+    stream = spoken_digits(STARTS, LENGTHS, 2)
+    state, first = program(7, 2)(stream.init(jax.random.key(0)))
+    state, second = program(13, 2)(state)
+    np.testing.assert_array_equal(np.concatenate([first, second]), indices(20, batch=2))
+    assert int(state.step) == 20
+    assert second.dtype == jnp.int32
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Three recordings of noise, of 1, 2 and 3 frames."""
+    audio = np.random.default_rng(0).integers(-3000, 3000, (3, 500)).astype(np.int16)
+    data = {"audio": audio, "length": np.array([100, 200, 500], np.int32), "label": np.array([7, 0, 3], np.int32)}
+    monkeypatch.setattr(module, "load", lambda name, split: data)
+    return data
+
+
+def test_recordings_become_frames(made):
+    digits = load_spoken_digits("test")
+    parts = [mel_spectrogram(audio[:n]) for audio, n in zip(made["audio"], made["length"], strict=True)]
+    assert digits.lengths.tolist() == [1, 2, 3]
+    assert digits.starts.tolist() == [0, 1, 3]
+    assert digits.labels.tolist() == [7, 0, 3]
+    assert digits.frames.dtype == np.float32
+    np.testing.assert_allclose(digits.scale * digits.frames + digits.floor, np.concatenate(parts), atol=2e-5)
+    assert digits.floor == np.concatenate(parts).min()
+    assert digits.frames.min() == 0
+    assert digits.frames.std() == pytest.approx(1, rel=1e-5)
+
+
+def test_a_learner_of_frames(made):
+    """A rule that adds up what it is shown sees every frame once in an epoch."""
+    digits = load_spoken_digits("test")
+    frames = jnp.asarray(digits.frames, jnp.float64)
+
+    def update(params, traces, key, batch):
+        return {"w": batch.x.mean(0)}, (), Info(jnp.mean(batch.y * 1.0), jnp.asarray(True), {})
+
+    rule = LearningRule(lambda params, key, batch: (), update)
+    learn = looking_up(learner(rule, optax.sgd(1.0)), lambda index: Example(frames[index], index))
+    stream = spoken_digits(digits.starts, digits.lengths)
+    key = jax.random.key(0)
+    _, index = stream.take(stream.init(key), 6)
+    state, info = compiled(lambda state: jax.lax.scan(learn.step, state, index))(
+        learn.init({"w": jnp.zeros(128)}, key, index[0])
+    )
+    np.testing.assert_allclose(state.params["w"], -digits.frames.astype(float).sum(0), rtol=1e-12)
+    assert sorted(info.loss.tolist()) == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_real_recordings():
+    """With librosa 0.11: 5,713 frames, 21.989 dB, at most 3.638, and beyond 3,500 Hz 86.5 % silence."""
+    real("spoken_digit")
+    digits = load_spoken_digits("test")
+    assert digits.frames.shape == (5713, 128)
+    assert len(digits.starts) == len(digits.lengths) == len(digits.labels) == 300
+    assert digits.starts[-1] + digits.lengths[-1] == 5713
+    assert digits.floor == -80
+    assert digits.scale == pytest.approx(21.989, abs=0.005)
+    assert digits.frames.max() == pytest.approx(3.638, abs=0.001)
+    assert np.mean(digits.frames[:, 85:] == 0) == pytest.approx(0.865, abs=0.002)
+
+
+def test_a_missing_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(MissingData, match=r"spoken_digit is not in .*TFDS_DATA_DIR") as error:
+        load_spoken_digits()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("starts", "lengths", "batch", "match"),
+    [
+        ([0, 2], [2], 1, r"starts \(2,\) and lengths \(1,\) must both be \(files,\)"),
+        ([0, 2], [2, 0], 1, "one recording or more, each of one frame or more"),
+        ([], [], 1, "one recording or more"),
+        ([-1, 2], [3, 2], 1, "a start of 0 or more"),
+        ([0, 2], [2, 2], 5, "batch=5 must be at least 1 and at most the 4 frames"),
+        ([0, 2], [2, 2], 0, "batch=0"),
+    ],
+)
+def test_what_is_refused(starts, lengths, batch, match):
+    with pytest.raises(ValueError, match=match):
+        spoken_digits(starts, lengths, batch)
