@@ -17,11 +17,11 @@ import optax
 from experiments._stats import put
 from experiments.marschall2019_fig1 import LABELS, RULES
 from plasticity_jax.base import Learner, LearningRule, compare, learner
+from plasticity_jax.diagnostics.bias_variance import bias_variance, updates_along
 from plasticity_jax.networks.leaky_rnn import LeakyRNN, init_params, leaky_rnn
-from plasticity_jax.ops.norms import cosine
 from plasticity_jax.rules import online
 from plasticity_jax.rules.online.cases import PLAUSIBILITY
-from plasticity_jax.run import Claim, Program, sweep, train_from_parts
+from plasticity_jax.run import Claim, Program, once, sweep, train_from_parts
 from plasticity_jax.tasks.add import add, check_lags
 from plasticity_jax.typing import Array, Example, Key, PyTree
 
@@ -109,52 +109,28 @@ def rules_at(net: LeakyRNN, window: int) -> dict[str, LearningRule]:
     return {name: getattr(online, name)(net, **options.get(name, {})) for name in RULES}
 
 
-def once(compute: Any, steps: int) -> Program:
-    """A `Program` of one chunk and one point: ``compute(key) -> metrics``."""
-
-    def chunk(key: Key) -> tuple[Key, Mapping[str, Array]]:
-        return key, jax.tree.map(lambda value: value[None], compute(key))
-
-    return Program(lambda key: key, chunk, 1, steps, 1)
-
-
 def bias(config: Config, name: str) -> Program:
     """Estimates of one stochastic rule at fixed weights against RTRL's, in standard errors."""
     net = leaky_rnn(config.alpha)
     stream = add(config.lags, max(1, round(1 / config.alpha)))
     exact, estimate = online.rtrl(net), getattr(online, name)(net)
 
-    def gradient(rule: LearningRule, params: PyTree, key: Key, examples: Example) -> Array:
-        first = jax.tree.map(lambda leaf: leaf[0], examples)
-        traces = rule.init(params, key, first)
-
-        def step(carry: tuple[PyTree, Array], example: Example) -> tuple[tuple[PyTree, Array], Array]:
-            traces, t = carry
-            updates, traces, _ = rule.update(params, traces, jax.random.fold_in(key, t), example)
-            return (traces, t + 1), updates["forward"]["w"]
-
-        _, grads = jax.lax.scan(step, (traces, jnp.zeros((), jnp.int32)), examples)
-        return grads[-1]
-
     def compute(key: Key) -> dict[str, Array]:
         key_w, key_x, key_noise = jax.random.split(key, 3)
         params = init_params(key_w, 2, config.bias_n, 2)
         _, examples = stream.take(stream.init(key_x), config.bias_steps)
-        target = gradient(exact, params, key_noise, examples)
+
+        def gradient(rule: LearningRule, key: Key) -> Array:
+            return updates_along(rule, params, key, examples)["forward"]["w"][-1]
+
+        target = gradient(exact, key_noise)
         keys = jax.random.split(key_noise, (BATCHES, config.bias_samples // BATCHES))
-
-        def group(keys: Key) -> tuple[Array, Array]:
-            samples = jax.vmap(lambda k: gradient(estimate, params, k, examples))(keys)
-            return samples.mean(0), jnp.sum((samples - target) ** 2, (1, 2)).mean()
-
-        means, squares = jax.lax.map(group, keys)
-        error = means.mean(0) - target
-        z = error / (means.std(0, ddof=1) / BATCHES**0.5)
+        found = bias_variance(lambda k: gradient(estimate, k), keys, target)
         return {
-            "z_rms": jnp.sqrt(jnp.mean(z**2)),
-            "z_max": jnp.max(jnp.abs(z)),
-            "cosine_of_mean": cosine(means.mean(0), target),
-            "noise": jnp.sqrt(squares.mean()) / jnp.linalg.norm(target),
+            "z_rms": jnp.sqrt(jnp.mean(found.z**2)),
+            "z_max": jnp.max(jnp.abs(found.z)),
+            "cosine_of_mean": found.cosine,
+            "noise": found.rms_error / jnp.linalg.norm(target),
         }
 
     return once(compute, config.bias_samples * config.bias_steps)

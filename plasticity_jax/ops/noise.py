@@ -6,6 +6,9 @@ import jax.numpy as jnp
 from plasticity_jax import prng
 from plasticity_jax.typing import Array, Key
 
+VECTOR = 16
+"""Numbers to a vector instruction, at most."""
+
 
 def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
     """n fair signs, 32 of them from each random word.
@@ -78,5 +81,6 @@ def stored_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
     if kind == "rademacher":
         return unit_noise(key, n, dtype, kind)
     half = (n + 1) // 2
-    halves = jax.lax.map(lambda part: unit_noise(prng.fold_in(key, part), half, dtype, kind), jnp.arange(2))
-    return halves.reshape(-1)[:n]
+    drawn = half if half < VECTOR else -(-half // VECTOR) * VECTOR  # the rest of a vector loop is a scalar one
+    halves = jax.lax.map(lambda part: unit_noise(prng.fold_in(key, part), drawn, dtype, kind), jnp.arange(2))
+    return halves[:, :half].reshape(-1)[:n]

@@ -141,3 +141,20 @@ def at_each(program: Program, coefficients: PyTree) -> Program:
         return jax.vmap(lambda coefficient: program.init((key, coefficient)))(coefficients)
 
     return program._replace(init=init, chunk=jax.vmap(program.chunk, out_axes=(0, 1)))
+
+
+def once(compute: Callable[[PyTree], Metrics], steps: int) -> Program:
+    """A measurement as a program of one chunk and one point.
+
+    Args:
+      compute: ``lane -> metrics``.
+      steps: what it counts as, for rates.
+
+    Returns:
+      A `Program` whose metrics have shape (1, ...).
+    """
+
+    def chunk(lane: PyTree) -> tuple[PyTree, Metrics]:
+        return lane, jax.tree.map(lambda value: value[None], compute(lane))
+
+    return Program(lambda lane: lane, chunk, 1, steps, 1)

@@ -216,9 +216,13 @@ STOCHASTIC: Mapping[str, bool] = {
     "flp_after": False,
     "flp_classification": False,
     "hebb": False,
+    "impression": True,
+    "impression_deep": True,
+    "impression_poisson": True,
     "kolen_pollack": False,
     "matching": False,
     "meta_gradient": False,
+    "neural_variational": True,
     "node_perturbation": True,
     "node_perturbation_antithetic": True,
     "node_perturbation_direct": True,
@@ -233,10 +237,13 @@ STOCHASTIC: Mapping[str, bool] = {
     "recurrent_node_perturbation": True,
     "recurrent_node_perturbation_legacy": True,
     "recurrent_node_perturbation_ridge": True,
+    "reparameterised": True,
     "sign_symmetry": False,
     "taylor": False,
     "truncated": False,
     "truncated_to_one_step": False,
+    "wake_sleep": True,
+    "wake_sleep_coordinatewise": True,
 }
 """Whether a rule draws random numbers after its init, for rules that do not declare it in a `Plausibility`."""
 

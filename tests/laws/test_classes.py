@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from plasticity_jax.registry import RULES
-from tests.laws import classes_feedback, classes_feedback_recurrent, classes_hebbian, classes_meta, classes_online
+from tests.laws import (
+    classes_feedback,
+    classes_feedback_recurrent,
+    classes_generative,
+    classes_hebbian,
+    classes_meta,
+    classes_online,
+)
 from tests.laws.classes import Approximate, Exact, Local, Match, Unbiased
 from tests.laws.common import assert_close, distance, names_of_kind
 
@@ -18,6 +25,7 @@ TABLES = {
     "classes_feedback.py": classes_feedback.CLASSES,
     "classes_feedback_recurrent.py": classes_feedback_recurrent.CLASSES,
     "classes_hebbian.py": classes_hebbian.CLASSES,
+    "classes_generative.py": classes_generative.CLASSES,
 }
 CLASSES = {name: entry for table in TABLES.values() for name, entry in table.items()}
 

@@ -6,7 +6,14 @@ import optax
 import pytest
 
 from plasticity_jax.base import learner
-from tests.laws import textbook_feedback, textbook_feedback_recurrent, textbook_hebbian, textbook_meta, textbook_online
+from tests.laws import (
+    textbook_feedback,
+    textbook_feedback_recurrent,
+    textbook_generative,
+    textbook_hebbian,
+    textbook_meta,
+    textbook_online,
+)
 from tests.laws.common import assert_close, at, compiled, distance, host
 
 TABLES = {
@@ -15,6 +22,7 @@ TABLES = {
     "textbook_feedback.py": textbook_feedback.TEXTBOOK,
     "textbook_feedback_recurrent.py": textbook_feedback_recurrent.TEXTBOOK,
     "textbook_hebbian.py": textbook_hebbian.TEXTBOOK,
+    "textbook_generative.py": textbook_generative.TEXTBOOK,
 }
 TEXTBOOK = {name: step for table in TABLES.values() for name, step in table.items()}
 

@@ -1,0 +1,78 @@
+"""The registry's entries for this wing: each rule with a tiny worked problem."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import LearningRule, RuleCase
+from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.rules import generative
+from plasticity_jax.rules.generative.schedules import alternating
+from plasticity_jax.typing import Example, Key, Params
+
+SHALLOW, DEEP, STREAMS = (3, 4), (4, 3, 2), 2
+SIGMAS, STIMULUS = {"sigma_inf": 0.1, "sigma_gen": 0.14}, 0.1
+"""Of all layers, and of the stimulus: noise of the order of the signal, both small enough for score-function gradients
+at the rate of the laws."""
+
+
+def _params(sizes: tuple[int, ...]) -> Callable[[Key], Params]:
+    """Larger than the paper's initial weights, biases off zero, no two neurons alike: everything matters at once."""
+
+    def params(key: Key) -> Params:
+        drawn = jax.tree.map(lambda leaf: 2 * leaf, init_params(key, sizes))
+        biases = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n, dtype=jnp.zeros(()).dtype)) for n in sizes[1:-1])
+        transition = 0.8 - 0.3 * jnp.arange(sizes[-1], dtype=jnp.zeros(()).dtype) / sizes[-1]
+        return {
+            "inference": {**drawn["inference"], "bias": biases},
+            "generation": {**drawn["generation"], "bias": tuple(-b for b in biases), "transition": transition},
+        }
+
+    return params
+
+
+def _batch(n: int) -> Callable[[Key], Example]:
+    def batch(key: Key) -> Example:
+        x = STIMULUS * jax.random.normal(key, (STREAMS, n))
+        return Example(x, x)
+
+    return batch
+
+
+def _case(
+    rule: Callable[..., LearningRule],
+    kind: Literal["exact", "unbiased", "approximate", "local"],
+    sizes: tuple[int, ...] = SHALLOW,
+    net: dict[str, Any] | None = None,
+    **coefficients: float,
+) -> RuleCase:
+    coefficients = {**(SIGMAS if net is None or "noise" not in net else {}), **coefficients}
+
+    def make(**given: Any) -> LearningRule:
+        values = {**coefficients, **given}
+        sigmas = {name: (values.pop(name, 0.3),) * len(sizes) for name in SIGMAS}
+        return rule(impression_net(**sigmas, **(net or {})), **values)
+
+    return RuleCase(make, _params(sizes), _batch(sizes[0]), kind, coefficients)
+
+
+CASES = {
+    "impression": _case(generative.impression, "approximate"),
+    "impression_deep": _case(
+        lambda net, **c: generative.impression(net, schedule=alternating(3), **c),
+        "approximate",
+        DEEP,
+        {"output": "tanh"},
+    ),
+    "impression_poisson": _case(generative.impression, "local", DEEP, {"noise": "poisson", "activation": "sigmoid"}),
+    "wake_sleep": _case(lambda net, **c: generative.wake_sleep(net, phase=4, order="random", **c), "local"),
+    "wake_sleep_coordinatewise": _case(
+        lambda net, **c: generative.wake_sleep(net, phase=2, coordinatewise=True, **c), "local"
+    ),
+    "neural_variational": _case(
+        lambda net, **c: generative.neural_variational(net, trial=4, **c), "unbiased", gamma_g=1.0, gamma_baseline=0.0
+    ),
+    "reparameterised": _case(lambda net, **c: generative.reparameterised(net, truncation=2, **c), "exact", DEEP),
+}

@@ -1,0 +1,154 @@
+r"""What the rules of the two-stream network share: the walk of the state, and the scores of both densities.
+
+    g_l = (x_l - mean_l) slope_l / sigma_l^2          of inference for l = 1 .. L, of generation for l = 0 .. L-1
+    dlog q / dW_l   = g_l x_{l-1}^T      dlog q / da_l = g_l
+    dlog p_m / dD_l = g_l x_{l+1}^T      dlog p_m / db_l = g_l
+    dlog p_m / dD   = (1 - k) (x_L - D x_L^{t-1}) x_L^{t-1} / sigma_L^2
+
+The samples are held fixed, so that a synapse reads its two neurons, and the postsynaptic one's mean and slope. Poisson
+neurons have the score of their own noise in place of x - mean (`plasticity_jax.ops.densities`). Precondition: without
+the factors 1 / sigma^2, as in the authors' code, so that one learning rate suits all weights.
+"""
+
+from typing import Any, NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info
+from plasticity_jax.networks import impression as network
+from plasticity_jax.networks.impression import ImpressionNet, Moment
+from plasticity_jax.ops.densities import score
+from plasticity_jax.rules.generative.schedules import Schedule
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
+
+
+class Walk(NamedTuple):
+    """Where the state is, between two steps.
+
+    Attributes:
+      x: by layer from the sensory one, (B, n_l): the last state, inferred or dreamed. The next step reads the top's
+        alone.
+      wake: shape (), bool, the last lambda; True at the start, so that the first step is no onset.
+      schedule: the schedule's own state.
+    """
+
+    x: tuple[Array, ...]
+    wake: Array
+    schedule: Any
+
+
+def begin(net: ImpressionNet, schedule: Schedule, params: Params, batch: Example) -> Walk:
+    """The walk's start, r = 0.
+
+    Raises:
+      AssertionError: (chex) if the shapes of network, weights and batch do not fit.
+    """
+    network.check_shapes(net, params, batch.x)
+    streams, dtype = batch.x.shape[0], params["generation"]["transition"].dtype
+    still = tuple(jnp.zeros((streams, n), dtype) for n in network.widths(params))
+    return Walk(still, jnp.asarray(True), schedule.init())
+
+
+def move(
+    net: ImpressionNet, schedule: Schedule, params: Params, walk: Walk, key: Key, batch: Example
+) -> tuple[Moment, Array, Walk]:
+    """One step of the hybrid density.
+
+    Returns:
+      ``(moment, lambda, walk)``, lambda of shape () in the weights' dtype.
+    """
+    network.check_shapes(net, params, batch.x)
+    streams, top = batch.x.shape[0], walk.x[-1]
+    chex.assert_shape(top, (streams, None), custom_message=f"the traces are not of {streams} streams: init anew")
+    wake, state = schedule.step(walk.schedule, key)
+    innovations = network.draw(net, key, network.widths(params), streams, top.dtype)
+    moment = network.advance(net, params, wake, wake & ~walk.wake, top, batch.x, innovations)
+    return moment, wake.astype(top.dtype), Walk(moment.x, wake, state)
+
+
+def scores(
+    net: ImpressionNet,
+    params: Params,
+    moment: Moment,
+    onset: Array,
+    *,
+    inference: Scalar,
+    generation: Scalar,
+    precondition: bool,
+) -> Updates:
+    """The derivative of ``inference log q_t + generation log p_mt`` by the weights, samples held fixed; mean over B.
+
+    Args:
+      net: the network.
+      params: its weights.
+      moment: the step.
+      onset: shape (), k_t.
+      inference: weight of log q.
+      generation: weight of log p_m.
+      precondition: without the factors 1 / sigma^2.
+
+    Returns:
+      Arrays like the params.
+    """
+    depth = len(moment.x) - 1
+
+    def local(layer: int, mean: Array, slope: Array | None, weight: Scalar, sigma: Scalar) -> Array:
+        error = score(net.noise_of(layer), moment.x[layer], mean)
+        error = error if slope is None else error * slope
+        return error * (weight if precondition else weight / jnp.asarray(sigma, error.dtype) ** 2)
+
+    up = [
+        local(i, moment.inferred[i], moment.inferred_slope[i - 1], inference, net.sigma_inf[i])
+        for i in range(1, depth + 1)
+    ]
+    down = [
+        local(i, moment.generated[i], moment.generated_slope[i], generation, net.sigma_gen[i]) for i in range(depth)
+    ]
+    top = local(depth, moment.generated[-1], None, generation, net.sigma_gen[-1])
+    return {
+        "inference": {
+            "w": tuple(_mean_product(g, pre) for g, pre in zip(up, moment.x[:-1], strict=True)),
+            "bias": tuple(jnp.mean(g, 0) for g in up[:-1]),
+        },
+        "generation": {
+            "w": tuple(_mean_product(g, pre) for g, pre in zip(down, moment.x[1:], strict=True)),
+            "bias": tuple(jnp.mean(g, 0) for g in down[1:]),
+            "transition": (1 - onset) * jnp.mean(top * moment.top_tm1, 0),
+        },
+    }
+
+
+def preconditioned(net: ImpressionNet, gradient: PyTree) -> Updates:
+    """A gradient by the weights, each times the variance sigma^2 of the density that the weight belongs to."""
+    up, down = gradient["inference"], gradient["generation"]
+
+    def times(arrays: tuple[Array, ...], sigmas: tuple[Scalar, ...]) -> tuple[Array, ...]:
+        return tuple(jnp.asarray(s, a.dtype) ** 2 * a for a, s in zip(arrays, sigmas, strict=True))
+
+    return {
+        "inference": {"w": times(up["w"], net.sigma_inf[1:]), "bias": times(up["bias"], net.sigma_inf[1:-1])},
+        "generation": {
+            "w": times(down["w"], net.sigma_gen[:-1]),
+            "bias": times(down["bias"], net.sigma_gen[1:-1]),
+            "transition": times((down["transition"],), net.sigma_gen[-1:])[0],
+        },
+    }
+
+
+def report(wake: Array, free_energy: Array, ready: Array | bool = True) -> Info:
+    """What a step reports: of log q - log p_m, (B,), the mean and its sign by the phase."""
+    mean = jnp.mean(free_energy)
+    return Info((2 * wake - 1) * mean, jnp.asarray(ready), {"wake": wake, "free_energy": mean})
+
+
+def free_energy(net: ImpressionNet, moment: Moment) -> Array:
+    """log q_t - log p_mt, (B,): the negative evidence lower bound's sample if awake."""
+    return network.log_q(net, moment) - network.log_p(net, moment)
+
+
+def _mean_product(post: Array, pre: Array) -> Array:
+    """Mean over the streams of the outer products, (n_post, n_pre)."""
+    if post.shape[0] == 1:  # a product with nothing to sum, which fuses with what the weights' update is
+        return post[0][:, None] * pre[0]
+    return post.T @ pre / post.shape[0]

@@ -1,0 +1,72 @@
+r"""Impression learning: asleep, inference learns to explain the dream; awake, generation learns to predict.
+
+    -dL/dtheta ~ 2 E[ sum_t (1 - lambda_t) dlog q_t / dtheta + lambda_t dlog p_mt / dtheta ]
+    dW   = (1 - lambda) / sigma_r,inf^2 [(r - f(W s)) f'(W s)] s^T               asleep
+    dD_s = lambda / sigma_s,gen^2 (s - D_s r) r^T                                awake
+    dD_r = lambda (1 - k) / sigma_r,gen^2 (r_t - D_r r_{t-1}) r_{t-1}            awake, but not on waking
+
+and likewise layer by layer in deeper networks (`plasticity_jax.rules.generative.common`).
+
+Source: Bredenberg, Lyo, Simoncelli & Savin (2021), equation 5 and equations 42 to 48. Kind: approximate: log x ~ x - 1
+for the ratio x of the hybrid densities; generation's weights are exact where the network is always awake. Memory: n_L
+for the state, nothing for the weights. Time: the products of both streams. Each synapse reads its presynaptic activity
+and, of its postsynaptic neuron, the activity, the other stream's prediction of it, and the slope: all of it local, with
+one phase signal lambda for the whole network. Departures: the factor 2 of equation 5 is left to the learning rate, as
+in the authors' code; transitions have r_{t-1} as presynaptic factor (the print of 45: r_t), layer 1 its own sigma and
+slope (46, 47: those of s), and the output is linear (48: tanh). The authors take the noiseless stimulus z in place of s
+in dD_s, and do not teach layer 1 on waking either.
+"""
+
+from typing import NamedTuple
+
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.networks.impression import ImpressionNet
+from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
+from plasticity_jax.rules.generative.schedules import Schedule, alternating
+from plasticity_jax.typing import Example, Key, Params, Updates
+
+
+class ImpressionTraces(NamedTuple):
+    """Attributes: walk: the state between two steps, see `plasticity_jax.rules.generative.common.Walk`."""
+
+    walk: Walk
+
+
+def impression(net: ImpressionNet, *, schedule: Schedule | None = None, precondition: bool = True) -> LearningRule:
+    """Impression learning under any schedule of wake and sleep.
+
+    Args:
+      net: the network.
+      schedule: of lambda; None is `alternating(2)`, the authors'. It should wake half of the time.
+      precondition: leave out the factors 1 / sigma^2, as the authors' code does, so that one learning rate suits all
+        weights; False gives the gradient's own scale.
+
+    Returns:
+      A rule over the weights of `plasticity_jax.networks.impression`, on an `Example` whose x is the stimulus (B, n_0)
+      and whose y is not read. `Info.loss` is log q~_t - log p~_t; aux holds "wake", lambda, and "free_energy",
+      log q_t - log p_mt.
+
+    Raises:
+      ValueError: if (on calling) network and weights have different depths.
+
+    Example:
+      >>> from plasticity_jax.networks.impression import impression_net
+      >>> rule = impression(impression_net(), schedule=alternating(5))
+
+    Reference:
+      Bredenberg, Lyo, Simoncelli & Savin, "Impression learning", NeurIPS 2021.
+    """
+    schedule = alternating() if schedule is None else schedule
+
+    def init(params: Params, key: Key, batch: Example) -> ImpressionTraces:
+        return ImpressionTraces(begin(net, schedule, params, batch))
+
+    def update(
+        params: Params, traces: ImpressionTraces, key: Key, batch: Example
+    ) -> tuple[Updates, ImpressionTraces, Info]:
+        moment, wake, walk = move(net, schedule, params, traces.walk, key, batch)
+        onset = wake * (1 - traces.walk.wake)
+        updates = scores(net, params, moment, onset, inference=wake - 1, generation=-wake, precondition=precondition)
+        return updates, ImpressionTraces(walk), report(wake, free_energy(net, moment))
+
+    return LearningRule(init, update)

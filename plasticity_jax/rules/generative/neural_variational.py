@@ -1,0 +1,138 @@
+r"""NVI*, neural variational inference on the loss of impression learning: a score-function gradient in three factors.
+
+    dtheta = dlog p~_t / dtheta + [l_t - Lbar_{t-1}] g_t,          l_t = log p~_t / q~_t
+    g_t    = dlog q~_t / dtheta + gamma_g g_{t-1}
+    Lbar_t = gamma_L l_t + (1 - gamma_L) Lbar_{t-1}
+
+with q~ the density of the stream that is sampled and p~ that of the other. The first term is the whole of impression
+learning; the second is a global signal times an eligibility trace at each synapse.
+
+Source: Bredenberg, Lyo, Simoncelli & Savin (2021), equations 6 to 8, after Mnih & Gregor (2014). Kind: unbiased for
+gamma_g = 1 and gamma_L = 0, over a trial, given the state at its start; gamma_g < 1 forgets, and a baseline that moves
+goes with past scores, which biases by the order of gamma_L. Memory: a trace for every weight and stream. Time: that of
+impression learning and two passes over the traces. Each synapse reads what it reads there, its own trace, and one
+signal for all. Departures: the baseline is that of the step before, for that of equation 7 contains l_t and so shrinks
+the second term by 1 - gamma_L. `published` is the authors' code: the second term's sign and factor, +(loss - average)
+for a loss of -2 l; no normalisers; awake, sum (r - f) in place of sum (r - f)^2; the average taken after its update. It
+climbs the loss.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.networks.impression import ImpressionNet, Moment
+from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
+from plasticity_jax.rules.generative.schedules import Schedule, alternating
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
+
+
+class NeuralVariationalTraces(NamedTuple):
+    """What is carried.
+
+    Attributes:
+      walk: the state between two steps.
+      eligibility: g, arrays like the params with a leading axis (B,).
+      baseline: (B,), Lbar.
+      steps: shape (), int32, since the trial began; 0 where there are no trials.
+    """
+
+    walk: Walk
+    eligibility: PyTree
+    baseline: Array
+    steps: Array
+
+
+def neural_variational(
+    net: ImpressionNet,
+    *,
+    schedule: Schedule | None = None,
+    gamma_g: Scalar = 0.9,
+    gamma_baseline: Scalar = 0.01,
+    trial: int | None = None,
+    precondition: bool = True,
+    published: bool = False,
+) -> LearningRule:
+    """The score-function gradient with an eligibility trace and a running baseline.
+
+    Args:
+      net: the network; any noise.
+      schedule: of lambda; None is `alternating(2)`.
+      gamma_g: what the eligibility trace keeps at each step, in [0, 1].
+      gamma_baseline: rate of the running average, in [0, 1].
+      trial: steps after which the eligibility trace begins anew; None is never.
+      precondition: leave out the factors 1 / sigma^2 of the scores, see `impression`.
+      published: the authors' code, whose defects are in the module's docstring, in place of the equations. Gaussian
+        only.
+
+    Returns:
+      A rule over the same weights, batches and reports as `impression`.
+
+    Raises:
+      ValueError: if the published code is asked for with other noise than it had, or the trial is not a positive whole
+        number of steps.
+
+    Example:
+      >>> from plasticity_jax.networks.impression import impression_net
+      >>> rule = neural_variational(impression_net(), gamma_g=1.0, gamma_baseline=0.0)
+
+    Reference:
+      Mnih & Gregor, "Neural variational inference and learning in belief networks", ICML 2014.
+    """
+    if published and net.noise != "gaussian":
+        raise ValueError(f"published=True is the authors' code, for Gaussian noise; this network's is {net.noise!r}")
+    if trial is not None and (not isinstance(trial, int) or isinstance(trial, bool) or trial < 1):
+        raise ValueError(f"trial={trial!r} must be a positive whole number of steps, or None")
+    schedule = alternating() if schedule is None else schedule
+
+    def init(params: Params, key: Key, batch: Example) -> NeuralVariationalTraces:
+        walk = begin(net, schedule, params, batch)
+        streams = batch.x.shape[0]
+        eligibility = jax.tree.map(lambda leaf: jnp.zeros((streams, *leaf.shape), leaf.dtype), params)
+        baseline, steps = jnp.zeros((streams,), walk.x[-1].dtype), jnp.zeros((), jnp.int32)
+        return NeuralVariationalTraces(walk, eligibility, baseline, steps)
+
+    def update(
+        params: Params, traces: NeuralVariationalTraces, key: Key, batch: Example
+    ) -> tuple[Updates, NeuralVariationalTraces, Info]:
+        moment, wake, walk = move(net, schedule, params, traces.walk, key, batch)
+        onset = wake * (1 - traces.walk.wake)
+
+        def score_of(moment: Moment, inference: Array, generation: Array) -> PyTree:
+            return scores(
+                net, params, moment, onset, inference=inference, generation=generation, precondition=precondition
+            )
+
+        def sampled(stream: Moment) -> PyTree:
+            return score_of(jax.tree.map(lambda leaf: leaf[None], stream), wake, 1 - wake)
+
+        energy = free_energy(net, moment)
+        decay, steps = jnp.asarray(gamma_g, energy.dtype), traces.steps
+        if trial is not None:
+            decay, steps = jnp.where(steps == 0, 0, decay), (steps + 1) % trial
+        own = jax.vmap(sampled)(moment)
+        eligibility = jax.tree.map(lambda g, new: decay * g + new, traces.eligibility, own)
+        signal = 2 * _published_loss(net, moment, wake) if published else (1 - 2 * wake) * energy
+        baseline = traces.baseline + gamma_baseline * (signal - traces.baseline)
+        third = signal - (baseline if published else traces.baseline)
+        present = score_of(moment, wake - 1, -wake)
+        updates = jax.tree.map(lambda a, g: a - jnp.tensordot(third, g, 1) / third.shape[0], present, eligibility)
+        return updates, NeuralVariationalTraces(walk, eligibility, baseline, steps), report(wake, energy)
+
+    return LearningRule(init, update)
+
+
+def _published_loss(net: ImpressionNet, moment: Moment, wake: Array) -> Array:
+    """Half of what the authors' code logged, (B,): log q~ - log p~ without normalisers, and without a square."""
+
+    def squares(means: tuple[Array, ...], sigmas: tuple[Scalar, ...]) -> list[Array]:
+        return [jnp.sum((x - m) ** 2, -1) / s**2 for x, m, s in zip(moment.x, means, sigmas, strict=True)]
+
+    inferred, generated = squares(moment.inferred, net.sigma_inf), squares(moment.generated, net.sigma_gen)
+    slips = [
+        jnp.sum(x - m - (x - m) ** 2, -1) / s**2
+        for x, m, s in zip(moment.x[1:], moment.inferred[1:], net.sigma_inf[1:], strict=True)
+    ]
+    return (2 * wake - 1) * (sum(generated) - sum(inferred)) / 2 - wake * sum(slips) / 2  # pyright: ignore

@@ -1,0 +1,92 @@
+r"""Wake-sleep as a special case of impression learning: long phases, and if one likes one update for each.
+
+    lambda_t = lambda_0 for a whole phase
+    every step (default)   the updates of impression learning
+    coordinatewise         at the phase's end, the mean of its updates: generation's after wake, inference's after sleep
+
+Source: Bredenberg, Lyo, Simoncelli & Savin (2021), appendix B.3, after Hinton, Dayan, Frey & Neal (1995) and Ikeda,
+Amari & Nakahara (1999). Kind: local; step by step it is impression learning, whose bias it has, phase by phase it
+approximates the EM algorithm under conditions. Memory: a sum for every weight if coordinatewise. Time: that of
+impression learning. Each synapse reads what it reads there. Departure: the state is not reset between phases.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.networks.impression import ImpressionNet
+from plasticity_jax.rules.generative.impression import ImpressionTraces, impression
+from plasticity_jax.rules.generative.schedules import alternating, held
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
+
+
+class WakeSleepTraces(NamedTuple):
+    """What is carried if coordinatewise.
+
+    Attributes:
+      stepwise: the traces of impression learning.
+      total: sum of its updates since the phase began; arrays like the params.
+      steps: shape (), int32, in it.
+    """
+
+    stepwise: ImpressionTraces
+    total: PyTree
+    steps: Array
+
+
+def wake_sleep(
+    net: ImpressionNet,
+    *,
+    phase: int = 32,
+    order: Literal["alternating", "random"] = "alternating",
+    coordinatewise: bool = False,
+    precondition: bool = True,
+) -> LearningRule:
+    """Impression learning in long phases.
+
+    Args:
+      net: the network; any noise.
+      phase: steps of wake, and of sleep.
+      order: whether phases alternate, wake first, or each is drawn by a coin (appendix B.3).
+      coordinatewise: update once in a phase, by its mean, the weights of one stream.
+      precondition: leave out the factors 1 / sigma^2, see `impression`.
+
+    Returns:
+      A rule over the same weights, batches and reports as `impression`. If coordinatewise, `Info.ready` marks the ends
+      of phases.
+
+    Raises:
+      ValueError: if the phase is not a positive whole number of steps, or the order is not known.
+
+    Example:
+      >>> from plasticity_jax.networks.impression import impression_net
+      >>> rule = wake_sleep(impression_net(), phase=100, coordinatewise=True)
+
+    Reference:
+      Hinton, Dayan, Frey & Neal, "The wake-sleep algorithm for unsupervised neural networks", Science 1995.
+    """
+    if order not in ("alternating", "random"):
+        raise ValueError(f"order={order!r} is not known; use 'alternating' or 'random'")
+    schedule = alternating(phase) if order == "alternating" else held(phase)
+    stepwise = impression(net, schedule=schedule, precondition=precondition)
+    if not coordinatewise:
+        return stepwise
+
+    def init(params: Params, key: Key, batch: Example) -> WakeSleepTraces:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return WakeSleepTraces(stepwise.init(params, key, batch), zeros, jnp.zeros((), jnp.int32))
+
+    def update(
+        params: Params, traces: WakeSleepTraces, key: Key, batch: Example
+    ) -> tuple[Updates, WakeSleepTraces, Info]:
+        updates, inner, info = stepwise.update(params, traces.stepwise, key, batch)
+        steps = traces.steps + 1
+        over = steps == phase
+        total = jax.tree.map(jnp.add, traces.total, updates)
+        emitted = jax.tree.map(lambda leaf: jnp.where(over, leaf / phase, 0), total)
+        kept = jax.tree.map(lambda leaf: jnp.where(over, 0, leaf), total)
+        return emitted, WakeSleepTraces(inner, kept, steps % phase), info._replace(ready=over)
+
+    return LearningRule(init, update)

@@ -1,0 +1,109 @@
+"""Maths of the experiments on impression learning, against NumPy and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import _bredenberg as shared
+from experiments.bredenberg2021_learning import largest_stable
+from plasticity_jax.networks.impression import impression_net, init_params, trajectory
+from plasticity_jax.tasks.ou_mixture import ou_mixture, ou_moments
+from tests.laws.common import compiled
+
+
+def test_the_loss_is_the_authors_in_their_own_squares():
+    net = impression_net((0.1, 0.2), (0.3, 0.5))
+    key = jax.random.key(0)
+    params = init_params(key, (4, 3))
+    wake = jnp.array([True, True, False, False, True])
+    z = jax.random.normal(key, (5, 2, 4))
+    walk = compiled(lambda params: trajectory(net, params, key, z, wake))(params)
+    loss = np.asarray(shared.authors_loss(net, walk, wake))
+    w, d_s, d_r = (np.asarray(leaf, np.float64) for leaf in _matrices(params))
+    s, r = (np.asarray(leaf, np.float64) for leaf in walk.x)
+    for t in range(5):
+        for b in range(2):
+            before = r[t - 1, b] if t else np.zeros(3)
+            onset = bool(wake[t]) and t > 0 and not bool(wake[t - 1])
+            predicted = before if onset else d_r * before
+            generated = ((r[t, b] - predicted) ** 2).sum() / 0.5**2 + ((s[t, b] - d_s @ r[t, b]) ** 2).sum() / 0.3**2
+            inferred = ((r[t, b] - np.tanh(w @ s[t, b])) ** 2).sum() / 0.2**2
+            inferred += ((s[t, b] - np.asarray(z[t, b])) ** 2).sum() / 0.1**2
+            expected = (generated - inferred) * (1 if wake[t] else -1)
+            assert loss[t, b] == pytest.approx(expected, rel=1e-9)
+
+
+def test_r_squared_and_pca_agree_with_a_singular_value_decomposition():
+    data = np.random.default_rng(0).standard_normal((30, 4, 6)) @ np.diag([3, 2, 1, 0.5, 0.2, 0.1]) + 1
+    flat = data.reshape(-1, 6)
+    middle = flat - flat.mean(0)
+    u, s, v = np.linalg.svd(middle, full_matrices=False)
+    best = (u[:, :2] * s[:2]) @ v[:2] + flat.mean(0)
+    expected = 1 - ((flat - best) ** 2).sum() / (middle**2).sum()
+    assert shared.r_squared(jnp.asarray(best).reshape(data.shape), jnp.asarray(data)) == pytest.approx(
+        expected, abs=1e-5
+    )
+    assert shared.pca_r_squared(jnp.asarray(data), 2) == pytest.approx(expected, abs=1e-6)
+
+
+def test_decoding_generalises_across_streams_and_ignores_scale():
+    key_y, key_mix, key_noise = jax.random.split(jax.random.key(0), 3)
+    y = jax.random.normal(key_y, (200, 4, 2))
+    noise = jax.random.normal(key_noise, (200, 4, 2))
+    mixed = y @ jax.random.normal(key_mix, (2, 2))
+    assert shared.decoding(1e-3 * mixed, y) == pytest.approx(1, abs=1e-5)  # a ridge of 1e-8
+    assert shared.decoding(mixed * jnp.array([1, 1, -1, -1])[:, None], y) < 0  # the other streams read the other way
+    # y + n of equal variances: R2 = 1/2; 400 samples fit, 400 test: standard error 0.035 of either channel
+    assert shared.decoding(y + noise, y) == pytest.approx(0.5, abs=0.15)
+
+
+def test_correlation_is_the_mean_of_numpys():
+    a, b = np.random.default_rng(0).standard_normal((2, 20, 3, 4))
+    b = b + np.arange(4) * a
+    each = [np.corrcoef(a[..., i].ravel(), b[..., i].ravel())[0, 1] for i in range(4)]
+    assert shared.correlation(jnp.asarray(a), jnp.asarray(b)) == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_autocorrelation_of_a_cosine_and_of_the_latents():
+    t = np.arange(100 + 80)
+    waves = jnp.stack([jnp.cos(2 * jnp.pi * (t / 20)), jnp.sin(2 * jnp.pi * (t / 20))], -1)[:, None]
+    found = shared.autocorrelation(waves, (0, 5, 10, 80))
+    np.testing.assert_allclose(found, [1, 0, -1, 1], atol=1e-5)
+    stream = ou_mixture(2, 2, batch=500)
+    y = compiled(lambda key: stream.take(stream.init(key), 60)[1].y)(jax.random.key(0))
+    expected = float(ou_moments(0.1).decay) ** 20
+    # 1,000 independent series, each worth one sample at least: standard error below 0.03
+    assert shared.autocorrelation(y, (20,))[0] == pytest.approx(expected, abs=0.1)
+
+
+def test_a_network_that_knows_the_world_passes_every_test():
+    """D_s = A / c, W its inverse at a scale c where tanh is linear, and dreams of the latents' own law."""
+    net, c = impression_net((0.001, 0.001), (0.001, 0.05 * float(ou_moments(0.1).innovation))), 0.05
+    stream = ou_mixture(2, 4, batch=64)
+    state, examples = stream.take(stream.init(jax.random.key(0)), 300)
+    params = init_params(jax.random.key(1), (4, 2), transition=float(ou_moments(0.1).decay))
+    params["inference"]["w"] = (c * jnp.linalg.pinv(state.mixing),)
+    params["generation"]["w"] = (state.mixing / c,)
+    measure = compiled(lambda params, examples: shared.tested(net, params, jax.random.key(2), examples, 2))
+    found = jax.tree.map(np.asarray, measure(params, examples))
+    assert found["r2"] > 0.97
+    assert found["decoding"] > 0.95
+    assert found["decoding_noiseless"] > 0.999
+    # 64 streams of 2 latents, 140 steps of a time constant of 40: about 250 samples of a variance, 9 % of it
+    assert found["dispersion"] == pytest.approx(1, abs=0.4)
+    np.testing.assert_allclose(found["acf_stimulus"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
+    np.testing.assert_allclose(found["acf_dream"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
+    assert found["alternating"] == pytest.approx((found["alternating_wake"] + found["alternating_sleep"]) / 2, rel=1e-6)
+
+
+def test_largest_stable_rate_stops_at_the_first_that_fails():
+    losses = np.array([[1.0, 2.0, np.nan, 0.5], [1.0, 2.5, 1.0, 0.5]])
+    assert largest_stable(losses, np.array([3.0, 3.0]), [0.1, 0.2, 0.3, 0.4]) == 0.2
+    assert largest_stable(losses, np.array([3.0, 2.0]), [0.1, 0.2, 0.3, 0.4]) == 0.1
+    assert np.isnan(largest_stable(losses, np.array([0.1, 0.1]), [0.1, 0.2, 0.3, 0.4]))
+    assert largest_stable(losses[:, :2], np.array([3.0, 3.0]), [0.1, 0.2]) == 0.2
+
+
+def _matrices(params):
+    return params["inference"]["w"][0], params["generation"]["w"][0], params["generation"]["transition"]

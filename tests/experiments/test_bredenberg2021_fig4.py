@@ -1,0 +1,93 @@
+"""The measures of Figure 4 against NumPy: readout of digits, components, correlations, units of loss, axis of mels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import bredenberg2021_fig4 as fig4
+from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.tasks.mel_spectrogram import RATE, WINDOW, mel_filters
+from tests.laws.common import compiled
+
+CONFIG = fig4.PRESETS["smoke"]
+RNG = np.random.default_rng(3)
+
+
+def sounds():
+    return fig4.resident(fig4.load("made"))
+
+
+def test_digits_are_told_as_by_a_readout_in_numpy():
+    splits = fig4.load("made")
+    mixing = RNG.normal(size=(128, 5)) * [1, 0.01, 1, 1, 0.1]
+    noise = [RNG.normal(size=(len(split.frames), 5)) for split in splits]
+    responses = [split.frames @ mixing + each for split, each in zip(splits, noise, strict=True)]
+    train, test = (
+        np.stack([r[i : i + n].mean(0) for i, n in zip(split.starts, split.lengths, strict=True)])
+        for split, r in zip(splits, responses, strict=True)
+    )
+    found = compiled(fig4.digits)(fig4.resident(splits), tuple(jnp.asarray(r, jnp.float32) for r in responses))
+    targets = np.eye(10)[splits[0].labels]
+    for suffix, scale in (("", 1), ("_z", train.std(0))):
+        x, unseen = (train - train.mean(0)) / scale, (test - train.mean(0)) / scale
+        w = np.linalg.solve(x.T @ x + np.eye(5), x.T @ (targets - targets.mean(0)))
+        right = np.mean(np.argmax(unseen @ w + targets.mean(0), 1) == splits[1].labels)
+        assert 0.2 < right < 1
+        # Two answers may be closer to each other than single precision: one of 40 recordings.
+        np.testing.assert_allclose(found[suffix], right, atol=1 / 40 + 1e-6)
+
+
+def test_ridge_regression_solves_the_normal_equations():
+    x, y = RNG.normal(size=(200, 30)) * np.logspace(-2, 1, 30), RNG.normal(size=(200, 4))
+    with jax.enable_x64(True):
+        w = compiled(fig4.ridge_regression)(jnp.asarray(x), jnp.asarray(y), 1.0)
+    # The residual is 1e-6 of the right-hand side, and the ridge, 1, the least eigenvalue.
+    np.testing.assert_allclose(w, np.linalg.solve(x.T @ x + np.eye(30), x.T @ y), atol=1e-6 * np.linalg.norm(x.T @ y))
+
+
+def test_components_are_fitted_to_training_and_judged_on_test():
+    train, test = (RNG.normal(size=(300, 6)) * [3, 1, 2, 0.5, 0.2, 1] + 4 for _ in range(2))
+    axes, share = fig4.components(train, test)
+    mean, total = train.mean(0), ((test - test.mean(0)) ** 2).sum()
+    singular = np.linalg.svd(train - mean)[2]
+    for k in range(1, 7):
+        rebuilt = mean + (test - mean) @ singular[:k].T @ singular[:k]
+        np.testing.assert_allclose(share[k - 1], 1 - ((test - rebuilt) ** 2).sum() / total, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.abs(singular @ axes), np.eye(6), atol=1e-9)
+
+
+def test_correlations_and_their_measures():
+    a, b = (RNG.normal(size=(50, 4)) @ RNG.normal(size=(4, 4)) + 3 for _ in range(2))
+    mean, variance, correlation = fig4.statistics(jnp.asarray(a))
+    np.testing.assert_allclose(mean, a.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(variance, a.var(0), rtol=1e-4)
+    np.testing.assert_allclose(correlation, np.corrcoef(a.T), atol=1e-5)
+    p, q = np.corrcoef(a.T), np.corrcoef(b.T)
+    above = [(i, j) for i in range(4) for j in range(i + 1, 4)]
+    pearson = np.corrcoef([p[i] for i in above], [q[i] for i in above])[0, 1]
+    np.testing.assert_allclose(fig4.off_diagonal_pearson(jnp.asarray(p), jnp.asarray(q)), pearson, atol=1e-5)
+    cosine = np.trace(p @ q) / np.linalg.norm(p) / np.linalg.norm(q)
+    np.testing.assert_allclose(fig4.cosine_of(jnp.asarray(p), jnp.asarray(q)), cosine, rtol=1e-5)
+    still = fig4.statistics(jnp.asarray(a).at[:, 1].set(2.0))[2]
+    np.testing.assert_array_equal(still[1], 0)
+
+
+def test_units_of_the_loss():
+    net = impression_net(CONFIG.sigma_inf, CONFIG.sigma_gen)
+    params = init_params(jax.random.key(0), (128, 12, 6))
+    frames = sounds().frames[1][:41]  # the last one has no cycle of its own
+    found = compiled(lambda: fig4.losses(net, *fig4.walks(net, params, jax.random.key(1), frames)))()
+    constant = 2 * 6 * np.log(0.13 / 0.01)
+    np.testing.assert_allclose(found["wake"], 2 * found["wake_nats"] - constant, rtol=1e-5)
+    np.testing.assert_allclose(found["alternating"], 2 * found["alternating_nats"], rtol=1e-5)
+    # Before learning the loss is the energy of the stimuli, for the network generates next to nothing.
+    energy = np.mean(np.sum(frames[:40] ** 2, 1)) / 0.01**2
+    np.testing.assert_allclose([found["wake"], found["alternating"]], energy, rtol=0.15)
+
+
+@pytest.mark.parametrize("mel", [10, 40, 84, 120])
+def test_axis_of_mels(mel):
+    peak = np.argmax(mel_filters()[mel]) * RATE / WINDOW
+    bin_hz = RATE / WINDOW
+    assert fig4.bin_of(peak - bin_hz) < mel < fig4.bin_of(peak + bin_hz)

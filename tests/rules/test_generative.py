@@ -1,0 +1,232 @@
+"""The generative wing: updates against autodiff of the log densities; IL, NVI* and BP against NumPy; refusals."""
+
+import functools
+from statistics import NormalDist
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from plasticity_jax.base import learner
+from plasticity_jax.networks import impression as network
+from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.rules import generative
+from plasticity_jax.rules.generative import alternating
+from plasticity_jax.typing import Example
+from tests.laws import classes_generative as laws
+from tests.laws.common import compiled, seed
+from tests.oracles import generative as oracle
+
+NET = impression_net()
+
+
+def close(got, want, tolerance=1e-12):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max(initial=0))),
+        got,
+        want,
+    )
+
+
+def variances(net):
+    """sigma^2 of the density that each weight belongs to."""
+    up, down = ([sigma**2 for sigma in sigmas] for sigmas in (net.sigma_inf, net.sigma_gen))
+    return {
+        "inference": {"w": tuple(up[1:]), "bias": tuple(up[1:-1])},
+        "generation": {"w": tuple(down[:-1]), "bias": tuple(down[1:-1]), "transition": down[-1]},
+    }
+
+
+@pytest.mark.parametrize("precondition", [False, True], ids=["gradient", "precondition"])
+@pytest.mark.parametrize(("depth", "output"), [(1, "tanh"), (2, "identity"), (2, "tanh")])
+def test_updates_are_the_scores_of_the_other_stream(depth, output, precondition):
+    """Samples held fixed, steps with and without an onset; every sigma differs."""
+    w = laws.world(depth, output)
+    got, info = laws.hold(generative.impression(w.net, precondition=precondition), w)
+    want, _ = laws.scored(w, laws.HALF)
+    if precondition:
+        want = jax.tree.map(lambda leaf, variance: variance * leaf, want, variances(w.net))
+    close(got, want)
+    host = laws.numpy_of(w.params)
+    losses = oracle.losses(w.net, host, np.asarray(w.z), laws.HALF, w.innovations).mean(1)
+    np.testing.assert_allclose(info.loss, losses, rtol=1e-12)
+    np.testing.assert_allclose(info.aux["free_energy"], np.where(laws.HALF, losses, -losses), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [generative.neural_variational, functools.partial(generative.reparameterised, truncation=2)],
+    ids=["neural_variational", "reparameterised"],
+)
+def test_precondition_is_the_variance(make):
+    """Of an eligibility trace too, that is linear in the scores."""
+    w = laws.world(2, "tanh")
+    raw, scaled = (laws.hold(make(w.net, precondition=on), w)[0] for on in (False, True))
+    close(scaled, jax.tree.map(lambda leaf, variance: variance * leaf, raw, variances(w.net)))
+
+
+@pytest.mark.parametrize("name", ["impression", "neural_variational", "reparameterised", "published"])
+def test_streams_are_the_mean_of_single_ones(name, monkeypatch):
+    """With the numbers of each stream given."""
+    w = laws.world(2)
+    options = {"published": True} if name == "published" else {}
+    rule = getattr(generative, "neural_variational" if options else name)(w.net, precondition=False, **options)
+    numbers = [jnp.asarray(np.stack(layer)) for layer in zip(*w.innovations, strict=True)]
+
+    def walk(which):
+        def body(traces, at):
+            z, given = at
+            monkeypatch.setattr(network, "draw", lambda *_: given)
+            updates, traces, info = rule.update(w.params, traces, seed(0), Example(z, z))
+            return traces, (updates, info.loss)
+
+        z = w.z[:, which]
+        traces = rule.init(w.params, seed(0), Example(z[0], z[0]))
+        return compiled(lambda: jax.lax.scan(body, traces, (z, tuple(a[:, which] for a in numbers))))()[1]
+
+    both, first, second = (walk(which) for which in (slice(0, 2), slice(0, 1), slice(1, 2)))
+    close(both, jax.tree.map(lambda a, b: (a + b) / 2, first, second))
+
+
+def test_one_step_of_wake_teaches_no_transition():
+    """Every step of wake is an onset; with two steps it is not."""
+    w = laws.world()
+    one, two = (laws.hold(generative.impression(w.net, schedule=alternating(k)), w)[0] for k in (1, 2))
+    np.testing.assert_array_equal(one["generation"]["transition"], 0)
+    assert np.abs(one["generation"]["w"][0]).max() > 0.1
+    taught = np.abs(np.asarray(two["generation"]["transition"])).max(1) > 0
+    np.testing.assert_array_equal(taught, [t % 4 == 1 for t in range(laws.STEPS)])  # r is 0 before the first
+
+
+@pytest.mark.parametrize("name", ["impression", "neural_variational"])
+def test_learning_equals_the_numpy_loop(name):
+    """Fifty steps of SGD, phases of two, every sigma its own, and a baseline that moves."""
+    steps, sizes = 50, (6, 4)
+    sigma_inf, sigma_gen, lr = (0.2, 0.3), (0.25, 0.5), 0.05 if name == "impression" else 0.005
+    net, params = impression_net(sigma_inf, sigma_gen), init_params(seed(162), sizes)
+    options = {} if name == "impression" else {"gamma_g": 0.8, "gamma_baseline": 0.1}
+    z = 0.5 * jax.random.normal(seed(163), (steps, 1, 6))
+    learn = learner(getattr(generative, name)(net, **options), optax.sgd(lr))
+    start = learn.init(params, seed(164), Example(z[0], z[0]))
+    end, info = compiled(lambda: jax.lax.scan(lambda s, x: learn.step(s, Example(x, x)), start, z))()
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(start.key, jnp.arange(steps))
+    drawn = compiled(jax.vmap(lambda key: network.draw(net, key, sizes, 1, jnp.dtype(jnp.float64))))(keys)
+    noise = tuple(np.asarray(each)[:, 0] for each in drawn)
+    host, wake = laws.numpy_of(params), [t % 4 < 2 for t in range(steps)]
+    weights = host["inference"]["w"][0], host["generation"]["w"][0], host["generation"]["transition"]
+    given = {"sigma_inf": sigma_inf, "sigma_gen": sigma_gen, "lr": lr, "noise": noise, **options}
+    want = getattr(oracle, name)(*weights, np.asarray(z[:, 0]), wake, **given)
+    got = end.params["inference"]["w"][0], end.params["generation"]["w"][0], end.params["generation"]["transition"]
+    close(got, (want["w"], want["d_s"], want["d"]), 1e-10)
+    assert all(np.abs(a - b).max() > 1e-2 for a, b in zip(got, weights, strict=True))
+    constant = 0.0 if options else sum(n * np.log(g / i) for n, g, i in zip(sizes, sigma_gen, sigma_inf, strict=True))
+    close(info.loss, want["losses"] + np.where(wake, constant, -constant), 1e-10)
+
+
+def test_a_trial_of_one_step_remembers_nothing():
+    w = laws.world()
+    one, none, long = (
+        laws.hold(generative.neural_variational(w.net, **options), w)[0]
+        for options in ({"gamma_g": 1.0, "trial": 1}, {"gamma_g": 0.0}, {"gamma_g": 1.0})
+    )
+    close(one, none)
+    assert np.abs(one["inference"]["w"][0] - long["inference"]["w"][0]).max() > 0.1
+
+
+def test_the_published_code_is_transcribed():
+    """+(loss - average) trace, of a loss -2 log p~/q~; awake, of neurons, sum (r - f) for sum (r - f)^2."""
+    w = laws.world(2, "tanh")
+    gamma_g, gamma_l = 0.8, 0.1
+    rule = generative.neural_variational(
+        w.net, gamma_g=gamma_g, gamma_baseline=gamma_l, published=True, precondition=False
+    )
+    got = laws.hold(rule, w)[0]
+    steps = oracle.walk(w.net, laws.numpy_of(w.params), np.asarray(w.z), laws.HALF, w.innovations)
+    average, logged = np.zeros(laws.STREAMS), []
+    for awake, now in zip(laws.HALF, steps, strict=True):
+        loss = np.zeros(laws.STREAMS)
+        for layer, x in enumerate(now.x):
+            from_q = x - now.inferred[layer]
+            from_q = from_q if awake and layer > 0 else from_q**2
+            of_p, of_q = (
+                (x - now.generated[layer]) ** 2 / w.net.sigma_gen[layer] ** 2,
+                from_q / w.net.sigma_inf[layer] ** 2,
+            )
+            loss += np.sum(of_p - of_q, 1) if awake else np.sum(of_q - of_p, 1)
+        average = gamma_l * loss + (1 - gamma_l) * average
+        logged.append(loss - average)
+    streams = []
+    for b in range(laws.STREAMS):
+        x = tuple(jnp.array([now.x[layer][b : b + 1] for now in steps]) for layer in range(3))
+        top_tm1 = jnp.concatenate([jnp.zeros_like(x[-1][:1]), x[-1][:-1]])
+        other, sampled = (laws.scored_at(w, laws.HALF, x, top_tm1, swap=swap) for swap in (False, True))
+        trace, changes = jax.tree.map(lambda leaf: np.zeros_like(leaf[0]), sampled), []
+        for t in range(laws.STEPS):
+            trace = jax.tree.map(lambda g, minus, t=t: gamma_g * g - minus[t], trace, sampled)
+            changes.append(jax.tree.map(lambda a, g, t=t, b=b: a[t] - logged[t][b] * g, other, trace))
+        streams.append(jax.tree.map(lambda *leaves: np.stack(leaves), *changes))
+    close(got, jax.tree.map(lambda *leaves: np.mean(leaves, 0), *streams))
+
+
+def test_the_published_second_term_climbs():
+    """Against the true one, by quadrature: the mean inner product is negative, at z < -5 (a false alarm of 3e-7)."""
+    first = laws.trials(generative.impression(laws.ONE_NET, precondition=False))
+    options = {"gamma_g": 1.0, "gamma_baseline": 0.0, "precondition": False}
+    published = laws.trials(generative.neural_variational(laws.ONE_NET, published=True, **options))
+    true = laws.one_neuron_gradient(laws.ONE_NET, laws.numpy_of(laws.one_neuron()), laws.ONE_Z)
+    second = jax.tree.map(lambda all_of_it, a: all_of_it - np.mean(a, 0), true, first)
+    products = sum(
+        np.sum(np.asarray(p - a) * s, axis=tuple(range(1, p.ndim)))
+        for p, a, s in zip(*map(jax.tree.leaves, (published, first, second)), strict=True)
+    )
+    z = products.mean() / (products.std() / len(products) ** 0.5)
+    assert z < NormalDist().inv_cdf(3e-7)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_truncation_to_one_step_takes_the_last_state_as_given(depth):
+    """The derivative of each step's loss with r_{t-1} held, by complex steps."""
+    w = laws.world(depth, "tanh")
+    got = laws.hold(generative.reparameterised(w.net, precondition=False), w)[0]
+    host, z = laws.numpy_of(w.params), np.asarray(w.z)
+    tops = [np.zeros_like(z[0, :, :1]), *(s.x[-1] for s in oracle.walk(w.net, host, z, laws.AWAKE, w.innovations))]
+
+    def energies(params):
+        steps = [oracle.step(w.net, params, True, False, tops[t], z[t], w.innovations[t]) for t in range(laws.STEPS)]
+        return np.array([np.mean(now.log_q - now.log_p) for now in steps])
+
+    close(got, oracle.derivative(energies, host))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: generative.wake_sleep(NET, phase=0), "period=0 must be"),
+        (lambda: generative.wake_sleep(NET, order="sideways"), "order='sideways' is not known"),
+        (lambda: generative.neural_variational(NET, trial=0), "trial=0 must be a positive whole number"),
+        (lambda: generative.neural_variational(NET, trial=2.0), "trial=2.0 must be a positive whole number"),
+        (lambda: generative.reparameterised(NET, truncation=3), "truncation=3 must be 1, or 2"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_poisson_noise_is_refused_where_it_cannot_be():
+    net = impression_net((0.3, 0.3), (0.3, 0.3), "sigmoid", noise="poisson")
+    with pytest.raises(ValueError, match="samples of 'poisson' noise have no derivative by their mean; use impression"):
+        generative.reparameterised(net)
+    with pytest.raises(ValueError, match="published=True is the authors' code, for Gaussian noise; this network's"):
+        generative.neural_variational(net, published=True)
+
+
+def test_another_number_of_streams_is_refused():
+    w = laws.world()
+    for rule in (generative.impression(w.net), generative.neural_variational(w.net)):
+        traces = rule.init(w.params, seed(0), Example(w.z[0], w.z[0]))
+        one = Example(w.z[0, :1], w.z[0, :1])
+        with pytest.raises(AssertionError, match="the traces are not of 1 streams: init anew"):
+            rule.update(w.params, traces, seed(0), one)

@@ -1,0 +1,71 @@
+"""Schedules of wake and sleep: phases, coins and their independence, refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax.networks import impression as network
+from plasticity_jax.networks.impression import impression_net
+from plasticity_jax.rules.generative import alternating, always, held, independent
+from tests.laws.common import seed
+
+
+def wakes(schedule, steps):
+    def body(state, t):
+        wake, state = schedule.step(state, jax.random.fold_in(seed(160), t))
+        return state, wake
+
+    return np.asarray(jax.lax.scan(body, schedule.init(), jnp.arange(steps))[1])
+
+
+@pytest.mark.parametrize("period", [1, 2, 5])
+def test_alternating_phases(period):
+    np.testing.assert_array_equal(wakes(alternating(period), 23), [(t // period) % 2 == 0 for t in range(23)])
+
+
+@pytest.mark.parametrize("p", [0.5, 0.2])
+def test_coins(p):
+    """Wake with probability p, phases of the length, one independent of the next; 5 standard errors of 4,000 coins.
+
+    Four counts: a false alarm below 3e-6; the seed is fixed.
+    """
+    phases, n = 3, 4000
+    coins = wakes(held(phases, p), phases * n).reshape(n, phases)
+    np.testing.assert_array_equal(coins, np.repeat(coins[:, :1], phases, 1))
+    for each in (coins[:, 0], wakes(independent(p), n)):
+        pairs = each[1:] & each[:-1]  # neighbours share a coin: the variance is below three times the binomial's
+        assert abs(each.mean() - p) < 5 * np.sqrt(p * (1 - p) / n)
+        assert abs(pairs.mean() - p * p) < 5 * np.sqrt(3 * p * p * (1 - p * p) / n)
+
+
+def test_the_coin_is_no_number_of_the_network():
+    """Wake and the numbers of the same step: correlations below five standard errors; 13 tests; the seed is fixed.
+
+    In float32, where both are made of the same words if their keys are one.
+    """
+    keys = jax.random.split(seed(161), 4000)
+    wake = jax.vmap(lambda key: independent().step(independent().init(), key)[0])(keys)
+    drawn = jax.vmap(lambda key: network.draw(impression_net(), key, (9, 4), 1, jnp.dtype(jnp.float32)))(keys)
+    normals = np.concatenate([np.asarray(a)[:, 0] for a in drawn], 1)
+    assert np.abs((2 * np.asarray(wake) - 1) @ normals).max() < 5 * 4000**0.5
+
+
+def test_always():
+    assert wakes(always(), 5).all()
+    assert not wakes(always(False), 5).any()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: alternating(0), "period=0 must be a positive whole number"),
+        (lambda: alternating(1.5), "period=1.5 must be a positive whole number"),
+        (lambda: held(True), "period=True must be a positive whole number"),
+        (lambda: independent(1.0), "p_wake=1.0 must be a probability between 0 and 1"),
+        (lambda: held(3, 0.0), "p_wake=0.0 must be a probability"),
+    ],
+)
+def test_schedules_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
