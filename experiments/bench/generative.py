@@ -1,8 +1,8 @@
 """Speed of the two-stream rules, against the machine's rate of normals, and against plain NumPy loops.
 
-The floor of a step is its random numbers, one normal for each sampled variable, at the rate at which the same cores draw
-them in bulk; beside it stand the step's products, at the machine's rate of matrix products. Stimuli are at hand before
-the clock starts. Every rate is the best of several repetitions; ratios are of rates taken in the same run.
+The floor of a step is its random numbers, one normal for each sampled variable, at the rate at which the same cores
+draw them in bulk; beside it stand the step's products, at the machine's rate of matrix products. Stimuli are at hand
+before the clock starts. Every rate is the best of several repetitions; ratios are of rates taken in the same run.
 """
 
 from typing import Any

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import bredenberg2021_fig4 as fig4
+from experiments._bredenberg_fig4 import bin_of
 from plasticity_jax.networks.impression import impression_net, init_params
 from plasticity_jax.tasks.mel_spectrogram import RATE, WINDOW, mel_filters
 from tests.laws.common import compiled
@@ -20,18 +21,17 @@ def sounds():
 
 def test_digits_are_told_as_by_a_readout_in_numpy():
     splits = fig4.load("made")
-    mixing = RNG.normal(size=(128, 5)) * [1, 0.01, 1, 1, 0.1]
-    noise = [RNG.normal(size=(len(split.frames), 5)) for split in splits]
-    responses = [split.frames @ mixing + each for split, each in zip(splits, noise, strict=True)]
+    mixing, scales, ridge = RNG.normal(size=(128, 5)), np.array([1, 0.01, 1, 1, 0.1]), 30.0
+    responses = [(split.frames @ mixing + RNG.normal(size=(len(split.frames), 5))) * scales for split in splits]
     train, test = (
         np.stack([r[i : i + n].mean(0) for i, n in zip(split.starts, split.lengths, strict=True)])
         for split, r in zip(splits, responses, strict=True)
     )
-    found = compiled(fig4.digits)(fig4.resident(splits), tuple(jnp.asarray(r, jnp.float32) for r in responses))
+    found = compiled(fig4.digits)(fig4.resident(splits), tuple(jnp.asarray(r, jnp.float32) for r in responses), ridge)
     targets = np.eye(10)[splits[0].labels]
     for suffix, scale in (("", 1), ("_z", train.std(0))):
         x, unseen = (train - train.mean(0)) / scale, (test - train.mean(0)) / scale
-        w = np.linalg.solve(x.T @ x + np.eye(5), x.T @ (targets - targets.mean(0)))
+        w = np.linalg.solve(x.T @ x + ridge * np.eye(5), x.T @ (targets - targets.mean(0)))
         right = np.mean(np.argmax(unseen @ w + targets.mean(0), 1) == splits[1].labels)
         assert 0.2 < right < 1
         # Two answers may be closer to each other than single precision: one of 40 recordings.
@@ -40,8 +40,7 @@ def test_digits_are_told_as_by_a_readout_in_numpy():
 
 def test_ridge_regression_solves_the_normal_equations():
     x, y = RNG.normal(size=(200, 30)) * np.logspace(-2, 1, 30), RNG.normal(size=(200, 4))
-    with jax.enable_x64(True):
-        w = compiled(fig4.ridge_regression)(jnp.asarray(x), jnp.asarray(y), 1.0)
+    w = compiled(fig4.ridge_regression)(jnp.asarray(x), jnp.asarray(y), 1.0)
     # The residual is 1e-6 of the right-hand side, and the ridge, 1, the least eigenvalue.
     np.testing.assert_allclose(w, np.linalg.solve(x.T @ x + np.eye(30), x.T @ y), atol=1e-6 * np.linalg.norm(x.T @ y))
 
@@ -77,10 +76,12 @@ def test_units_of_the_loss():
     net = impression_net(CONFIG.sigma_inf, CONFIG.sigma_gen)
     params = init_params(jax.random.key(0), (128, 12, 6))
     frames = sounds().frames[1][:41]  # the last one has no cycle of its own
-    found = compiled(lambda: fig4.losses(net, *fig4.walks(net, params, jax.random.key(1), frames)))()
+    measure = compiled(lambda frames: fig4.losses(net, *fig4.walks(net, params, jax.random.key(1), frames)))
+    quiet, found = measure(1e-3 * frames), measure(frames)
     constant = 2 * 6 * np.log(0.13 / 0.01)
-    np.testing.assert_allclose(found["wake"], 2 * found["wake_nats"] - constant, rtol=1e-5)
-    np.testing.assert_allclose(found["alternating"], 2 * found["alternating_nats"], rtol=1e-5)
+    # Terms of up to about ten, in whichever precision.
+    np.testing.assert_allclose(quiet["wake"], 2 * quiet["wake_nats"] - constant, atol=1e-2)
+    np.testing.assert_allclose(quiet["alternating"], 2 * quiet["alternating_nats"], atol=1e-2)
     # Before learning the loss is the energy of the stimuli, for the network generates next to nothing.
     energy = np.mean(np.sum(frames[:40] ** 2, 1)) / 0.01**2
     np.testing.assert_allclose([found["wake"], found["alternating"]], energy, rtol=0.15)
@@ -90,4 +91,4 @@ def test_units_of_the_loss():
 def test_axis_of_mels(mel):
     peak = np.argmax(mel_filters()[mel]) * RATE / WINDOW
     bin_hz = RATE / WINDOW
-    assert fig4.bin_of(peak - bin_hz) < mel < fig4.bin_of(peak + bin_hz)
+    assert bin_of(peak - bin_hz) < mel < bin_of(peak + bin_hz)

@@ -1,4 +1,4 @@
-"""The two-stream network in plain NumPy: a walk of any depth, written to be read, and two learning loops, to be fast.
+"""The two-stream network in plain NumPy: a walk of any depth, and two learning loops of one layer.
 
 Written from the equations of the paper as the authors' code has them, not from the library.
 
@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-add, copyto, dot, multiply, subtract = np.add, np.copyto, np.dot, np.multiply, np.subtract
 PHI = {
     "tanh": (np.tanh, lambda v: 1 / np.cosh(v) ** 2),
     "sigmoid": (lambda v: 1 / (1 + np.exp(-v)), lambda v: 0.25 / np.cosh(v / 2) ** 2),
@@ -148,57 +147,43 @@ def _begin(w, d_s, d, z, noise, seed):
     return w, d_s, d, z, noise
 
 
+def _advance(w, d_s, d, r_tm1, z, awake, onset, xi, eta, sigma_inf, sigma_gen):
+    """State, errors and slope of one step, and half the squares of log q~ - log p~."""
+    (si_s, si_r), (sg_s, sg_r) = sigma_inf, sigma_gen
+    ahead = r_tm1 if onset else d * r_tm1
+    if awake:
+        s = z + si_s * xi
+        f = np.tanh(w @ s)
+        r = f + si_r * eta
+        s_gen = d_s @ r
+    else:
+        r = ahead + sg_r * eta
+        s_gen = d_s @ r
+        s = s_gen + sg_s * xi
+        f = np.tanh(w @ s)
+    error_s, error_r, error_top = s - s_gen, r - f, r - ahead
+    energy = error_s @ error_s / sg_s**2 + error_top @ error_top / sg_r**2
+    energy = (energy - (s - z) @ (s - z) / si_s**2 - error_r @ error_r / si_r**2) / 2
+    return s, r, error_s, error_r * (1 - f * f), error_top, energy
+
+
 def impression(w, d_s, d, z, wake, *, sigma_inf, sigma_gen, lr, noise=None, seed=0):
     """Impression learning; losses without the normalisers, those of wake and of sleep alike."""
     w, d_s, d, z, (xi, eta) = _begin(w, d_s, d, z, noise, seed)
-    n, n_s = w.shape
-    (si_s, si_r), (sg_s, sg_r) = sigma_inf, sigma_gen
-    iq_s, iq_r, ip_s, ip_r = 0.5 / si_s**2, 0.5 / si_r**2, 0.5 / sg_s**2, 0.5 / sg_r**2
-    s, s_gen, error_s = np.zeros(n_s), np.zeros(n_s), np.zeros(n_s)
-    r, r_tm1, f, ahead, error_r = (np.zeros(n) for _ in range(5))
-    rate, turn_w, turn_d = np.array(lr, float), np.zeros_like(w), np.zeros_like(d_s)
-    error_r_col, error_s_col, s_row, r_row = error_r[:, None], error_s[:, None], s[None], r[None]
-    found, awake_tm1 = np.zeros(len(z)), True
-    xi_inf, eta_inf, xi_gen, eta_gen = xi * si_s, eta * si_r, xi * sg_s, eta * sg_r
+    found, awake_tm1, r_tm1 = np.zeros(len(z)), True, np.zeros(len(d))
     for t, awake in enumerate(wake):
-        copyto(r_tm1, r)
         onset = awake and not awake_tm1
-        multiply(r_tm1, 1.0 if onset else d, ahead)
+        s, r, error_s, error_r, error_top, energy = _advance(
+            w, d_s, d, r_tm1, z[t], awake, onset, xi[t], eta[t], sigma_inf, sigma_gen
+        )
+        found[t] = energy if awake else -energy
         if awake:
-            add(z[t], xi_inf[t], s)
-            dot(w, s, f)
-            np.tanh(f, f)
-            add(f, eta_inf[t], r)
-            dot(d_s, r, s_gen)
-        else:
-            add(ahead, eta_gen[t], r)
-            dot(d_s, r, s_gen)
-            add(s_gen, xi_gen[t], s)
-            dot(w, s, f)
-            np.tanh(f, f)
-        subtract(s, s_gen, error_s)
-        subtract(r, ahead, ahead)  # what generation leaves
-        subtract(r, f, error_r)
-        subtract(s, z[t], s_gen)
-        loss = ip_s * dot(error_s, error_s) + ip_r * dot(ahead, ahead)
-        loss -= iq_s * dot(s_gen, s_gen) + iq_r * dot(error_r, error_r)
-        found[t] = loss if awake else -loss
-        if awake:
-            multiply(error_s, rate, error_s)
-            dot(error_s_col, r_row, turn_d)
-            add(d_s, turn_d, d_s)
+            d_s += lr * np.outer(error_s, r)
             if not onset:
-                multiply(ahead, r_tm1, ahead)
-                multiply(ahead, rate, ahead)
-                add(d, ahead, d)
+                d += lr * error_top * r_tm1
         else:
-            multiply(f, f, f)
-            subtract(1.0, f, f)
-            multiply(error_r, f, error_r)
-            multiply(error_r, rate, error_r)
-            dot(error_r_col, s_row, turn_w)
-            add(w, turn_w, w)
-        awake_tm1 = awake
+            w += lr * np.outer(error_r, s)
+        awake_tm1, r_tm1 = awake, r
     return {"w": w, "d_s": d_s, "d": d, "losses": found}
 
 
@@ -208,68 +193,31 @@ def neural_variational(
     """NVI*, with the baseline of the step before; losses log q~ - log p~ with the normalisers."""
     w, d_s, d, z, (xi, eta) = _begin(w, d_s, d, z, noise, seed)
     n, n_s = w.shape
-    (si_s, si_r), (sg_s, sg_r) = sigma_inf, sigma_gen
-    iq_s, iq_r, ip_s, ip_r = 0.5 / si_s**2, 0.5 / si_r**2, 0.5 / sg_s**2, 0.5 / sg_r**2
-    constant = n_s * math.log(sg_s / si_s) + n * math.log(sg_r / si_r)  # of log q - log p
-    s, s_gen, error_s = np.zeros(n_s), np.zeros(n_s), np.zeros(n_s)
-    r, r_tm1, f, ahead, error_r = (np.zeros(n) for _ in range(5))
-    rate, turn_w, turn_d = np.array(lr, float), np.zeros_like(w), np.zeros_like(d_s)
+    constant = n_s * math.log(sigma_gen[0] / sigma_inf[0]) + n * math.log(sigma_gen[1] / sigma_inf[1])
     trace_w, trace_ds, trace_d = np.zeros_like(w), np.zeros_like(d_s), np.zeros(n)
-    error_r_col, error_s_col, s_row, r_row = error_r[:, None], error_s[:, None], s[None], r[None]
-    found, awake_tm1, baseline = np.zeros(len(z)), True, 0.0
-    xi_inf, eta_inf, xi_gen, eta_gen = xi * si_s, eta * si_r, xi * sg_s, eta * sg_r
+    found, awake_tm1, r_tm1, baseline = np.zeros(len(z)), True, np.zeros(n), 0.0
     for t, awake in enumerate(wake):
-        copyto(r_tm1, r)
         onset = awake and not awake_tm1
-        multiply(r_tm1, 1.0 if onset else d, ahead)
+        s, r, error_s, error_r, error_top, energy = _advance(
+            w, d_s, d, r_tm1, z[t], awake, onset, xi[t], eta[t], sigma_inf, sigma_gen
+        )
+        found[t] = energy + constant if awake else -energy - constant
+        score_w, score_ds, score_d = np.outer(error_r, s), np.outer(error_s, r), (not onset) * error_top * r_tm1
+        trace_w, trace_ds, trace_d = gamma_g * trace_w, gamma_g * trace_ds, gamma_g * trace_d
         if awake:
-            add(z[t], xi_inf[t], s)
-            dot(w, s, f)
-            np.tanh(f, f)
-            add(f, eta_inf[t], r)
-            dot(d_s, r, s_gen)
+            trace_w += score_w
+            d_s += lr * score_ds
+            d += lr * score_d
         else:
-            add(ahead, eta_gen[t], r)
-            dot(d_s, r, s_gen)
-            add(s_gen, xi_gen[t], s)
-            dot(w, s, f)
-            np.tanh(f, f)
-        subtract(s, s_gen, error_s)
-        subtract(r, ahead, ahead)
-        subtract(r, f, error_r)
-        subtract(s, z[t], s_gen)
-        loss = ip_s * dot(error_s, error_s) + ip_r * dot(ahead, ahead) + constant
-        loss -= iq_s * dot(s_gen, s_gen) + iq_r * dot(error_r, error_r)
-        found[t] = loss = loss if awake else -loss
-        third = rate * (-loss - baseline)
-        baseline += gamma_baseline * (-loss - baseline)
-        multiply(f, f, f)
-        subtract(1.0, f, f)
-        multiply(error_r, f, error_r)
-        multiply(ahead, 0.0 if onset else r_tm1, ahead)
-        dot(error_r_col, s_row, turn_w)  # the scores
-        dot(error_s_col, r_row, turn_d)
-        multiply(trace_w, gamma_g, trace_w)
-        multiply(trace_ds, gamma_g, trace_ds)
-        multiply(trace_d, gamma_g, trace_d)
-        if awake:
-            add(trace_w, turn_w, trace_w)
-            multiply(turn_d, rate, turn_d)
-            add(d_s, turn_d, d_s)
-            multiply(ahead, rate, ahead)
-            add(d, ahead, d)
-        else:
-            add(trace_ds, turn_d, trace_ds)
-            add(trace_d, ahead, trace_d)
-            multiply(turn_w, rate, turn_w)
-            add(w, turn_w, w)
-        multiply(trace_w, third, turn_w)
-        add(w, turn_w, w)
-        multiply(trace_ds, third, turn_d)
-        add(d_s, turn_d, d_s)
-        multiply(trace_d, third, ahead)
-        add(d, ahead, d)
-        awake_tm1 = awake
+            trace_ds += score_ds
+            trace_d += score_d
+            w += lr * score_w
+        third = lr * (-found[t] - baseline)
+        baseline += gamma_baseline * (-found[t] - baseline)
+        w += third * trace_w
+        d_s += third * trace_ds
+        d += third * trace_d
+        awake_tm1, r_tm1 = awake, r
     return {"w": w, "d_s": d_s, "d": d, "losses": found}
 
 

@@ -75,6 +75,7 @@ def scores(
     *,
     inference: Scalar,
     generation: Scalar,
+    hidden: Scalar | None = None,
     precondition: bool,
 ) -> Updates:
     """The derivative of ``inference log q_t + generation log p_mt`` by the weights, samples held fixed; mean over B.
@@ -86,6 +87,7 @@ def scores(
       onset: shape (), k_t.
       inference: weight of log q.
       generation: weight of log p_m.
+      hidden: weight of the part of log p_m that is about the neurons below the top; None is that of the rest.
       precondition: without the factors 1 / sigma^2.
 
     Returns:
@@ -102,8 +104,9 @@ def scores(
         local(i, moment.inferred[i], moment.inferred_slope[i - 1], inference, net.sigma_inf[i])
         for i in range(1, depth + 1)
     ]
+    weights = (generation, *(generation if hidden is None else hidden,) * (depth - 1))
     down = [
-        local(i, moment.generated[i], moment.generated_slope[i], generation, net.sigma_gen[i]) for i in range(depth)
+        local(i, moment.generated[i], moment.generated_slope[i], weights[i], net.sigma_gen[i]) for i in range(depth)
     ]
     top = local(depth, moment.generated[-1], None, generation, net.sigma_gen[-1])
     return {

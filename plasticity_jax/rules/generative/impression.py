@@ -14,10 +14,10 @@ and, of its postsynaptic neuron, the activity, the other stream's prediction of 
 one phase signal lambda for the whole network. Departures: the factor 2 of equation 5 is left to the learning rate, as
 in the authors' code; transitions have r_{t-1} as presynaptic factor (the print of 45: r_t), layer 1 its own sigma and
 slope (46, 47: those of s), and the output is linear (48: tanh). The authors take the noiseless stimulus z in place of s
-in dD_s, and do not teach layer 1 on waking either.
+in dD_s; that they do not teach layer 1 on waking either is an option.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.impression import ImpressionNet
@@ -32,12 +32,20 @@ class ImpressionTraces(NamedTuple):
     walk: Walk
 
 
-def impression(net: ImpressionNet, *, schedule: Schedule | None = None, precondition: bool = True) -> LearningRule:
+def impression(
+    net: ImpressionNet,
+    *,
+    schedule: Schedule | None = None,
+    rests: Literal["transition", "hidden"] = "transition",
+    precondition: bool = True,
+) -> LearningRule:
     """Impression learning under any schedule of wake and sleep.
 
     Args:
       net: the network.
       schedule: of lambda; None is `alternating(2)`, the authors'. It should wake half of the time.
+      rests: which of generation's weights do not learn on waking: the "transition" alone, as the density has it, or, as
+        in the authors' code, also those that generate "hidden" layers.
       precondition: leave out the factors 1 / sigma^2, as the authors' code does, so that one learning rate suits all
         weights; False gives the gradient's own scale.
 
@@ -47,7 +55,7 @@ def impression(net: ImpressionNet, *, schedule: Schedule | None = None, precondi
       log q_t - log p_mt.
 
     Raises:
-      ValueError: if (on calling) network and weights have different depths.
+      ValueError: if what rests is not known, or (on calling) network and weights have different depths.
 
     Example:
       >>> from plasticity_jax.networks.impression import impression_net
@@ -56,6 +64,8 @@ def impression(net: ImpressionNet, *, schedule: Schedule | None = None, precondi
     Reference:
       Bredenberg, Lyo, Simoncelli & Savin, "Impression learning", NeurIPS 2021.
     """
+    if rests not in ("transition", "hidden"):
+        raise ValueError(f"rests={rests!r} is not known; use 'transition' or 'hidden'")
     schedule = alternating() if schedule is None else schedule
 
     def init(params: Params, key: Key, batch: Example) -> ImpressionTraces:
@@ -66,7 +76,10 @@ def impression(net: ImpressionNet, *, schedule: Schedule | None = None, precondi
     ) -> tuple[Updates, ImpressionTraces, Info]:
         moment, wake, walk = move(net, schedule, params, traces.walk, key, batch)
         onset = wake * (1 - traces.walk.wake)
-        updates = scores(net, params, moment, onset, inference=wake - 1, generation=-wake, precondition=precondition)
+        hidden = -wake if rests == "transition" else onset - wake
+        updates = scores(
+            net, params, moment, onset, inference=wake - 1, generation=-wake, hidden=hidden, precondition=precondition
+        )
         return updates, ImpressionTraces(walk), report(wake, free_energy(net, moment))
 
     return LearningRule(init, update)

@@ -1,0 +1,241 @@
+"""What the experiments of Bredenberg et al. (2021) share: training on the artificial task, and its measurements.
+
+Losses are in the authors' units, 2 (log q~ - log p~) without the normalisers: twice the library's, less a constant that
+awake and asleep have opposite signs. Their log adds the number of neurons to it at a step of wake, by a square that is
+missing; ours does not.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from plasticity_jax.base import Learner, LearnerState, LearningRule, learner
+from plasticity_jax.diagnostics.linear_readout import linear_readout
+from plasticity_jax.networks.impression import ImpressionNet, Moment, init_params, log_p, log_q, trajectory
+from plasticity_jax.ops.activations import ACTIVATIONS
+from plasticity_jax.run import Program, online_training
+from plasticity_jax.run.program import Metrics, TrainingState
+from plasticity_jax.tasks.ou_mixture import ou_mixture
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar
+
+EVERY = 1000
+"""Most steps whose stimuli are drawn at a time."""
+STREAMS, STEPS, SETTLE, SHOWN = 16, 400, 160, 200
+"""Of a test: streams, steps, steps for a dream to forget how it began, steps of a trace."""
+LAGS = tuple(range(0, 81, 4))
+"""Of autocorrelations."""
+
+METHODS = ("il", "ws", "ws_coordinatewise", "bp", "nvi", "published")
+LABELS = {
+    "il": "impression learning",
+    "il_authors": "the same, hidden weights rest on waking",
+    "ws": "wake-sleep, phases of 32",
+    "ws_coordinatewise": "wake-sleep, one update a phase",
+    "bp": "backpropagation",
+    "nvi": "NVI*, corrected",
+    "published": "NVI*, as published",
+    "untrained": "untrained",
+    "pca": "PCA",
+}
+COLOURS = {
+    "il": "#0072b2",
+    "il_authors": "#56b4e9",
+    "ws": "#009e73",
+    "ws_coordinatewise": "#56b4e9",
+    "bp": "#000000",
+    "nvi": "#d55e00",
+    "published": "#cc79a7",
+    "untrained": "#7f7f7f",
+    "pca": "#b79f00",
+}
+"""By method, the same in every figure; colours that the colour-blind tell apart (after Okabe and Ito)."""
+
+
+def training(
+    net: ImpressionNet,
+    sizes: tuple[int, int],
+    rule: LearningRule,
+    rates: Sequence[float],
+    *,
+    steps: int,
+    points: int,
+    period: int = 2,
+) -> Program:
+    """A rule on the artificial task by plain SGD, the same seed at every rate, tested between chunks.
+
+    Args:
+      net: the network, of one layer.
+      sizes: (stimuli, latents); as many neurons as latents.
+      rule: over its weights.
+      rates: of learning, one for all weights.
+      steps: of training.
+      points: chunks, and tests.
+      period: steps of a phase in the test with wake and sleep.
+
+    Returns:
+      A `Program` whose lane is a key, which alone decides on world, weights and stimuli; metrics are (points, rates,
+      ...): those of `tested`, the training loss, the rate and the step.
+    """
+    stimuli, latents = sizes
+
+    def build(lane: tuple[Key, Scalar]) -> tuple[Learner, Stream]:
+        return learner(rule, optax.sgd(lane[1])), ou_mixture(latents, stimuli)
+
+    def init(lane: tuple[Key, Scalar], learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
+        key_weights, key_stream, key_run, _ = _keys(lane[0])
+        example = Example(jnp.zeros((1, stimuli)), jnp.zeros((1, latents)))
+        return learn.init(init_params(key_weights, sizes), key_run, example), stream.init(key_stream)
+
+    every = math.gcd(steps // points, EVERY)
+    program = online_training(build, init, steps=steps, every=every, chunks=points)
+
+    def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
+        state, online = program.chunk(state)
+        last = {name: online[name][-1:] for name in ("bad_step", "alive")}
+        about = {"loss": jnp.mean(online["loss"]), "rate": state.lane[1], "step": state.learner.step}
+        now = jax.tree.map(lambda leaf: leaf[None], {**about, **_test(net, state, period)})
+        return state, {**last, **now}
+
+    one = program._replace(chunk=chunk, points=1)
+    tried = jnp.asarray(rates, jnp.zeros(()).dtype)
+
+    def each(states: PyTree) -> tuple[PyTree, Metrics]:  # in turn, for seeds are a batch already: three times as fast
+        states, metrics = jax.lax.map(one.chunk, states)
+        return states, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), metrics)
+
+    return one._replace(init=lambda key: jax.vmap(lambda rate: one.init((key, rate)))(tried), chunk=each)
+
+
+def expected_to_diverge(program: Program) -> Program:
+    """A program without the metric that the runner warns by."""
+
+    def chunk(state: PyTree) -> tuple[PyTree, Metrics]:
+        state, metrics = program.chunk(state)
+        return state, {name: values for name, values in metrics.items() if name != "bad_step"}
+
+    return program._replace(chunk=chunk)
+
+
+def tested(net: ImpressionNet, params: Params, key: Key, examples: Example, period: int) -> Metrics:
+    """Measurements at fixed weights, awake throughout, alternating, and asleep, under the same noise.
+
+    Args:
+      net: the network, of one layer.
+      params: its weights.
+      key: consumed.
+      examples: x (T, B, stimuli), y (T, B, latents); T above `SETTLE` + the largest of `LAGS`, B at least 2.
+      period: K, steps of a phase when alternating; T holds three cycles of 2 K.
+
+    Returns:
+      ``wake``, loss awake; ``alternating``, with phases, of which ``alternating_wake`` and ``alternating_sleep`` are
+      the parts; ``r2`` of D_s r against z; ``decoding``, R2 of a linear
+      readout of the latents from r, on other streams than it was fitted to, and ``decoding_noiseless`` from f(W z);
+      ``transition``, mean of D_r; ``correlation`` of r awake with r alternating, mean over neurons; ``dispersion``,
+      variance of dreamed stimuli over that of stimuli; autocorrelations at `LAGS`, ``acf_wake`` and ``acf_dream``
+      of r, ``acf_stimulus``; and beginnings of the first neuron and input as ``trace_...``.
+    """
+    z, latents = examples.x, examples.y
+    t, cycle = jnp.arange(len(z)), 2 * period
+    patterns = jnp.stack([t >= 0, t % cycle < period, t < 1])
+    walks = jax.vmap(lambda wake: trajectory(net, params, key, z, wake))(patterns)
+    awake, alternating, asleep = (jax.tree.map(lambda leaf, i=i: leaf[i], walks) for i in range(3))
+
+    used = slice(cycle, len(z) - len(z) % cycle)
+    wakes = patterns[1, used]
+    loss = authors_loss(net, awake, patterns[0])[used]
+    phases = authors_loss(net, alternating, patterns[1])[used].mean(1)
+    reconstruction, r, z = awake.generated[0][used], awake.x[1][used], z[used]
+    noiseless = ACTIVATIONS[net.activation].phi(z @ params["inference"]["w"][0].T)
+    decoded = jax.vmap(decoding, in_axes=(0, None))(jnp.stack([r, noiseless]), latents[used])
+    dream = [x[SETTLE:] for x in asleep.x]
+    return {
+        "wake": jnp.mean(loss),
+        "alternating": jnp.mean(phases),
+        "alternating_wake": jnp.sum(phases * wakes) / jnp.sum(wakes),
+        "alternating_sleep": jnp.sum(phases * ~wakes) / jnp.sum(~wakes),
+        "r2": r_squared(reconstruction, z),
+        "decoding": decoded[0],
+        "decoding_noiseless": decoded[1],
+        "transition": jnp.mean(params["generation"]["transition"]),
+        "correlation": correlation(r, alternating.x[1][used]),
+        "dispersion": jnp.sum(jnp.var(dream[0], (0, 1))) / jnp.sum(jnp.var(z, (0, 1))),
+        "acf_wake": autocorrelation(r),
+        "acf_stimulus": autocorrelation(z),
+        "acf_dream": autocorrelation(dream[1]),
+        "trace_stimulus": z[:SHOWN, 0, 0],
+        "trace_reconstruction": reconstruction[:SHOWN, 0, 0],
+        "trace_wake": r[:SHOWN, 0, 0],
+        "trace_alternating": alternating.x[1][used][:SHOWN, 0, 0],
+    }
+
+
+def authors_loss(net: ImpressionNet, walk: Moment, wake: Array) -> Array:
+    """2 (2 lambda - 1) (log q - log p_m) without normalisers, (T, B).
+
+    Args:
+      net: the network.
+      walk: arrays (T, B, n_l).
+      wake: (T,), lambda.
+    """
+    constants = [x.shape[-1] * jnp.log(g / i) for x, i, g in zip(walk.x, net.sigma_inf, net.sigma_gen, strict=True)]
+    energy = log_q(net, walk) - log_p(net, walk) - sum(constants)
+    return 2 * jnp.where(wake, 1, -1)[:, None] * energy
+
+
+def r_squared(prediction: Array, truth: Array) -> Array:
+    """1 - residual over total variance, both summed over the last axis; means over all others."""
+    axes = tuple(range(truth.ndim - 1))
+    total = jnp.sum(jnp.var(truth, axes))
+    return 1 - jnp.sum(jnp.mean((truth - prediction) ** 2, axes)) / total
+
+
+def pca_r_squared(data: Array, components: int) -> Array:
+    """R2 of the best reconstruction of data (..., n) from that many linear components, fitted to the same data."""
+    values = jnp.linalg.eigvalsh(jnp.cov(data.reshape(-1, data.shape[-1]), rowvar=False, bias=True))
+    return jnp.sum(values[-components:]) / jnp.sum(values)
+
+
+def decoding(features: Array, targets: Array, ridge: float = 1e-8) -> Array:
+    """R2 of a linear readout of targets (T, B, m) from features (T, B, n), on other streams than it was fitted to.
+
+    Features are first scaled to a variance of 1, for an untrained network's are small against the ridge.
+    """
+    half = features.shape[1] // 2
+    features = features / jnp.sqrt(jnp.mean(jnp.var(features[:, :half], (0, 1))))
+    x, y = (part[:, :half].reshape(-1, part.shape[-1]) for part in (features, targets))
+    return r_squared(linear_readout(x, y, ridge)(features[:, half:]), targets[:, half:])
+
+
+def correlation(a: Array, b: Array) -> Array:
+    """Pearson's, of (T, B, n) over time and streams, mean over n."""
+    a, b = (x - jnp.mean(x, (0, 1)) for x in (a, b))
+    return jnp.mean(jnp.mean(a * b, (0, 1)) / jnp.sqrt(jnp.mean(a**2, (0, 1)) * jnp.mean(b**2, (0, 1))))
+
+
+def autocorrelation(x: Array, lags: Sequence[int] = LAGS) -> Array:
+    """Of processes with a mean of 0, (T, B, n), pooled; all lags have the same first T - max(lags) steps as origins."""
+    origins = x.shape[0] - max(lags)
+
+    def at(lag: Array) -> Array:
+        later = jax.lax.dynamic_slice_in_dim(x, lag, origins)
+        return jnp.sum(x[:origins] * later) / jnp.sqrt(jnp.sum(x[:origins] ** 2) * jnp.sum(later**2))
+
+    return jax.lax.map(at, jnp.array(lags))
+
+
+def _keys(key: Key) -> Sequence[Key]:
+    """Of weights, stream, run and test."""
+    return jax.random.split(key, 4)  # pyright: ignore[reportReturnType]
+
+
+def _test(net: ImpressionNet, state: TrainingState, period: int) -> Metrics:
+    """`tested` on fresh latents of the state's world, the same at every test of a seed."""
+    mixing = state.stream.mixing
+    key_latents, key_noise = jax.random.split(_keys(state.lane[0])[3])
+    stream = ou_mixture(mixing.shape[1], mixing.shape[0], batch=STREAMS, mixing=mixing)
+    examples = stream.take(stream.init(key_latents), STEPS)[1]
+    return tested(net, state.learner.params, key_noise, examples, period)

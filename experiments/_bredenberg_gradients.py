@@ -1,0 +1,106 @@
+"""What the experiments on impression learning's gradients share: windows of wake and sleep, checkpoints of a training.
+
+A window is a trial of T steps that starts from r = 0 as if awake before, with one stimulus path and one lambda pattern.
+The paper's theory needs p(lambda) = p(1 - lambda), so that windows come in complementary pairs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from plasticity_jax.base import LearnerState, learner
+from plasticity_jax.networks.impression import ImpressionNet, init_params
+from plasticity_jax.rules.generative import impression
+from plasticity_jax.rules.generative.schedules import Schedule
+from plasticity_jax.run import Program
+from plasticity_jax.tasks.ou_mixture import OUMixtureState, ou_mixture
+from plasticity_jax.typing import Array, Example, Key, Params
+
+BLOCK = 500
+"""Steps of training for which the stream is drawn at once."""
+
+
+class Checkpoint(NamedTuple):
+    """State of a `checkpoints` program.
+
+    Attributes:
+      key: base key of what is measured.
+      done: checkpoints measured.
+      learner: the learner's state.
+      stream: the stimulus'.
+    """
+
+    key: Key
+    done: Array
+    learner: LearnerState
+    stream: OUMixtureState
+
+
+def pairs(steps: int, phase: int) -> Array:
+    """A window that starts awake and its complement, (2, steps), bool; phases of `phase` steps."""
+    wake = (jnp.arange(steps) // phase) % 2 == 0
+    return jnp.stack([wake, ~wake])
+
+
+def following(pattern: Array) -> Schedule:
+    """The schedule that goes through a given window, (T,), once."""
+
+    def step(t: Array, key: Key) -> tuple[Array, Array]:
+        return pattern[t], t + 1
+
+    return Schedule(lambda: jnp.zeros((), jnp.int32), step)
+
+
+def path(key: Key, latents: int, stimuli: int, steps: int, mixing: Array | None = None, streams: int = 1) -> Array:
+    """Stimuli from the stationary Ornstein-Uhlenbeck process, (steps, streams, stimuli)."""
+    stream = ou_mixture(latents, stimuli, batch=streams, mixing=mixing)
+    return stream.take(stream.init(key), steps)[1].x
+
+
+def checkpoints(
+    net: ImpressionNet,
+    latents: int,
+    rate: float,
+    until: Sequence[int],
+    measure: Callable[[Key, Params, Array], Mapping[str, Array]],
+) -> Program:
+    """Impression learning on a mixture of `latents` latents in twice as many stimuli, measured on the way.
+
+    Args:
+      net: one layer of neurons, as many as latents.
+      latents: of the stimulus.
+      rate: of the learning, times the variance of each weight's density.
+      until: steps at which to measure, equally spaced multiples of `BLOCK`, from 0 on.
+      measure: ``(key, params, mixing) -> metrics``; the key is the same at every checkpoint.
+
+    Returns:
+      The program, one checkpoint to a chunk, with the metric "steps" besides.
+
+    Raises:
+      ValueError: if the steps are not such multiples.
+    """
+    apart = until[1] - until[0] if len(until) > 1 else 0
+    if until[0] != 0 or apart % BLOCK or list(until) != [i * apart for i in range(len(until))]:
+        raise ValueError(f"checkpoints at {tuple(until)} must be equally spaced multiples of {BLOCK}, from 0 on")
+    stream, learn = ou_mixture(latents, 2 * latents), learner(impression(net), optax.sgd(rate))
+
+    def init(key: Key) -> Checkpoint:
+        key, key_weights, key_stream, key_noise = jax.random.split(key, 4)
+        world = stream.init(key_stream)
+        params, z = init_params(key_weights, (2 * latents, latents)), jnp.zeros((1, 2 * latents))
+        return Checkpoint(key, jnp.zeros((), jnp.int32), learn.init(params, key_noise, Example(z, z)), world)
+
+    def block(_: Array, carry: tuple[LearnerState, OUMixtureState]) -> tuple[LearnerState, OUMixtureState]:
+        world, examples = stream.take(carry[1], BLOCK)
+        return jax.lax.scan(lambda state, z: (learn.step(state, z)[0], None), carry[0], examples)[0], world
+
+    def chunk(state: Checkpoint) -> tuple[Checkpoint, Mapping[str, Array]]:
+        blocks = jnp.where(state.done > 0, apart // BLOCK, 0)
+        trained, world = jax.lax.fori_loop(0, blocks, block, (state.learner, state.stream))
+        found = {**measure(state.key, trained.params, world.mixing), "steps": trained.step}
+        return Checkpoint(state.key, state.done + 1, trained, world), jax.tree.map(lambda leaf: leaf[None], found)
+
+    return Program(init, chunk, len(until), max(apart, 1), 1)
