@@ -62,3 +62,11 @@ def test_stored_signs_are_independent_normals():
     np.testing.assert_allclose(np.diag(products), 1, atol=5 * (2 / keys) ** 0.5)
     assert np.abs(products - np.diag(np.diag(products))).max() < 5 / keys**0.5
     assert abs(np.mean(x**4) - 3) < 5 * (96 / x.size) ** 0.5
+
+
+@pytest.mark.parametrize("n", [13, 61, 64])
+def test_stored_numbers_do_not_depend_on_their_padding(n):
+    """Two halves, each from a key of its own."""
+    key, half = jax.random.key(5), (n + 1) // 2
+    want = np.concatenate([jax.random.normal(jax.random.fold_in(key, i), (half,), jnp.float32) for i in (0, 1)])[:n]
+    np.testing.assert_allclose(stored_noise(key, n, jnp.float32, "gaussian"), want, rtol=1e-5, atol=1e-6)

@@ -100,6 +100,20 @@ def test_one_step_of_wake_teaches_no_transition():
     np.testing.assert_array_equal(taught, [t % 4 == 1 for t in range(laws.STEPS)])  # r is 0 before the first
 
 
+def test_hidden_weights_may_rest_on_waking():
+    """As in the authors' code: D_1 and b beside the transition; the output's weights, and all others, learn as ever."""
+    w = laws.world(2)
+    got, all_learn = (laws.hold(generative.impression(w.net, rests=which), w)[0] for which in ("hidden", "transition"))
+    onset = np.array([t % 4 == 0 and t > 0 for t in range(laws.STEPS)])
+    want = jax.tree.map(np.array, all_learn)
+    assert all(np.abs(want["generation"][name][-1][onset]).max() > 1e-3 for name in ("w", "bias"))
+    for name in ("w", "bias"):
+        want["generation"][name][-1][onset] = 0
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+    with pytest.raises(ValueError, match="rests='all' is not known; use 'transition' or 'hidden'"):
+        generative.impression(w.net, rests="all")
+
+
 @pytest.mark.parametrize("name", ["impression", "neural_variational"])
 def test_learning_equals_the_numpy_loop(name):
     """Fifty steps of SGD, phases of two, every sigma its own, and a baseline that moves."""

@@ -57,6 +57,9 @@ def test_a_cut_stream_is_the_stream():
         jax.tree.map(lambda w, *p: np.testing.assert_array_equal(np.concatenate(p), w), whole, *parts)
         np.testing.assert_array_equal(state.z, whole_state.z)
         assert int(state.step) == 8
+    still, nothing = task.take(start, 0)
+    np.testing.assert_array_equal(still.z, start.z)
+    assert nothing.x.shape == (0, 1, 4)
 
 
 @pytest.mark.parametrize("dt", [0.01, 0.1, 2.0])
