@@ -56,7 +56,7 @@ from plasticity_jax.typing import Array, Key
 TITLE = "Appendix C: variance of BP, IL and NVI* in closed form, as printed and corrected, against Monte Carlo"
 COST = {
     "smoke": "seconds",
-    "default": "20 seeds, one to two minutes on two cores",
+    "default": "20 seeds, a minute on two cores",
     "paper": "20 seeds, ten times the samples of default, ten to fifteen minutes on two cores",
 }
 ALARM = 1e-3

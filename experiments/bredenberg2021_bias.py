@@ -45,7 +45,7 @@ from plasticity_jax.typing import Array, Key, Params, PyTree
 TITLE = "Appendix A: the bias of impression learning against its bounds, as p~ approaches q~; what relabelling adds"
 COST = {
     "smoke": "half a minute, nearly all of it compilation",
-    "default": "5 seeds: about three minutes on two cores",
+    "default": "5 seeds: about a minute on two cores",
     "paper": "6 hours on two cores; meant for an accelerator",
 }
 LATENTS = 2

@@ -44,7 +44,7 @@ from plasticity_jax.typing import Array, Example, Key, Params
 TITLE = "Figure 2: gradients by IL, NVI* and BP on the same network: cosine, bias, variance, signal-to-noise"
 COST = {
     "smoke": "half a minute, nearly all of it compilation",
-    "default": "5 seeds, up to 32 latents: about four minutes on two cores",
+    "default": "5 seeds, up to 32 latents: two to three minutes on two cores",
     "paper": "days on two cores; meant for an accelerator",
 }
 T, PHASE = 4, 2

@@ -61,7 +61,7 @@ from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar
 TITLE = "Figure 4: spoken digits, reconstructed and dreamed by two layers, beside NVI* and trivial baselines"
 COST = {
     "smoke": "about half a minute, most of it compilation",
-    "default": "4 seeds x 20 epochs, five minutes on two cores",
+    "default": "4 seeds x 20 epochs, six minutes on two cores",
     "paper": "20 seeds x 20 epochs: half an hour on two cores, in resumable pieces of seconds",
 }
 PERIOD = 2

@@ -46,7 +46,7 @@ from plasticity_jax.typing import Key
 TITLE = "Figures 1, 2d and 3: impression learning, wake-sleep, backpropagation and NVI* on the artificial stimuli"
 COST = {
     "smoke": "about a minute, most of it compilation",
-    "default": "5 seeds, about ten minutes on two cores, a third of it compilation",
+    "default": "5 seeds, about seven minutes on two cores, a third of it compilation",
     "paper": "20 seeds at the paper's lengths: hours on two cores, in resumable pieces",
 }
 LONG = 32
