@@ -244,3 +244,25 @@ def test_another_number_of_streams_is_refused():
         one = Example(w.z[0, :1], w.z[0, :1])
         with pytest.raises(AssertionError, match="the traces are not of 1 streams: init anew"):
             rule.update(w.params, traces, seed(0), one)
+
+
+@pytest.mark.parametrize("make", [generative.wake_sleep, generative.neural_variational, generative.impression])
+def test_poisson_neurons_learn_by_the_rules_without_derivatives_of_samples(make):
+    """Finite, and no weight rests; the loss awake falls, but for NVI*, whose steps must be too small to tell."""
+    net = impression_net((0.3, 0.2, 0.2), (0.3, 0.2, 0.2), activation="sigmoid", noise="poisson")
+    params, rule = init_params(seed(171), (6, 4, 3)), make(net)
+    z = 0.5 + 0.3 * jax.random.normal(seed(172), (400, 1, 6))
+    rate = 1e-6 if make is generative.neural_variational else 1e-2
+    learn = learner(rule, optax.sgd(rate))
+    start = learn.init(params, seed(173), Example(z[0], z[0]))
+    end, info = compiled(lambda: jax.lax.scan(lambda s, x: learn.step(s, Example(x, x)), start, z))()
+    assert np.isfinite(info.loss).all()
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), end.params, params)
+    assert min(jax.tree.leaves(moved)) > 0
+    if make is not generative.neural_variational:
+        awake = jnp.ones(100, bool)
+        before, after = (
+            float(jnp.mean(compiled(network.trajectory_loss, static_argnums=0)(net, p, seed(174), z[:100], awake)))
+            for p in (params, end.params)
+        )
+        assert after < before
