@@ -19,8 +19,8 @@ Gaussian s, so that S is the largest E s_j^2 here.
 
 Without onsets the appendix holds, with room to spare: the bias falls nearly as eps^3 and its bound as eps^2, the
 gradient as eps. What does not hold: B is taken for a constant in T but grows like T, so that the bound grows relative
-to the gradient; and at onsets relabelling adds a bias of the order of the gradient, at any eps.
-In the paper's own network it is small beside what the Taylor step adds.
+to the gradient; and at onsets relabelling adds a bias in proportion to it, a tenth, at any eps.
+In the paper's own network that is small beside what the Taylor step adds.
 """
 
 import dataclasses

@@ -56,9 +56,32 @@ def seed_steps_per_second(name: str, neurons: int, stimuli: int, seeds: int) -> 
     return steps_taken * seeds / best(lambda: chunk(states))
 
 
+def products_per_second(neurons: int, stimuli: int, seeds: int) -> float:
+    """Steps per second times seeds of nothing but r = W s, s = D r, and a change of one of them by an outer product."""
+
+    def steps(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        def both(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
+            for learns in (0, 1):  # awake and asleep
+                w, d, s = carry
+                r = s @ w.T
+                s = r @ d.T
+                carry = (w + 1e-9 * r[:, None] * s, d, s) if learns else (w, d + 1e-9 * s[:, None] * r, s)
+            return carry, None
+
+        return jax.lax.scan(both, state, None, length=MOST_STEPS // 2)[0]
+
+    def start(key: Array) -> tuple[Array, Array, Array]:
+        params = init_params(key, (stimuli, neurons))
+        return params["inference"]["w"][0], params["generation"]["w"][0], jnp.ones(stimuli)
+
+    states = jax.jit(jax.vmap(start))(jax.vmap(jax.random.key)(jnp.arange(seeds)))
+    chunk = sweep(steps)
+    return MOST_STEPS * seeds / best(lambda: chunk(states))
+
+
 def against_floor(name: str, neurons: int = 20, stimuli: int = 100, seeds: int = 20) -> dict[str, float]:
     """A step's seconds over its floor, random numbers and products; and over the NumPy loop's."""
-    normals, product = normals_per_second(), product_rate()
+    normals, product, vectors = normals_per_second(), product_rate(), products_per_second(neurons, stimuli, seeds)
     loop = oracles.speed(name, neurons, stimuli, 2000) if name in oracles.SPEEDS else float("nan")
     rate = seed_steps_per_second(name, neurons, stimuli, seeds)
     normals = max(normals, normals_per_second())
@@ -68,6 +91,8 @@ def against_floor(name: str, neurons: int = 20, stimuli: int = 100, seeds: int =
         "seed_steps_per_s": rate,
         "ns_per_normal": 1e9 / normals,
         "over_floor": (1 / rate - products) / floor,
+        "over_floor_products_measured": (1 / rate - 1 / vectors) / floor,
+        "products_us": 1e6 / vectors,
         "numpy_steps_per_s": loop,
         "ratio_to_numpy": rate / loop,
     }
