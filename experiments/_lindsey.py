@@ -4,6 +4,7 @@ Rates of the outer loop are the authors', one Adam for each group of theta. Rate
 the library's loss, half the squared error, hence twice those of the authors' mean squared error.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -43,6 +44,91 @@ LABELS = {
     "gradient_warm": "gradient, first order, from FLP",
     "oml": "OML",
 }
+
+
+DEEP = 3
+"""Plastic layers of the gradient-based learners, and of what is held against them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sines:
+    """What the experiments on incremental sines share: the problem, the network, and the outer loop.
+
+    Attributes:
+      seeds: networks, meta-trained independently.
+      episodes: meta-steps.
+      points: evaluations.
+      lifetimes: of an evaluation, on functions not met in meta-training.
+      lives: episodes to a meta-step.
+      functions: of an episode.
+      batches: inner steps to each function.
+      batch: points to an inner step.
+      hidden: widths of the hidden layers.
+      rate: meta-learning rate of weights, feedback and beta.
+      alpha_reuse: that of alpha, for feature reuse.
+      alpha_flp: that of alpha, for FLP.
+      rate_rate: that of the gradient-based learner's rates, second order.
+      inner_rate: their initial value, for half the squared error.
+      clip: largest norm of the meta-gradient of a group; 0 for none.
+      backoff: fraction of alpha, or of the inner rates, that a life that diverged takes off.
+    """
+
+    seeds: int
+    episodes: int
+    points: int
+    lifetimes: int
+    lives: int
+    functions: int
+    batches: int
+    batch: int
+    hidden: tuple[int, ...]
+    rate: float
+    alpha_reuse: float
+    alpha_flp: float
+    rate_rate: float
+    inner_rate: float
+    clip: float
+    backoff: float
+
+    def __post_init__(self) -> None:
+        """Refuses a network too shallow for the learners."""
+        if len(self.hidden) < DEEP - 1:
+            raise ValueError(f"hidden={self.hidden} makes fewer than the {DEEP} layers that are to be plastic")
+
+
+SMALL_SINES: Mapping[str, Any] = {
+    "lives": 4,
+    "functions": 3,
+    "batches": 10,
+    "batch": 32,
+    "hidden": (64, 64, 64),
+    "rate": 1e-3,
+    "alpha_reuse": 1e-4,
+    "alpha_flp": 3e-6,
+    "rate_rate": 3e-5,
+    "inner_rate": 2e-3,
+    "clip": 1.0,
+    "backoff": 0.1,
+}
+"""The smaller problem, with the outer loop that it needs."""
+
+PAPER_SINES: Mapping[str, Any] = {
+    "seeds": 2,
+    "episodes": 20_000,
+    "lifetimes": 50,
+    "lives": 1,
+    "functions": 10,
+    "batches": 40,
+    "batch": 32,
+    "hidden": (300, 300, 300, 300, 300, 900, 300, 300),
+    "rate": 1e-4,
+    "alpha_reuse": 1e-8,
+    "alpha_flp": 1e-8,
+    "inner_rate": 2e-3,
+    "clip": 0.0,
+    "backoff": 0.0,
+}
+"""The paper's."""
 
 
 class Layers(NamedTuple):

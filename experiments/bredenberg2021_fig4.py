@@ -346,7 +346,8 @@ def digits(sounds: Sounds, responses: tuple[Array, Array], ridge: float = 1.0) -
 def ridge_regression(x: Array, y: Array, ridge: float) -> Array:
     """Weights (n, m) from centred x (N, n) to centred y (N, m), penalised by ridge times their summed squares.
 
-    By conjugate gradients: LAPACK would need more threads than XLA has on a CPU with a device for every core.
+    By conjugate gradients, and not by `linear_readout`: with its QR beside the training in one program, this experiment
+    hangs on a CPU with a device for every core; the same measurements in a program of their own do not.
     """
     gram = x.T @ x
     return cg(lambda w: gram @ w + ridge * w, x.T @ y, tol=1e-6, maxiter=10 * len(gram))[0]

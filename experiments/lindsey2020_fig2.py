@@ -31,8 +31,12 @@ import numpy as np
 from experiments._feedback import draw, gap_claim
 from experiments._lindsey import (
     COLOURS,
+    DEEP,
     LABELS,
+    PAPER_SINES,
+    SMALL_SINES,
     Layers,
+    Sines,
     continued,
     flp_theta,
     gradient_theta,
@@ -62,112 +66,32 @@ COST = {
     "default": "4 seeds x 7 meta-trainings, eight minutes on two cores",
     "paper": "2 seeds x 7 meta-trainings x 20,000 episodes of 400 steps: days on two cores; resumable",
 }
-DEEP = 3
-"""Plastic layers in B, C and D, and in the control."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Sines):
     """The problem, the network, and the outer loop.
 
     Attributes:
-      seeds: networks, meta-trained independently.
-      episodes: meta-steps.
-      lives: episodes to a meta-step.
-      points: evaluations.
-      lifetimes: of an evaluation, on functions not met in meta-training.
-      functions: of an episode.
-      batches: inner steps to each function.
-      batch: points to an inner step.
-      hidden: widths of the hidden layers.
-      rate: meta-learning rate of weights, feedback and beta.
-      alpha_reuse: that of alpha, for feature reuse.
-      alpha_flp: that of alpha, for FLP.
-      rate_rate: that of the gradient-based learners' rates.
-      inner_rate: their initial value, for half the squared error.
       ridge: of the readout of frozen features.
-      clip: largest norm of the meta-gradient of a group; 0 for none.
-      backoff: fraction of alpha, or of the inner rates, that a life that diverged takes off.
     """
 
-    seeds: int
-    episodes: int
-    lives: int
-    points: int
-    lifetimes: int
-    functions: int
-    batches: int
-    batch: int
-    hidden: tuple[int, ...]
-    rate: float
-    alpha_reuse: float
-    alpha_flp: float
-    rate_rate: float
-    inner_rate: float
     ridge: float
-    clip: float
-    backoff: float
 
     def __post_init__(self) -> None:
         """Refuses what the analyses cannot be made of."""
-        if len(self.hidden) < DEEP - 1:
-            raise ValueError(f"hidden={self.hidden} makes fewer than the {DEEP} layers that are to be plastic")
+        super().__post_init__()
         if self.functions < 2 or self.batches < 2:
             raise ValueError(f"functions={self.functions} and batches={self.batches} must be at least 2 each")
 
 
-DEFAULT = Config(
-    seeds=4,
-    episodes=1600,
-    lives=4,
-    points=4,
-    lifetimes=40,
-    functions=3,
-    batches=10,
-    batch=32,
-    hidden=(64, 64, 64),
-    rate=1e-3,
-    alpha_reuse=1e-4,
-    alpha_flp=3e-6,
-    rate_rate=3e-5,
-    inner_rate=2e-3,
-    ridge=1e-6,
-    clip=1.0,
-    backoff=0.1,
-)
+DEFAULT = Config(seeds=4, episodes=1600, points=4, lifetimes=40, ridge=1e-6, **SMALL_SINES)
 PRESETS = {
     "smoke": dataclasses.replace(
-        DEFAULT,
-        seeds=2,
-        episodes=4,
-        lives=1,
-        points=2,
-        lifetimes=2,
-        functions=2,
-        batches=2,
-        batch=4,
-        hidden=(8, 8),
+        DEFAULT, seeds=2, episodes=4, lives=1, points=2, lifetimes=2, functions=2, batches=2, batch=4, hidden=(8, 8)
     ),
     "default": DEFAULT,
-    "paper": Config(
-        seeds=2,
-        episodes=20_000,
-        lives=1,
-        points=20,
-        lifetimes=50,
-        functions=10,
-        batches=40,
-        batch=32,
-        hidden=(300, 300, 300, 300, 300, 900, 300, 300),
-        rate=1e-4,
-        alpha_reuse=1e-8,
-        alpha_flp=1e-8,
-        rate_rate=1e-4,
-        inner_rate=2e-3,
-        ridge=1e-6,
-        clip=0.0,
-        backoff=0.0,
-    ),
+    "paper": Config(points=20, rate_rate=1e-4, ridge=1e-6, **PAPER_SINES),
 }
 
 

@@ -24,8 +24,12 @@ import optax
 from experiments._feedback import gap_claim
 from experiments._lindsey import (
     COLOURS,
+    DEEP,
     LABELS,
+    PAPER_SINES,
+    SMALL_SINES,
     Layers,
+    Sines,
     continued,
     curves,
     flp_theta,
@@ -56,109 +60,32 @@ PAPER = {
     "iid": {"reuse": 0.050, "flp2": 0.00093, "flp3": 0.00051, "gradient_warm": 0.00057, "oml": 0.072},
     "continual": {"reuse": 0.035, "flp2": 0.0016, "flp3": 0.0068, "gradient_warm": 0.069, "oml": 0.40},
 }
-DEEP = 3
-"""Plastic layers of the gradient-based learners."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Sines):
     """The problem, the network, and the outer loop.
 
     Attributes:
-      seeds: networks, meta-trained independently.
-      episodes: meta-steps.
-      lives: episodes to a meta-step.
-      points: evaluations.
-      lifetimes: of an evaluation, on functions not met in meta-training.
-      functions: of an episode.
-      batches: inner steps to each function.
-      batch: points to an inner step.
-      hidden: widths of the hidden layers.
-      rate: meta-learning rate of weights, feedback and beta.
-      alpha_reuse: that of alpha, for feature reuse.
-      alpha_flp: that of alpha, for FLP.
-      rate_first: that of the weights of first-order learners; OML has `rate`, with the authors' early decay.
-      rate_rate: that of the gradient-based learner's rates, second order.
+      rate_first: meta-learning rate of the weights of first-order learners; OML has `rate`, with the authors' early
+        decay.
       rate_rate_first: that of the gradient-based learner's rates, first order.
-      inner_rate: their initial value, for half the squared error.
-      oml_rate: inner rate of OML, likewise.
-      clip: largest norm of the meta-gradient of a group; 0 for none.
-      backoff: fraction of alpha, or of the inner rates, that a life that diverged takes off.
+      oml_rate: inner rate of OML, for half the squared error.
     """
 
-    seeds: int
-    episodes: int
-    lives: int
-    points: int
-    lifetimes: int
-    functions: int
-    batches: int
-    batch: int
-    hidden: tuple[int, ...]
-    rate: float
-    alpha_reuse: float
-    alpha_flp: float
     rate_first: float
-    rate_rate: float
     rate_rate_first: float
-    inner_rate: float
     oml_rate: float
-    clip: float
-    backoff: float
-
-    def __post_init__(self) -> None:
-        """Refuses a network too shallow for the learners."""
-        if len(self.hidden) < DEEP - 1:
-            raise ValueError(f"hidden={self.hidden} makes fewer than the {DEEP} layers that are to be plastic")
 
 
-DEFAULT = Config(
-    seeds=4,
-    episodes=2000,
-    lives=4,
-    points=10,
-    lifetimes=50,
-    functions=3,
-    batches=10,
-    batch=32,
-    hidden=(64, 64, 64),
-    rate=1e-3,
-    alpha_reuse=1e-4,
-    alpha_flp=3e-6,
-    rate_first=1e-4,
-    rate_rate=3e-5,
-    rate_rate_first=1e-5,
-    inner_rate=2e-3,
-    oml_rate=6e-3,
-    clip=1.0,
-    backoff=0.1,
-)
+FIRST = {"rate_first": 1e-4, "rate_rate_first": 1e-5, "oml_rate": 6e-3}
+DEFAULT = Config(seeds=4, episodes=2000, points=10, lifetimes=50, **SMALL_SINES, **FIRST)
 PRESETS = {
     "smoke": dataclasses.replace(
         DEFAULT, seeds=2, episodes=8, lives=1, points=2, lifetimes=2, functions=2, batches=2, batch=4, hidden=(8, 8, 8)
     ),
     "default": DEFAULT,
-    "paper": Config(
-        seeds=2,
-        episodes=20_000,
-        lives=1,
-        points=100,
-        lifetimes=50,
-        functions=10,
-        batches=40,
-        batch=32,
-        hidden=(300, 300, 300, 300, 300, 900, 300, 300),
-        rate=1e-4,
-        alpha_reuse=1e-8,
-        alpha_flp=1e-8,
-        rate_first=1e-4,
-        rate_rate=1e-5,
-        rate_rate_first=1e-5,
-        inner_rate=2e-3,
-        oml_rate=6e-3,
-        clip=0.0,
-        backoff=0.0,
-    ),
+    "paper": Config(points=100, rate_rate=1e-5, **PAPER_SINES, **FIRST),
 }
 
 

@@ -14,10 +14,11 @@ losses (T,).
 """
 
 import math
-import time
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from tests.oracles import steps_per_second
 
 PHI = {
     "tanh": (np.tanh, lambda v: 1 / np.cosh(v) ** 2),
@@ -226,22 +227,9 @@ SPEEDS = {"impression": (impression, 1e-3), "neural_variational": (neural_variat
 
 
 def speed(name: str, neurons: int, stimuli: int, steps: int) -> float:
-    """Steps per second of wall time with the paper's noise and phases of two steps; the drawing of noise is counted.
-
-    On one BLAS thread where threadpoolctl is installed; else set OPENBLAS_NUM_THREADS=1 before NumPy is imported.
-    """
+    """Steps per second of wall time with the paper's noise and phases of two steps; the drawing of noise is counted."""
     rng, (loop, lr) = np.random.default_rng(0), SPEEDS[name]
     w, d_s = rng.standard_normal((neurons, stimuli)) / stimuli, rng.standard_normal((stimuli, neurons)) / neurons
     z, wake = 0.1 * rng.standard_normal((steps, stimuli)), [t % 4 < 2 for t in range(steps)]
-
-    def timed():
-        start = time.perf_counter()
-        loop(w, d_s, np.full(neurons, 0.6), z, wake, sigma_inf=(0.01, 0.01), sigma_gen=(0.01, 0.158), lr=lr)
-        return steps / (time.perf_counter() - start)
-
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return timed()
-    with threadpool_limits(1):
-        return timed()
+    scales = {"sigma_inf": (0.01, 0.01), "sigma_gen": (0.01, 0.158)}
+    return steps_per_second(lambda: loop(w, d_s, np.full(neurons, 0.6), z, wake, lr=lr, **scales), steps)

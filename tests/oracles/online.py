@@ -16,13 +16,14 @@ leaves scale * gradient in `f.g`; the scale is folded into a vector of length n 
 """
 
 import math
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
+
+from tests.oracles import steps_per_second
 
 add, copyto, divide, dot, multiply, subtract = np.add, np.copyto, np.divide, np.dot, np.multiply, np.subtract
 sqrt = math.sqrt
@@ -576,20 +577,6 @@ def problem(n, steps, alpha=0.5, lags=(3, 5), seed=0):
 
 
 def speed(name: str, n: int, steps: int, **options) -> float:
-    """Steps per second of wall time on the Add task, forward, rule and SGD; the drawing of noise is counted.
-
-    On one BLAS thread where threadpoolctl is installed; else set OPENBLAS_NUM_THREADS=1 before NumPy is imported.
-    """
+    """Steps per second of wall time on the Add task, forward, rule and SGD; the drawing of noise is counted."""
     given = problem(n, steps)
-
-    def timed():
-        start = time.perf_counter()
-        ORACLES[name].run(**given, lr=1e-4, **options)
-        return steps / (time.perf_counter() - start)
-
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return timed()
-    with threadpool_limits(1):
-        return timed()
+    return steps_per_second(lambda: ORACLES[name].run(**given, lr=1e-4, **options), steps)

@@ -28,7 +28,7 @@ class Walk(NamedTuple):
 
     Attributes:
       x: by layer from the sensory one, (B, n_l): the last state, inferred or dreamed. The next step reads the top's
-        alone.
+        alone; but what is carried is written once, where XLA on a CPU would make it anew at every use.
       wake: shape (), bool, the last lambda; True at the start, so that the first step is no onset.
       schedule: the schedule's own state.
     """

@@ -8,8 +8,8 @@ r"""Impression learning: asleep, inference learns to explain the dream; awake, g
 and likewise layer by layer in deeper networks (`plasticity_jax.rules.generative.common`).
 
 Source: Bredenberg, Lyo, Simoncelli & Savin (2021), equation 5 and equations 42 to 48. Kind: approximate: log x ~ x - 1
-for the ratio x of the hybrid densities; generation's weights are exact where the network is always awake. Memory: n_L
-for the state, nothing for the weights. Time: the products of both streams. Each synapse reads its presynaptic activity
+for the ratio x of the hybrid densities; generation's weights are exact where the network is always awake. Memory: one
+number a unit, nothing for the weights. Time: the products of both streams. Each synapse reads its presynaptic activity
 and, of its postsynaptic neuron, the activity, the other stream's prediction of it, and the slope: all of it local, with
 one phase signal lambda for the whole network. Departures: the factor 2 of equation 5 is left to the learning rate, as
 in the authors' code; transitions have r_{t-1} as presynaptic factor (the print of 45: r_t), layer 1 its own sigma and
