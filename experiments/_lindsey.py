@@ -15,9 +15,10 @@ import optax
 
 from experiments._feedback import evaluated
 from plasticity_jax.base import Info, LearningRule, learner
-from plasticity_jax.meta import Life, leaf_names, outcome
+from plasticity_jax.meta import Life, outcome
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.rules.hebbian.flp import init_feedback
 from plasticity_jax.run import Program, online_training
 from plasticity_jax.run.program import Metrics, TrainingState

@@ -3,7 +3,7 @@
 from plasticity_jax.meta.es import es
 from plasticity_jax.meta.flp import flp_life
 from plasticity_jax.meta.gradient import meta_gradient
-from plasticity_jax.meta.lifetime import Life, birth, leaf_names, lifetime, live, outcome
+from plasticity_jax.meta.lifetime import Life, birth, lifetime, live, outcome
 from plasticity_jax.meta.oml import first_order, gradient_life
 from plasticity_jax.meta.pes import pes
 from plasticity_jax.meta.truncated import truncated
@@ -15,7 +15,6 @@ __all__ = [
     "first_order",
     "flp_life",
     "gradient_life",
-    "leaf_names",
     "lifetime",
     "live",
     "meta_gradient",

@@ -27,9 +27,10 @@ import optax
 
 from plasticity_jax.base import Info, Learner, LearningRule, learner
 from plasticity_jax.meta.episodes import count_episodes, over_episodes, summary
-from plasticity_jax.meta.lifetime import Life, birth, first_bad_leaf, lifetime
+from plasticity_jax.meta.lifetime import Life, birth, lifetime
 from plasticity_jax.meta.supervised import Prefix, supervised_life
 from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.leaves import first_bad_leaf
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Updates
 

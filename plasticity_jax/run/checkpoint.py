@@ -59,6 +59,7 @@ class Checkpoints:
         self.fingerprint = plain(fingerprint)
         self.keep = keep
         self._ours: list[int] = []
+        self._held: set[int] = set()
 
     def save(self, saved: Saved) -> None:
         """Saves, and only then drops what is older than the last `keep`.
@@ -99,9 +100,21 @@ class Checkpoints:
             raise unwritable(final, error) from error
         self._ours = sorted({*self._ours, saved.done})[-self.keep :]
         for number in self._numbers():
-            if number not in self._ours:
+            if number not in self._ours and number not in self._held:
                 shutil.rmtree(self.folder / f"{number:08d}", ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
+
+    def hold(self, done: int) -> Path | None:
+        """Keeps the newest checkpoint after at most so many chunks, however many follow it.
+
+        Returns:
+          Where it lies, or None if there is none.
+        """
+        older = [number for number in self._ours if number <= done]
+        if not older:
+            return None
+        self._held.add(older[-1])
+        return self.folder / f"{older[-1]:08d}"
 
     def load(self, template: PyTree) -> Saved | None:
         """The newest checkpoint that is whole; a damaged one is named on stderr and the one before it taken.

@@ -73,6 +73,7 @@ def execute(
 ) -> Outcome:
     """Runs a program over all lanes, chunk by chunk, and saves between chunks.
 
+    Of a lane whose loss stops being finite the last checkpoint before that is kept, for a look at what happened.
     Ctrl-C, or a kill, loses at most `save_every_s` and the chunk it meets; the first Ctrl-C waits for the end of the
     chunk and saves it. A run that is resumed gives the same numbers, bit for bit, as one that never stopped.
 
@@ -108,7 +109,7 @@ def execute(
     done, state, metrics, seconds = saved or Saved(0, None, {}, 0.0)
     pieces = [metrics] if metrics else []
     chunk_steps = program.steps * count
-    warned = _warn(name, metrics, set(), program.leaves)
+    warned = _warn(name, metrics, set(), program, store)
     edge = saved_at = time.perf_counter()
     with (
         interrupt_at_edges() as interrupted,
@@ -123,7 +124,7 @@ def execute(
             pieces.append({key: np.asarray(values) for key, values in piece.items()})
             done += 1
             tick(chunk_steps)
-            warned |= _warn(name, pieces[-1], warned, program.leaves)
+            warned |= _warn(name, pieces[-1], warned, program, store)
             last_edge, edge = edge, time.perf_counter()
             seconds += edge - last_edge
             must_save = done == program.chunks or interrupted() or edge - saved_at >= save_every_s
@@ -159,13 +160,21 @@ def divergences(metrics: Mapping[str, np.ndarray]) -> list[Divergence]:
     return found
 
 
-def _warn(name: str, metrics: Mapping[str, np.ndarray], warned: set[int], names: Sequence[str]) -> set[int]:
-    """Names the lanes that went bad and are not yet in `warned`, one line each, and returns them."""
+def _warn(
+    name: str, metrics: Mapping[str, np.ndarray], warned: set[int], program: Program, store: Checkpoints | None
+) -> set[int]:
+    """Names the lanes that went bad and are not yet in `warned`, one line each, and returns them.
+
+    The last checkpoint that has them whole is held.
+    """
     fresh = [bad for bad in divergences(metrics) if bad.seed not in warned]
     for bad in fresh:
         where = "/".join(filter(None, (name, bad.part)))
-        when = f"from step {bad.step} on" if bad.leaf is None else f"at step {bad.step}: {_weight(bad.leaf, names)}"
+        weight = None if bad.leaf is None else _weight(bad.leaf, program.leaves)
+        when = f"from step {bad.step} on" if weight is None else f"at step {bad.step}: {weight}"
         then = "the state before it was kept" if bad.recovered else "the others go on"
+        held = None if bad.recovered or store is None else store.hold(bad.step // program.steps)
+        then += f"; the last checkpoint before it is kept in {held}" if held else ""
         say(f"warning: {where}: seed {bad.seed}: the loss is not finite {when}; {then}")
     return {bad.seed for bad in fresh}
 

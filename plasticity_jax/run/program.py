@@ -79,7 +79,7 @@ def online_training(
       every: steps averaged into one point of each metric.
       chunks: pieces between which the host sees progress and may save.
       measure: ``(info, batch) -> metrics`` of one step, averaged over `every` steps.
-      leaves: see `Program`; for a learner over lifetimes, `plasticity_jax.meta.leaf_names` of the params at birth.
+      leaves: see `Program`; `plasticity_jax.ops.leaves.leaf_names` of the params, a lifetime's at birth.
 
     Returns:
       A `Program` whose metrics are those of `measure` and ``bad_step``, the first step with a loss that was not

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 import plasticity_jax as pj
-from plasticity_jax.meta import Life, leaf_names, meta_gradient, outcome
+from plasticity_jax.meta import Life, meta_gradient, outcome
+from plasticity_jax.ops.leaves import leaf_names
 from tests.laws.common import compiled
 from tests.meta.lives import episodes_of_case, first, of_case, slope
 

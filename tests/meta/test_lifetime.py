@@ -7,8 +7,7 @@ import optax
 import pytest
 
 import plasticity_jax as pj
-from plasticity_jax.meta import Life, birth, leaf_names, lifetime, outcome
-from plasticity_jax.meta.lifetime import first_bad_leaf
+from plasticity_jax.meta import Life, birth, lifetime, outcome
 from tests.laws.common import compiled
 from tests.meta.lives import episodes_of_case, first, of_case
 
@@ -126,10 +125,3 @@ def test_a_life_without_steps_is_refused():
         lifetime(life.learner(theta), state, nothing)
     with pytest.raises(ValueError, match="blocks of 0"):
         lifetime(life.learner(theta), state, episode.support, remat=0)
-
-
-def test_the_first_leaf_that_is_not_finite_is_named():
-    tree = {"forward": {"w": [jnp.ones(2), jnp.array([1.0, jnp.nan])]}, "more": jnp.array(jnp.inf)}
-    index = first_bad_leaf(tree)
-    assert leaf_names(tree)[int(index)] == "forward/w/1"
-    assert int(first_bad_leaf({"a": jnp.ones(2), "b": jnp.array(3)})) == -1

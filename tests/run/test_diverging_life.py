@@ -1,20 +1,27 @@
 """A life that diverges is named by outer step and weight, and the training goes on from the theta before it."""
 
+import json
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 import plasticity_jax as pj
-from plasticity_jax.meta import gradient_life, leaf_names, meta_gradient
+from plasticity_jax.meta import gradient_life, meta_gradient
 from plasticity_jax.networks.mlp import mlp
-from plasticity_jax.run import Divergence, divergences, online_training, run
+from plasticity_jax.ops.leaves import leaf_names
+from plasticity_jax.run import Checkpoints, Divergence, divergences, online_training, run
 from plasticity_jax.tasks.stream import Stream
 
 BROKEN, STEPS = 13, 24
 
 
-def program():
+SKIPPING = optax.apply_if_finite(optax.sgd(0.1), max_consecutive_errors=1)
+
+
+def program(tx=SKIPPING):
     """Linear regression, learned within lives of two steps; the targets of one episode are infinite."""
     life = gradient_life(mlp(["identity", "identity"]))
     weights = {"w": (jnp.full((1, 1), 0.5), jnp.zeros((1, 1))), "bias": (jnp.zeros(1), jnp.zeros(1))}
@@ -27,7 +34,6 @@ def program():
         return step + steps, pj.Episode(pj.Example(x, y), pj.Example(x[:, :, 0], x[:, :, 0]))
 
     stream = Stream(lambda key: jnp.zeros((), jnp.int32), take)
-    tx = optax.apply_if_finite(optax.sgd(0.1), max_consecutive_errors=1)
 
     def init(lane, learn, stream):
         batch = jax.tree.map(lambda leaf: leaf[0], take(0, 1)[1])
@@ -61,6 +67,26 @@ def test_the_step_and_the_weight_are_named_and_the_rest_goes_on(capsys):
     assert np.isfinite(np.delete(found["loss"][0], point)).all()
     assert found["loss"][0, -1] < found["loss"][0, 0]
     np.testing.assert_array_equal(found["bad_leaf"][0], [-1] * point + [0] * (STEPS // 2 - point))
+
+
+def test_the_last_checkpoint_before_it_outlives_those_after(tmp_path, capsys):
+    lanes = jax.vmap(jax.random.key)(jnp.arange(1))
+    lives = program(optax.sgd(0.1))
+    options = {"name": "lives", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 1}
+    found = run(lives, lanes, **options)
+    assert not np.isfinite(found["loss"][0, BROKEN // 2 :]).any()
+    last = BROKEN // lives.steps
+    held = tmp_path / "lives" / f"{last:08d}"
+    assert capsys.readouterr().err.splitlines()[0].endswith(f"the last checkpoint before it is kept in {held}")
+    assert sorted(path.name for path in (tmp_path / "lives").iterdir()) == [held.name, f"{lives.chunks:08d}"]
+    shutil.rmtree(tmp_path / "lives" / f"{lives.chunks:08d}")
+    fingerprint = json.loads((held / "manifest.json").read_text())["body"]["fingerprint"]
+    saved = Checkpoints(held.parent, fingerprint).load(jax.eval_shape(jax.vmap(lives.init), lanes))
+    assert saved is not None
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved.state.learner.params))
+    again = run(lives, lanes, resume=True, **options)
+    np.testing.assert_array_equal(again["loss"], found["loss"])
+    assert sorted(path.name for path in (tmp_path / "lives").iterdir()) == [held.name, f"{lives.chunks:08d}"]
 
 
 def test_the_weight_of_a_part_and_of_the_setting_that_failed_first():
