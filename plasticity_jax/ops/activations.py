@@ -16,9 +16,15 @@ class Activation(NamedTuple):
     slope: Callable[[Array, Array], Array]
 
 
+LEAK = 0.2
+"""Slope of "leaky_relu" below zero, that of the critics of generative adversarial networks."""
+
 ACTIVATIONS = {
     "tanh": Activation(jnp.tanh, lambda v, h: 1 - h * h),
     "relu": Activation(jax.nn.relu, lambda v, h: (v > 0).astype(v.dtype)),
+    "leaky_relu": Activation(
+        lambda v: jax.nn.leaky_relu(v, LEAK), lambda v, h: jnp.where(v > 0, 1.0, LEAK).astype(v.dtype)
+    ),
     "sigmoid": Activation(jax.nn.sigmoid, lambda v, h: h * (1 - h)),
     "identity": Activation(lambda v: v, lambda v, h: jnp.ones_like(v)),
 }

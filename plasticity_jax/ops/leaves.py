@@ -6,10 +6,14 @@ import jax.numpy as jnp
 from plasticity_jax.typing import Array, PyTree
 
 
-def first_bad_leaf(tree: PyTree) -> Array:
-    """Index, among the leaves, of the first with an entry that is not finite; -1 if there is none. Shape (), int32."""
-    bad = jnp.stack([~jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)])
-    return jnp.where(jnp.any(bad), jnp.argmax(bad).astype(jnp.int32), -1)
+def first_bad_leaf(tree: PyTree, failed: Array | bool = False) -> Array:
+    """Index, among the leaves, of the first with an entry that is not finite; -1 if there is none. Shape (), int32.
+
+    With `failed`, if what is computed from finite leaves is not finite, of the leaf with the largest entry.
+    """
+    sizes = jnp.stack([jnp.max(jnp.abs(leaf), initial=0) for leaf in jax.tree.leaves(tree)])
+    bad = ~jnp.isfinite(sizes)
+    return jnp.where(jnp.any(bad), jnp.argmax(bad), jnp.where(failed, jnp.argmax(sizes), -1)).astype(jnp.int32)
 
 
 def leaf_names(tree: PyTree) -> tuple[str, ...]:

@@ -173,7 +173,8 @@ def _warn(
         weight = None if bad.leaf is None else _weight(bad.leaf, program.leaves)
         when = f"from step {bad.step} on" if weight is None else f"at step {bad.step}: {weight}"
         then = "the state before it was kept" if bad.recovered else "the others go on"
-        held = None if bad.recovered or store is None else store.hold(bad.step // program.steps)
+        # The step before it may have spoiled the weights that it read: its loss is of the weights before that.
+        held = None if bad.recovered or store is None else store.hold((bad.step - 1) // program.steps)
         then += f"; the last checkpoint before it is kept in {held}" if held else ""
         say(f"warning: {where}: seed {bad.seed}: the loss is not finite {when}; {then}")
     return {bad.seed for bad in fresh}

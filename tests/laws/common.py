@@ -207,6 +207,9 @@ def factory_of(name: str) -> Callable[..., LearningRule] | None:
 
 
 STOCHASTIC: Mapping[str, bool] = {
+    "adversarial": True,
+    "adversarial_per_layer": True,
+    "adversarial_wake_sleep": True,
     "backprop": False,
     "direct_feedback_alignment": False,
     "es": True,

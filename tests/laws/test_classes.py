@@ -9,6 +9,7 @@ import pytest
 
 from plasticity_jax.registry import RULES
 from tests.laws import (
+    classes_adversarial,
     classes_feedback,
     classes_feedback_recurrent,
     classes_generative,
@@ -26,6 +27,7 @@ TABLES = {
     "classes_feedback_recurrent.py": classes_feedback_recurrent.CLASSES,
     "classes_hebbian.py": classes_hebbian.CLASSES,
     "classes_generative.py": classes_generative.CLASSES,
+    "classes_adversarial.py": classes_adversarial.CLASSES,
 }
 CLASSES = {name: entry for table in TABLES.values() for name, entry in table.items()}
 

@@ -7,6 +7,7 @@ import pytest
 
 from plasticity_jax.base import learner
 from tests.laws import (
+    textbook_adversarial,
     textbook_feedback,
     textbook_feedback_recurrent,
     textbook_generative,
@@ -23,6 +24,7 @@ TABLES = {
     "textbook_feedback_recurrent.py": textbook_feedback_recurrent.TEXTBOOK,
     "textbook_hebbian.py": textbook_hebbian.TEXTBOOK,
     "textbook_generative.py": textbook_generative.TEXTBOOK,
+    "textbook_adversarial.py": textbook_adversarial.TEXTBOOK,
 }
 TEXTBOOK = {name: step for table in TABLES.values() for name, step in table.items()}
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import plasticity_jax as pj
 from plasticity_jax.meta import gradient_life, meta_gradient
@@ -21,7 +22,7 @@ BROKEN, STEPS = 13, 24
 SKIPPING = optax.apply_if_finite(optax.sgd(0.1), max_consecutive_errors=1)
 
 
-def program(tx=SKIPPING):
+def program(tx=SKIPPING, broken=BROKEN):
     """Linear regression, learned within lives of two steps; the targets of one episode are infinite."""
     life = gradient_life(mlp(["identity", "identity"]))
     weights = {"w": (jnp.full((1, 1), 0.5), jnp.zeros((1, 1))), "bias": (jnp.zeros(1), jnp.zeros(1))}
@@ -30,7 +31,7 @@ def program(tx=SKIPPING):
     def take(step, steps):
         t = step + jnp.arange(steps)
         x = jnp.cos(jnp.arange(1.0, 4.0) + t[:, None])[:, None, None, :, None] * jnp.ones((1, 2, 2, 1, 1))
-        y = jnp.where(t == BROKEN, jnp.inf, 1.0)[:, None, None, None, None] * x
+        y = jnp.where(t == broken, jnp.inf, 1.0)[:, None, None, None, None] * x
         return step + steps, pj.Episode(pj.Example(x, y), pj.Example(x[:, :, 0], x[:, :, 0]))
 
     stream = Stream(lambda key: jnp.zeros((), jnp.int32), take)
@@ -69,13 +70,14 @@ def test_the_step_and_the_weight_are_named_and_the_rest_goes_on(capsys):
     np.testing.assert_array_equal(found["bad_leaf"][0], [-1] * point + [0] * (STEPS // 2 - point))
 
 
-def test_the_last_checkpoint_before_it_outlives_those_after(tmp_path, capsys):
+@pytest.mark.parametrize(("broken", "last"), [(11, 1), (12, 1), (13, 2)])
+def test_the_last_checkpoint_before_it_outlives_those_after(tmp_path, capsys, broken, last):
     lanes = jax.vmap(jax.random.key)(jnp.arange(1))
-    lives = program(optax.sgd(0.1))
+    lives = program(optax.sgd(0.1), broken)
+    assert lives.steps == 6
     options = {"name": "lives", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 1}
     found = run(lives, lanes, **options)
-    assert not np.isfinite(found["loss"][0, BROKEN // 2 :]).any()
-    last = BROKEN // lives.steps
+    assert not np.isfinite(found["loss"][0, broken // 2 :]).any()
     held = tmp_path / "lives" / f"{last:08d}"
     assert capsys.readouterr().err.splitlines()[0].endswith(f"the last checkpoint before it is kept in {held}")
     assert sorted(path.name for path in (tmp_path / "lives").iterdir()) == [held.name, f"{lives.chunks:08d}"]

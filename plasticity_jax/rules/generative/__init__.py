@@ -1,5 +1,9 @@
-"""Rules that learn a model of the stimulus and its inference (Bredenberg et al. 2021), one rule per file."""
+"""Rules that learn a model of the stimulus and its inference, one per file.
 
+Of Bredenberg et al. (2021), and `adversarial` of Benjamin & Kording (2021).
+"""
+
+from plasticity_jax.rules.generative.adversarial import adversarial
 from plasticity_jax.rules.generative.impression import impression
 from plasticity_jax.rules.generative.neural_variational import neural_variational
 from plasticity_jax.rules.generative.reparameterised import reparameterised
@@ -7,6 +11,7 @@ from plasticity_jax.rules.generative.schedules import alternating, always, held,
 from plasticity_jax.rules.generative.wake_sleep import wake_sleep
 
 __all__ = [
+    "adversarial",
     "alternating",
     "always",
     "held",

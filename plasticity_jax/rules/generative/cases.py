@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule, RuleCase
+from plasticity_jax.networks.autoencoder import autoencoder
+from plasticity_jax.networks.autoencoder import init_params as autoencoder_params
 from plasticity_jax.networks.impression import impression_net, init_params
 from plasticity_jax.rules import generative
 from plasticity_jax.rules.generative.schedules import alternating
@@ -58,7 +60,29 @@ def _case(
     return RuleCase(make, _params(sizes), _batch(sizes[0]), kind, coefficients)
 
 
+def _adversarial(
+    discriminators: str, sizes: tuple[int, ...], per_layer: bool = False, **coefficients: float
+) -> RuleCase:
+    """Smooth activations, for a kink in a path spoils its finite differences.
+
+    And a penalty small enough for SGD at the rate of the laws, at which one of 1 throws the critics about.
+    """
+    net = autoencoder(sizes, 4, 4, 1, discriminators, "tanh", "tanh")
+
+    def make(**given: Any) -> LearningRule:
+        return generative.adversarial(net, **{"gamma": 1.0, **coefficients, **given}, per_layer=per_layer)
+
+    def batch(key: Key) -> Example:
+        x = jax.random.uniform(key, (3, sizes[0]))
+        return Example(x, x)
+
+    return RuleCase(make, lambda key: autoencoder_params(key, net), batch, "local", coefficients)
+
+
 CASES = {
+    "adversarial": _adversarial("local", (5, 2), gamma=0.3, penalty=0.1, reconstruction=1.0),
+    "adversarial_per_layer": _adversarial("local", (5, 3, 2), True, gamma=0.3, penalty=0.1, reconstruction=1.0),
+    "adversarial_wake_sleep": _adversarial("global", (5, 2), penalty=0.1),
     "impression": _case(generative.impression, "approximate"),
     "impression_deep": _case(
         lambda net, **c: generative.impression(net, schedule=alternating(3), **c),

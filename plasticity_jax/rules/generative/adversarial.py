@@ -1,0 +1,214 @@
+r"""Adversarial learning of inference and generation: discriminators tell phases apart, the network makes them alike.
+
+    L_i = gamma L_WS,i + (1 - gamma) (L_O,i + rho L_R,i)
+    L_WS,i = E D_i(w_i) - E D_i(s_i)        wake against sleep
+    L_O,i  = E D_i(w_i) - E D_i(o_i)        wake against the oscillation, o_i ~ p(. | w_{i+1})
+    L_R,i  = E |f_i(w_i) - f_i(o_i)|^2 / n  f_i: the n penultimate features of D_i
+    P_i    = E (|grad D_i(eps w_i + (1 - eps) v_i)| - 1)^2,   eps ~ U(0, 1),   v: s with weight gamma, o with 1 - gamma
+    discriminators descend  sum_i lambda P_i - gamma L_WS,i - (1 - gamma) L_O,i
+    inference, generation   descend  sum_i L_i
+
+D is high awake and low asleep. What has no oscillation, the top layer and a discriminator of several layers, has L_i =
+L_WS,i: the layer above the top is the prior. gamma = 1 with one global discriminator is adversarial wake/sleep
+(equation 4), gamma = 0 the oscillation alone (equation 7), in between equation 8.
+
+Source: Benjamin & Kording (2021), equations 4, 7, 8, after Larsen et al. (2016) and Gulrajani et al. (2017). Kind:
+local makes no claim on a gradient of a likelihood; the updates are the exact gradients of the objectives above at one
+set of samples. Memory: no traces; activity of all layers in three phases. Time: a forward and a backward pass through
+the network, two backward passes through the discriminators, and twice one for the penalty. What a synapse reads: errors
+that are carried back through the discriminators and, unless `per_layer`, through the layers between; with it, the
+discriminator of its own layer alone, its sign by the phase.
+
+Departures, where the paper is silent or cannot be meant: E_p_phi in equations 4 and 7 is of p_theta. Discriminators do
+not climb L_R, which has no bound. Both players move at once, from the same weights; the authors' first code let the
+discriminator go first. The penalty is that of each discriminator's own input.
+"""
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from plasticity_jax import prng
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.networks.hierarchy import FREE, AdversarialNet, Judgement, Parents, Phases
+from plasticity_jax.ops.leaves import first_bad_leaf
+from plasticity_jax.ops.norms import safe_norm
+from plasticity_jax.typing import Array, Batch, Key, Params, Scalar, Updates
+
+MODEL = ("inference", "generation")
+
+
+def adversarial(
+    net: AdversarialNet,
+    gamma: Scalar = 0.1,
+    *,
+    penalty: Scalar = 1.0,
+    reconstruction: Scalar = 1.0,
+    reduction: str = "mean",
+    oscillation_to_inference: bool = True,
+    target_moves: bool = True,
+    per_layer: bool = False,
+    penalty_at: str = "interpolates",
+) -> LearningRule:
+    """Wake/sleep and oscillations against discriminators, in one minimax step.
+
+    Args:
+      net: the network, with its discriminators.
+      gamma: weight of wake/sleep against the oscillation, in [0, 1]; 1 for a discriminator of several layers.
+      penalty: lambda, of the gradient penalty.
+      reconstruction: rho, of the distance between features.
+      reduction: of that distance, "mean" or "sum" over features.
+      oscillation_to_inference: whether inference gets credit for what is made of its samples one layer down.
+      target_moves: whether inference gets credit for L_R as what is to be reconstructed.
+      per_layer: each layer learns from its own discriminators alone, what it reads taken as given; needs a stack.
+      penalty_at: "interpolates" between the phases, or their "ends", as in the authors' first code.
+
+    Returns:
+      A `LearningRule` without traces, for batches with images or video in `x`, and params ``{"inference", "generation",
+      "discriminator"}``. `Info.loss` is what inference and generation descend; aux holds, by discriminator,
+      "wake_sleep" (L_WS), "oscillation" (L_O), "reconstruction" (L_R) and "penalty" (P), and "critic", what the
+      discriminators descend, and "diverged", see `plasticity_jax.ops.leaves`.
+
+    Raises:
+      ValueError: if gamma is outside of [0, 1], or below 1 for a discriminator of several layers, or a name is not
+        known.
+
+    Example:
+      >>> from plasticity_jax.networks.autoencoder import autoencoder
+      >>> wake_sleep = adversarial(autoencoder(discriminators="global"), gamma=1.0)
+      >>> combined = adversarial(autoencoder(), gamma=0.1)
+
+    Reference:
+      Benjamin & Kording, "Learning to infer in recurrent biological networks", arXiv:2006.10811v2, 2021.
+    """
+    if not isinstance(gamma, Tracer) and not 0 <= float(gamma) <= 1:
+        raise ValueError(f"gamma={gamma} must lie in [0, 1]: the weight of wake/sleep against the oscillation")
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction={reduction!r} is not known; use 'mean' or 'sum'")
+    if penalty_at not in ("interpolates", "ends"):
+        raise ValueError(f"penalty_at={penalty_at!r} is not known; use 'interpolates' or 'ends'")
+    top = max(layer for site in net.sites for layer in site)
+    waves = [len(site) == 1 and site[0] < top for site in net.sites]
+    always_asleep = not isinstance(gamma, Tracer) and float(gamma) == 1
+    if not any(waves) and not always_asleep and not isinstance(gamma, Tracer):
+        raise ValueError(
+            f"gamma={gamma}: discriminators of several layers compare wake and sleep alone; use gamma=1, or local ones"
+        )
+    waves = [wave and not always_asleep for wave in waves]
+
+    def others(phases: Phases, site: int) -> list[tuple[Scalar, tuple[Array, ...]]]:
+        """What a discriminator compares wake with, and how much of it."""
+        layers = net.sites[site]
+        asleep = tuple(phases.sleep[i] for i in layers)
+        if not waves[site]:
+            return [(1.0, asleep)]
+        return [(gamma, asleep), (1 - gamma, (phases.oscillation[layers[0]],))]
+
+    def awake(phases: Phases, site: int) -> tuple[Array, ...]:
+        return tuple(phases.wake[i] for i in net.sites[site])
+
+    def verdicts(critics: Params, phases: Phases, site: int) -> tuple[Judgement, list[tuple[Scalar, Judgement]]]:
+        def judge(activity: tuple[Array, ...]) -> Judgement:
+            return net.judge(critics[site], site, activity)
+
+        return judge(awake(phases, site)), [(share, judge(activity)) for share, activity in others(phases, site)]
+
+    def objective(true: Judgement, false: list[tuple[Scalar, Judgement]]) -> Array:
+        return jnp.mean(true.score) - sum(share * jnp.mean(other.score) for share, other in false)
+
+    def critic_loss(critics: Params, phases: Phases, key: Key) -> tuple[Array, Array]:
+        losses, penalties = [], []
+        for site in range(len(net.sites)):
+
+            def score(activity: tuple[Array, ...], site: int = site) -> Array:
+                return net.judge(critics[site], site, activity).score
+
+            spread = _at_ends if penalty_at == "ends" else _between(prng.fold_in(key, jnp.uint32(site)))
+            steep = sum(
+                share * _steepness(score, points)
+                for share, activity in others(phases, site)
+                for points in spread(awake(phases, site), activity)
+            )
+            penalties.append(steep)
+            losses.append(penalty * steep - objective(*verdicts(critics, phases, site)))
+        return sum(losses[1:], losses[0]), jnp.stack(penalties)
+
+    def model_loss(phases: Phases, critics: Params, held: Phases) -> tuple[Array, dict[str, Array]]:
+        losses, parts = [], []
+        for site in range(len(net.sites)):
+            true, false = verdicts(critics, phases, site)
+            loss, zero = objective(true, false), jnp.zeros_like(true.score[0])
+            means = [jnp.mean(true.score) - jnp.mean(other.score) for _, other in false]
+            apart = zero
+            if waves[site]:
+                target = true if target_moves else net.judge(critics[site], site, awake(held, site))
+                squares = (target.features - false[1][1].features) ** 2
+                apart = jnp.mean(jnp.mean(squares, -1) if reduction == "mean" else jnp.sum(squares, -1))
+                loss = loss + (1 - gamma) * reconstruction * apart
+            losses.append(loss)
+            parts.append((means[0], means[1] if waves[site] else zero, apart))
+        names = ("wake_sleep", "oscillation", "reconstruction")
+        return sum(losses[1:], losses[0]), {name: jnp.stack(each) for name, *each in zip(names, *parts, strict=True)}
+
+    def init(params: Params, key: Key, batch: Batch) -> tuple[()]:
+        net.check(params, batch.x)
+        return ()
+
+    def update(params: Params, traces: tuple[()], key: Key, batch: Batch) -> tuple[Updates, tuple[()], Info]:
+        net.check(params, batch.x)
+        model, critics = {group: params[group] for group in MODEL}, params["discriminator"]
+        x = batch.x.astype(jax.tree.leaves(model)[0].dtype)
+        samples, interpolation = (prng.fold_in(key, jnp.uint32(i)) for i in range(2))
+
+        def live(model: Params, parents: Parents) -> Phases:
+            return net.phases(model, x, samples, parents, any(waves))
+
+        parents = FREE
+        if per_layer or not oscillation_to_inference:
+            given = live(model, parents)
+            parents = Parents(given.wake, given.sleep, given.wake) if per_layer else Parents(oscillation=given.wake)
+        phases, credit = jax.vjp(lambda model: live(model, parents), model)
+        rows = [h.shape[0] for h in jax.tree.leaves(phases)]
+        chex.assert_equal(len(set(rows)), 1, custom_message=f"every phase must have as many samples, found {rows}")
+
+        grad = jax.value_and_grad
+        (fooled, steep), d_critics = grad(critic_loss, has_aux=True)(critics, phases, interpolation)
+        (loss, aux), d_phases = grad(model_loss, has_aux=True)(phases, critics, phases)
+        diverged = first_bad_leaf(params, ~jnp.isfinite(loss))
+        aux |= {"penalty": steep, "critic": fooled, "diverged": diverged}
+        updates = {**credit(d_phases)[0], "discriminator": d_critics}
+        return updates, (), Info(loss, jnp.asarray(True), aux)
+
+    return LearningRule(init, update)
+
+
+def _steepness(score: Callable[[tuple[Array, ...]], Array], points: tuple[Array, ...]) -> Array:
+    """E (|grad D| - 1)^2 over samples, the norm taken over all that a discriminator sees."""
+
+    def one(point: tuple[Array, ...]) -> Array:
+        return score(tuple(h[None] for h in point))[0]
+
+    slopes = jax.vmap(jax.grad(one))(points)
+    norms = jax.vmap(lambda slope: safe_norm(jnp.concatenate([jnp.ravel(h) for h in slope])))(slopes)
+    return jnp.mean((norms - 1) ** 2)
+
+
+def _at_ends(true: tuple[Array, ...], false: tuple[Array, ...]) -> list[tuple[Array, ...]]:
+    return [true, false]
+
+
+def _between(key: Key) -> Callable[[tuple[Array, ...], tuple[Array, ...]], list[tuple[Array, ...]]]:
+    """A point on the way from one phase to the other, at a share that is the same for all layers of a sample."""
+
+    def points(true: tuple[Array, ...], false: tuple[Array, ...]) -> list[tuple[Array, ...]]:
+        share = jax.random.uniform(key, true[0].shape[:1], true[0].dtype)
+
+        def between(a: Array, b: Array) -> Array:
+            return b + share.reshape(-1, *(1,) * (a.ndim - 1)) * (a - b)
+
+        return [tuple(between(a, b) for a, b in zip(true, false, strict=True))]
+
+    return points

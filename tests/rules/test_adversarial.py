@@ -1,0 +1,288 @@
+"""Adversarial learning: what each player gains, the penalty's closed forms, options against NumPy, refusals."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax.networks.autoencoder import autoencoder, init_params
+from plasticity_jax.networks.hierarchy import FREE, Judgement, Phases
+from plasticity_jax.ops.leaves import leaf_names
+from plasticity_jax.rules.generative import adversarial
+from plasticity_jax.typing import Example
+from tests.laws import classes_adversarial as laws
+from tests.laws import textbook_adversarial as textbook
+from tests.laws.common import compiled, distance, seed
+from tests.oracles import adversarial as oracle
+from tests.oracles.generative import derivative
+
+SMALL = 1e-4
+"""Rate of a step so small that curvature, of order one, is below a tenth of its effect."""
+
+
+def close(got, want, tolerance=1e-11):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max(initial=0))),
+        got,
+        want,
+    )
+
+
+def host(tree):
+    return jax.tree.map(np.asarray, tree)
+
+
+def moved(params, updates, *groups):
+    """The named groups by a small step of descent, in NumPy."""
+    return {
+        group: jax.tree.map(lambda w, g: w - SMALL * g, host(params[group]), host(updates[group]))
+        if group in groups
+        else host(params[group])
+        for group in params
+    }
+
+
+def activity(w, params):
+    return oracle.activity(w.net, params, np.asarray(w.x), w.noise)
+
+
+@pytest.mark.parametrize(("gamma", "discriminators"), [(1.0, "global"), (1.0, "local"), (0.0, "local")])
+def test_each_player_gets_what_it_wants(gamma, discriminators):
+    """On the same samples: critics open the gap that they see, the model closes it; from wake's end and from the other.
+
+    By the sign of the first-order change, the square of a gradient's norm: it is to be as predicted within a tenth.
+    """
+    w = laws.world(discriminators)
+    updates = laws.updates(w, gamma, penalty=0.0, reconstruction=0.0)
+    sites = range(len(w.net.sites))
+
+    def scores(params, which):
+        acts, false = activity(w, params), 0.0
+        for site in sites:
+            other = acts.oscillation if gamma == 0 and oracle.has_waves(w.net, site) else acts.sleep
+            seen = oracle.seen(w.net, site, acts.wake if which == "wake" else other)
+            false = false + np.mean(oracle.critic(w.net, params["discriminator"][site], seen)[0])
+        return false
+
+    def gap(params):
+        return scores(params, "wake") - scores(params, "other")
+
+    def gain(*groups):
+        return SMALL * sum(np.sum(np.square(leaf)) for group in groups for leaf in jax.tree.leaves(updates[group]))
+
+    before = host(w.params)
+    critics, both, up, down = (
+        moved(w.params, updates, *groups)
+        for groups in (("discriminator",), laws.MODEL, ("inference",), ("generation",))
+    )
+    assert gap(critics) - gap(before) == pytest.approx(gain("discriminator"), rel=0.1)
+    assert gap(both) - gap(before) == pytest.approx(-gain(*laws.MODEL), rel=0.1)
+    assert gap(up) - gap(before) == pytest.approx(-gain("inference"), rel=0.1)
+    assert scores(down, "other") - scores(before, "other") == pytest.approx(gain("generation"), rel=0.1)
+    assert scores(down, "wake") == scores(before, "wake")
+    if gamma == 1:
+        assert scores(up, "wake") - scores(before, "wake") == pytest.approx(-gain("inference"), rel=0.1)
+
+
+class Given(NamedTuple):
+    """Samples as they are, two layers; a critic that is linear, u . h, or the square |h|^2 / 2."""
+
+    activity: Phases
+    sites: tuple[tuple[int, ...], ...]
+    linear: bool = True
+
+    def phases(self, params, x, key, parents=FREE, oscillate=True):
+        return self.activity
+
+    def judge(self, params, site, activity):
+        h = jnp.concatenate(activity, -1)
+        return Judgement(h @ params if self.linear else jnp.sum(h * h, -1) / 2 + 0 * params[0], h)
+
+    def check(self, params, x):
+        pass
+
+
+GLOBAL, LOCAL = ((0, 1),), ((0,), (1,))
+
+
+def samples(count=7):
+    draw = [jax.random.normal(seed(190 + i), (count, 3 if i % 2 == 0 else 2)) for i in range(5)]
+    return Phases((draw[0], draw[1]), (draw[2], draw[3]), (2 * draw[4],))
+
+
+def taught(net, critics, gamma=1.0, **options):
+    params = {"inference": (jnp.ones(1),), "generation": (), "discriminator": critics}
+    x = net.activity.wake[0]
+    return compiled(lambda: adversarial(net, gamma, **options).update(params, (), seed(196), Example(x, x)))()
+
+
+@pytest.mark.parametrize("penalty_at", ["interpolates", "ends"])
+@pytest.mark.parametrize("scale", [1.0, 0.4, 2.5])
+def test_the_penalty_of_a_linear_critic(scale, penalty_at):
+    """(|u| - 1)^2 whatever the points, over all that a critic sees; once for the way between, once for each end."""
+    u = jnp.array([1.0, -2.0, 3.0, 0.5, -1.0])
+    once = 1 if penalty_at == "interpolates" else 2
+    for sites, critics, gamma in ((GLOBAL, (u,), 1.0), (LOCAL, (u[:3], u[3:]), 0.3)):
+        critics = tuple(scale * each / jnp.linalg.norm(each) for each in critics)
+        with_it, without = (
+            taught(Given(samples(), sites), critics, gamma, penalty=strength, penalty_at=penalty_at)
+            for strength in (0.7, 0.0)
+        )
+        close(with_it[2].aux["penalty"], np.full(len(sites), once * (scale - 1) ** 2))
+        for site, each in enumerate(critics):
+            got = with_it[0]["discriminator"][site] - without[0]["discriminator"][site]
+            close(got, 0.7 * once * 2 * (scale - 1) * np.asarray(each) / scale)
+        close(with_it[2].aux["critic"] - without[2].aux["critic"], 0.7 * len(sites) * once * (scale - 1) ** 2)
+
+
+def test_the_penalty_where_the_slope_is_the_point():
+    """D = |h|^2 / 2: E (|h| - 1)^2, at the ends of both ways, weighted as the ways are."""
+    acts, gamma = samples(), 0.3
+
+    def steep(*layers):
+        return np.mean((np.linalg.norm(np.concatenate(layers, 1), axis=1) - 1) ** 2)
+
+    (w_0, w_1), (s_0, s_1), (o_0,) = acts
+    u = (jnp.zeros(5),)
+    joint = taught(Given(acts, GLOBAL, False), u, penalty_at="ends")[2].aux["penalty"]
+    close(joint, [steep(w_0, w_1) + steep(s_0, s_1)])
+    local = taught(Given(acts, LOCAL, False), u * 2, gamma, penalty_at="ends")[2].aux["penalty"]
+    close(local, [steep(w_0) + gamma * steep(s_0) + (1 - gamma) * steep(o_0), steep(w_1) + steep(s_1)])
+
+
+def test_a_linear_critics_gradient_is_the_difference_of_means_and_none_where_phases_coincide():
+    acts = samples()
+    joint = taught(Given(acts, GLOBAL), (jnp.ones(5),), penalty=0.0)[0]["discriminator"][0]
+    means = [np.concatenate([np.mean(h, 0) for h in phase]) for phase in acts[:2]]
+    close(joint, means[1] - means[0])
+    alike = Phases(acts.wake, acts.wake, acts.wake[:1])
+    updates, _, info = taught(Given(alike, LOCAL), (jnp.ones(3), jnp.ones(2)), 0.3, penalty=0.0)
+    for leaf in (*updates["discriminator"], info.loss, info.aux["wake_sleep"], info.aux["oscillation"]):
+        np.testing.assert_allclose(leaf, 0, atol=1e-15)
+
+
+def test_credit_of_an_oscillation_need_not_reach_inference():
+    """The derivative with what o reads held; generation's is as ever."""
+    w = laws.world()
+    still = oracle.activity(w.net, w.host, np.asarray(w.x), w.noise).wake
+
+    def loss(model):
+        acts = oracle.activity(w.net, model, np.asarray(w.x), w.noise, seen_from=still)
+        return oracle.model_loss(w.net, w.host["discriminator"], acts, laws.GAMMA, laws.RHO)
+
+    got, free = (laws.updates(w, oscillation_to_inference=flag) for flag in (False, True))
+    close(laws.model(got), derivative(loss, laws.model(w.host)))
+    close(got["generation"], free["generation"])
+    assert distance(got["inference"], free["inference"]) > 0.1
+
+
+def test_the_target_of_a_reconstruction_may_be_held():
+    w = laws.world()
+    still = oracle.activity(w.net, w.host, np.asarray(w.x), w.noise).wake
+
+    def loss(model):
+        acts = oracle.activity(w.net, model, np.asarray(w.x), w.noise)
+        return oracle.model_loss(w.net, w.host["discriminator"], acts, laws.GAMMA, laws.RHO, target=still)
+
+    got, free = (laws.updates(w, target_moves=flag) for flag in (False, True))
+    close(laws.model(got), derivative(loss, laws.model(w.host)))
+    close(got["discriminator"], free["discriminator"])
+    assert distance(got["inference"], free["inference"]) > 0.01
+
+
+def test_what_is_reported_are_the_terms():
+    w = laws.world()
+    x, critics, sites = np.asarray(w.x), w.host["discriminator"], range(3)
+    acts = oracle.activity(w.net, w.host, x, w.noise)
+    terms = [oracle.terms(w.net, critics, site, acts) for site in sites]
+    want = dict(zip(("wake_sleep", "oscillation", "reconstruction"), np.array(terms).T, strict=True))
+    want["penalty"] = [oracle.penalty(w.net, critics, site, acts, laws.GAMMA, w.eps[site]) for site in sites]
+    given = (critics, acts, laws.GAMMA)
+    want["critic"] = sum(oracle.critic_loss(w.net, critics, i, *given[1:], laws.PENALTY, w.eps[i]) for i in sites)
+    info = laws.report(w)
+    assert int(info.aux["diverged"]) == -1
+    close({name: info.aux[name] for name in want}, want)
+    close(info.loss, oracle.model_loss(w.net, *given, laws.RHO))
+
+
+def test_a_sum_over_features_is_their_number_times_the_mean():
+    w = laws.world()
+    close(laws.updates(w, reduction="sum", reconstruction=0.5), laws.updates(w, reconstruction=2.0))  # four features
+    assert distance(laws.updates(w, reconstruction=0.5), laws.updates(w, reconstruction=2.0)) > 0.1
+
+
+def test_gamma_of_one_is_wake_and_sleep_at_every_site():
+    w = laws.world()
+
+    def loss(model):
+        acts = oracle.activity(w.net, model, np.asarray(w.x), w.noise)
+        return sum(oracle.terms(w.net, w.host["discriminator"], site, acts)[0] for site in range(3))
+
+    got = laws.updates(w, 1.0)
+    close(laws.model(got), derivative(loss, laws.model(w.host)))
+    close(laws.updates(w, jnp.asarray(1.0)), got)  # a tracer, whose value the rule does not know
+    assert distance(laws.updates(w, 0.9), got) > 1e-3
+
+
+def test_gradients_layer_by_layer_of_kinked_networks_off_their_kinks():
+    """The paper's ReLU, and its critics' leaky one: complex steps meet no kink."""
+    smooth, net = laws.world(), autoencoder((4, 3, 2), 4, 4)
+    w = smooth._replace(net=net)
+    x = np.asarray(w.x)
+    want = textbook.layer_by_layer(net, w.host, x, w.noise, laws.GAMMA, laws.RHO)
+    want["discriminator"] = textbook.discriminators(net, w.host, x, w.noise, w.eps, laws.GAMMA, laws.PENALTY)
+    got = laws.updates(w, per_layer=True)
+    close(got, want)
+    assert distance(got, laws.updates(smooth, per_layer=True)) > 0.1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["discriminator/1/w/0", "generation/0/recurrent/bias/1"])
+def test_a_weight_that_is_not_finite_is_named(name, value):
+    w = laws.world()
+    leaves, structure = jax.tree.flatten(w.params)
+    index = leaf_names(w.params).index(name)
+    leaves[index] = leaves[index].reshape(-1).at[-1].set(value).reshape(leaves[index].shape)
+    found = int(laws.report(w, params=jax.tree.unflatten(structure, leaves)).aux["diverged"])
+    assert leaf_names(w.params)[found] == name
+
+
+LOCAL_NET, GLOBAL_NET = (autoencoder((4, 3), 2, 2, discriminators=kind) for kind in ("local", "global"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: adversarial(LOCAL_NET, -0.1), r"gamma=-0.1 must lie in \[0, 1\]"),
+        (lambda: adversarial(LOCAL_NET, 1.1), r"gamma=1.1 must lie in \[0, 1\]"),
+        (lambda: adversarial(LOCAL_NET, float("nan")), "gamma=nan must lie"),
+        (lambda: adversarial(LOCAL_NET, reduction="max"), "reduction='max' is not known; use 'mean' or 'sum'"),
+        (
+            lambda: adversarial(LOCAL_NET, penalty_at="start"),
+            "penalty_at='start' is not known; use 'interpolates' or 'ends'",
+        ),
+        (lambda: adversarial(GLOBAL_NET, 0.5), "gamma=0.5: discriminators of several layers .* use gamma=1, or local"),
+        (lambda: adversarial(GLOBAL_NET), "gamma=0.1: discriminators of several layers"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        make()
+    assert "\n" not in str(refusal.value)
+
+
+def test_images_that_do_not_fit_are_refused_before_anything_is_computed():
+    rule, params = adversarial(LOCAL_NET), init_params(seed(197), LOCAL_NET)
+    for x, message in ((jnp.zeros((2, 5)), "the network takes 4"), (jnp.full((2, 4), 7.0), "from 7 to 7")):
+        with pytest.raises(ValueError, match=message):
+            rule.init(params, seed(0), Example(x, x))
+        with pytest.raises(ValueError, match=message):
+            rule.update(params, (), seed(0), Example(x, x))
+
+
+def test_phases_of_different_sizes_are_refused():
+    short = samples()._replace(sleep=(jnp.zeros((6, 3)), jnp.zeros((6, 2))))
+    with pytest.raises(AssertionError, match=r"every phase must have as many samples, found \[7, 7, 6, 6, 7\]"):
+        taught(Given(short, GLOBAL), (jnp.ones(5),))
