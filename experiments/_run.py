@@ -27,6 +27,7 @@ from plasticity_jax.run import (
 from plasticity_jax.run.record import unwritable
 
 RECORDED = ("config.json", "meta.json", "summary.json")
+SHOWN = ("png", "gif", "md")
 NOT_CODE = ("experiments/records", "experiments/RESULTS.md")
 
 
@@ -126,7 +127,8 @@ def keep_record(folder: Path, target: Path) -> None:
     try:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for path in [folder / name for name in RECORDED] + sorted([*folder.glob("*.png"), *folder.glob("*.md")]):
+        shown = sorted(path for kind in SHOWN for path in folder.glob(f"*.{kind}"))
+        for path in [folder / name for name in RECORDED] + shown:
             shutil.copyfile(path, target / path.name)
     except OSError as error:
         raise unwritable(target, error) from error
@@ -160,7 +162,7 @@ def _draw(module: ModuleType, name: str, metrics: Mapping[str, Any], folder: Pat
 
     figures = module.plot(metrics)
     figures = figures if isinstance(figures, Mapping) else {name: figures}
-    for stale in folder.glob("*.png"):
+    for stale in [*folder.glob("*.png"), *folder.glob("*.gif")]:
         stale.unlink()
     write_figures(folder, figures)
     plt.close("all")

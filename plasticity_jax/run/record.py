@@ -147,12 +147,16 @@ def write_record(
 
 
 def write_figures(folder: Path, figures: Mapping[str, Any]) -> list[Path]:
-    """Writes matplotlib figures by name as PNG files, and returns their paths."""
+    """Writes matplotlib figures by name as PNG files, animations as GIF files, and returns their paths."""
     paths = []
     for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
+        still = hasattr(figure, "savefig")
+        paths.append(folder / (f"{name}.png" if still else f"{name}.gif"))
         with atomic(paths[-1]) as file:
-            figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+            if still:
+                figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+            else:
+                file.write(_gif(figure))
     return paths
 
 
@@ -210,6 +214,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _gif(animation: Any) -> bytes:
+    """A matplotlib animation, in small, for every frame of it is stored."""
+    with tempfile.TemporaryDirectory() as folder:  # it is saved by name alone
+        path = Path(folder) / "animation.gif"
+        animation.save(path, writer="pillow", dpi=80)
+        return path.read_bytes()
 
 
 def _version(package: str) -> str | None:

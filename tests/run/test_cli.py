@@ -11,6 +11,7 @@ import pytest
 import experiments
 from experiments import _cli
 from experiments._report import report
+from experiments._run import keep_record
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = Path(__file__).parent / "toys"
@@ -125,6 +126,15 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     (kept / "meta.json").write_text("{")
     assert _cli.main(["report"]) == 2
     assert "meta.json" in errors(capsys)[0]
+
+
+def test_a_record_keeps_animations_but_no_metrics(tmp_path):
+    kept = {"config.json", "meta.json", "summary.json", "moves.gif", "still.png", "table.md"}
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    for name in {*kept, "metrics.npz"}:
+        (tmp_path / "run" / name).write_text(name)
+    keep_record(tmp_path / "run", tmp_path / "kept")
+    assert {path.name: path.read_text() for path in (tmp_path / "kept").iterdir()} == {name: name for name in kept}
 
 
 def test_a_claim_that_fails_is_a_result_unless_checked(capsys, monkeypatch):

@@ -78,6 +78,19 @@ def test_figures_are_written_by_name(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_animation_is_written_whole_as_a_gif(tmp_path):
+    figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(1, 1))
+    backend, animation = (pytest.importorskip(f"matplotlib.{name}") for name in ("backends.backend_agg", "animation"))
+    backend.FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    pictures = [[axis.imshow([[i, 1 - i]], animated=True)] for i in (0, 0.5, 1)]
+    (path,) = write_figures(tmp_path, {"one": animation.ArtistAnimation(figure, pictures, interval=250)})
+    assert path == tmp_path / "one.gif"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.importorskip("PIL.Image").open(path) as image:
+        assert (image.format, image.n_frames, image.info["duration"]) == ("GIF", 3, 250)
+
+
 def test_commit_is_a_hash_or_nothing():
     found = commit()
     assert found is None or len(found.removesuffix("-dirty")) == 40
