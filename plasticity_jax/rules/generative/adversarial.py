@@ -33,7 +33,7 @@ from jax.core import Tracer
 
 from plasticity_jax import prng
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks.hierarchy import FREE, AdversarialNet, Judgement, Parents, Phases
+from plasticity_jax.networks.hierarchy import FREE, OSCILLATION, SLEEP, WAKE, AdversarialNet, Judgement, Parents, Phases
 from plasticity_jax.ops.leaves import first_bad_leaf
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, Batch, Key, Params, Scalar, Updates
@@ -99,59 +99,66 @@ def adversarial(
         )
     waves = [wave and not always_asleep for wave in waves]
 
-    def others(phases: Phases, site: int) -> list[tuple[Scalar, tuple[Array, ...]]]:
-        """What a discriminator compares wake with, and how much of it."""
+    sites = range(len(net.sites))
+    # Of wake, sleep and oscillation: what the discriminators' objective weighs the mean scores of a site with.
+    shares = [(1.0, -gamma, gamma - 1.0) if wave else (1.0, -1.0) for wave in waves]
+
+    def seen(phases: Phases, site: int) -> list[tuple[Array, ...]]:
+        """What a discriminator sees awake, asleep, and in the oscillation if it has one."""
         layers = net.sites[site]
-        asleep = tuple(phases.sleep[i] for i in layers)
-        if not waves[site]:
-            return [(1.0, asleep)]
-        return [(gamma, asleep), (1 - gamma, (phases.oscillation[layers[0]],))]
+        views = [tuple(phases.wake[i] for i in layers), tuple(phases.sleep[i] for i in layers)]
+        return [*views, (phases.oscillation[layers[0]],)] if waves[site] else views
 
-    def awake(phases: Phases, site: int) -> tuple[Array, ...]:
-        return tuple(phases.wake[i] for i in net.sites[site])
+    def verdicts(critics: Params, phases: Phases) -> list[Judgement]:
+        """By site, of all that it sees in one call, phase by phase: scores (phases, N), features (phases, N, n)."""
+        judged = []
+        for site in sites:
+            views = seen(phases, site)
+            rows = tuple(jnp.concatenate(same) for same in zip(*views, strict=True))
+            of_rows = net.judge(critics[site], site, rows)
+            n = of_rows.features.shape[-1]
+            shape = (len(views), -1)
+            judged.append(Judgement(of_rows.score.reshape(shape), of_rows.features.reshape(*shape, n)))
+        return judged
 
-    def verdicts(critics: Params, phases: Phases, site: int) -> tuple[Judgement, list[tuple[Scalar, Judgement]]]:
-        def judge(activity: tuple[Array, ...]) -> Judgement:
-            return net.judge(critics[site], site, activity)
+    def objective(judged: list[Judgement]) -> Array:
+        means = [jnp.mean(each.score, 1) for each in judged]
+        return jnp.sum(jnp.stack([jnp.asarray(shares[site], mean.dtype) @ mean for site, mean in enumerate(means)]))
 
-        return judge(awake(phases, site)), [(share, judge(activity)) for share, activity in others(phases, site)]
+    def model_loss(judged: list[Judgement], held: list[Judgement]) -> tuple[Array, dict[str, Array]]:
+        total, parts = objective(judged), []
+        for site in sites:
+            means, features = jnp.mean(judged[site].score, 1), judged[site].features
+            zero = jnp.zeros_like(means[0])
+            wave, apart = zero, zero
+            if waves[site]:
+                squares = ((judged if target_moves else held)[site].features[WAKE] - features[OSCILLATION]) ** 2
+                apart = jnp.mean(jnp.mean(squares, -1) if reduction == "mean" else jnp.sum(squares, -1))
+                wave = means[WAKE] - means[OSCILLATION]
+                total += (1 - gamma) * reconstruction * apart
+            parts.append((means[WAKE] - means[SLEEP], wave, apart))
+        names = ("wake_sleep", "oscillation", "reconstruction")
+        return total, {name: jnp.stack(each) for name, *each in zip(names, *parts, strict=True)}
 
-    def objective(true: Judgement, false: list[tuple[Scalar, Judgement]]) -> Array:
-        return jnp.mean(true.score) - sum(share * jnp.mean(other.score) for share, other in false)
-
-    def critic_loss(critics: Params, phases: Phases, key: Key) -> tuple[Array, Array]:
-        losses, penalties = [], []
-        for site in range(len(net.sites)):
+    def penalties(critics: Params, phases: Phases, key: Key) -> Array:
+        """P by site."""
+        found = []
+        for site in sites:
 
             def score(activity: tuple[Array, ...], site: int = site) -> Array:
                 return net.judge(critics[site], site, activity).score
 
-            spread = _at_ends if penalty_at == "ends" else _between(prng.fold_in(key, jnp.uint32(site)))
-            steep = sum(
-                share * _steepness(score, points)
-                for share, activity in others(phases, site)
-                for points in spread(awake(phases, site), activity)
-            )
-            penalties.append(steep)
-            losses.append(penalty * steep - objective(*verdicts(critics, phases, site)))
-        return sum(losses[1:], losses[0]), jnp.stack(penalties)
-
-    def model_loss(phases: Phases, critics: Params, held: Phases) -> tuple[Array, dict[str, Array]]:
-        losses, parts = [], []
-        for site in range(len(net.sites)):
-            true, false = verdicts(critics, phases, site)
-            loss, zero = objective(true, false), jnp.zeros_like(true.score[0])
-            means = [jnp.mean(true.score) - jnp.mean(other.score) for _, other in false]
-            apart = zero
-            if waves[site]:
-                target = true if target_moves else net.judge(critics[site], site, awake(held, site))
-                squares = (target.features - false[1][1].features) ** 2
-                apart = jnp.mean(jnp.mean(squares, -1) if reduction == "mean" else jnp.sum(squares, -1))
-                loss = loss + (1 - gamma) * reconstruction * apart
-            losses.append(loss)
-            parts.append((means[0], means[1] if waves[site] else zero, apart))
-        names = ("wake_sleep", "oscillation", "reconstruction")
-        return sum(losses[1:], losses[0]), {name: jnp.stack(each) for name, *each in zip(names, *parts, strict=True)}
+            true, *others = seen(phases, site)
+            share = jax.random.uniform(prng.fold_in(key, jnp.uint32(site)), true[0].shape[:1], true[0].dtype)
+            points = [
+                point
+                for other in others
+                for point in ([true, other] if penalty_at == "ends" else [_between(true, other, share)])
+            ]
+            steep = _steepness(score, tuple(jnp.concatenate(same) for same in zip(*points, strict=True)))
+            steep = jnp.sum(jnp.mean(steep.reshape(len(others), -1, len(share)), -1), -1)
+            found.append(-jnp.asarray(shares[site][1:], steep.dtype) @ steep)
+        return jnp.stack(found)
 
     def init(params: Params, key: Key, batch: Batch) -> tuple[()]:
         net.check(params, batch.x)
@@ -173,10 +180,15 @@ def adversarial(
         phases, credit = jax.vjp(lambda model: live(model, parents), model)
         rows = [h.shape[0] for h in jax.tree.leaves(phases)]
         chex.assert_equal(len(set(rows)), 1, custom_message=f"every phase must have as many samples, found {rows}")
-
-        grad = jax.value_and_grad
-        (fooled, steep), d_critics = grad(critic_loss, has_aux=True)(critics, phases, interpolation)
-        (loss, aux), d_phases = grad(model_loss, has_aux=True)(phases, critics, phases)
+        # Discriminators look once; what they say goes back to them, and to what they saw, by the two players' losses.
+        judged, blame = jax.vjp(verdicts, critics, phases)
+        steep, steepness = jax.vjp(lambda critics: penalties(critics, phases, interpolation), critics)
+        told, d_told = jax.value_and_grad(objective)(judged)
+        (loss, aux), d_judged = jax.value_and_grad(model_loss, has_aux=True)(judged, judged)
+        weight = jnp.full_like(steep, 1) * penalty
+        d_critics = jax.tree.map(lambda a, b: a - b, steepness(weight)[0], blame(d_told)[0])
+        d_phases = blame(d_judged)[1]
+        fooled = jnp.sum(weight * steep) - told
         diverged = first_bad_leaf(params, ~jnp.isfinite(loss))
         aux |= {"penalty": steep, "critic": fooled, "diverged": diverged}
         updates = {**credit(d_phases)[0], "discriminator": d_critics}
@@ -186,29 +198,20 @@ def adversarial(
 
 
 def _steepness(score: Callable[[tuple[Array, ...]], Array], points: tuple[Array, ...]) -> Array:
-    """E (|grad D| - 1)^2 over samples, the norm taken over all that a discriminator sees."""
+    """(|grad D| - 1)^2 by sample, the norm taken over all that a discriminator sees."""
 
     def one(point: tuple[Array, ...]) -> Array:
         return score(tuple(h[None] for h in point))[0]
 
     slopes = jax.vmap(jax.grad(one))(points)
     norms = jax.vmap(lambda slope: safe_norm(jnp.concatenate([jnp.ravel(h) for h in slope])))(slopes)
-    return jnp.mean((norms - 1) ** 2)
+    return (norms - 1) ** 2
 
 
-def _at_ends(true: tuple[Array, ...], false: tuple[Array, ...]) -> list[tuple[Array, ...]]:
-    return [true, false]
+def _between(true: tuple[Array, ...], false: tuple[Array, ...], share: Array) -> tuple[Array, ...]:
+    """Points on the way from one phase to the other, at a share that is the same for all layers of a sample."""
 
+    def between(a: Array, b: Array) -> Array:
+        return b + share.reshape(-1, *(1,) * (a.ndim - 1)) * (a - b)
 
-def _between(key: Key) -> Callable[[tuple[Array, ...], tuple[Array, ...]], list[tuple[Array, ...]]]:
-    """A point on the way from one phase to the other, at a share that is the same for all layers of a sample."""
-
-    def points(true: tuple[Array, ...], false: tuple[Array, ...]) -> list[tuple[Array, ...]]:
-        share = jax.random.uniform(key, true[0].shape[:1], true[0].dtype)
-
-        def between(a: Array, b: Array) -> Array:
-            return b + share.reshape(-1, *(1,) * (a.ndim - 1)) * (a - b)
-
-        return [tuple(between(a, b) for a, b in zip(true, false, strict=True))]
-
-    return points
+    return tuple(between(a, b) for a, b in zip(true, false, strict=True))
