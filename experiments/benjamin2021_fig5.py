@@ -221,7 +221,7 @@ def build_rule(config: Config, net: ConvLstm, method: str) -> LearningRule:
     if method == "squared":
         return squared(net)
     judged, gamma = (Predicting(net), 0.0) if method == "predicting" else (net, config.gamma)
-    return adversarial(judged, gamma, penalty=config.penalty, reconstruction=config.reconstruction)
+    return adversarial(judged, gamma, penalty=config.penalty, reconstruction=config.reconstruction, reduction="mean")
 
 
 class Bank(NamedTuple):

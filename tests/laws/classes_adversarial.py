@@ -66,7 +66,7 @@ def _compiled(net: Autoencoder, options: tuple[tuple[str, Any], ...]) -> Any:
     """All that may be a tracer is one, but for a gamma of 1, which says more."""
 
     def step(params: Params, x: jax.Array, coefficients: dict[str, jax.Array]) -> Any:
-        rule = adversarial(net, **dict(options), **coefficients)
+        rule = adversarial(net, **{"reduction": "mean", **dict(options)}, **coefficients)
         return rule.update(params, (), seed(KEY), Example(x, x))[::2]
 
     return compiled(step)

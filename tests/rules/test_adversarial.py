@@ -115,7 +115,8 @@ def samples(count=7):
 def taught(net, critics, gamma=1.0, **options):
     params = {"inference": (jnp.ones(1),), "generation": (), "discriminator": critics}
     x = net.activity.wake[0]
-    return compiled(lambda: adversarial(net, gamma, **options).update(params, (), seed(196), Example(x, x)))()
+    rule = adversarial(net, gamma, **{"reduction": "mean", **options})
+    return compiled(lambda: rule.update(params, (), seed(196), Example(x, x)))()
 
 
 @pytest.mark.parametrize("penalty_at", ["interpolates", "ends"])
@@ -258,7 +259,7 @@ LOCAL_NET, GLOBAL_NET = (autoencoder((4, 3), 2, 2, discriminators=kind) for kind
         (lambda: adversarial(LOCAL_NET, -0.1), r"gamma=-0.1 must lie in \[0, 1\]"),
         (lambda: adversarial(LOCAL_NET, 1.1), r"gamma=1.1 must lie in \[0, 1\]"),
         (lambda: adversarial(LOCAL_NET, float("nan")), "gamma=nan must lie"),
-        (lambda: adversarial(LOCAL_NET, reduction="max"), "reduction='max' is not known; use 'mean' or 'sum'"),
+        (lambda: adversarial(LOCAL_NET, reduction="max"), "reduction='max' is not known; use 'sum' or 'mean'"),
         (
             lambda: adversarial(LOCAL_NET, penalty_at="start"),
             "penalty_at='start' is not known; use 'interpolates' or 'ends'",

@@ -140,7 +140,7 @@ def diverging(model_rate, steps=24):
         {"model": optax.sgd(model_rate), "critic": optax.sgd(1e3)},
         {"inference": "model", "generation": "model", "discriminator": "critic"},
     )
-    learn = learner(adversarial(net), tx)
+    learn = learner(adversarial(net, reduction="mean"), tx)
 
     def take(step, count):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(seed(205), step + jnp.arange(count))

@@ -3,7 +3,7 @@ r"""Adversarial learning of inference and generation: discriminators tell phases
     L_i = gamma L_WS,i + (1 - gamma) (L_O,i + rho L_R,i)
     L_WS,i = E D_i(w_i) - E D_i(s_i)        wake against sleep
     L_O,i  = E D_i(w_i) - E D_i(o_i)        wake against the oscillation, o_i ~ p(. | w_{i+1})
-    L_R,i  = E |f_i(w_i) - f_i(o_i)|^2 / n  f_i: the n penultimate features of D_i
+    L_R,i  = E |f_i(w_i) - f_i(o_i)|^2      f_i: the penultimate features of D_i
     P_i    = E (|grad D_i(eps w_i + (1 - eps) v_i)| - 1)^2,   eps ~ U(0, 1),   v: s with weight gamma, o with 1 - gamma
     discriminators descend  sum_i lambda P_i - gamma L_WS,i - (1 - gamma) L_O,i
     inference, generation   descend  sum_i L_i
@@ -22,6 +22,8 @@ discriminator of its own layer alone, its sign by the phase.
 Departures, where the paper is silent or cannot be meant: E_p_phi in equations 4 and 7 is of p_theta. Discriminators do
 not climb L_R, which has no bound. Both players move at once, from the same weights; the authors' first code let the
 discriminator go first. The penalty is that of each discriminator's own input.
+L_R is a sum over features, as in Larsen et al.; their mean, which the paper does not rule out, is too weak a pull to
+learn reconstruction in thousands of steps (`experiments/benjamin2021_fig3`).
 """
 
 from collections.abc import Callable
@@ -47,7 +49,7 @@ def adversarial(
     *,
     penalty: Scalar = 1.0,
     reconstruction: Scalar = 1.0,
-    reduction: str = "mean",
+    reduction: str = "sum",
     oscillation_to_inference: bool = True,
     target_moves: bool = True,
     per_layer: bool = False,
@@ -60,7 +62,7 @@ def adversarial(
       gamma: weight of wake/sleep against the oscillation, in [0, 1]; 1 for a discriminator of several layers.
       penalty: lambda, of the gradient penalty.
       reconstruction: rho, of the distance between features.
-      reduction: of that distance, "mean" or "sum" over features.
+      reduction: of that distance over features, "sum" or "mean".
       oscillation_to_inference: whether inference gets credit for what is made of its samples one layer down.
       target_moves: whether inference gets credit for L_R as what is to be reconstructed.
       per_layer: each layer learns from its own discriminators alone, what it reads taken as given; needs a stack.
@@ -86,8 +88,8 @@ def adversarial(
     """
     if not isinstance(gamma, Tracer) and not 0 <= float(gamma) <= 1:
         raise ValueError(f"gamma={gamma} must lie in [0, 1]: the weight of wake/sleep against the oscillation")
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction={reduction!r} is not known; use 'mean' or 'sum'")
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction={reduction!r} is not known; use 'sum' or 'mean'")
     if penalty_at not in ("interpolates", "ends"):
         raise ValueError(f"penalty_at={penalty_at!r} is not known; use 'interpolates' or 'ends'")
     top = max(layer for site in net.sites for layer in site)

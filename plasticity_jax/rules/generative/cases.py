@@ -70,7 +70,8 @@ def _adversarial(
     net = autoencoder(sizes, 4, 4, 1, discriminators, "tanh", "tanh")
 
     def make(**given: Any) -> LearningRule:
-        return generative.adversarial(net, **{"gamma": 1.0, **coefficients, **given}, per_layer=per_layer)
+        options = {"gamma": 1.0, **coefficients, **given}
+        return generative.adversarial(net, **options, reduction="mean", per_layer=per_layer)
 
     def batch(key: Key) -> Example:
         x = jax.random.uniform(key, (3, sizes[0]))
