@@ -33,8 +33,9 @@ nearly all are unique. A code that is not told the image has no pairs of x and z
 aligned for a poor reason. The sum was chosen because combined learns with it; seed 0 of the search is one of the seeds
 reported.
 
-What does not hold: wake/sleep keeps identity no better than chance; combined's patterns are aligned half to two thirds
-of the way from the controls to the floor, not closely; its squared error jumps no less than wake/sleep's.
+What does not hold: patterns are not closely aligned, combined's half to two thirds of the way from the controls to the
+floor, wake/sleep's three quarters, for that reason; and combined's squared error jumps no less than wake/sleep's. That
+wake/sleep keeps the identity above chance holds by less than one in a hundred digits.
 """
 
 import dataclasses
@@ -67,7 +68,7 @@ from plasticity_jax.typing import Key
 TITLE = "Figure 3: digits by a recurrent stochastic autoencoder, wake/sleep against the combined objective"
 COST = {
     "smoke": "one to two minutes, nearly all of it compilation",
-    "default": "4 seeds, about ten minutes on two idle cores",
+    "default": "4 seeds, about ten minutes on two cores (16 on busy ones)",
     "paper": "5 seeds x 400 epochs of 28 x 28 digits: hours on a GPU, in resumable pieces",
 }
 METHODS = (

@@ -20,11 +20,11 @@ contrast-inverted, or with pixels in another order. Both signs of an AUROC are o
 
 Settings are those of Figure 3's reduced problem; nothing was tuned for what is claimed here. What does not hold in the
 default preset: the error in pixels tells Omniglot from digits slightly better than the oscillation in features does;
-D tells w from o of test digits too (AUROC 0.82), so that what is expected is not indistinguishable, only less
-distinct; D of the image rises with novelty, as the paper says, but D of the code falls for all kinds but the inverted;
-inverted digits, far brighter than others, move D of the image of an untrained network too, up or down by the seed.
-Early in training surprise is the wrong way round (AUROC below 0.5, but for inverted). Errors sent to the code are at a
-cosine of -0.93, short of -0.95, where the floor, other test digits in place of sleep, is itself only -0.95.
+D tells w from o of test digits too (AUROC 0.81), so that what is expected is not indistinguishable, and, by the seed,
+no more so than inverted digits; D of the image rises with novelty, as the paper says, except that inverted digits, far
+brighter than others, move it up or down by the seed, in an untrained network too; D of the code falls for all other
+kinds. Early in training surprise is the wrong way round (AUROC below 0.5, but for inverted). Errors sent to the code
+are at a cosine of -0.94, short of -0.95, where the floor, other test digits in place of sleep, is itself only -0.96.
 """
 
 import dataclasses
