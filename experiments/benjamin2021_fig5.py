@@ -24,7 +24,8 @@ nearer (1.9 pixels for 2.6), but its error does not (5.9, after 20 on the way).
 
 What does not hold at this scale: predictions of "combined" and "predicting" beat neither the mean frame nor the last
 one, in error or trajectory. They are blobs about where the digit was seen, with about its ink and brightness, that
-hardly move; some are black.
+hardly move; some are black. Sleep brings latents nearer to their prior in the mean (0.06 nats a unit for 0.25), but
+the seeds, of which there are two, disagree on how much.
 """
 
 import dataclasses
