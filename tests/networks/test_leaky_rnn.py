@@ -11,6 +11,7 @@ from plasticity_jax.networks import leaky_rnn as lr
 PHI = {
     "tanh": jnp.tanh,
     "relu": lambda v: jnp.maximum(v, 0),
+    "leaky_relu": lambda v: jnp.where(v > 0, v, 0.2 * v),
     "sigmoid": lambda v: 1 / (1 + jnp.exp(-v)),
     "identity": lambda v: v,
 }
