@@ -73,7 +73,8 @@ def execute(
 ) -> Outcome:
     """Runs a program over all lanes, chunk by chunk, and saves between chunks.
 
-    Of a lane whose loss stops being finite the last checkpoint before that is kept, for a look at what happened.
+    Of a lane whose loss stops being finite the last checkpoint before that is kept, for a look at what happened, if
+    `keep` is at least 2.
     Ctrl-C, or a kill, loses at most `save_every_s` and the chunk it meets; the first Ctrl-C waits for the end of the
     chunk and saves it. A run that is resumed gives the same numbers, bit for bit, as one that never stopped.
 

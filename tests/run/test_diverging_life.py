@@ -75,20 +75,22 @@ def test_the_last_checkpoint_before_it_outlives_those_after(tmp_path, capsys, br
     lanes = jax.vmap(jax.random.key)(jnp.arange(1))
     lives = program(optax.sgd(0.1), broken)
     assert lives.steps == 6
-    options = {"name": "lives", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 1}
+    options = {"name": "lives", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 2}
     found = run(lives, lanes, **options)
     assert not np.isfinite(found["loss"][0, broken // 2 :]).any()
     held = tmp_path / "lives" / f"{last:08d}"
+    kept = [held.name, f"{lives.chunks - 1:08d}", f"{lives.chunks:08d}"]
     assert capsys.readouterr().err.splitlines()[0].endswith(f"the last checkpoint before it is kept in {held}")
-    assert sorted(path.name for path in (tmp_path / "lives").iterdir()) == [held.name, f"{lives.chunks:08d}"]
-    shutil.rmtree(tmp_path / "lives" / f"{lives.chunks:08d}")
+    assert sorted(path.name for path in held.parent.iterdir()) == kept
+    for name in kept[1:]:
+        shutil.rmtree(held.parent / name)
     fingerprint = json.loads((held / "manifest.json").read_text())["body"]["fingerprint"]
     saved = Checkpoints(held.parent, fingerprint).load(jax.eval_shape(jax.vmap(lives.init), lanes))
     assert saved is not None
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved.state.learner.params))
     again = run(lives, lanes, resume=True, **options)
     np.testing.assert_array_equal(again["loss"], found["loss"])
-    assert sorted(path.name for path in (tmp_path / "lives").iterdir()) == [held.name, f"{lives.chunks:08d}"]
+    assert sorted(path.name for path in held.parent.iterdir()) == kept
 
 
 def test_the_weight_of_a_part_and_of_the_setting_that_failed_first():
