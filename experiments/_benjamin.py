@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from experiments._feedback import Images, evaluated, images, scaled
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.networks import mlp
+from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.run import Program, online_training
@@ -254,8 +255,8 @@ def frechet(a: Array, b: Array) -> Array:
       Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017.
     """
     (mean_a, cov_a), (mean_b, cov_b) = ((jnp.mean(x, 0), jnp.cov(x, rowvar=False)) for x in (a, b))
-    values, vectors = jnp.linalg.eigh(cov_a)
+    values, vectors = lane_by_lane(jnp.linalg.eigh)(cov_a)
     root = (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T
-    shared = jnp.linalg.eigvalsh(root @ cov_b @ root)
+    shared = lane_by_lane(jnp.linalg.eigvalsh)(root @ cov_b @ root)
     apart = jnp.trace(cov_a) + jnp.trace(cov_b) - 2 * jnp.sum(jnp.sqrt(jnp.maximum(shared, 0)))
     return jnp.sum((mean_a - mean_b) ** 2) + apart

@@ -16,6 +16,7 @@ from plasticity_jax.base import Learner, LearnerState, LearningRule, learner
 from plasticity_jax.diagnostics.linear_readout import linear_readout
 from plasticity_jax.networks.impression import ImpressionNet, Moment, init_params, log_p, log_q, trajectory
 from plasticity_jax.ops.activations import ACTIVATIONS
+from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.run import Program, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.ou_mixture import ou_mixture
@@ -195,7 +196,7 @@ def r_squared(prediction: Array, truth: Array) -> Array:
 
 def pca_r_squared(data: Array, components: int) -> Array:
     """R2 of the best reconstruction of data (..., n) from that many linear components, fitted to the same data."""
-    values = jnp.linalg.eigvalsh(jnp.cov(data.reshape(-1, data.shape[-1]), rowvar=False, bias=True))
+    values = lane_by_lane(jnp.linalg.eigvalsh)(jnp.cov(data.reshape(-1, data.shape[-1]), rowvar=False, bias=True))
     return jnp.sum(values[-components:]) / jnp.sum(values)
 
 

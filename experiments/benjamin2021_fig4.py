@@ -212,8 +212,7 @@ def nearer(made: Array, x: Array) -> Array:
 def readable(train: Array, test: Array, shown: Pictures, ridge: float = 0.1) -> Array:
     """Share of test images whose class ridge regression tells from features (N, n), each scaled to a variance of 1.
 
-    By conjugate gradients on the normal equations: a factorisation beside the training, in one program, can hang on a
-    CPU with a device for every core.
+    By conjugate gradients on the normal equations, for there may be thousands of features.
     """
     middle, scale = jnp.mean(train, 0), jnp.maximum(jnp.std(train, 0), 1e-6)
     x, targets = (train - middle) / scale, jax.nn.one_hot(shown.train_label, CLASSES, dtype=train.dtype)

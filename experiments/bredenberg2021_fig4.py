@@ -32,13 +32,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.scipy.sparse.linalg import cg
 
 from experiments._bredenberg import LABELS, authors_loss, autocorrelation, expected_to_diverge, r_squared
 from experiments._bredenberg_fig4 import BINS, FEATURES, LAGS, LAYERS, LOSSES, METHODS, SETTLE, SHOWN, figures
 from experiments._feedback import gap_claim, unfolded
 from experiments._stats import put
 from plasticity_jax.base import Learner, LearnerState, LearningRule, learner
+from plasticity_jax.diagnostics.linear_readout import linear_readout
 from plasticity_jax.networks import impression as network
 from plasticity_jax.networks.impression import (
     ImpressionNet,
@@ -335,22 +335,11 @@ def digits(sounds: Sounds, responses: tuple[Array, Array], ridge: float = 1.0) -
     targets, middle = jax.nn.one_hot(sounds.labels[0], 10, dtype=train.dtype), jnp.mean(train, 0)
 
     def right(scale: Array) -> Array:
-        w = ridge_regression((train - middle) / scale, targets - jnp.mean(targets, 0), ridge)
-        answers = (test - middle) / scale @ w + jnp.mean(targets, 0)
-        return jnp.mean(jnp.argmax(answers, -1) == sounds.labels[1])
+        readout = linear_readout((train - middle) / scale, targets, ridge / len(train))
+        return jnp.mean(jnp.argmax(readout((test - middle) / scale), -1) == sounds.labels[1])
 
     scales = jnp.stack([jnp.ones(train.shape[1], train.dtype), jnp.maximum(jnp.std(train, 0), 1e-12)])
     return dict(zip(("", "_z"), jax.vmap(right)(scales), strict=True))
-
-
-def ridge_regression(x: Array, y: Array, ridge: float) -> Array:
-    """Weights (n, m) from centred x (N, n) to centred y (N, m), penalised by ridge times their summed squares.
-
-    By conjugate gradients, and not by `linear_readout`: with its QR beside the training in one program, this experiment
-    hangs on a CPU with a device for every core; the same measurements in a program of their own do not.
-    """
-    gram = x.T @ x
-    return cg(lambda w: gram @ w + ridge * w, x.T @ y, tol=1e-6, maxiter=10 * len(gram))[0]
 
 
 def resemblance(data: Array, dreamed: Array) -> Metrics:

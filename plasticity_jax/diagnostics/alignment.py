@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP, Form
+from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine, safe_norm
 from plasticity_jax.rules.feedback.common import carry_back, check
 from plasticity_jax.rules.feedback.node_perturbation import NodePerturbationTraces
@@ -117,6 +118,6 @@ def feedback_rank(traces: NodePerturbationTraces, tolerance: float = 1e-6) -> Ar
     """
     ranks = []
     for v in traces.second:
-        values = jnp.linalg.eigvalsh(v.total)
+        values = lane_by_lane(jnp.linalg.eigvalsh)(v.total)
         ranks.append(jnp.sum((values > tolerance * values[-1]) & (values > 0)))
     return jnp.stack(ranks).astype(jnp.int32)

@@ -13,6 +13,7 @@ import chex
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
+from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.typing import Array, Scalar
 
 
@@ -58,6 +59,12 @@ def linear_readout(features: Array, targets: Array, ridge: Scalar) -> Readout:
     count, n = features.shape
     middle, mean = jnp.mean(features, 0), jnp.mean(targets, 0)
     penalty = jnp.sqrt(count * jnp.asarray(ridge, features.dtype)) * jnp.eye(n, dtype=features.dtype)
-    q, r = jnp.linalg.qr(jnp.concatenate([features - middle, penalty]))
-    w = solve_triangular(r, q[:count].T @ (targets - mean)).T
+    w = _least_squares(jnp.concatenate([features - middle, penalty]), targets - mean).T
     return Readout(w, mean - w @ middle)
+
+
+@lane_by_lane
+def _least_squares(a: Array, b: Array) -> Array:
+    """x of least |a x - b|, where b's further rows are 0."""
+    q, r = jnp.linalg.qr(a)
+    return solve_triangular(r, q[: len(b)].T @ b)

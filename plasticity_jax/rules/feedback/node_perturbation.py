@@ -35,6 +35,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP, Form
+from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import check_noise, stored_noise
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
 from plasticity_jax.rules.feedback.common import Carried, carry_back, check, weight_gradients
@@ -209,8 +210,12 @@ def offline_feedback(second: Array, cross: Sequence[Array], ridge: Scalar) -> tu
 def _ridge(second: Array, cross: Array, ridge: Scalar) -> Array:
     # Directions weaker than V's own rounding are shrunk, or else a near-singular V may not be positive definite.
     floor = jnp.finfo(second.dtype).eps * jnp.trace(second)
-    factor = jax.scipy.linalg.cho_factor(second + (ridge + floor) * jnp.eye(len(second), dtype=second.dtype))
-    return jax.scipy.linalg.cho_solve(factor, cross)
+    return _solve(second + (ridge + floor) * jnp.eye(len(second), dtype=second.dtype), cross)
+
+
+@lane_by_lane
+def _solve(positive: Array, cross: Array) -> Array:
+    return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(positive), cross)
 
 
 def _descend(carried: Carried, target: Sequence[Array]) -> tuple[Array, ...]:

@@ -44,6 +44,7 @@ from plasticity_jax import prng
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks import vanilla_rnn
 from plasticity_jax.networks.vanilla_rnn import Trajectory, VanillaRNN
+from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import rademacher
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
 from plasticity_jax.rules.feedback.recurrent_common import carry_back, check, gradients, info, observe, rest, time_first
@@ -158,7 +159,7 @@ def recurrent_node_perturbation(
             regularised, moment = second.total + ridge * jnp.eye(len(w_fb), dtype=w_fb.dtype), cross.total
 
             def solved() -> Array:
-                return w_fb - jnp.linalg.solve(regularised, moment)
+                return w_fb - lane_by_lane(jnp.linalg.solve)(regularised, moment)
 
             def still() -> Array:
                 return jnp.zeros_like(w_fb)
