@@ -64,7 +64,7 @@ def _section(folder: Path, record: Mapping[str, Any], records: Path) -> list[str
             lines.append(f"| {_cell(key)} | {_number(values[key])}{error} |")
     for table in sorted(folder.glob("*.md")):
         lines += ["", table.read_text().strip()]
-    for picture in sorted(folder.glob("*.png")):
+    for picture in sorted(path for path in folder.iterdir() if path.suffix in (".png", ".gif")):
         lines += ["", f"![{picture.stem}]({picture.relative_to(records.parent).as_posix()})"]
     return lines
 

@@ -114,6 +114,7 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     kept = tmp_path / "records" / "toy_fig1" / "smoke"
     assert {p.name for p in kept.iterdir()} == {"config.json", "meta.json", "summary.json", "toy_fig1.png"}
 
+    (kept / "moves.gif").write_bytes(b"")
     assert _cli.main(["report"]) == 0
     text = (tmp_path / "RESULTS.md").read_text()
     assert text == report(tmp_path / "records")
@@ -122,7 +123,8 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     assert "| The loss stays below ten (`small`) | - |" in text
     assert "2 seeds" in text
     assert "widths=[4, 5, 6]" in text
-    assert "![toy_fig1](records/toy_fig1/smoke/toy_fig1.png)" in text
+    for name in ("moves.gif", "toy_fig1.png"):
+        assert f"](records/toy_fig1/smoke/{name})" in text
     (kept / "meta.json").write_text("{")
     assert _cli.main(["report"]) == 2
     assert "meta.json" in errors(capsys)[0]
