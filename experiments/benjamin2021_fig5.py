@@ -82,7 +82,7 @@ class Config:
       output: of a frame, "identity" or "sigmoid".
       gamma: weight of wake/sleep against prediction, for "combined".
       penalty: weight of the gradient penalty.
-      reconstruction: weight of the distance between features.
+      reconstruction: weight of the distance between features, a sum over them.
       model_rate: of Adam on inference and generation.
       critic_rate: of Adam on discriminators.
       batch: videos in a step.
@@ -107,11 +107,11 @@ class Config:
     output: str = "identity"
     gamma: float = 0.5
     penalty: float = 1.0
-    reconstruction: float = 5.0
+    reconstruction: float = 1.0
     model_rate: float = 2e-3
     critic_rate: float = 4e-3
     batch: int = 8
-    steps: int = 2400
+    steps: int = 4800
     points: int = 12
     videos: int = 128
     samples: int = 8
@@ -154,7 +154,6 @@ PRESETS = {
         decoder_hidden=16,
         kernel=5,
         critic_width=64,
-        reconstruction=1.0,
         model_rate=1e-4,
         critic_rate=4e-4,
         batch=32,
@@ -222,7 +221,7 @@ def build_rule(config: Config, net: ConvLstm, method: str) -> LearningRule:
     if method == "squared":
         return squared(net)
     judged, gamma = (Predicting(net), 0.0) if method == "predicting" else (net, config.gamma)
-    return adversarial(judged, gamma, penalty=config.penalty, reconstruction=config.reconstruction, reduction="mean")
+    return adversarial(judged, gamma, penalty=config.penalty, reconstruction=config.reconstruction)
 
 
 class Bank(NamedTuple):
