@@ -39,6 +39,7 @@ from experiments._stats import put
 from plasticity_jax.base import Info, Learner, LearnerState, learner
 from plasticity_jax.diagnostics.alignment import alignment, angle, relative_error
 from plasticity_jax.networks import mlp, vanilla_rnn
+from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine
 from plasticity_jax.rules.feedback import node_perturbation, recurrent_node_perturbation
 from plasticity_jax.run import Claim, Program, train_from_parts
@@ -207,7 +208,8 @@ def drawing(case: Case) -> Callable[[Key], Params]:
         wide = jax.random.normal(key, (n_out, n_in)) / n_in**0.5
         if not case.orthonormal:
             return wide
-        return jnp.linalg.qr(wide)[0] if n_out >= n_in else jnp.linalg.qr(wide.T)[0].T
+        orthonormal = lane_by_lane(lambda tall: jnp.linalg.qr(tall)[0])
+        return orthonormal(wide) if n_out >= n_in else orthonormal(wide.T).T
 
     def draw(key: Key) -> Params:
         params = mlp.init_params(key, case.sizes)
