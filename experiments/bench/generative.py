@@ -20,7 +20,7 @@ from plasticity_jax.run import sweep
 from plasticity_jax.typing import Array, Example
 from tests.oracles import generative as oracles
 
-MOST_STEPS, WEIGHT_STEPS, BYTES = 500, 4e9, 2e9
+MOST_STEPS, WEIGHT_STEPS, BYTES = 5000, 4e9, 2e9
 """Of a timed call: steps, at most; weights times steps of all seeds, about; and what the weights may take."""
 RULES = {
     "impression": generative.impression,
@@ -31,7 +31,7 @@ RULES = {
 RATES = {"neural_variational": 1e-6}
 
 
-def normals_per_second(lanes: int = 20, each: int = 1 << 16) -> float:
+def normals_per_second(lanes: int = 20, each: int = 1 << 19) -> float:
     """Standard normals that all cores draw in bulk."""
     keys = jax.vmap(jax.random.key)(jnp.arange(lanes))
     many = sweep(lambda key: jnp.sum(prng.normal(key, each, jnp.dtype(jnp.float32))))
