@@ -7,7 +7,8 @@ squared error, summed over pixels, as a ceiling of what such a measure rewards, 
 videos from the same seeds, in closed loop: one sample, the mean of all, and of all the one of least error.
 
 Baselines: a blank frame, the mean frame (of the test videos themselves, which favours it), the mean of what was
-watched, its last frame, another video, and, by cheating, the true frame before. A blank frame beats the last one.
+watched, its last frame, another video, and, by cheating, the true frame before. A blank frame beats the last one
+from the second frame on; on the paper's task, at every one.
 
 The default preset is not the paper's task: one digit of 7 x 7 pixels on 16 x 16, five frames from three, networks a
 quarter as wide, rates 10 to 20 times as high. How it was found, by errors of "combined" on test videos, summed over
