@@ -166,10 +166,32 @@ def jacobian(net: LeakyRNN, w: Array, slope: Array) -> Array:
 
 
 def jacobian_vector(net: LeakyRNN, w: Array, slope: Array, a: Array) -> Array:
-    """J a without forming J, shape (n,): how a small change of the rates is carried forward by one step."""
-    return (1 - net.alpha) * a + net.alpha * slope * (recurrent(w) @ a)
+    """J a without forming J, shape (n,): how a small change of the rates is carried forward by one step.
+
+    Args:
+      net: fixed properties.
+      w: (n, m), or its recurrent part (n, n).
+      slope: (n,), phi'(v).
+      a: (n,).
+    """
+    w = _square_enough(w)
+    return (1 - net.alpha) * a + net.alpha * slope * (w @ jnp.pad(a, (0, w.shape[1] - w.shape[0])))
 
 
 def vector_jacobian(net: LeakyRNN, w: Array, slope: Array, c: Array) -> Array:
-    """c J without forming J, shape (n,): how credit for the rates is carried back by one step."""
-    return (1 - net.alpha) * c + (net.alpha * slope * c) @ recurrent(w)
+    """c J without forming J, shape (n,): how credit for the rates is carried back by one step.
+
+    Args:
+      net: fixed properties.
+      w: (n, m), or its recurrent part (n, n), which pays where one W carries many vectors back.
+      slope: (n,), phi'(v).
+      c: (n,).
+    """
+    w = _square_enough(w)
+    return (1 - net.alpha) * c + ((net.alpha * slope * c) @ w)[: w.shape[0]]
+
+
+def _square_enough(w: Array) -> Array:
+    """W itself if a product with all of it reads less than copying W_rec does: (n, m), or (n, n)."""
+    n, m = w.shape
+    return w if m <= 3 * n else recurrent(w)

@@ -47,6 +47,15 @@ def test_derivatives_against_autodiff(activation, alpha):
     np.testing.assert_allclose(jnp.einsum("ki,ij->kij", jnp.eye(N), block), influence, atol=1e-14)
 
 
+@pytest.mark.parametrize("width", [N, M, 4 * N])
+def test_products_with_the_jacobian_at_any_number_of_inputs(width):
+    rng = np.random.default_rng(1)
+    w, slope, probe = (jnp.asarray(rng.standard_normal(shape)) for shape in ((N, width), (N,), (N,)))
+    j = 0.7 * np.eye(N) + 0.3 * np.diag(slope) @ np.asarray(w)[:, :N]
+    np.testing.assert_allclose(lr.jacobian_vector(lr.leaky_rnn(0.3), w, slope, probe), j @ probe, atol=1e-13)
+    np.testing.assert_allclose(lr.vector_jacobian(lr.leaky_rnn(0.3), w, slope, probe), probe @ j, atol=1e-13)
+
+
 def test_all_activations_are_tested():
     assert set(lr.ACTIVATIONS) == set(PHI)
 

@@ -105,10 +105,12 @@ def bptt(
         ready = position == window - 1
 
         def backward(history: BPTTTraces) -> Array:
+            w_rec = leaky_rnn.recurrent(moment.w)
+
             def back(c: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
                 slope, q = at
                 c = c + q
-                return leaky_rnn.vector_jacobian(moment.net, moment.w, slope, c), c
+                return leaky_rnn.vector_jacobian(moment.net, w_rec, slope, c), c
 
             _, c = jax.lax.scan(back, jnp.zeros_like(moment.r), (history.slope, history.credit), reverse=True)
             return (c * history.immediate).T @ history.rhat
@@ -166,8 +168,10 @@ def future_facing_bptt(
         rhat = newest_first(moment.rhat, traces.rhat)
         collected = newest_first(jnp.zeros_like(moment.r), traces.credit)
 
+        w_rec = leaky_rnn.recurrent(moment.w)
+
         def back(q: Array, slope_s: Array) -> tuple[Array, Array]:
-            return leaky_rnn.vector_jacobian(moment.net, moment.w, slope_s, q), q
+            return leaky_rnn.vector_jacobian(moment.net, w_rec, slope_s, q), q
 
         _, arriving = jax.lax.scan(back, moment.credit, slope, unroll=window <= 16)
         credit = collected + arriving
