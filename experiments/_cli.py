@@ -88,9 +88,11 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             args.parser.print_help()
             return 0
         raise CliError(f"run needs an ID: there are {', '.join(names()) or 'none'}")
-    from plasticity_jax.run.devices import use_all_cores
+    from plasticity_jax.run.devices import compile_quickly, use_all_cores
 
     use_all_cores()
+    if args.preset == "smoke":
+        compile_quickly()
     module = load(args.id)
     config = configure(module, args.preset, args.seeds, [] if args.help else rest)
     if args.help:

@@ -57,7 +57,7 @@ from plasticity_jax.typing import Array, Batch, Example, Key, Params, Updates
 
 TITLE = "Figure 5: moving digits, predicted in closed loop, beside trivial baselines"
 COST = {
-    "smoke": "about two minutes, nearly all of it compilation",
+    "smoke": "under a minute, nearly all of it compilation",
     "default": "2 seeds, ten minutes on two cores: a tiny part of the paper's training",
     "paper": "3 seeds x 400 epochs, ten hours each on the authors' GPU, in resumable pieces",
 }

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,7 +69,8 @@ def sweep(
 
         # XLA's default O3 on CPU fully unrolls inner loops shorter than about 40 and then fails to vectorise them:
         # O2 measured twice as fast.
-        options = {"xla_backend_optimization_level": "2"} if mesh.devices.flat[0].platform == "cpu" else None
+        tune = mesh.devices.flat[0].platform == "cpu" and "optimization_level" not in os.environ.get("XLA_FLAGS", "")
+        options = {"xla_backend_optimization_level": "2"} if tune else None
         jitted = jax.jit(
             call,
             in_shardings=sharding,
