@@ -67,7 +67,7 @@ from plasticity_jax.typing import Key
 
 TITLE = "Figure 3: digits by a recurrent stochastic autoencoder, wake/sleep against the combined objective"
 COST = {
-    "smoke": "under a minute, nearly all of it compilation",
+    "smoke": "about a minute, nearly all of it compilation",
     "default": "4 seeds, about ten minutes on two cores (16 on busy ones)",
     "paper": "5 seeds x 400 epochs of 28 x 28 digits: hours on a GPU, in resumable pieces",
 }

@@ -59,7 +59,7 @@ from plasticity_jax.typing import Array, Example, Key, Params
 
 TITLE = "Figure 4: CIFAR-10 in a convolutional hierarchy: reconstructions, dreams, classes read out by layer"
 COST = {
-    "smoke": "under a minute, nearly all of it compilation",
+    "smoke": "about a minute, nearly all of it compilation",
     "default": "2 seeds, images of 16 x 16, 900 steps: some six minutes on two cores",
     "paper": "3 seeds x 400 epochs at full size: for an accelerator, in resumable pieces",
 }

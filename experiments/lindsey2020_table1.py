@@ -48,7 +48,7 @@ from plasticity_jax.typing import Array, PyTree
 
 TITLE = "Table 1: incremental sines by feedback and local plasticity, feature reuse and gradient-based learners"
 COST = {
-    "smoke": "seconds, most of it compilation",
+    "smoke": "about a minute, most of it compilation",
     "default": "4 seeds x 13 learners, fourteen minutes on two cores",
     "paper": "2 seeds x 13 learners x 20,000 episodes of 400 steps: days on two cores; resumable in pieces of seconds",
 }
