@@ -37,7 +37,7 @@ from experiments._stats import mean_sem, put
 from plasticity_jax.diagnostics.bias_variance import moments
 from plasticity_jax.networks import impression as network
 from plasticity_jax.networks.impression import ImpressionNet, Moment, impression_net
-from plasticity_jax.prng import fold_in
+from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.rules.generative.common import scores
 from plasticity_jax.run import Claim, Program, once, train_from_parts
 from plasticity_jax.typing import Array, Key, Params, PyTree

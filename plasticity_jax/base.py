@@ -4,15 +4,22 @@ Everything in the library, from Oja's rule to a gradient through a whole lifetim
 one `learner`, one law suite, one runner and one set of diagnostics serve all of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from plasticity_jax import prng
-from plasticity_jax.typing import Array, Batch, Key, Params, Traces, Updates
+from plasticity_jax.ops import prng
+from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Traces, Updates
+
+READY = np.array(True)
+"""`Info.ready` of a rule that teaches all its weights at every step. It is not traced, so a learner holds nothing."""
+
+Ready: TypeAlias = Any
+"""A bool of shape (), or names of params, nested as they are, with a bool each; a name left out is ready."""
 
 
 class Info(NamedTuple):
@@ -20,14 +27,46 @@ class Info(NamedTuple):
 
     Attributes:
       loss: shape (), what the rule descends, mean over the batch.
-      ready: shape (), bool; False while the rule only accumulates evidence for the weights that it teaches, whose
-        updates are then zero (groups learned at every step, such as a readout, may still be updated).
+      ready: bool of shape (), or one for each group of params (``{"forward": {"w": ready}}``; what is not named is
+        ready). Where it is False the rule only accumulates, and a `learner` keeps the weights and the state of their
+        optimiser.
       aux: diagnostics by name.
     """
 
     loss: Array
-    ready: Array
+    ready: Ready
     aux: Mapping[str, Array]
+
+
+class InitFn(Protocol):
+    """Makes the traces that a rule starts from."""
+
+    def __call__(self, params: Params, key: Key, batch: Batch, /) -> Traces:
+        """Returns the initial traces.
+
+        Args:
+          params: the weights, in named groups.
+          key: shape (), for what starts at random.
+          batch: one step's example, read for its shapes only.
+        """
+        ...
+
+
+class UpdateFn(Protocol):
+    """One step of a rule."""
+
+    def __call__(
+        self, params: Params, traces: Traces, key: Key, batch: Batch, /
+    ) -> tuple[Updates, Traces, Info]:
+        """Returns the updates, the traces after the step, and the step's report.
+
+        Args:
+          params: the weights, in named groups.
+          traces: what the rule carries, as `init` or the step before left it.
+          key: shape (), the step's own; a deterministic rule does not read it.
+          batch: one step's example.
+        """
+        ...
 
 
 class LearningRule(NamedTuple):
@@ -36,12 +75,13 @@ class LearningRule(NamedTuple):
     Attributes:
       init: ``(params, key, batch) -> traces``; the batch is one step's example, read for its shapes only.
       update: ``(params, traces, key, batch) -> (updates, traces, info)``. Updates are gradient-signed, a drop-in for
-        `jax.grad`: ``optax.sgd(1.0)`` realises the textbook weight change. What the rule leaves alone gets zeros.
+        `jax.grad`: ``optax.sgd(1.0)`` realises the textbook weight change. A rule demands no group of params that it
+        does not read, and emits zeros for what it leaves alone.
       lag: the updates emitted at step t credit step t - lag.
     """
 
-    init: Callable[[Params, Key, Batch], Traces]
-    update: Callable[[Params, Traces, Key, Batch], tuple[Updates, Traces, Info]]
+    init: InitFn
+    update: UpdateFn
     lag: int = 0
 
 
@@ -97,8 +137,12 @@ class RuleCase(NamedTuple):
 def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
     """Joins a rule and an optimiser into one pure step.
 
-    The optimiser sees the updates of every step, those that are not `Info.ready` too: zeros, which leave weights alone
-    under SGD but move the averages of a stateful optimiser.
+    Where a step is not `Info.ready`, weights and the optimiser's state of them stay as they are. A counter that several
+    groups of weights share (Adam's, say) moves on if any of them is ready: give groups that begin to learn at different
+    times optimisers of their own with `optax.partition`. Optimisers that read the loss are given it as ``value``.
+
+    A gradient through learning with Adam needs ``optax.adam(rate, eps_root=1e-8)``: at a gradient of zero the root has
+    no finite derivative without it.
 
     Args:
       rule: supplies gradient-signed updates.
@@ -106,6 +150,9 @@ def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
 
     Returns:
       A `Learner`.
+
+    Raises:
+      TypeError: if the rule is not a `LearningRule` or the optimiser not an optax transformation.
 
     Example:
       >>> import jax, optax, plasticity_jax as pj
@@ -117,52 +164,142 @@ def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
       >>> int(state.step), info.loss.shape
       (1, ())
     """
+    if not isinstance(rule, LearningRule):
+        hint = "call it with its network first, as in rflo(cell)" if callable(rule) else "make one with a rule's factory"
+        raise TypeError(f"rule={_name(rule)} is not a LearningRule: {hint}")
+    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+        raise TypeError(f"tx={_name(tx)} is not an optax optimiser: give one, as in optax.sgd(0.1)")
+    optimiser = optax.with_extra_args_support(tx)
 
     def init(params: Params, key: Key, batch: Batch) -> LearnerState:
         key_init, key_run = jax.random.split(key)
         traces = rule.init(params, key_init, batch)
-        return LearnerState(params, traces, tx.init(params), key_run, jnp.zeros((), jnp.int32))
+        state = LearnerState(params, traces, tx.init(params), key_run, jnp.zeros((), jnp.int32))
+        return _without_aliases(state)
 
     def step(state: LearnerState, batch: Batch) -> tuple[LearnerState, Info]:
         key = prng.fold_in(state.key, state.step)
         updates, traces, info = rule.update(state.params, state.traces, key, batch)
-        updates, opt_state = tx.update(updates, state.opt_state, state.params)
+        updates, opt_state = optimiser.update(updates, state.opt_state, state.params, value=info.loss)
         params = optax.apply_updates(state.params, updates)
+        if info.ready is not READY:
+            params, opt_state = _hold(info.ready, (params, opt_state), (state.params, state.opt_state))
         return LearnerState(params, traces, opt_state, state.key, state.step + 1), info
 
     return Learner(init, step)
 
 
 def compare(
-    rules: Mapping[str, LearningRule] | Sequence[LearningRule],
+    rules: Mapping[str, LearningRule],
     params: Params,
-    traces: Mapping[str, Traces] | Sequence[Traces],
+    traces: Mapping[str, Traces],
     key: Key,
     batch: Batch,
-) -> tuple[Any, Any, Any]:
-    """Every rule's updates on ONE trajectory: same params, same key, same batch, nothing applied.
+) -> tuple[dict[str, Updates], dict[str, Traces], dict[str, Info]]:
+    """Every rule's updates on ONE trajectory: same params, same batch, nothing applied.
 
     Args:
-      rules: rules by name (or a sequence of them).
+      rules: rules by name.
       params: the weights that all of them read.
-      traces: each rule's own traces, in the same container as the rules.
-      key: the step's key, the same for all, so that rules that perturb the network perturb it alike.
+      traces: each rule's own traces, by the same names.
+      key: the step's key; rule number i draws from ``fold_in(key, i)``, so that no two share their noise.
       batch: one step's example.
 
     Returns:
-      ``(updates, traces, infos)``, each in the container of the rules. Updates of a rule with lag l credit the step l
-      steps ago: compare them with the others' updates of then.
+      ``(updates, traces, infos)`` by name. Updates of a rule with lag l credit the step l steps ago: compare them with
+      the others' updates of then.
 
     Raises:
-      ValueError: if rules and traces do not name the same rules.
+      TypeError: if rules or traces are not given by name.
+      ValueError: if they do not name the same rules.
+
+    Example:
+      >>> import jax, plasticity_jax as pj
+      >>> cases = {name: pj.RULES[name] for name in ("rtrl", "uoro")}
+      >>> key = jax.random.key(0)
+      >>> params, batch = cases["rtrl"].params(key), cases["rtrl"].batch(key)
+      >>> rules = {name: case.make() for name, case in cases.items()}
+      >>> traces = {name: rule.init(params, key, batch) for name, rule in rules.items()}
+      >>> updates, traces, infos = pj.compare(rules, params, traces, key, batch)
+      >>> sorted(updates)
+      ['rtrl', 'uoro']
     """
-    named = isinstance(rules, Mapping)
-    names = list(rules) if named else list(range(len(rules)))
-    other = list(traces) if isinstance(traces, Mapping) else list(range(len(traces)))
-    if set(names) != set(other):
-        raise ValueError(f"compare: rules are {names} but traces are {other}; give every rule its own traces")
-    results = [rules[name].update(params, traces[name], key, batch) for name in names]  # pyright: ignore
-    columns = list(zip(*results, strict=True)) if results else [(), (), ()]
-    if named:
-        return tuple(dict(zip(names, column, strict=True)) for column in columns)  # pyright: ignore
-    return tuple(list(column) for column in columns)  # pyright: ignore
+    if not (isinstance(rules, Mapping) and isinstance(traces, Mapping)):
+        raise TypeError('compare takes rules and traces by name, as in {"rtrl": rtrl(cell)}')
+    if set(rules) != set(traces):
+        raise ValueError(
+            f"compare: rules are {', '.join(rules)} but traces are {', '.join(traces)}; give every rule its own traces"
+        )
+    results = {
+        name: rule.update(params, traces[name], prng.fold_in(key, jnp.uint32(i)), batch)
+        for i, (name, rule) in enumerate(rules.items())
+    }
+    updates, after, infos = ({name: result[i] for name, result in results.items()} for i in range(3))
+    return updates, after, infos
+
+
+def is_ready(ready: Ready) -> Array:
+    """Whether every group of params is ready, shape (), bool."""
+    return jnp.all(jnp.stack([jnp.asarray(leaf) for leaf in jax.tree.leaves(ready)]))
+
+
+def _hold(ready: Ready, new: tuple[Params, PyTree], old: tuple[Params, PyTree]) -> tuple[Params, PyTree]:
+    """Params and optimiser state after a step: the new ones where they are ready, the old ones where not."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(new[0])
+    of_weight = {path: _ready_at(ready, path) for path, _ in leaves}
+
+    def weight_of(path: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """The weight that a leaf of the optimiser's state belongs to: the one whose path ends that of the leaf."""
+        return next((path[i:] for i in range(len(path)) if path[i:] in of_weight), None)
+
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(new[1])[0]]
+
+    def at(path: tuple[Any, ...]) -> Any:
+        own = weight_of(path)
+        if own is not None:
+            return of_weight[own]
+        for end in reversed(range(len(path))):  # a counter goes with the weights of the innermost state that has any
+            beside = {weight_of(other) for other in paths if other[:end] == path[:end]} - {None}
+            if beside:
+                return _any([of_weight[weight] for weight in beside if weight is not None])
+        return _any(list(of_weight.values()))
+
+    def select(path: tuple[Any, ...], ready: Any, new: Array, old: Array) -> Array:
+        return new if ready is True else jnp.where(ready, new, old)
+
+    params = jax.tree_util.tree_map_with_path(lambda path, n, o: select(path, of_weight[path], n, o), new[0], old[0])
+    opt_state = jax.tree_util.tree_map_with_path(lambda path, n, o: select(path, at(path), n, o), new[1], old[1])
+    return params, opt_state
+
+
+def _ready_at(ready: Ready, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        if not isinstance(ready, Mapping):
+            break
+        ready = ready.get(getattr(step, "key", None), READY)
+    if isinstance(ready, Mapping):
+        raise ValueError(f"Info.ready names weights below {jax.tree_util.keystr(path)}, where there are none")
+    return True if ready is READY else ready
+
+
+def _any(ready: list[Any]) -> Any:
+    if any(each is True for each in ready):
+        return True
+    return jnp.any(jnp.stack([jnp.asarray(each) for each in ready]))
+
+
+def _without_aliases(state: LearnerState) -> LearnerState:
+    """The state with a copy wherever two leaves are one array, which cannot be donated twice."""
+    seen: set[int] = set()
+
+    def own(leaf: Any) -> Any:
+        if id(leaf) in seen:
+            return jnp.copy(leaf)
+        seen.add(id(leaf))
+        return leaf
+
+    return jax.tree.map(own, state)
+
+
+def _name(value: Any) -> str:
+    return getattr(value, "__name__", repr(value))

@@ -30,11 +30,16 @@ class Example(NamedTuple):
 
     Attributes:
       x: input, shape (B, n_in); a stream of T steps has shape (T, B, n_in).
-      y: target, shape (B, n_out); for a softmax readout a distribution that sums to one.
+      y: target, shape (B, n_out); for a softmax also integer labels, shape (B,).
+      start: (B,), bool: a new trial begins in that stream at this step, so that the network's state and the rule's
+        traces start afresh. None: none does.
+      weight: (B,), the share of each example in the loss; 0 is padding. None: 1 for all.
     """
 
     x: Array
     y: Array
+    start: Array | None = None
+    weight: Array | None = None
 
 
 class Episode(NamedTuple):

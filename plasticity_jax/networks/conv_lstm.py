@@ -40,7 +40,7 @@ from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
 from plasticity_jax.ops.convolution import blocks, convolve, pixels
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.normalisation import divisive
-from plasticity_jax.prng import fold_in
+from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.typing import Array, Key, Params
 
 OUTPUTS = ("identity", "sigmoid")

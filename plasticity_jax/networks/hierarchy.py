@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from plasticity_jax import prng
+from plasticity_jax.ops import prng
 from plasticity_jax.typing import Array, Key, Params
 
 WAKE, SLEEP, OSCILLATION = range(3)

@@ -26,7 +26,7 @@ from jax.core import Tracer
 from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
 from plasticity_jax.ops.densities import check_density, log_density, sample
 from plasticity_jax.ops.noise import stored_noise
-from plasticity_jax.prng import fold_in
+from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.typing import Array, Key, Params, Scalar
 
 OUTPUTS = ("identity", "tanh")

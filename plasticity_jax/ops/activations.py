@@ -1,4 +1,4 @@
-"""Nonlinearities with their derivatives, by name."""
+"""Nonlinearities with their derivatives, by name or from any callable."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,11 +30,30 @@ ACTIVATIONS = {
 }
 
 
-def check_activation(name: str) -> None:
-    """Refuses a name that `ACTIVATIONS` does not know.
+def check_activation(activation: str | Callable[[Array], Array]) -> None:
+    """Refuses a nonlinearity that is neither known by name nor callable.
 
     Raises:
-      ValueError: if it does not.
+      ValueError: if it is neither.
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation={name!r} is not known; use one of {', '.join(ACTIVATIONS)}")
+    if not callable(activation) and activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ValueError(f"activation={activation!r} is not known; use one of {known}, or a callable v -> phi(v)")
+
+
+def activation_of(activation: str | Callable[[Array], Array]) -> Activation:
+    """The nonlinearity of a name, or of an elementwise callable, whose slope is its derivative.
+
+    Raises:
+      ValueError: if it is neither known by name nor callable.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> softplus = activation_of(jax.nn.softplus)
+      >>> float(softplus.slope(jnp.zeros(()), softplus.phi(jnp.zeros(()))))
+      0.5
+    """
+    check_activation(activation)
+    if not callable(activation):
+        return ACTIVATIONS[activation]
+    return Activation(activation, lambda v, h: jax.jvp(activation, (v,), (jnp.ones_like(v),))[1])

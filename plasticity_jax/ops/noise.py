@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax import prng
+from plasticity_jax.ops import prng
 from plasticity_jax.typing import Array, Key
 
 VECTOR = 16

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax import prng
+from plasticity_jax.ops import prng
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Scalar
 

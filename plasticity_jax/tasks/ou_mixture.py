@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax import prng
+from plasticity_jax.ops import prng
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Scalar
 

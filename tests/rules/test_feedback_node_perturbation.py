@@ -12,7 +12,7 @@ from plasticity_jax.base import learner
 from plasticity_jax.diagnostics.alignment import angle, feedback_rank
 from plasticity_jax.networks.mlp import forward, init_params, mlp
 from plasticity_jax.ops.noise import stored_noise
-from plasticity_jax.prng import fold_in
+from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.rules.feedback.node_perturbation import offline_feedback
 from plasticity_jax.typing import Example

@@ -40,7 +40,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax import prng
+from plasticity_jax.ops import prng
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks import vanilla_rnn
 from plasticity_jax.networks.vanilla_rnn import Trajectory, VanillaRNN

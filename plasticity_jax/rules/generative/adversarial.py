@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax import prng
+from plasticity_jax.ops import prng
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.hierarchy import FREE, OSCILLATION, SLEEP, WAKE, AdversarialNet, Judgement, Parents, Phases
 from plasticity_jax.ops.leaves import first_bad_leaf

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from plasticity_jax import prng
+from plasticity_jax.ops import prng
 from plasticity_jax.typing import Array, Key, Scalar
 
 COIN = 1 << 16

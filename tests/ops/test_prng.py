@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax import prng
+from plasticity_jax.ops import prng
 
 KEYS = [jax.random.key(seed) for seed in (0, 1, 2**31)] + list(jax.random.split(jax.random.key(5), 5))
 

@@ -63,6 +63,11 @@ def bits(key: Key, n: int) -> Array:
     return high ^ low
 
 
+def uniform(key: Key, n: int) -> Array:
+    """Numbers in [0, 1), multiples of 2^-24, of shape (n,) and dtype float32, which every smaller dtype would round."""
+    return (bits(key, n) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2**-24)
+
+
 def normal(key: Key, n: int, dtype: jnp.dtype) -> Array:
     """`jax.random.normal` of shape (n,), in float32; other dtypes go to `jax.random` itself."""
     if dtype != jnp.float32:

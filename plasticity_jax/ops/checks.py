@@ -1,0 +1,83 @@
+"""Checks of arguments, and how data and updates are brought to the form of the weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from plasticity_jax.typing import PyTree, Scalar
+
+
+def one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Refuses an option that is not known.
+
+    Raises:
+      ValueError: naming those that are.
+    """
+    if value not in known:
+        raise ValueError(f"{name}={value!r} is not known; use one of {', '.join(known)}")
+
+
+def in_range(name: str, value: Scalar, low: float, high: float = np.inf, *, open_low: bool = False, why: str) -> None:
+    """Refuses a coefficient outside its range; not validated when traced.
+
+    Args:
+      name: of the argument.
+      value: a number, or an array, of which every entry counts.
+      low: least value.
+      high: largest value.
+      open_low: whether `low` itself is outside.
+      why: what the coefficient is.
+
+    Raises:
+      ValueError: naming the argument, the value and the range.
+
+    Example:
+      >>> in_range("leak", 3.0, 0, 1, open_low=True, why="the share that a trace forgets at each step")
+      Traceback (most recent call last):
+      ValueError: leak=3 is outside (0, 1]: it is the share that a trace forgets at each step
+    """
+    if isinstance(value, Tracer):
+        return
+    values = np.asarray(value, float)
+    bad = ~((values > low if open_low else values >= low) & (values <= high))
+    if bad.any():
+        shown = f"{low:g}, {high:g}]" if np.isfinite(high) else f"{low:g}, inf)"
+        raise ValueError(
+            f"{name}={values[bad].flat[0]:g} is outside {'(' if open_low else '['}{shown}: it is {why}"
+        )
+
+
+def default_float() -> jnp.dtype:
+    """JAX's default floating dtype: float32, or float64 where x64 is enabled."""
+    return jnp.zeros(()).dtype
+
+
+def cast_floats(tree: PyTree, dtype: Any) -> PyTree:
+    """Floating leaves, NumPy's too, as arrays of one dtype; labels, counts, keys and Nones stay."""
+
+    def cast(leaf: Any) -> Any:
+        leaf = leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, tree)
+
+
+def like(updates: PyTree, params: PyTree) -> PyTree:
+    """Updates with the containers and dtypes of the params: lists for lists, FrozenDicts for FrozenDicts."""
+    leaves, structure = jax.tree.leaves(updates), jax.tree.structure(params)
+    cast = [leaf.astype(weight.dtype) for leaf, weight in zip(leaves, jax.tree.leaves(params), strict=True)]
+    return jax.tree.unflatten(structure, cast)
+
+
+def not_empty(name: str, size: int) -> None:
+    """Refuses a batch without examples, whose mean is not a number.
+
+    Raises:
+      ValueError: if the size is 0.
+    """
+    if size == 0:
+        raise ValueError(f"{name} has no examples (its leading axis is 0): leave the step out, or give it a weight of 0")

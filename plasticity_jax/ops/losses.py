@@ -1,0 +1,76 @@
+r"""Losses of one output and one target, with their error e = dL/dz.
+
+    squared   L = 1/2 sum (z - y)^2                e = z - y
+    softmax   L = -sum y log softmax(z)            e = softmax(z) sum(y) - y
+
+The softmax's y is a distribution, or anything that weighs classes: with y = 0 there is no target, no loss and no error.
+Any other loss is a callable ``(z, y) -> ()``, whose error is its derivative.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from plasticity_jax.typing import Array
+
+Loss: TypeAlias = Literal["softmax", "squared"] | Callable[[Array, Array], Array]
+LOSSES = ("softmax", "squared")
+
+
+def check_loss(loss: Loss) -> None:
+    """Refuses a loss that is neither known by name nor callable.
+
+    Raises:
+      ValueError: if it is neither.
+    """
+    if not callable(loss) and loss not in LOSSES:
+        raise ValueError(f"loss={loss!r} is not known; use one of {', '.join(LOSSES)}, or a callable (z, y) -> loss")
+
+
+def loss_and_error(loss: Loss, z: Array, y: Array) -> tuple[Array, Array]:
+    """The loss of one output and its derivative e = dL/dz.
+
+    Args:
+      loss: a member of `LOSSES`, which sum over the last axis, or a callable of one output.
+      z: (n_out,), or (..., n_out) for a loss by name.
+      y: the target, for a loss by name of the shape of z.
+
+    Returns:
+      ``(loss, error)`` of shapes () or (...) and z's.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> value, error = loss_and_error("softmax", jnp.array([1.0, 2.0]), jnp.zeros(2))  # padding
+      >>> float(value), error.tolist()
+      (0.0, [0.0, 0.0])
+    """
+    if callable(loss):
+        return jax.value_and_grad(loss)(z, y)
+    if loss == "softmax":
+        log_p = jax.nn.log_softmax(z)
+        return -jnp.sum(y * log_p, -1) + 0.0, jnp.exp(log_p) * jnp.sum(y, -1, keepdims=True) - y
+    error = z - y
+    return 0.5 * jnp.sum(error * error, -1), error
+
+
+def one_hot_labels(y: Array, n_out: int, dtype: jnp.dtype, name: str = "batch.y") -> Array:
+    """Labels (...) of an integer dtype as targets (..., n_out).
+
+    Args:
+      y: integers in [0, n_out).
+      n_out: classes.
+      dtype: of the result.
+      name: of the array in messages.
+
+    Raises:
+      ValueError: if a label is out of range; not validated when traced, where such a label counts as no target.
+    """
+    if not isinstance(y, Tracer) and y.size:
+        low, high = int(np.min(y)), int(np.max(y))
+        if low < 0 or high >= n_out:
+            raise ValueError(f"{name} has the label {low if low < 0 else high}; with {n_out} outputs use 0 to {n_out - 1}")
+    return jax.nn.one_hot(y, n_out, dtype=dtype)
