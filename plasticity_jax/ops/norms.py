@@ -1,8 +1,9 @@
 """Norms and ratios that stay differentiable where they vanish."""
 
+import jax
 import jax.numpy as jnp
 
-from plasticity_jax.typing import Array, Scalar
+from plasticity_jax.typing import Array, PyTree, Scalar
 
 GUARD = 1e-7
 """Added to both sides of a ratio of norms; far below any trace that carries information."""
@@ -25,6 +26,12 @@ def safe_norm(x: Array) -> Array:
     squares = jnp.sum(x * x)
     positive = squares > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+
+
+def tree_norm(tree: PyTree) -> Array:
+    """Euclidean norm of all leaves end to end, with gradient 0 at 0; shape ()."""
+    leaves = jax.tree.leaves(tree)
+    return safe_norm(leaves[0]) if len(leaves) == 1 else safe_norm(jnp.stack([safe_norm(leaf) for leaf in leaves]))
 
 
 def cosine(x: Array, y: Array) -> Array:

@@ -2,8 +2,9 @@ r"""The Mimic task: reproduce the output of another recurrent network that hears
 
     x_k ~ Bernoulli(1/2)^{n_in}, each symbol held for tau steps;   y^t = output of a fixed target network
 
-The target has the learner's class and alpha, identity readout, W_rec orthogonal, W_in ~ N(0, 1/n_in),
-W_out ~ N(0, 1/n), and biases of standard deviation 0.1; it starts at rest. A new target is drawn with every key.
+The target is a network of the learner's cell with initial weights of its own (leaky: W_rec orthogonal, W_in ~
+N(0, 1/n_in)), W_out ~ N(0, 1/n), and biases of standard deviation 0.1; it starts at rest. A new target is drawn with
+every key.
 
 Source: Marschall, Cho & Savin (2019). The least loss is 0.
 """
@@ -13,10 +14,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.networks import leaky_rnn
-from plasticity_jax.networks.leaky_rnn import LeakyRNN
+from plasticity_jax.cells import advance, init_params, read_out
+from plasticity_jax.cells.neurons import Neurons, start_of
 from plasticity_jax.tasks.stream import Stream
-from plasticity_jax.typing import Array, Example, Key
+from plasticity_jax.typing import Array, Example, Key, PyTree
 
 
 class MimicState(NamedTuple):
@@ -25,26 +26,21 @@ class MimicState(NamedTuple):
     Attributes:
       key: of the symbols, never advanced.
       step: shape (), int32, steps taken.
-      w: (n, m), the target's recurrent weights.
-      w_out: (n_out, n + 1), the target's readout.
-      r: (B, n), the target's rates.
+      weights: of the target, as in ``params["forward"]``.
+      s: (B, S, n), the target's state.
     """
 
     key: Key
     step: Array
-    w: Array
-    w_out: Array
-    r: Array
+    weights: PyTree
+    s: Array
 
 
-def mimic(net: LeakyRNN, n: int = 32, n_in: int = 32, n_out: int = 32, tau: int = 2, batch: int = 1) -> Stream:
+def mimic(cell: Neurons, tau: int = 2, batch: int = 1) -> Stream:
     """The Mimic task as a stream.
 
     Args:
-      net: the target's fixed properties; its readout is taken as the identity.
-      n: the target's units.
-      n_in: inputs.
-      n_out: outputs.
+      cell: the target's, of `plasticity_jax.cells`; its output is read as it is, whatever the loss.
       tau: steps for which each symbol is held.
       batch: independent input streams, B, into one target network.
 
@@ -56,8 +52,8 @@ def mimic(net: LeakyRNN, n: int = 32, n_in: int = 32, n_out: int = 32, tau: int 
 
     Example:
       >>> import jax
-      >>> from plasticity_jax.networks.leaky_rnn import leaky_rnn
-      >>> stream = mimic(leaky_rnn(alpha=0.5), n=8, n_in=3, n_out=4)
+      >>> from plasticity_jax.cells import leaky
+      >>> stream = mimic(leaky(n_in=3, n=8, n_out=4, alpha=0.5))
       >>> _, example = stream.take(stream.init(jax.random.key(0)), 10)
       >>> example.y.shape
       (10, 1, 4)
@@ -70,24 +66,26 @@ def mimic(net: LeakyRNN, n: int = 32, n_in: int = 32, n_out: int = 32, tau: int 
 
     def init(key: Key) -> MimicState:
         key_symbols, key_weights, key_rec, key_out = jax.random.split(key, 4)
-        forward = leaky_rnn.init_params(key_weights, n_in, n, n_out)["forward"]
-        w = forward["w"].at[:, -1].set(0.1 * jax.random.normal(key_rec, (n,)))
-        w_out = forward["w_out"].at[:, -1].set(0.1 * jax.random.normal(key_out, (n_out,)))
-        return MimicState(key_symbols, jnp.zeros((), jnp.int32), w, w_out, jnp.zeros((batch, n), w.dtype))
+        forward = init_params(key_weights, cell)["forward"]
+        gates, n = len(cell.gates), cell.n
+        w = forward["w"].at[:, :, -1].set(0.1 * jax.random.normal(key_rec, (gates, n)))
+        w_out = forward["w_out"].at[:, -1].set(0.1 * jax.random.normal(key_out, (cell.n_out,)))
+        rest = jnp.broadcast_to(start_of(cell, w.dtype), (batch, len(cell.variables), n))
+        return MimicState(key_symbols, jnp.zeros((), jnp.int32), {**forward, "w": w, "w_out": w_out}, rest)
 
     def take(state: MimicState, steps: int) -> tuple[MimicState, Example]:
         start = state.step // tau
         k = start + jnp.arange((steps + tau - 2) // tau + 1)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(state.key, k.astype(jnp.uint32))
-        symbols = jax.vmap(lambda one: jax.random.bernoulli(one, 0.5, (batch, n_in)))(keys).astype(state.w.dtype)
+        symbols = jax.vmap(lambda one: jax.random.bernoulli(one, 0.5, (batch, cell.n_in)))(keys).astype(state.s.dtype)
         x = symbols[(state.step + jnp.arange(steps)) // tau - start]
 
-        def follow(r: Array, x_t: Array) -> tuple[Array, Array]:
-            r = jax.vmap(lambda r_tm1, x: leaky_rnn.advance(net, state.w, r_tm1, x).r)(r, x_t)
-            return r, r
+        def follow(s: Array, x_t: Array) -> tuple[Array, Array]:
+            s = jax.vmap(lambda s_tm1, x: advance(cell, state.weights, s_tm1, x))(s, x_t)
+            return s, s
 
-        r, rates = jax.lax.scan(follow, state.r, x)
-        y = jax.vmap(jax.vmap(lambda r: leaky_rnn.read_out(state.w_out, r)))(rates)
-        return state._replace(step=state.step + steps, r=r), Example(x, y)
+        s, path = jax.lax.scan(follow, state.s, x)
+        y = jax.vmap(jax.vmap(lambda s: read_out(state.weights["w_out"], cell.read(s))))(path)
+        return state._replace(step=state.step + steps, s=s), Example(x, y)
 
     return Stream(init, take)

@@ -8,6 +8,7 @@ from plasticity_jax.rules.online.kf_rtrl import kf_rtrl
 from plasticity_jax.rules.online.reverse_kf_rtrl import reverse_kf_rtrl
 from plasticity_jax.rules.online.rflo import rflo
 from plasticity_jax.rules.online.rtrl import rtrl
+from plasticity_jax.rules.online.snap import snap
 from plasticity_jax.rules.online.uoro import uoro
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "reverse_kf_rtrl",
     "rflo",
     "rtrl",
+    "snap",
     "uoro",
 ]

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule, RuleCase
-from plasticity_jax.networks.leaky_rnn import LeakyRNN, init_params, leaky_rnn
+from plasticity_jax.cells import Neurons, init_params, leaky
+from plasticity_jax.cells.dynamics import AnyCell
 from plasticity_jax.rules import online
 from plasticity_jax.rules.online.bptt import PLAUSIBILITY as BPTT
 from plasticity_jax.rules.online.common import Plausibility
@@ -18,16 +19,11 @@ from plasticity_jax.rules.online.kf_rtrl import PLAUSIBILITY as KF_RTRL
 from plasticity_jax.rules.online.reverse_kf_rtrl import PLAUSIBILITY as REVERSE_KF_RTRL
 from plasticity_jax.rules.online.rflo import PLAUSIBILITY as RFLO
 from plasticity_jax.rules.online.rtrl import PLAUSIBILITY as RTRL
+from plasticity_jax.rules.online.snap import PLAUSIBILITY as SNAP
 from plasticity_jax.rules.online.uoro import PLAUSIBILITY as UORO
 from plasticity_jax.typing import Example, Key, Params
 
 N_IN, N, N_OUT, STREAMS = 2, 5, 2, 2
-
-
-def _params(key: Key) -> Params:
-    params = init_params(key, N_IN, N, N_OUT)
-    params["forward"]["w"] = 0.8 * params["forward"]["w"]
-    return params
 
 
 def _batch(key: Key) -> Example:
@@ -36,15 +32,33 @@ def _batch(key: Key) -> Example:
     return Example(x, jax.nn.softmax(jax.random.normal(key_y, (STREAMS, N_OUT))))
 
 
-def _case(rule: Callable[..., LearningRule], kind: str, **coefficients: float) -> RuleCase:
-    defaults = {"alpha": 0.5, **coefficients}
+Cells = Callable[..., AnyCell]
+
+
+def _leaky(alpha: float = 0.5) -> Neurons:
+    return leaky(N_IN, N, N_OUT, alpha=alpha)
+
+
+def _case(
+    rule: Callable[..., LearningRule],
+    kind: str,
+    cell: Cells = _leaky,
+    of_cell: dict[str, float] | None = None,
+    **own: float,
+) -> RuleCase:
+    """A rule on a small cell; the coefficients of the cell and of the rule may both be meta-learned."""
+    of_cell = {"alpha": 0.5} if of_cell is None else of_cell
 
     def make(**given: float) -> LearningRule:
-        values = {**defaults, **given}
-        net: LeakyRNN = leaky_rnn(alpha=values.pop("alpha"))
-        return rule(net, **values)
+        values = {**of_cell, **own, **given}
+        return rule(cell(**{name: values.pop(name) for name in of_cell}), **values)
 
-    return RuleCase(make, _params, _batch, kind, defaults)  # pyright: ignore
+    def params(key: Key) -> Params:
+        params = init_params(key, cell())
+        params["forward"] = {**params["forward"], "w": 0.8 * params["forward"]["w"]}
+        return params
+
+    return RuleCase(make, params, _batch, kind, {**of_cell, **own})  # pyright: ignore
 
 
 CASES = {
@@ -58,6 +72,7 @@ CASES = {
     "rflo": _case(online.rflo, "approximate", leak=0.5),
     "dni": _case(online.dni, "approximate", learning_rate=0.05),
     "dni_b": _case(online.dni_b, "approximate", learning_rate=0.05, jacobian_learning_rate=0.05),
+    "snap": _case(online.snap, "approximate"),
     "fixed_recurrent": _case(online.fixed_recurrent, "local"),
 }
 
@@ -70,6 +85,7 @@ PLAUSIBILITY: dict[str, Plausibility] = {
     "reverse_kf_rtrl": REVERSE_KF_RTRL,
     "kernl": KERNL,
     "rflo": RFLO,
+    "snap": SNAP,
     "dni": DNI,
     "dni_b": DNI_B,
     "fixed_recurrent": FIXED_RECURRENT,

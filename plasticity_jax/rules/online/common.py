@@ -1,7 +1,8 @@
 """What every online rule shares: the forward step, the immediate credit, the readout's gradient, the mean over streams.
 
-A rule adds the one thing in which it differs: what it carries, and how it turns the immediate credit q^t = dL^t/dr^t
-into a gradient for the recurrent weights. It is written for one stream; `online_rule` maps it over the batch.
+A rule adds the one thing in which it differs: what it carries, and how it turns the immediate credit c^t = dL^t/ds^t
+into a gradient for the cell's weights. It is written for one stream; `online_rule` maps it over the batch, starts
+streams afresh where a trial begins, and weighs what is padded with zero.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,66 +12,117 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks import leaky_rnn
-from plasticity_jax.networks.leaky_rnn import LeakyRNN
+from plasticity_jax.base import READY, Info, LearningRule
+from plasticity_jax.cells import dynamics as dyn
+from plasticity_jax.cells.dynamics import AnyCell, CellDynamics, NeuronsDynamics
+from plasticity_jax.cells.neurons import Neurons, masked, read_out, with_bias
+from plasticity_jax.ops.checks import cast_floats, in_range, like, not_empty, one_of
+from plasticity_jax.ops.losses import loss_and_error, one_hot_labels
+from plasticity_jax.ops.prng import normal
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
 STREAMS = "streams"
 """Name of the batch axis while a rule's step is mapped over it."""
 
-Feedback = Literal["readout", "random"]
+Feedback = Literal["readout", "random", "adaptive"]
 
 
 class Sizes(NamedTuple):
-    """Shapes that an initial state is made from."""
+    """Shapes that an initial state is made from.
 
-    n: int
+    Attributes:
+      n_in: inputs.
+      n: neurons; for a cell of tier one the numbers of its state.
+      n_out: outputs.
+      m: presynaptic activities, n + n_in + 1.
+      variables: S, to a neuron.
+      gates: G, to a neuron.
+      own: P, parameters of a neuron that learn.
+      dtype: of the weights.
+      weights: shapes and dtypes of the cell's weights, a tree.
+    """
+
     n_in: int
+    n: int
     n_out: int
     m: int
+    variables: int
+    gates: int
+    own: int
     dtype: jnp.dtype
+    weights: PyTree
 
 
 class Moment(NamedTuple):
-    """What the synapses of one stream may read at step t.
+    """Signals available to one stream at step t. For a cell of tier one S is absent and n is the state's size.
 
     Attributes:
-      net: the network's fixed properties.
-      w: (n, m), the weights that made this step, not yet updated.
-      r_tm1: (n,), rates before the step.
-      rhat: (m,), presynaptic activity [r^{t-1}; x^t; 1].
-      slope: (n,), phi'(v^t).
-      immediate: (n,), alpha phi'(v^t): the immediate influence of W_ij on r_i is immediate_i rhat_j.
-      r: (n,), rates after the step.
+      dynamics: the cell's step and its derivatives.
+      weights: ``{"w": (G, n, m)}`` and what else of the cell learns, as they made this step, not yet updated.
+      s_tm1: (S, n), state before the step.
+      s: (S, n), state after it.
+      local: what a synapse knows of the step: `plasticity_jax.cells.dynamics.NeuronsLocal` with the presynaptic
+        activity rhat (m,) and the immediate influence gain (S, G, n): W_gij acts on s_ai as gain_agi rhat_j.
       x: (n_in,), input.
       y: (n_out,), target.
-      credit: (n,), immediate credit q^t = dL^t/dr^t, or its image under random feedback.
+      output: (n_out,), z^t.
+      loss: shape ().
+      error: (n_out,), dL/dz.
+      credit: (S, n), immediate credit c^t = dL^t/ds^t, or its image under random feedback.
+      noise: (G, n), what was added to the gates' sums; None without noise.
+      alive: shape (), 0 where a trial starts, else 1; None if the batch has no starts.
     """
 
-    net: LeakyRNN
-    w: Array
-    r_tm1: Array
-    rhat: Array
-    slope: Array
-    immediate: Array
-    r: Array
+    dynamics: NeuronsDynamics | CellDynamics
+    weights: PyTree
+    s_tm1: Array
+    s: Array
+    local: Any
     x: Array
     y: Array
+    output: Array
+    loss: Array
+    error: Array
     credit: Array
+    noise: Array | None
+    alive: Array | None
+
+    def push(self, a: Array) -> Array:
+        """J a, of the state's shape."""
+        return self.dynamics.push(self.weights, self.local, a)
+
+    def pull(self, c: Array) -> Array:
+        """c J, of the state's shape."""
+        return self.dynamics.pull(self.weights, self.local, c)
+
+    def jacobian(self) -> Array:
+        """J, (N, N), the state's numbers end to end."""
+        return self.dynamics.jacobian(self.weights, self.local)
+
+    def weigh(self, c: Array) -> PyTree:
+        """The gradient that credit for the state gives the weights by this step alone, a tree like the weights."""
+        return self.dynamics.weigh(self.weights, self.local, c)
+
+    def weigh_norm(self, c: Array) -> Array:
+        """The norm of what `weigh` returns."""
+        return self.dynamics.weigh_norm(self.weights, self.local, c)
+
+    def carried_on(self, trace: PyTree) -> PyTree:
+        """A trace of the step before, or zeros where a trial starts, for what J does not carry."""
+        return trace if self.alive is None else jax.tree.map(lambda leaf: self.alive * leaf, trace)
 
 
 class Credit(NamedTuple):
-    """What a rule makes of a moment.
+    """One stream's gradient and updated traces.
 
     Attributes:
-      grad: (n, m), gradient for W.
+      grad: a tree like `Moment.weights`, or (G, n, m) for "w" alone.
       traces: the rule's own traces of this stream.
       shared: what is learned and the same for all streams; its changes are averaged with `mean_over_streams`.
       ready: False while the rule only accumulates.
     """
 
-    grad: Array
+    grad: PyTree
     traces: PyTree
     shared: PyTree = ()
     ready: bool | Array = True
@@ -80,12 +132,12 @@ class OnlineTraces(NamedTuple):
     """What an online rule carries.
 
     Attributes:
-      r: (B, n), rates of the network.
+      state: (B, S, n), state of the network; (B, N) of a cell of tier one.
       own: the rule's traces, every leaf with a leading axis B.
       shared: what the rule learns beside the weights, without that axis; () for most rules.
     """
 
-    r: Array
+    state: Array
     own: PyTree
     shared: PyTree
 
@@ -117,89 +169,249 @@ def mean_over_streams(x: Array) -> Array:
 
 
 def online_rule(
-    net: LeakyRNN,
+    cell: AnyCell,
     init: Callable[[Key, Sizes], PyTree],
     step: Callable[[Moment, Any, Any, Key], Credit],
     *,
     init_shared: Callable[[Key, Sizes, Params], PyTree] = lambda key, sizes, params: (),
     feedback: Feedback = "readout",
-    immediate_gain: Scalar | None = None,
+    noise: Scalar | None = None,
     lag: int = 0,
 ) -> LearningRule:
     """Makes a `LearningRule` of what one rule does with one stream.
 
     Args:
-      net: the network.
+      cell: the network, of `plasticity_jax.cells`.
       init: ``(key, sizes) -> traces`` of one stream.
       step: ``(moment, traces, shared, key) -> Credit`` for one stream.
       init_shared: ``(key, sizes, params) -> shared``.
       feedback: "readout" carries the error back through W_out, "random" through the fixed matrix
-        ``params["feedback"]["w_fb"]``.
-      immediate_gain: factor of phi' in `Moment.immediate`; None is alpha, which is right. 1 is the authors' 2019 code.
-      lag: of the recurrent weights' updates.
+        ``params["feedback"]["w_fb"]``, "adaptive" through that matrix while it learns as W_out does.
+      noise: standard deviation of normal noise on what the gates hear (on the state of a cell of tier one); None: none.
+      lag: of the cell's updates.
 
     Returns:
-      The rule; its params are those of `plasticity_jax.networks.leaky_rnn.init_params`, its batch an `Example`.
+      The rule; its params are those of `plasticity_jax.cells.init_params`, its batch an `Example`.
 
     Raises:
-      ValueError: if the feedback is not known.
+      TypeError: if the cell is not one.
+      ValueError: if the feedback is not known or the noise is negative.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
+      >>> def step(moment, average, shared, key):  # reward-modulated Hebb: noise that lowers the loss is learned
+      ...     surprise = moment.loss - average
+      ...     grad = surprise * moment.noise[..., None] * moment.local.rhat[None, None]
+      ...     return Credit(grad, average + 0.1 * surprise)
+      >>> rule = online_rule(cell, lambda key, sizes: jnp.zeros((), sizes.dtype), step, noise=0.1)
+      >>> learn = pj.learner(rule, optax.sgd(0.1))
+      >>> batch = pj.Example(jnp.ones((16, 1)), jnp.ones((16, 1)))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=200)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
     """
-    if feedback not in ("readout", "random"):
-        raise ValueError(f"feedback={feedback!r} is not known; use 'readout' (exact) or 'random' (fixed matrix)")
-    gain = net.alpha if immediate_gain is None else immediate_gain
+    one_of("feedback", feedback, ("readout", "random", "adaptive"))
+    if noise is not None:
+        in_range("noise", noise, 0, why="the standard deviation of the noise on what neurons hear")
+    dynamics = dyn.dynamics(cell)
 
     def init_traces(params: Params, key: Key, batch: Example) -> OnlineTraces:
-        sizes = check(params, batch)
+        params, batch, sizes = enter(cell, params, batch, feedback)
         streams = batch.x.shape[0]
         key_own, key_shared = jax.random.split(key)
         own = jax.vmap(lambda k: init(k, sizes))(jax.random.split(key_own, streams))
-        rates = jnp.zeros((streams, sizes.n), sizes.dtype)
-        return OnlineTraces(rates, own, init_shared(key_shared, sizes, params))
+        state = jnp.array(jnp.broadcast_to(dynamics.start(sizes.dtype)[None], (streams, *dynamics.state_shape)))
+        return OnlineTraces(state, own, init_shared(key_shared, sizes, params))
 
     def update(params: Params, traces: OnlineTraces, key: Key, batch: Example) -> tuple[Updates, OnlineTraces, Info]:
-        sizes = check(params, batch)
+        given = params
+        params, batch, sizes = enter(cell, params, batch, feedback)
         streams = batch.x.shape[0]
-        chex.assert_shape(traces.r, (streams, sizes.n))
-        w, w_out = params["forward"]["w"], params["forward"]["w_out"]
+        same_streams(traces.state, streams)
+        weights, w_out = cell_weights(cell, params), params["forward"]["w_out"]
         w_back = w_out if feedback == "readout" else params["feedback"]["w_fb"]
+        width = w_out.shape[1] - 1
 
-        def one_stream(r_tm1: Array, own: PyTree, key: Key, x: Array, y: Array) -> Any:
-            rhat, slope, r = leaky_rnn.advance(net, w, r_tm1, x)
-            z = leaky_rnn.read_out(w_out, r)
-            loss, error = leaky_rnn.loss_and_error(net, z, y)
-            moment = Moment(net, w, r_tm1, rhat, slope, gain * slope, r, x, y, credit=(error @ w_back)[: sizes.n])
+        def one_stream(s_tm1: Array, own: PyTree, key: Key, example: Example) -> Any:
+            alive, start = None, example.start
+            if start is not None:
+                alive = 1 - start.astype(sizes.dtype)
+                s_tm1 = jnp.where(start, dynamics.start(sizes.dtype), s_tm1)
+            if noise is None:
+                ripple = None
+            else:
+                key, key_noise = jax.random.split(key)
+                count = dynamics.noise_shape
+                ripple = (noise * normal(key_noise, _size(count), sizes.dtype)).astype(sizes.dtype).reshape(count)
+            s, local = dynamics.step(weights, s_tm1, example.x, alive, ripple)
+            r = dynamics.read(s)
+            z = read_out(w_out, r)
+            loss, error = loss_and_error(cell.loss, z, example.y)
+            if example.weight is not None:
+                loss, error = example.weight * loss, example.weight * error
+            back = dynamics.unread(s, (error @ w_back)[:width])
+            moment = Moment(
+                dynamics, weights, s_tm1, s, local, example.x, example.y, z, loss, error, back, ripple, alive
+            )
             credit = step(moment, own, traces.shared, key)
-            grad_out = error[:, None] * leaky_rnn.with_bias(r)
-            return (r, credit.traces, credit.grad, grad_out, loss, z, jnp.asarray(credit.ready)), credit.shared
+            grad = credit.grad if isinstance(credit.grad, Mapping) else {"w": credit.grad}
+            grad_out = error[:, None] * with_bias(r)[None]
+            return (s, credit.traces, grad, grad_out, loss, z, credit.ready), credit.shared
+
+        ready_at_once: list[bool] = []
+
+        def mapped(*arguments: Any) -> Any:
+            out, shared = one_stream(*arguments)
+            ready_at_once.append(out[-1] is True)
+            return (*out[:-1], jnp.asarray(out[-1])), shared
 
         keys = jax.random.split(key, streams) if streams > 1 else key[None]
-        mapped = jax.vmap(one_stream, axis_name=STREAMS, out_axes=(0, None))
-        out, shared = mapped(traces.r, traces.own, keys, batch.x, batch.y)
-        r, own, grad, grad_out, loss, z, ready = out
+        run = jax.vmap(mapped, axis_name=STREAMS, out_axes=(0, None))
+        out, shared = run(traces.state, traces.own, keys, batch)
+        state, own, grad, grad_out, loss, z, ready = out
+        grad = {**jax.tree.map(jnp.zeros_like, weights), **jax.tree.map(lambda leaf: jnp.mean(leaf, 0), grad)}
+        if "w" in grad and isinstance(cell, Neurons):
+            grad["w"] = masked(cell, grad["w"])
+        mean_out = jnp.mean(grad_out, 0)
         updates = {
-            "forward": {"w": jnp.mean(grad, 0), "w_out": jnp.mean(grad_out, 0)},
-            "feedback": jax.tree.map(jnp.zeros_like, params["feedback"]),
+            **jax.tree.map(jnp.zeros_like, {name: group for name, group in params.items() if name != "forward"}),
+            "forward": {**grad, "w_out": mean_out},
         }
-        return updates, OnlineTraces(r, own, shared), Info(jnp.mean(loss), jnp.all(ready), {"output": z})
+        if feedback == "adaptive":
+            updates["feedback"] = {**updates["feedback"], "w_fb": mean_out[:, :width]}
+        after = keep_dtypes(OnlineTraces(state, own, shared), traces)
+        is_ready = READY if ready_at_once[-1] else {"forward": dict.fromkeys(weights, jnp.all(ready))}
+        return like(updates, given), after, Info(jnp.mean(loss), is_ready, {"output": z})
 
     return LearningRule(init_traces, update, lag)
 
 
-def check(params: Params, batch: Example) -> Sizes:
-    """Shapes of a problem, after asserting that weights and batch fit together.
+def enter(cell: AnyCell, params: Params, batch: Example, feedback: str) -> tuple[dict[str, Any], Example, Sizes]:
+    """Params as dicts, the batch in the weights' dtype, and the sizes of the problem, once all of them fit together.
 
     Raises:
+      TypeError: if batch or params are of another kind.
+      ValueError: if a group is missing, the batch is empty, or a label is out of range.
       AssertionError: (chex) naming the array and the shape that it should have.
     """
-    w, w_out, w_fb = params["forward"]["w"], params["forward"]["w_out"], params["feedback"]["w_fb"]
-    chex.assert_rank([w, w_out, batch.x, batch.y], 2, custom_message="w, w_out and the batch's (B, n_in), (B, n_out)")
-    (n, m), n_out = w.shape, w_out.shape[0]
-    n_in = m - n - 1
-    streams = batch.x.shape[0]
+    if not isinstance(batch, Example):
+        kind = type(batch).__name__
+        raise TypeError(f"batch is a {kind}: give pj.Example(x, y) with x (B, n_in) and y (B, n_out)")
+    if not isinstance(params, Mapping):
+        raise TypeError(f'params is a {type(params).__name__}: give the groups {{"forward": ...}} of init_params')
+    for group in ("forward", *(() if feedback == "readout" else ("feedback",))):
+        if group not in params:
+            raise ValueError(f"params has no group {group!r}, which this rule reads; pj.cells.init_params makes it")
+    params = {name: _dicts(group) for name, group in params.items()}
+    forward = params["forward"]
+    learned = ("w", *(("own",) if cell.own else ())) if isinstance(cell, Neurons) else ("cell",)
+    for name in (*learned, "w_out"):
+        if name not in forward:
+            raise ValueError(f'params["forward"] has no {name!r}; {cell.name} has {", ".join((*learned, "w_out"))}')
+    w_out = forward["w_out"]
+    dtype, width, n_out = w_out.dtype, dyn.read_width(cell), cell.n_out
+    chex.assert_shape(w_out, (n_out, width + 1), custom_message=f"w_out must be {(n_out, width + 1)}, the bias last")
+    if isinstance(cell, Neurons):
+        shape = (len(cell.gates), cell.n, cell.m)
+        gates = ", ".join(cell.gates)
+        message = f"w must be (gates, n, m) = {shape} for {cell.name} with the gates {gates}"
+        chex.assert_shape(forward["w"], shape, custom_message=message)
+        for name in cell.own:
+            chex.assert_shape(forward["own"].get(name), (cell.n,), custom_message=f"own[{name!r}] must be ({cell.n},)")
+    if feedback != "readout":
+        w_fb = params["feedback"].get("w_fb")
+        if w_fb is None:
+            raise ValueError(f'params["feedback"] has no "w_fb", which feedback={feedback!r} reads')
+        chex.assert_shape(w_fb, (n_out, width), custom_message=f"w_fb must be (n_out, n) = {(n_out, width)}")
+    weights = {name: forward[name] for name in learned}
+    count = (cell.n, cell.m, len(cell.variables), len(cell.gates), len(cell.own)) if isinstance(cell, Neurons) else None
+    n, m, variables, gates, own = count or (dyn.dynamics(cell).state_shape[0], 0, 1, 0, 0)
+    sizes = Sizes(cell.n_in, n, n_out, m, variables, gates, own, dtype, jax.eval_shape(lambda: weights))
+    return params, enter_batch(cell, batch, dtype, ("B",)), sizes
+
+
+def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]) -> Example:
+    """The batch in one dtype, labels as distributions; its leading axes are `axes`, ("B",) or ("B", "S")."""
+    lead, rank = ", ".join(axes), len(axes)
+    batch = Example(*(None if leaf is None else jnp.asarray(leaf) for leaf in batch))
+    chex.assert_rank(batch.x, rank + 1, custom_message=f"batch.x must be ({lead}, n_in), n_in={cell.n_in}")
+    outer = batch.x.shape[:rank]
+    not_empty("batch.x", outer[0])
     chex.assert_shape(
-        batch.x, (streams, n_in), custom_message=f"batch.x must be (B, n_in); w {w.shape} has n_in={n_in}"
+        batch.x, (*outer, cell.n_in), custom_message=f"batch.x must be ({lead}, n_in); {cell.name} has n_in={cell.n_in}"
     )
-    chex.assert_shape(batch.y, (streams, n_out), custom_message=f"batch.y must be (B, n_out); w_out has n_out={n_out}")
-    chex.assert_shape(w_out, (n_out, n + 1), custom_message="w_out must be (n_out, n + 1), the bias last")
-    chex.assert_shape(w_fb, (n_out, n), custom_message="w_fb must be (n_out, n)")
-    return Sizes(n, n_in, n_out, m, w.dtype)
+    x, y, start, weight = cast_floats(batch, dtype)
+    if jnp.issubdtype(y.dtype, jnp.integer) and cell.loss == "softmax" and y.shape == outer:
+        y = one_hot_labels(batch.y, cell.n_out, dtype)
+    if not callable(cell.loss):
+        chex.assert_shape(
+            y,
+            (*outer, cell.n_out),
+            custom_message=f"batch.y must be ({lead}, n_out), n_out={cell.n_out}"
+            + (f", or integer labels ({lead})" if cell.loss == "softmax" else ""),
+        )
+        y = y.astype(dtype)
+    elif y.shape[:rank] != outer:
+        raise ValueError(
+            f"batch.y has shape {y.shape}; its leading axes must be ({lead}) = {outer}, as those of batch.x"
+        )
+    for name, leaf in (("start", start), ("weight", weight)):
+        if leaf is not None:
+            chex.assert_shape(leaf, outer, custom_message=f"batch.{name} must be ({lead}) = {outer}")
+    x = x.astype(dtype)
+    return Example(x, y, None if start is None else start != 0, None if weight is None else weight.astype(dtype))
+
+
+def cell_weights(cell: AnyCell, params: Params) -> dict[str, Any]:
+    """What of ``params["forward"]`` the cell's step reads, connections that do not exist at zero."""
+    weights = {name: leaf for name, leaf in params["forward"].items() if name != "w_out"}
+    return {**weights, "w": masked(cell, weights["w"])} if isinstance(cell, Neurons) else weights
+
+
+def same_streams(state: Array, streams: int) -> None:
+    """Refuses a batch of another size than the traces were made for."""
+    if state.shape[0] != streams:
+        raise ValueError(
+            f"batch.x has B={streams} streams, but the traces were made for {state.shape[0]}: a stream's traces are "
+            "its own, so keep B, or call init again"
+        )
+
+
+def keep_dtypes(new: PyTree, old: PyTree) -> PyTree:
+    """The new traces in the dtypes of the old ones."""
+    return jax.tree.map(lambda leaf, before: leaf.astype(before.dtype), new, old)
+
+
+def normal_like(key: Key, tree: PyTree) -> PyTree:
+    """Independent numbers of N(0, 1) in the shapes and dtypes of a tree."""
+    leaves, structure = jax.tree.flatten(tree)
+    keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(
+        structure, [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    )
+
+
+def check_scales(**scales: Scalar | None) -> None:
+    """Refuses scales between the two factors of an estimate that are numbers and not positive."""
+    for name, value in scales.items():
+        if value is not None:
+            in_range(name, value, 0, open_low=True, why="the scale of one factor of the estimate over the other")
+
+
+def per_neuron(value: Scalar) -> Array:
+    """A coefficient of shape () or (n,) as one that multiplies traces (..., n, m)."""
+    value = jnp.asarray(value)
+    return value if value.ndim == 0 else value[:, None]
+
+
+def _dicts(tree: PyTree) -> PyTree:
+    return {name: _dicts(leaf) for name, leaf in tree.items()} if isinstance(tree, Mapping) else tree
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for axis in shape:
+        size *= axis
+    return size

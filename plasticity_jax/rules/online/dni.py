@@ -1,19 +1,22 @@
 r"""DNI, decoupled neural interfaces: a linear guess of the credit that the future will assign.
 
-    rtld^t = [r^t; y^t; 1],  the guess is c^t = A rtld^t ~ d(sum of this and all later losses) / dr^t
+    rtld^t = [s^t; y^t; 1],  the guess is c^t = A rtld^t ~ d(sum of this and all later losses) / ds^t
 
-    target = q^{t-1} + f(A_ rtld^t) J^t
+    target = q^{t-1} + f(A_ rtld^t) J^t                           q^t = dL^t / ds^t
     A     <- A - eta (A rtld^{t-1} - target) rtld^{t-1}^T         one step late: the target needs the present
     A_    <- A every 5 steps                                      the target's own, slower copy
-    G      = (c^t alpha phi'(v^t)) rhat^t^T,  c^t = A rtld^t
+    G      = c^t ds^t / dW,  c^t = A rtld^t                       (c^t alpha phi'(v^t)) rhat^t^T on the leaky network
 
 DNI(b), `dni_b`, replaces what a circuit cannot do: J by synapses Jc that learn to predict the rates,
-Jc <- Jc + eta_J (r^t - Jc r^{t-1}) r^{t-1}^T before each use, f by tanh (the intermediate vector must be a rate),
+Jc <- Jc + eta_J (s^t - Jc s^{t-1}) s^{t-1}^T before each use, f by tanh (the intermediate vector must be a rate),
 and W_out^T by fixed random feedback.
 
 Source: Jaderberg et al. (2017); Marschall, Cho & Savin (2019), Table 1, eq. 3 and appendix. Kind: approximate; with A
 held at the true linear map of future credit it is exact.
-Memory: n m_out + n m_out, m_out = n + n_out + 1. Time: O(n^2). DNI fails criteria ii and iii, DNI(b) none.
+Memory: 2 N (N + n_out + 1) for a state of N = S n numbers. Time: O(N^2). DNI takes any cell and fails criteria ii
+and iii; DNI(b) takes neurons of one variable, whose synapses read activity and credit of their own two neurons, and fails
+none.
+Where a trial ends, the target of its last step is that step's own credit: there is no future.
 Departures from the print: eq. 3's sign (as printed it diverges), the factor rtld in A's update, the delay by one step,
 the lagged copy A_, and DNI(b)'s random feedback, all as in the authors' code.
 """
@@ -24,8 +27,9 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks import leaky_rnn
-from plasticity_jax.networks.leaky_rnn import LeakyRNN
+from plasticity_jax.cells.dynamics import AnyCell, dynamics
+from plasticity_jax.cells.neurons import Neurons, with_bias
+from plasticity_jax.ops.checks import one_of
 from plasticity_jax.rules.online.common import (
     Credit,
     Feedback,
@@ -55,8 +59,8 @@ class DNITraces(NamedTuple):
     """One stream's memory of the step before.
 
     Attributes:
-      state: (n + n_out + 1,), rtld^{t-1}.
-      credit: (n,), q^{t-1}.
+      state: (N + n_out + 1,), rtld^{t-1}.
+      credit: (N,), q^{t-1}.
     """
 
     state: Array
@@ -67,7 +71,7 @@ class DNIShared(NamedTuple):
     """What is learned beside the weights, common to all streams.
 
     Attributes:
-      a: (n, n + n_out + 1), the synthetic gradient's weights.
+      a: (N, N + n_out + 1), the synthetic gradient's weights.
       a_target: same shape, the copy that makes the targets.
       jacobian: (n, n), the learned Jacobian Jc; () if the exact one is used.
       steps: shape (), int32, steps taken.
@@ -80,7 +84,7 @@ class DNIShared(NamedTuple):
 
 
 def dni(
-    net: LeakyRNN,
+    cell: AnyCell,
     *,
     learning_rate: Scalar = 1e-3,
     jacobian: Literal["exact", "learned"] = "exact",
@@ -92,72 +96,85 @@ def dni(
     """Bootstrapped synthetic gradients.
 
     Args:
-      net: the network.
+      cell: the network, of `plasticity_jax.cells`.
       learning_rate: eta, of A.
-      jacobian: "exact" J^t, or "learned" by a perceptron-like rule from the initial W_rec on.
+      jacobian: "exact" J^t, or, on neurons of one variable, "learned" by a perceptron-like rule from the initial W_rec
+        on (the mean of the gates').
       jacobian_learning_rate: of the learned Jacobian.
       label: f, what the bootstrapped part of the target passes through.
       target_interval: steps between copies of A into the target's own; 1 copies at every step.
-      feedback: "readout" or "random" (the fixed ``w_fb``).
+      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
 
     Returns:
-      A rule over ``w`` (n, m) and ``w_out`` (n_out, n + 1).
+      A rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      ValueError: if an option is not known or the interval is below 1.
+      TypeError: if the cell is not one.
+      ValueError: if an option is not known, the interval is below 1, or the Jacobian is to be learned on another cell.
 
     Example:
-      >>> from plasticity_jax.networks.leaky_rnn import leaky_rnn
-      >>> rule = dni(leaky_rnn(alpha=0.5), learning_rate=0.05)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
+      >>> learn = pj.learner(dni(cell, learning_rate=0.05), optax.sgd(0.05))
+      >>> batch = pj.Example(jnp.ones((1, 1)), jnp.ones((1, 1)))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Jaderberg et al., "Decoupled neural interfaces using synthetic gradients", ICML 2017.
     """
-    if jacobian not in ("exact", "learned"):
-        raise ValueError(f"jacobian={jacobian!r} is not known; use 'exact' or 'learned'")
-    if label not in ("identity", "tanh"):
-        raise ValueError(f"label={label!r} is not known; use 'identity' or 'tanh'")
+    one_of("jacobian", jacobian, ("exact", "learned"))
+    one_of("label", label, ("identity", "tanh"))
     if target_interval < 1:
         raise ValueError(f"target_interval={target_interval} must be at least 1 step")
+    shape = dynamics(cell).state_shape
+    if jacobian == "learned" and not (isinstance(cell, Neurons) and len(cell.variables) == 1):
+        raise ValueError(
+            f"jacobian='learned' is for neurons of one variable, and {cell.name} has more: use dni with 'exact'"
+        )
     squash = jnp.tanh if label == "tanh" else lambda u: u
 
     def init(key: Key, sizes: Sizes) -> DNITraces:
-        m_out = sizes.n + sizes.n_out + 1
-        return DNITraces(jnp.zeros((m_out,), sizes.dtype), jnp.zeros((sizes.n,), sizes.dtype))
+        size = sizes.variables * sizes.n
+        return DNITraces(jnp.zeros((size + sizes.n_out + 1,), sizes.dtype), jnp.zeros((size,), sizes.dtype))
 
     def init_shared(key: Key, sizes: Sizes, params: Params) -> DNIShared:
-        m_out = sizes.n + sizes.n_out + 1
-        a = jax.random.normal(key, (sizes.n, m_out), sizes.dtype) / m_out**0.5
-        learned = leaky_rnn.recurrent(params["forward"]["w"]) if jacobian == "learned" else ()
+        size = sizes.variables * sizes.n
+        m_out = size + sizes.n_out + 1
+        a = jax.random.normal(key, (size, m_out), sizes.dtype) / m_out**0.5
+        learned = jnp.mean(params["forward"]["w"][:, :, : sizes.n], 0) if jacobian == "learned" else ()
         return DNIShared(a, a, learned, jnp.zeros((), jnp.int32))
 
     def step(moment: Moment, traces: DNITraces, shared: DNIShared, key: Key) -> Credit:
-        state = jnp.concatenate([moment.r, leaky_rnn.with_bias(moment.y)])
-        first = jnp.concatenate([moment.r_tm1, leaky_rnn.with_bias(moment.y)])
+        s, s_tm1, label_and_bias = moment.s.reshape(-1), moment.s_tm1.reshape(-1), with_bias(moment.y.reshape(-1))
+        state = jnp.concatenate([s, label_and_bias])
+        first = jnp.concatenate([s_tm1, label_and_bias])
         state_tm1 = jnp.where(shared.steps == 0, first, traces.state)
 
         future = squash(shared.a_target @ state)
         if jacobian == "learned":
-            surprise = shared.jacobian @ moment.r_tm1 - moment.r
-            learned = shared.jacobian - jacobian_learning_rate * mean_over_streams(surprise[:, None] * moment.r_tm1)
-            bootstrapped = future @ learned
+            surprise = moment.carried_on((shared.jacobian @ s_tm1 - s)[:, None] * s_tm1[None])
+            learned = shared.jacobian - jacobian_learning_rate * mean_over_streams(surprise)
+            bootstrapped = moment.carried_on(future @ learned)
         else:
             learned = ()
-            bootstrapped = leaky_rnn.vector_jacobian(moment.net, moment.w, moment.slope, future)
+            bootstrapped = moment.pull(future.reshape(shape)).reshape(-1)
 
         error = shared.a @ state_tm1 - (traces.credit + bootstrapped)
-        a = shared.a - learning_rate * mean_over_streams(error[:, None] * state_tm1)
+        a = shared.a - learning_rate * mean_over_streams(error[:, None] * state_tm1[None])
         steps = shared.steps + 1
         a_target = jnp.where(steps % target_interval == 0, a, shared.a_target)
 
-        grad = (a @ state * moment.immediate)[:, None] * moment.rhat
-        return Credit(grad, DNITraces(state, moment.credit), DNIShared(a, a_target, learned, steps))
+        grad = moment.weigh((a @ state).reshape(shape))
+        return Credit(grad, DNITraces(state, moment.credit.reshape(-1)), DNIShared(a, a_target, learned, steps))
 
-    return online_rule(net, init, step, init_shared=init_shared, feedback=feedback)
+    return online_rule(cell, init, step, init_shared=init_shared, feedback=feedback)
 
 
 def dni_b(
-    net: LeakyRNN,
+    cell: Neurons,
     *,
     learning_rate: Scalar = 1e-3,
     jacobian_learning_rate: Scalar = 1e-3,
@@ -167,27 +184,33 @@ def dni_b(
     """DNI(b): `dni` with a learned Jacobian, a tanh label and random feedback, the paper's plausible variant.
 
     Args:
-      net: the network.
+      cell: the network, of `plasticity_jax.cells`.
       learning_rate: eta, of A.
       jacobian_learning_rate: eta_J, of the learned Jacobian.
       target_interval: steps between copies of A into the target's own.
       feedback: "random" as in the authors' code, or "readout".
 
     Returns:
-      A rule over ``w`` (n, m) and ``w_out`` (n_out, n + 1).
+      A rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
       ValueError: as `dni`.
 
     Example:
-      >>> from plasticity_jax.networks.leaky_rnn import leaky_rnn
-      >>> rule = dni_b(leaky_rnn(alpha=0.5))
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
+      >>> learn = pj.learner(dni_b(cell, learning_rate=0.01), optax.sgd(0.02))
+      >>> batch = pj.Example(jnp.ones((1, 1)), jnp.ones((1, 1)))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=200)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Marschall, Cho & Savin (2019), "Can we fix any of these issues?".
     """
     return dni(
-        net,
+        cell,
         learning_rate=learning_rate,
         jacobian="learned",
         jacobian_learning_rate=jacobian_learning_rate,

@@ -3,41 +3,48 @@ r"""Fixed recurrent weights: only the readout learns, the lower bound on perform
     G = 0
 
 Source: Marschall, Cho & Savin (2019), "fixed-W". Kind: local; the readout's gradient is exact, that of W absent.
-Memory: none. Time: O(n m) for the forward step. A readout synapse reads its output's error and its presynaptic rate.
+Memory: none. Time: O(n m) for the forward step. Any cell. A readout synapse reads its output's error
+and its presynaptic rate.
 """
 
+import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks.leaky_rnn import LeakyRNN
+from plasticity_jax.cells.dynamics import AnyCell
 from plasticity_jax.rules.online.common import Credit, Moment, Plausibility, online_rule
 from plasticity_jax.typing import Key
 
 PLAUSIBILITY = Plausibility(tensor="none", facing="none", stochastic=False, solved="closed form", fails={})
 
 
-def fixed_recurrent(net: LeakyRNN) -> LearningRule:
+def fixed_recurrent(cell: AnyCell) -> LearningRule:
     """Trains the readout and nothing else.
 
     Args:
-      net: the network.
+      cell: the network, of `plasticity_jax.cells`, of either tier.
 
     Returns:
-      A rule whose updates for ``w`` are zero and for ``w_out`` (n_out, n + 1) the exact gradient.
+      A rule whose updates for the cell are zero and for ``w_out`` (n_out, n + 1) the exact gradient.
 
     Raises:
-      AssertionError: on the first step, if weights and batch do not fit together.
+      TypeError: if the cell is not one.
 
     Example:
-      >>> from plasticity_jax.networks.leaky_rnn import leaky_rnn
-      >>> fixed_recurrent(leaky_rnn()).lag
-      0
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
+      >>> learn = pj.learner(fixed_recurrent(cell), optax.sgd(0.05))
+      >>> batch = pj.Example(jnp.ones((1, 1)), jnp.ones((1, 1)))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Marschall, Cho & Savin (2019), Figure 1.
     """
 
     def step(moment: Moment, traces: tuple[()], shared: tuple[()], key: Key) -> Credit:
-        return Credit(jnp.zeros_like(moment.w), ())
+        return Credit(jax.tree.map(jnp.zeros_like, moment.weights), ())
 
-    return online_rule(net, lambda key, sizes: (), step)
+    return online_rule(cell, lambda key, sizes: (), step)

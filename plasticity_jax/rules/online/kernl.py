@@ -1,20 +1,20 @@
 r"""KeRNL, kernel RNN learning: eligibility traces with learned time constants and a learned sensitivity matrix.
 
-    B_ij^t   = kappa_i B_ij^{t-1} + alpha phi'(v_i^t) rhat_j^t,     kappa_i = max(0, 1 - alpha_i)
-    G_ij     = (sum_k q_k^t A_ki) B_ij^t
+    B_ij^t   = kappa_i B_ij^{t-1} + b_i^t rhat_j^t,     kappa_i = max(0, 1 - alpha_i)
+    G_ij     = (sum_k c_k^t A_ki) B_ij^t,               b_i = ds_i/dv_i, alpha phi'(v_i) in the leaky network
 
 A and alpha_i are fitted to the effect of small noise, zeta^t ~ N(0, sigma^2), on a second copy of the network:
 
-    s^t      = F(s^{t-1} + zeta^{t-1}, x^t)                        the noisy copy, never resynchronised
+    s~^t     = F(s~^{t-1} + zeta^{t-1}, x^t)            the noisy copy, which only a new trial sets back
     Gamma_i  <- kappa_i Gamma_i - Omega_i                          dOmega_i / dalpha_i
     Omega_i  <- kappa_i Omega_i + zeta_i^t                         filtered noise
-    eps      = A Omega - (s^t + zeta^t - r^t)
+    eps      = A Omega - (s~^t + zeta^t - s^t)
     A        <- A - eta eps Omega^T,   alpha_i <- alpha_i - eta (eps A)_i Gamma_i
 
 Source: Roth, Kanitscheider & Fiete (2019); Marschall, Cho & Savin (2019), Table 1, whose recursions for Omega, Gamma
 and alpha_i are left out of the print. M_kij approximated by A_ki B_ij. Kind: approximate; with A = I, alpha_i = alpha
 and eta = 0 it is RFLO, which is exact at W_rec = 0.
-Memory: n^2 + n m. Time: O(n m). Fails criterion vi (a noisy copy of the network).
+Cells of one variable a neuron. Memory: n^2 + G n m. Time: O(G n m). Fails criterion vi (a noisy copy of the network).
 Departures: the immediate influence has the network's alpha (the print has alpha_i); the newest noise, which is in
 Omega, is also in the perturbation that Omega is to explain. The authors' code adds it one step late
 (``aligned=False``), and its A converges to (1 - kappa^2) sum_{s>=1} (kappa J)^s instead of
@@ -23,11 +23,13 @@ Omega, is also in the perturbation that Omega is to explain. The authors' code a
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks import leaky_rnn
-from plasticity_jax.networks.leaky_rnn import LeakyRNN
+from plasticity_jax.cells.dynamics import NeuronsDynamics, need_neurons
+from plasticity_jax.cells.neurons import Neurons, advance
+from plasticity_jax.ops.checks import in_range
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.rules.online.common import (
     Credit,
@@ -38,7 +40,7 @@ from plasticity_jax.rules.online.common import (
     mean_over_streams,
     online_rule,
 )
-from plasticity_jax.typing import Array, Key, Params, Scalar
+from plasticity_jax.typing import Array, Key, Params, PyTree, Scalar
 
 PLAUSIBILITY = Plausibility(
     tensor="A_ki B_ij",
@@ -53,15 +55,15 @@ class KeRNLTraces(NamedTuple):
     """One stream's traces.
 
     Attributes:
-      eligibility: (n, m), B_ij.
-      noisy_r: (n,), rates of the noisy copy.
+      eligibility: B, "w" (1, G, n, m), each of "own" (1, n).
+      noisy_s: (n,), the noisy copy's state.
       zeta: (n,), the last noise.
       omega: (n,), filtered noise.
       gamma: (n,), its derivative with respect to alpha_i.
     """
 
-    eligibility: Array
-    noisy_r: Array
+    eligibility: PyTree
+    noisy_s: Array
     zeta: Array
     omega: Array
     gamma: Array
@@ -80,7 +82,7 @@ class KeRNLShared(NamedTuple):
 
 
 def kernl(
-    net: LeakyRNN,
+    cell: Neurons,
     *,
     learning_rate: Scalar = 5.0,
     sigma: Scalar = 1e-3,
@@ -91,30 +93,45 @@ def kernl(
     """Eligibility traces whose kernel is learned from perturbations.
 
     Args:
-      net: the network.
+      cell: a network of neurons of one variable, of `plasticity_jax.cells`.
       learning_rate: eta, of A and alpha_i; the rate at which A moves is eta sigma^2 per step.
-      sigma: standard deviation of the noise on the copy's rates.
-      initial_leak: alpha_i at the start, in (0, 1].
+      sigma: standard deviation of the noise on the copy's state.
+      initial_leak: alpha_i at the start, positive, a number or (n,); from 1 on a trace keeps nothing.
       aligned: False reproduces the authors' delay of one step between noise and effect (legacy).
-      feedback: "readout" or "random" (the fixed ``w_fb``).
+      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
 
     Returns:
-      A stochastic rule over ``w`` (n, m) and ``w_out`` (n_out, n + 1).
+      A stochastic rule over ``w`` (G, n, m), ``own`` and ``w_out`` (n_out, n + 1).
 
     Raises:
-      ValueError: if the feedback is not known.
+      TypeError: if the cell is not one of neurons.
+      ValueError: if its neurons have several variables, an option is not known, or a coefficient is outside its range.
 
     Example:
-      >>> from plasticity_jax.networks.leaky_rnn import leaky_rnn
-      >>> rflo_again = kernl(leaky_rnn(alpha=0.5), learning_rate=0.0, initial_leak=0.5)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
+      >>> learn = pj.learner(kernl(cell), optax.sgd(0.05))
+      >>> batch = pj.Example(jnp.ones((1, 1)), jnp.ones((1, 1)))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Roth, Kanitscheider & Fiete, "Kernel RNN learning (KeRNL)", ICLR 2019.
     """
+    cell = need_neurons(cell, "kernl")
+    if len(cell.variables) > 1:
+        raise ValueError(
+            f"kernl perturbs one variable a neuron, and {cell.name} has {', '.join(cell.variables)}: use uoro or rflo"
+        )
+    in_range("sigma", sigma, 0, why="the standard deviation of the noise on the copy")
+    in_range("initial_leak", initial_leak, 0, open_low=True, why="the share that a trace forgets at each step")
+    dynamics = NeuronsDynamics(cell)
 
     def init(key: Key, sizes: Sizes) -> KeRNLTraces:
         rest = jnp.zeros((sizes.n,), sizes.dtype)
-        return KeRNLTraces(jnp.zeros((sizes.n, sizes.m), sizes.dtype), rest, rest, rest, rest)
+        return KeRNLTraces(dynamics.empty_influence(sizes.dtype), dynamics.start(sizes.dtype)[0], rest, rest, rest)
 
     def init_shared(key: Key, sizes: Sizes, params: Params) -> KeRNLShared:
         leak = jnp.full((sizes.n,), initial_leak, sizes.dtype)
@@ -122,18 +139,23 @@ def kernl(
 
     def step(moment: Moment, traces: KeRNLTraces, shared: KeRNLShared, key: Key) -> Credit:
         kappa = jnp.maximum(0, 1 - shared.leak)
-        noisy_r = leaky_rnn.advance(moment.net, moment.w, traces.noisy_r + traces.zeta, moment.x).r
-        zeta = sigma * stored_noise(key, moment.r.size, moment.r.dtype, "gaussian")
-        gamma = kappa * traces.gamma - traces.omega
-        omega = kappa * traces.omega + zeta
-        eligibility = kappa[:, None] * traces.eligibility + moment.immediate[:, None] * moment.rhat
+        s, start = moment.s[0], traces.noisy_s + traces.zeta
+        if moment.alive is not None:
+            start = jnp.where(moment.alive > 0, start, moment.s_tm1[0])
+        noisy_s = advance(cell, moment.weights, start[None], moment.x)[0]
+        zeta = sigma * stored_noise(key, s.size, s.dtype, "gaussian")
+        before = moment.carried_on(traces)
+        gamma = kappa * before.gamma - before.omega
+        omega = kappa * before.omega + zeta
+        carried = dynamics.fade(kappa[None, None], before.eligibility)
+        eligibility = jax.tree.map(jnp.add, carried, dynamics.influence(moment.local))
 
-        effect = noisy_r + jnp.where(aligned, zeta, 0) - moment.r
+        effect = noisy_s + jnp.where(aligned, zeta, 0) - s
         error = shared.a @ omega - effect
-        a = shared.a - learning_rate * mean_over_streams(error[:, None] * omega)
+        a = shared.a - learning_rate * mean_over_streams(error[:, None] * omega[None])
         leak = shared.leak - learning_rate * mean_over_streams((error @ shared.a) * gamma)
 
-        grad = (moment.credit @ a)[:, None] * eligibility
-        return Credit(grad, KeRNLTraces(eligibility, noisy_r, zeta, omega, gamma), KeRNLShared(a, leak))
+        grad = dynamics.collect((moment.credit[0] @ a)[None], eligibility)
+        return Credit(grad, KeRNLTraces(eligibility, noisy_s, zeta, omega, gamma), KeRNLShared(a, leak))
 
-    return online_rule(net, init, step, init_shared=init_shared, feedback=feedback)
+    return online_rule(cell, init, step, init_shared=init_shared, feedback=feedback)

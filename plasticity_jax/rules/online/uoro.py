@@ -1,29 +1,40 @@
 r"""UORO, unbiased online recurrent optimisation: a rank-one random estimate of the influence tensor.
 
-    A_k^t  = rho_0 sum_l J_kl^t A_l^{t-1} + rho_1 nu_k
-    B_ij^t = B_ij^{t-1} / rho_0 + nu_i alpha phi'(v_i^t) rhat_j^t / rho_1
-    G_ij   = (sum_k q_k^t A_k^t) B_ij^t,   nu_k = +-1, fresh at every step
+    A^t  = rho_0 J^t A^{t-1} + rho_1 nu
+    B^t  = B^{t-1} / rho_0 + (nu ds^t/dW) / rho_1              immediate influence only; a tree like the weights
+    G    = (c^t . A^t) B^t,   nu = +-1 for each number of the state, fresh at every step
+    rho_0 = sqrt(|B| / |J A|),  rho_1 = sqrt(|nu ds/dW| / |nu|)
 
-    rho_0 = sqrt(|B| / |J A|),  rho_1 = sqrt(|nu alpha phi' rhat^T| / |nu|)
+On neurons nu ds/dW = (sum_a nu_a b_ag) rhat^T; on the leaky network nu_i alpha phi'(v_i) rhat_j.
 
 Source: Tallec & Ollivier (2017); Marschall, Cho & Savin (2019), Table 1. M_kij approximated by A_k B_ij. Kind: unbiased
 at fixed weights for every rho > 0; these rho minimise the variance.
-Memory: n + n m. Time: O(n m). Fails criterion ii: with 1/rho in one of the two updates, not both can be continuous.
+Memory: S n + G n m. Time: O(G n m). Any cell. Fails criterion ii: with 1/rho in one of the two updates, not both can be
+continuous; a synapse reads the global products c . A and the norms of A and B.
 Departures from the print: the factor alpha in B; rho recomputed at each step, positive rather than above 1.
 A and B start at N(0, 1), independent, which avoids 0/0 and adds no bias.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks import leaky_rnn
-from plasticity_jax.networks.leaky_rnn import LeakyRNN
+from plasticity_jax.cells.dynamics import AnyCell, dynamics
 from plasticity_jax.ops.noise import check_noise, unit_noise
-from plasticity_jax.ops.norms import balance, safe_norm
-from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
-from plasticity_jax.typing import Array, Key, Scalar
+from plasticity_jax.ops.norms import balance, safe_norm, tree_norm
+from plasticity_jax.rules.online.common import (
+    Credit,
+    Feedback,
+    Moment,
+    Plausibility,
+    Sizes,
+    check_scales,
+    normal_like,
+    online_rule,
+)
+from plasticity_jax.typing import Array, Key, PyTree, Scalar
 
 PLAUSIBILITY = Plausibility(
     tensor="A_k B_ij",
@@ -38,59 +49,65 @@ PLAUSIBILITY = Plausibility(
 
 
 class UOROTraces(NamedTuple):
-    """Attributes: a: (n,), the network-side factor A_k. b: (n, m), the synapse-side factor B_ij."""
+    """Attributes: a: (S, n), the network-side factor A. b: the synapse-side factor B, a tree like the weights."""
 
     a: Array
-    b: Array
+    b: PyTree
 
 
 def uoro(
-    net: LeakyRNN,
+    cell: AnyCell,
     *,
     rho0: Scalar | None = None,
     rho1: Scalar | None = None,
-    noise: str = "rademacher",
+    noise: Literal["rademacher", "gaussian"] = "rademacher",
     feedback: Feedback = "readout",
-    immediate_gain: Scalar | None = None,
 ) -> LearningRule:
     """A rank-one unbiased estimate of RTRL's gradient.
 
     Args:
-      net: the network.
+      cell: the network, of `plasticity_jax.cells`, of either tier.
       rho0: positive; None balances the norms of the carried factors at each step (least variance).
       rho1: positive; None balances the norms of the new factors.
       noise: "rademacher" or "gaussian".
-      feedback: "readout" or "random" (the fixed ``w_fb``).
-      immediate_gain: factor of phi' in the immediate influence; None is alpha, 1 the authors' 2019 code.
+      feedback: "readout", "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
 
     Returns:
-      A stochastic rule over ``w`` (n, m) and ``w_out`` (n_out, n + 1).
+      A stochastic rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      ValueError: if the noise or the feedback is not known.
+      TypeError: if the cell is not one.
+      ValueError: if the noise or the feedback is not known, or a rho is not positive.
 
     Example:
-      >>> from plasticity_jax.networks.leaky_rnn import leaky_rnn
-      >>> rule = uoro(leaky_rnn(alpha=0.5), noise="gaussian")
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
+      >>> learn = pj.learner(uoro(cell, noise="gaussian"), optax.sgd(0.02))
+      >>> batch = pj.Example(jnp.ones((1, 1)), jnp.ones((1, 1)))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=200)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Tallec & Ollivier, "Unbiased online recurrent optimization", arXiv:1702.05043.
     """
     check_noise(noise)
+    check_scales(rho0=rho0, rho1=rho1)
+    shape = dynamics(cell).state_shape
 
     def init(key: Key, sizes: Sizes) -> UOROTraces:
         key_a, key_b = jax.random.split(key)
-        a = jax.random.normal(key_a, (sizes.n,), sizes.dtype)
-        return UOROTraces(a, jax.random.normal(key_b, (sizes.n, sizes.m), sizes.dtype))
+        return UOROTraces(jax.random.normal(key_a, shape, sizes.dtype), normal_like(key_b, sizes.weights))
 
     def step(moment: Moment, traces: UOROTraces, shared: tuple[()], key: Key) -> Credit:
-        nu = unit_noise(key, moment.r.size, moment.r.dtype, noise)
-        forward = leaky_rnn.jacobian_vector(moment.net, moment.w, moment.slope, traces.a)
-        post = nu * moment.immediate
-        keep = balance(safe_norm(traces.b), safe_norm(forward)) if rho0 is None else rho0
-        write = balance(safe_norm(post) * safe_norm(moment.rhat), safe_norm(nu)) if rho1 is None else rho1
+        nu = unit_noise(key, moment.s.size, moment.s.dtype, noise).reshape(shape)
+        forward = moment.push(traces.a)
+        keep = balance(tree_norm(traces.b), safe_norm(forward)) if rho0 is None else rho0
+        write = balance(moment.weigh_norm(nu), safe_norm(nu)) if rho1 is None else rho1
         a = keep * forward + write * nu
-        b = traces.b / keep + (post / write)[:, None] * moment.rhat
-        return Credit((moment.credit @ a) * b, UOROTraces(a, b))
+        b = jax.tree.map(lambda old, new: old / keep + new, traces.b, moment.weigh(nu / write))
+        along = jnp.sum(moment.credit * a)
+        return Credit(jax.tree.map(lambda leaf: along * leaf, b), UOROTraces(a, b))
 
-    return online_rule(net, init, step, feedback=feedback, immediate_gain=immediate_gain)
+    return online_rule(cell, init, step, feedback=feedback)

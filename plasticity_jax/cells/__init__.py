@@ -1,0 +1,38 @@
+"""Recurrent networks that every online rule teaches: cells of neurons, and any step at all."""
+
+from typing import Any
+
+from plasticity_jax.cells.cell import Cell, init_cell
+from plasticity_jax.cells.dynamics import check_cell
+from plasticity_jax.cells.leaky import leaky
+from plasticity_jax.cells.neurons import Derivatives, Neurons, advance, init_neurons, neurons, read_out
+from plasticity_jax.typing import Key, Params
+
+__all__ = ["Cell", "Derivatives", "Neurons", "advance", "init_params", "leaky", "neurons", "read_out"]
+
+
+def init_params(key: Key, cell: Neurons | Cell, dtype: Any = None) -> Params:
+    """Initial weights of a cell of either tier.
+
+    W as the cell says, W_out ~ N(0, 1/n), feedback W_fb ~ N(0, 1/n_out), the readout's bias 0.
+
+    Args:
+      key: split, one part for each matrix.
+      cell: a cell of `plasticity_jax.cells`.
+      dtype: of the weights; JAX's default float if None.
+
+    Returns:
+      ``{"forward": {"w": (G, n, m), "w_out": (n_out, n + 1)}, "feedback": {"w_fb": (n_out, n)}}``, with
+      ``"own": {name: (n,)}`` where neurons have parameters that learn; for a `Cell` ``"cell"`` in place of ``"w"``.
+
+    Raises:
+      TypeError: if the cell is not one.
+
+    Example:
+      >>> import jax
+      >>> params = init_params(jax.random.key(0), leaky(n_in=2, n=8, n_out=3))
+      >>> params["forward"]["w_out"].shape
+      (3, 9)
+    """
+    check_cell(cell)
+    return init_neurons(key, cell, dtype) if isinstance(cell, Neurons) else init_cell(key, cell, dtype)

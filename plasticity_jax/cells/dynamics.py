@@ -1,0 +1,339 @@
+r"""The derivatives of one step of a cell, in the form that rules use, for cells of either tier.
+
+A rule of the online wing never looks into a cell: it carries the state s and asks for J = ds^t / ds^{t-1} and for the
+immediate influence of the weights, as products with vectors wherever a product is enough:
+
+    push   J a             how a small change of the state is carried forward by one step
+    pull   c J             how credit for the state is carried back by one step
+    weigh  c ds^t / dW     what credit for the state says of the weights that made this step, as a tree like theirs
+
+What a step leaves for its derivatives, its `local`, is a tree of arrays, so that a rule can keep it for later.
+Where a trial starts, J is zero, and with it everything that a rule would have carried over the edge.
+"""
+
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+
+from plasticity_jax.cells import neurons
+from plasticity_jax.cells.cell import Cell, read_size, start_vector
+from plasticity_jax.cells.neurons import Neurons
+from plasticity_jax.ops.norms import safe_norm
+from plasticity_jax.typing import Array, PyTree
+
+AnyCell: TypeAlias = Neurons | Cell
+
+
+class Dynamics(Protocol):
+    """One step of a cell and its derivatives; `weights` is ``params["forward"]`` without the readout."""
+
+    state_shape: tuple[int, ...]
+    noise_shape: tuple[int, ...]
+
+    def start(self, dtype: Any) -> Array:
+        """The state that a trial starts from."""
+        ...
+
+    def step(
+        self, weights: PyTree, s_tm1: Array, x: Array, alive: Array | None = None, noise: Array | None = None
+    ) -> tuple[Array, Any]:
+        """``(s, local)`` after a step; `alive` is 0 where a trial starts, which cuts J."""
+        ...
+
+    def push(self, weights: PyTree, local: Any, a: Array) -> Array:
+        """J a, of the state's shape."""
+        ...
+
+    def pull(self, weights: PyTree, local: Any, c: Array) -> Array:
+        """c J, of the state's shape."""
+        ...
+
+    def jacobian(self, weights: PyTree, local: Any) -> Array:
+        """J, (N, N) for a state of N numbers."""
+        ...
+
+    def weigh(self, weights: PyTree, local: Any, c: Array) -> PyTree:
+        """c ds^t / dW, a tree like the weights."""
+        ...
+
+    def weigh_norm(self, weights: PyTree, local: Any, c: Array) -> Array:
+        """The norm of what `weigh` returns."""
+        ...
+
+    def weigh_all(self, weights: PyTree, local: Any, c: Array) -> PyTree:
+        """The sum of `weigh` over a leading axis of steps."""
+        ...
+
+    def read(self, s: Array) -> Array:
+        """The k numbers that the readout hears."""
+        ...
+
+    def unread(self, s: Array, c: Array) -> Array:
+        """Credit (k,) for what the readout hears, as credit for the state."""
+        ...
+
+
+class NeuronsLocal(NamedTuple):
+    """What a synapse, and its neuron, knows of one step.
+
+    Attributes:
+      rhat: (m,), presynaptic activity [output(s^{t-1}); x^t; 1].
+      decay: (S, S, n), D_ab = ds'_a / ds_b.
+      gain: (S, G, n), b_ag = ds'_a / dv_g: the immediate influence of W_gij on s_ai is gain_agi rhat_j.
+      own_gain: (S, P, n), the immediate influence of the neurons' own parameters; () if they have none that learn.
+      slope: (S, n), o_a = d output / ds_a before the step.
+    """
+
+    rhat: Array
+    decay: Array
+    gain: Array
+    own_gain: Any
+    slope: Array
+
+
+class NeuronsDynamics:
+    """`Dynamics` of a cell of neurons, by the structure of its Jacobian: J = D + sum_g b_g W_g o."""
+
+    def __init__(self, cell: Neurons):
+        """Keeps the cell, and the shapes that rules read."""
+        self.cell = cell
+        self.names = sorted(cell.own)
+        self.state_shape = (len(cell.variables), cell.n)
+        self.noise_shape = (len(cell.gates), cell.n)
+
+    def start(self, dtype: Any) -> Array:
+        """See `Dynamics`."""
+        return neurons.start_of(self.cell, dtype)
+
+    def step(
+        self, weights: PyTree, s_tm1: Array, x: Array, alive: Array | None = None, noise: Array | None = None
+    ) -> tuple[Array, NeuronsLocal]:
+        """See `Dynamics`."""
+        rhat, v = neurons.heard(self.cell, weights["w"], s_tm1, x, noise)
+        s, decay, gain, own_gain = neurons.derivatives(self.cell, weights.get("own", {}), s_tm1, v)
+        slope = neurons.slope_of(self.cell.output, s_tm1)
+        if alive is not None:
+            decay, slope = alive * decay, alive * slope
+        return s, NeuronsLocal(rhat, decay, gain, own_gain if self.names else (), slope)
+
+    def push(self, weights: PyTree, local: NeuronsLocal, a: Array) -> Array:
+        """See `Dynamics`."""
+        sums, n = self.noise_shape
+        w = self._compact(weights["w"])
+        u = jnp.sum(local.slope * a, 0)
+        v = (w @ jnp.pad(u, (0, w.shape[1] - n))).reshape(sums, n)
+        return jnp.sum(local.decay * a[None], 1) + jnp.sum(local.gain * v[None], 1)
+
+    def pull(self, weights: PyTree, local: NeuronsLocal, c: Array) -> Array:
+        """See `Dynamics`."""
+        back = self.sums_credit(local, c).reshape(-1) @ self._compact(weights["w"])
+        return jnp.sum(local.decay * c[:, None], 0) + local.slope * back[None, : self.cell.n]
+
+    def sums_credit(self, local: NeuronsLocal, c: Array) -> Array:
+        """Credit for the gates' sums, (..., G, n), of credit (..., S, n) for the state."""
+        return jnp.sum(local.gain * c[..., None, :], -3)
+
+    def jacobian(self, weights: PyTree, local: NeuronsLocal) -> Array:
+        """See `Dynamics`."""
+        rows, n = self.state_shape
+        w_rec = weights["w"][:, :, :n]
+        coupled = jnp.sum(local.gain[..., None] * w_rec[None], 1)  # b W at (a, i, k)
+        across = coupled[:, :, None, :] * local.slope[None, None]  # (a, i, b, k)
+        within = local.decay[:, None] * jnp.eye(n, dtype=w_rec.dtype)[None, :, None, :]
+        return (within + across).reshape(rows * n, rows * n)
+
+    def weigh(self, weights: PyTree, local: NeuronsLocal, c: Array) -> PyTree:
+        """See `Dynamics`."""
+        gates = self.sums_credit(local, c)
+        own = jnp.sum(local.own_gain * c[:, None], 0) if self.names else None
+        return self.tree(gates[..., None] * local.rhat[None, None], own)
+
+    def weigh_norm(self, weights: PyTree, local: NeuronsLocal, c: Array) -> Array:
+        """See `Dynamics`."""
+        norm = safe_norm(self.sums_credit(local, c)) * safe_norm(local.rhat)
+        if not self.names:
+            return norm
+        own = jnp.sum(local.own_gain * c[:, None], 0)
+        return safe_norm(jnp.concatenate([norm[None], own.reshape(-1)]))
+
+    def weigh_all(self, weights: PyTree, local: NeuronsLocal, c: Array) -> PyTree:
+        """See `Dynamics`."""
+        sums, n = self.noise_shape
+        gates = self.sums_credit(local, c).reshape(len(c), sums * n)
+        w = (gates.T @ local.rhat).reshape(sums, n, -1)
+        return self.tree(w, jnp.sum(local.own_gain * c[:, :, None], (0, 1)) if self.names else None)
+
+    def influence(self, local: NeuronsLocal) -> PyTree:
+        """ds^t / dW by this step alone, its diagonal: "w" (S, G, n, m), each of "own" (S, n)."""
+        own = {"own": {name: local.own_gain[:, p] for p, name in enumerate(self.names)}} if self.names else {}
+        return {"w": local.gain[..., None] * local.rhat[None, None, None], **own}
+
+    def empty_influence(self, dtype: Any) -> PyTree:
+        """Zeros with the axes of `influence`."""
+        rows, n = self.state_shape
+        own = {"own": {name: jnp.zeros((rows, n), dtype) for name in self.names}} if self.names else {}
+        return {"w": jnp.zeros((rows, len(self.cell.gates), n, self.cell.m), dtype), **own}
+
+    def all_gains(self, local: NeuronsLocal) -> Array:
+        """(S, G + P, n), the neurons' own parameters as gates."""
+        return jnp.concatenate([local.gain, local.own_gain], 1) if self.names else local.gain
+
+    def fade(self, decay: Array, trace: PyTree) -> PyTree:
+        """Traces with the axes of `influence`, carried on by each neuron's own D (S, S, n)."""
+
+        def leaf(trace: Array) -> Array:
+            return jnp.sum((decay[:, :, None, :, None] if trace.ndim == 4 else decay) * trace[None], 1)
+
+        return jax.tree.map(leaf, trace)
+
+    def collect(self, c: Array, trace: PyTree) -> PyTree:
+        """Credit (S, n) times traces with the axes of `influence`, summed over variables: a tree like the weights."""
+
+        def leaf(trace: Array) -> Array:
+            return jnp.sum((c[:, None, :, None] if trace.ndim == 4 else c) * trace, 0)
+
+        return jax.tree.map(leaf, trace)
+
+    def tree(self, w: Array, own: Array | None) -> PyTree:
+        """Arrays (G, n, m) and (P, n) as a tree like the weights."""
+        if own is None or not self.names:
+            return {"w": w}
+        return {"w": w, "own": {name: own[p] for p, name in enumerate(self.names)}}
+
+    def read(self, s: Array) -> Array:
+        """See `Dynamics`."""
+        return self.cell.read(s)
+
+    def unread(self, s: Array, c: Array) -> Array:
+        """See `Dynamics`."""
+        return neurons.slope_of(self.cell.read, s) * c[None]
+
+    def _compact(self, w: Array) -> Array:
+        """W as (G n, m), or its recurrent part (G n, n) if a product with all of W reads more than the copy costs."""
+        n, m = self.cell.n, w.shape[2]
+        return (w if m <= 3 * n else w[:, :, :n]).reshape(-1, m if m <= 3 * n else n)
+
+
+class CellLocal(NamedTuple):
+    """A step of a cell of tier one, from which its derivatives are taken again when they are asked for.
+
+    Attributes:
+      s_tm1: (N,), state before the step.
+      x: (n_in,), input.
+      alive: shape (), 0 where a trial starts.
+    """
+
+    s_tm1: Array
+    x: Array
+    alive: Array
+
+
+class CellDynamics:
+    """`Dynamics` of a cell of tier one, by autodiff."""
+
+    def __init__(self, cell: Cell):
+        """Keeps the cell, and the size of its state."""
+        self.cell = cell
+        self.size = start_vector(cell, jnp.float32)[0].size
+        self.state_shape = self.noise_shape = (self.size,)
+
+    def start(self, dtype: Any) -> Array:
+        """See `Dynamics`."""
+        return start_vector(self.cell, dtype)[0]
+
+    def _move(self, weights: PyTree, s: Array, x: Array) -> Array:
+        _, unravel = start_vector(self.cell, s.dtype)
+        after = self.cell.step(weights["cell"], unravel(s), x)
+        return jax.flatten_util.ravel_pytree(after)[0].astype(s.dtype)
+
+    def step(
+        self, weights: PyTree, s_tm1: Array, x: Array, alive: Array | None = None, noise: Array | None = None
+    ) -> tuple[Array, CellLocal]:
+        """See `Dynamics`."""
+        s = self._move(weights, s_tm1, x)
+        on = jnp.ones((), s.dtype) if alive is None else alive
+        return s if noise is None else s + noise, CellLocal(s_tm1, x, on)
+
+    def push(self, weights: PyTree, local: CellLocal, a: Array) -> Array:
+        """See `Dynamics`."""
+        return jax.jvp(lambda s: self._move(weights, s, local.x), (local.s_tm1,), (local.alive * a,))[1]
+
+    def pull(self, weights: PyTree, local: CellLocal, c: Array) -> Array:
+        """See `Dynamics`."""
+        return local.alive * jax.vjp(lambda s: self._move(weights, s, local.x), local.s_tm1)[1](c)[0]
+
+    def jacobian(self, weights: PyTree, local: CellLocal) -> Array:
+        """See `Dynamics`."""
+        return local.alive * jax.jacrev(lambda s: self._move(weights, s, local.x))(local.s_tm1)
+
+    def weigh(self, weights: PyTree, local: CellLocal, c: Array) -> PyTree:
+        """See `Dynamics`."""
+        return jax.vjp(lambda w: self._move(w, local.s_tm1, local.x), weights)[1](c)[0]
+
+    def weigh_norm(self, weights: PyTree, local: CellLocal, c: Array) -> Array:
+        """See `Dynamics`."""
+        return safe_norm(jax.flatten_util.ravel_pytree(self.weigh(weights, local, c))[0])
+
+    def weigh_all(self, weights: PyTree, local: CellLocal, c: Array) -> PyTree:
+        """See `Dynamics`."""
+        each = jax.vmap(lambda local, c: self.weigh(weights, local, c))(local, c)
+        return jax.tree.map(lambda leaf: jnp.sum(leaf, 0), each)
+
+    def read(self, s: Array) -> Array:
+        """See `Dynamics`."""
+        return self.cell.read(start_vector(self.cell, s.dtype)[1](s))
+
+    def unread(self, s: Array, c: Array) -> Array:
+        """See `Dynamics`."""
+        return jax.vjp(self.read, s)[1](c)[0]
+
+
+def dynamics(cell: AnyCell) -> NeuronsDynamics | CellDynamics:
+    """The `Dynamics` of a cell of either tier."""
+    check_cell(cell)
+    return NeuronsDynamics(cell) if isinstance(cell, Neurons) else CellDynamics(cell)
+
+
+def read_width(cell: AnyCell) -> int:
+    """How many numbers the readout hears."""
+    return cell.n if isinstance(cell, Neurons) else read_size(cell)
+
+
+def check_cell(cell: Any) -> None:
+    """Refuses what is not a built cell.
+
+    Raises:
+      TypeError: naming what was given and the remedy.
+    """
+    if isinstance(cell, Neurons | Cell):
+        return
+    name = getattr(cell, "__name__", type(cell).__name__)
+    if callable(cell) and not hasattr(cell, "apply"):
+        raise TypeError(f"cell={name} was not built: give its sizes first, as in {name}(n_in=2, n=32, n_out=2)")
+    if hasattr(cell, "initialize_carry"):
+        raise TypeError(f"cell={name} is a flax module: give pj.cells.from_flax({name}(...), n_in=..., n_out=...)")
+    raise TypeError(f"cell is a {name}: give a cell, as pj.cells.leaky(n_in=2, n=32, n_out=2) or any of pj.cells")
+
+
+def need_neurons(cell: Any, rule: str) -> Neurons:
+    """The cell, if it is one of neurons.
+
+    Raises:
+      TypeError: if it is of tier one, whose Jacobian has no structure that the rule could use.
+    """
+    check_cell(cell)
+    if not isinstance(cell, Neurons):
+        raise TypeError(
+            f"{rule} needs a cell of neurons, and {cell.name} is a pj.cells.Cell, whose step may be anything: use "
+            "rtrl, bptt, uoro, dni or snap, or write the cell with pj.cells.neurons"
+        )
+    return cell
+
+
+def local_shapes(cell: AnyCell, weights: PyTree, dtype: Any) -> PyTree:
+    """Shapes and dtypes of a step's `local`, from those of the weights."""
+    dyn = dynamics(cell)
+    s, x = jax.ShapeDtypeStruct(dyn.state_shape, dtype), jax.ShapeDtypeStruct((cell.n_in,), dtype)
+    return jax.eval_shape(lambda w, s, x: dyn.step(w, s, x)[1], weights, s, x)

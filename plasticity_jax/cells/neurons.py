@@ -1,0 +1,381 @@
+r"""Cells of neurons: any network whose neurons interact through the weighted sums that they hear, and in no other way.
+
+    rhat^t = [output(s^{t-1}); x^t; 1]        in R^m, m = n + n_in + 1
+    v_g^t  = W_g rhat^t,  g = 1..G            W in R^{G x n x m}
+    s^t    = update(own, s^{t-1}, v^t)        s (S, n), v (G, n): entry i of the result reads entry i of the arguments
+    z^t    = W_out [read(s^t); 1]             W_out in R^{n_out x (n+1)}
+
+A neuron has S variables and hears G sums over its synapses, its gates; `own` are parameters of each neuron, (n,) each,
+which learn beside the weights. One step's derivatives have a structure that every rule uses, with o = d output / ds:
+
+    decay D_ab = ds'_a / ds_b (S, S, n),   gain b_ag = ds'_a / dv_g (S, G, n),   J = D + sum_g b_g W_g o
+
+Weights are ``{"forward": {"w": (G, n, m), "w_out": (n_out, n + 1), "own": {name: (n,)}}, "feedback": {"w_fb"}}``,
+"own" only where something is learned there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from plasticity_jax.ops.checks import default_float
+from plasticity_jax.ops.lane_by_lane import lane_by_lane
+from plasticity_jax.ops.losses import Loss, check_loss
+from plasticity_jax.typing import Array, Key, PyTree
+
+Own = Mapping[str, Array]
+Update = Callable[[Own, Array, Array], Array]
+Partials = Callable[[Own, Array, Array], "Derivatives"]
+
+
+class Derivatives(NamedTuple):
+    """A step of the neurons with its derivatives.
+
+    Attributes:
+      s: (S, n), variables after the step.
+      decay: (S, S, n), D_ab = ds'_a / ds_b.
+      gain: (S, G, n), b_ag = ds'_a / dv_g.
+      own_gain: (S, P, n), ds'_a / d own_p, parameters in the order of their names.
+    """
+
+    s: Array
+    decay: Array
+    gain: Array
+    own_gain: Array
+
+
+class Neurons(NamedTuple):
+    """A network of neurons; build it with a cell's factory, such as `leaky`, or with `neurons`.
+
+    Attributes:
+      name: what messages call it.
+      n_in: inputs.
+      n: neurons.
+      n_out: outputs.
+      update: ``(own, s, v) -> s``, elementwise over neurons.
+      output: ``s -> (n,)``, what other neurons hear.
+      read: ``s -> (n,)``, what the readout hears.
+      variables: names of the S variables.
+      gates: names of the G sums.
+      own: initial values of the parameters that learn, by name.
+      mask: (G, n, m), bool, the connections that exist; None: all.
+      loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
+      init_w: ``(key, cell, dtype) -> (G, n, m)``, initial weights.
+      start: (S,), what every neuron's variables start from.
+      partials: ``(own, s, v) -> Derivatives`` written out; None takes them by autodiff.
+    """
+
+    name: str
+    n_in: int
+    n: int
+    n_out: int
+    update: Update
+    output: Callable[[Array], Array]
+    read: Callable[[Array], Array]
+    variables: tuple[str, ...]
+    gates: tuple[str, ...]
+    own: Mapping[str, Any]
+    mask: np.ndarray | None
+    loss: Loss
+    init_w: Callable[[Key, Any, Any], Array]
+    start: tuple[float, ...]
+    partials: Partials | None
+
+    @property
+    def m(self) -> int:
+        """Presynaptic activities: n + n_in + 1."""
+        return self.n + self.n_in + 1
+
+
+def neurons(
+    *,
+    n_in: int,
+    n: int,
+    n_out: int,
+    update: Update,
+    output: Callable[[Array], Array] | None = None,
+    read: Callable[[Array], Array] | None = None,
+    variables: Sequence[str] = ("state",),
+    gates: Sequence[str] = ("drive",),
+    hears: Sequence[tuple[bool, bool, bool]] | None = None,
+    own: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    loss: Loss = "softmax",
+    init_w: Callable[[Key, Neurons, Any], Array] | None = None,
+    start: Sequence[float] | None = None,
+    partials: Partials | None = None,
+    name: str = "neurons",
+) -> Neurons:
+    """Builds a cell from one neuron's equations.
+
+    Args:
+      n_in: inputs.
+      n: neurons.
+      n_out: outputs.
+      update: ``(own, s, v) -> s`` for s (S, n) and v (G, n), elementwise over neurons.
+      output: ``s -> (n,)``, what other neurons hear; None: the first variable.
+      read: ``s -> (n,)``, what the readout hears; None: the output.
+      variables: a name for each of the S variables.
+      gates: a name for each of the G sums.
+      hears: for each gate whether it hears the recurrent activity, the input and the bias; None: all of them.
+      own: initial values, numbers or (n,), of each neuron's own parameters that learn.
+      mask: connections that exist: (n, n) between neurons, or (G, n, m) for all that a gate hears; None: all.
+      loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
+      init_w: ``(key, cell, dtype) -> (G, n, m)``; None: W_rec orthogonal, W_in ~ N(0, 1/n_in), biases 0, gate by gate.
+      start: what the variables start from; None: 0.
+      partials: the derivatives of `update` written out, where that is faster than autodiff.
+      name: what messages call the cell.
+
+    Returns:
+      The `Neurons`.
+
+    Raises:
+      ValueError: if an argument does not fit the others, or `update`, `output` or `read` mixes neurons.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> def integrate(own, s, v):
+      ...     return jnp.tanh(own["keep"] * s[0] + v[0])[None]  # each neuron keeps its own share of its state
+      >>> cell = neurons(n_in=2, n=8, n_out=2, update=integrate, own={"keep": 0.5})
+      >>> learn = pj.learner(pj.rules.online.rflo(cell), optax.sgd(0.1))
+      >>> batch = pj.Example(jnp.ones((1, 2)), jnp.array([1]))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=50)
+      >>> state.params["forward"]["own"]["keep"].shape, bool(info.loss[-1] < 0.1 * info.loss[0])
+      ((8,), True)
+    """
+    for what, count, least in (("n_in", n_in, 0), ("n", n, 1), ("n_out", n_out, 1)):
+        if isinstance(count, Tracer) or int(count) != count or count < least:
+            raise ValueError(f"{name}: {what}={count} must be a whole number of at least {least}")
+    check_loss(loss)
+    sums, rows = len(gates), len(variables)
+    hears = [(True, True, True)] * sums if hears is None else list(hears)
+    if len(hears) != sums:
+        raise ValueError(
+            f"{name}: hears has {len(hears)} entries for {sums} gates: give (recurrent, input, bias) for each"
+        )
+    start = (0.0,) * rows if start is None else tuple(start)
+    if len(start) != rows:
+        raise ValueError(f"{name}: start has {len(start)} values for the {rows} variables {', '.join(variables)}")
+    out = _first if output is None else output
+    cell = Neurons(
+        name,
+        int(n_in),
+        int(n),
+        int(n_out),
+        update,
+        out,
+        out if read is None else read,
+        tuple(variables),
+        tuple(gates),
+        dict(own or {}),
+        _connections(name, hears, mask, n, n_in),
+        loss,
+        orthogonal_weights if init_w is None else init_w,
+        start,
+        partials,
+    )
+    _check_functions(cell)
+    return cell
+
+
+def orthogonal_weights(key: Key, cell: Neurons, dtype: Any) -> Array:
+    """W_rec orthogonal, W_in ~ N(0, 1/n_in), biases 0, for each gate; shape (G, n, m)."""
+    key_rec, key_in = jax.random.split(key, 2)
+    return gates_from(key_rec, key_in, cell, dtype)
+
+
+def gates_from(key_rec: Key, key_in: Key, cell: Neurons, dtype: Any) -> Array:
+    """As `orthogonal_weights`, from a key for W_rec and one for W_in."""
+    n, n_in, sums = cell.n, cell.n_in, len(cell.gates)
+    real = jnp.promote_types(dtype, jnp.float32)  # there is no QR below it
+
+    def orthogonal(words: Array) -> Array:
+        return jax.random.orthogonal(jax.random.wrap_key_data(words, impl=jax.random.key_impl(key_rec)), n, dtype=real)
+
+    def gate(key_rec: Key, key_in: Key) -> Array:
+        w_rec = lane_by_lane(orthogonal)(jax.random.key_data(key_rec)).astype(dtype)
+        w_in = jax.random.normal(key_in, (n, n_in), dtype) / max(n_in, 1) ** 0.5
+        return jnp.concatenate([w_rec, w_in, jnp.zeros((n, 1), dtype)], axis=1)
+
+    if sums == 1:
+        return gate(key_rec, key_in)[None]
+    return jnp.stack(list(map(gate, jax.random.split(key_rec, sums), jax.random.split(key_in, sums))))
+
+
+def init_neurons(key: Key, cell: Neurons, dtype: Any = None) -> PyTree:
+    """Weights of a cell of neurons; see `plasticity_jax.cells.init_params`."""
+    dtype = default_float() if dtype is None else dtype
+    key_w, key_in, key_out, key_fb = jax.random.split(key, 4)
+    n, n_out = cell.n, cell.n_out
+    w = gates_from(key_w, key_in, cell, dtype) if cell.init_w is orthogonal_weights else cell.init_w(key_w, cell, dtype)
+    w_out = jax.random.normal(key_out, (n_out, n), dtype) / n**0.5
+    forward = {"w": masked(cell, w), "w_out": jnp.concatenate([w_out, jnp.zeros((n_out, 1), dtype)], axis=1)}
+    if cell.own:
+        forward["own"] = {
+            name: jnp.array(jnp.broadcast_to(jnp.asarray(value, dtype), (n,))) for name, value in cell.own.items()
+        }
+    return {"forward": forward, "feedback": {"w_fb": jax.random.normal(key_fb, (n_out, n), dtype) / n_out**0.5}}
+
+
+def masked(cell: Neurons, w: Array) -> Array:
+    """W where there is a connection, 0 elsewhere."""
+    return w if cell.mask is None else jnp.where(cell.mask, w, 0)
+
+
+def with_bias(r: Array) -> Array:
+    """[r; 1]."""
+    return jnp.concatenate([r, jnp.ones((1,), r.dtype)])
+
+
+def read_out(w_out: Array, r: Array) -> Array:
+    """z = W_out [r; 1], shape (n_out,)."""
+    return with_bias(r) @ w_out.T
+
+
+def start_of(cell: Neurons, dtype: Any) -> Array:
+    """The variables that a trial starts from, (S, n)."""
+    return jnp.broadcast_to(jnp.asarray(cell.start, dtype)[:, None], (len(cell.variables), cell.n))
+
+
+def advance(cell: Neurons, weights: PyTree, s_tm1: Array, x: Array, noise: Array | None = None) -> Array:
+    """One step of the dynamics of one stream.
+
+    Args:
+      cell: the network.
+      weights: ``params["forward"]``.
+      s_tm1: (S, n), variables before the step.
+      x: (n_in,), the step's input.
+      noise: (G, n), added to what the gates hear; None: none.
+
+    Returns:
+      (S, n), variables after the step.
+    """
+    _, v = heard(cell, masked(cell, weights["w"]), s_tm1, x, noise)
+    return cell.update(weights.get("own", {}), s_tm1, v)
+
+
+def heard(cell: Neurons, w: Array, s_tm1: Array, x: Array, noise: Array | None) -> tuple[Array, Array]:
+    """``(rhat, v)`` of shapes (m,) and (G, n)."""
+    rhat = jnp.concatenate([cell.output(s_tm1), x, jnp.ones((1,), w.dtype)])
+    # Not w @ rhat: mapped over streams, that product wants its operands copied.
+    v = (rhat @ w.reshape(-1, cell.m).T).reshape(len(cell.gates), cell.n)
+    return rhat, v if noise is None else v + noise
+
+
+def derivatives(cell: Neurons, own: Own, s: Array, v: Array) -> Derivatives:
+    """A step of the neurons with its derivatives: as the cell writes them out, or by autodiff.
+
+    A tangent that is one for all neurons in one variable or gate gives a row of the derivatives for all of them.
+    """
+    if cell.partials is not None:
+        return cell.partials(own, s, v)
+    return by_autodiff(cell, own, s, v)
+
+
+def by_autodiff(cell: Neurons, own: Own, s: Array, v: Array) -> Derivatives:
+    """The derivatives of `update` by as many tangents as a neuron has variables, gates and parameters."""
+    names = sorted(own)
+    rows, sums = len(cell.variables), len(cell.gates)
+
+    def move(moving: Array) -> Array:
+        parameters = {name: moving[rows + sums + p] for p, name in enumerate(names)}
+        return cell.update(parameters, moving[:rows], moving[rows : rows + sums])
+
+    stacked = jnp.concatenate([s, v, *(own[name][None] for name in names)])
+    s_next, push = jax.linearize(move, stacked)
+    unit = jnp.broadcast_to(jnp.eye(len(stacked), dtype=s.dtype)[:, :, None], (len(stacked), *stacked.shape))
+    slopes = jnp.swapaxes(jax.vmap(push)(unit), 0, 1)
+    return Derivatives(s_next, slopes[:, :rows], slopes[:, rows : rows + sums], slopes[:, rows + sums :])
+
+
+def slope_of(f: Callable[[Array], Array], s: Array) -> Array:
+    """df_i / ds_ai of an elementwise function from (S, n) to (n,): shape (S, n)."""
+    return jax.vjp(f, s)[1](jnp.ones((s.shape[1],), s.dtype))[0]
+
+
+def _first(s: Array) -> Array:
+    return s[0]
+
+
+def _connections(name: str, hears: Sequence[Any], mask: Any, n: int, n_in: int) -> np.ndarray | None:
+    m = n + n_in + 1
+    full = np.repeat(np.asarray(hears, bool), [n, n_in, 1], axis=1)[:, None, :].repeat(n, 1)
+    if mask is not None:
+        if isinstance(mask, Tracer):
+            raise ValueError(f"{name}: the mask is traced; it decides on what is computed, so give it as a NumPy array")
+        given = np.asarray(mask) != 0
+        if given.shape == (n, n):
+            full[:, :, :n] &= given
+        elif given.shape == full.shape:
+            full &= given
+        else:
+            raise ValueError(
+                f"{name}: mask has shape {given.shape}; give (n, n) = {(n, n)} for the connections between neurons, "
+                f"or (gates, n, m) = {full.shape} for all connections"
+            )
+    assert full.shape[2] == m
+    return None if full.all() else full
+
+
+def _check_functions(cell: Neurons) -> None:
+    """Runs the neuron's functions once, on numbers, and once with some neurons changed: the others must not notice."""
+    rows, sums, n = len(cell.variables), len(cell.gates), cell.n
+    rng = np.random.default_rng(0)
+    own = {
+        name: value if isinstance(value, Tracer) else np.array(np.broadcast_to(np.asarray(value, float), (n,)))
+        for name, value in _own_values(cell).items()
+    }
+    shapes = jax.eval_shape(
+        cell.update,
+        {name: jax.ShapeDtypeStruct((n,), jnp.float32) for name in own},
+        jax.ShapeDtypeStruct((rows, n), jnp.float32),
+        jax.ShapeDtypeStruct((sums, n), jnp.float32),
+    )
+    if getattr(shapes, "shape", None) != (rows, n):
+        raise ValueError(
+            f"{cell.name}: update returns {getattr(shapes, 'shape', type(shapes).__name__)} for s of shape {(rows, n)} "
+            f"({', '.join(cell.variables)}) and v of shape {(sums, n)} ({', '.join(cell.gates)}); it must return s"
+        )
+    for what in ("output", "read"):
+        shape = getattr(
+            jax.eval_shape(getattr(cell, what), jax.ShapeDtypeStruct((rows, n), jnp.float32)), "shape", None
+        )
+        if shape != (n,):
+            raise ValueError(f"{cell.name}: {what} returns shape {shape} for s of shape {(rows, n)}; it must be ({n},)")
+    if any(isinstance(value, Tracer) for value in own.values()):
+        return
+    s, v, s_other, v_other = (rng.standard_normal((k, n)) for k in (rows, sums, rows, sums))
+    changed = rng.permutation(n) < n // 2
+
+    def mixes(f: Callable[..., Any], *arguments: tuple[np.ndarray, np.ndarray]) -> bool:
+        with jax.ensure_compile_time_eval():
+            before = f(*(jnp.asarray(a) for a, _ in arguments))
+            after = f(*(jnp.asarray(np.where(changed, b, a)) for a, b in arguments))
+            if isinstance(before, Tracer) or isinstance(after, Tracer):
+                return False  # a traced coefficient: the same cell with numbers was, or will be, checked
+            before, after = np.asarray(before), np.asarray(after)
+        return not np.array_equal(before[..., ~changed], after[..., ~changed], equal_nan=True)
+
+    functions = {
+        "update": lambda: mixes(lambda s, v: cell.update(own, s, v), (s, s_other), (v, v_other)),  # pyright: ignore
+        "output": lambda: mixes(cell.output, (s, s_other)),
+        "read": lambda: mixes(cell.read, (s, s_other)),
+    }
+    for what, found in functions.items():
+        if n > 1 and found():
+            raise ValueError(
+                f"{cell.name}: {what} mixes neurons: entry i of its result must read entry i of its arguments alone; "
+                "neurons reach each other through the weights (or use pj.cells.Cell, whose step may be anything)"
+            )
+
+
+def _own_values(cell: Neurons) -> dict[str, Any]:
+    for name, value in cell.own.items():
+        if np.shape(value) not in ((), (cell.n,)):
+            raise ValueError(f"{cell.name}: own[{name!r}] has shape {np.shape(value)}; give a number or ({cell.n},)")
+    return dict(cell.own)
