@@ -17,7 +17,7 @@ import optax
 
 from experiments._stats import put, smooth
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
-from plasticity_jax.networks.leaky_rnn import LeakyRNN, init_params, leaky_rnn
+from plasticity_jax.cells import Neurons, init_params, leaky
 from plasticity_jax.rules import online
 from plasticity_jax.run import Claim, Program, online_training, train_from_parts
 from plasticity_jax.run.program import at_each
@@ -125,7 +125,7 @@ class Config:
         unknown = sorted(set(self.rules) - set(RULES))
         if unknown:
             raise ValueError(f"rules: {', '.join(unknown)} not known; choose from {', '.join(RULES)}")
-        leaky_rnn(self.alpha)
+        leaky(1, 1, 1, alpha=self.alpha)
         tau = hold(self.alpha)
         check_lags(self.lags_written, tau, self.add_steps)
         check_lags(self.lags_run, tau, self.add_steps)
@@ -152,15 +152,33 @@ class Setting(NamedTuple):
     aligned: Array
 
 
-def build_rule(name: str, net: LeakyRNN, window: int, setting: Setting) -> LearningRule:
+def with_gain(cell: Neurons, alpha: float, gain: Array) -> Neurons:
+    """A leaky cell whose immediate influence has `gain` in the place of alpha, as the authors' code of 2019 has it, at 1.
+
+    The Jacobian keeps its alpha: what the weights pass on is divided by what the immediate influence is multiplied by.
+    """
+    partials, scale = cell.partials, gain / alpha
+    assert partials is not None
+
+    def scaled(own: Any, s: Array, v: Array) -> Any:
+        step = partials(own, s, v)
+        return step._replace(gain=scale * step.gain)
+
+    def output(s: Array) -> Array:
+        return s[0] / scale + jax.lax.stop_gradient(s[0] - s[0] / scale)
+
+    return cell._replace(partials=scaled, output=output)
+
+
+def build_rule(name: str, cell: Neurons, alpha: float, window: int, setting: Setting) -> LearningRule:
     """One of `RULES` at a reading's setting."""
     if name == "future_facing_bptt":
-        return online.future_facing_bptt(net, window=window, immediate_gain=setting.gain)
+        return online.future_facing_bptt(with_gain(cell, alpha, setting.gain), window=window)
     if name in ("rtrl", "uoro", "kf_rtrl", "reverse_kf_rtrl"):
-        return getattr(online, name)(net, immediate_gain=setting.gain)
+        return getattr(online, name)(with_gain(cell, alpha, setting.gain))
     if name == "kernl":
-        return online.kernl(net, aligned=setting.aligned)
-    return getattr(online, name)(net)
+        return online.kernl(cell, aligned=setting.aligned)
+    return getattr(online, name)(cell)
 
 
 def settings(config: Config, task: str, rule: str) -> Setting:
@@ -182,20 +200,20 @@ def part(config: Config, task: str, name: str) -> Program:
     alpha = 1.0 if task == "long" else config.alpha
     tau = hold(alpha)
     if task == "mimic":
-        size, net = (config.mimic_size,) * 2, leaky_rnn(alpha, readout="identity")
-        steps, rate, n = config.mimic_steps, config.mimic_rate, config.mimic_size
+        size, n = (config.mimic_size,) * 2, config.mimic_size
+        steps, rate = config.mimic_steps, config.mimic_rate
     else:
-        size, net = (2, 2), leaky_rnn(alpha)
+        size, n = (2, 2), config.n
         steps, rate = (config.add_steps, config.add_rate) if task == "add" else (config.long_steps, config.long_rate)
-        n = config.n
+    cell = leaky(size[0], n, size[1], alpha=alpha, loss="squared" if task == "mimic" else "softmax")
 
     def build(lane: tuple[Key, Setting]) -> tuple[Learner, Stream]:
-        stream = mimic(net, n, *size, tau=tau) if task == "mimic" else add(lane[1].lags, tau)
-        return learner(build_rule(name, net, config.window, lane[1]), optax.sgd(rate)), stream
+        stream = mimic(cell, tau=tau) if task == "mimic" else add(lane[1].lags, tau)
+        return learner(build_rule(name, cell, alpha, config.window, lane[1]), optax.sgd(rate)), stream
 
     def init(lane: tuple[Key, Setting], learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
         key_weights, key_stream, key_run = jax.random.split(lane[0], 3)
-        params = init_params(key_weights, size[0], n, size[1])
+        params = init_params(key_weights, cell)
         example = Example(jnp.zeros((1, size[0])), jnp.zeros((1, size[1])))
         return learn.init(params, key_run, example), stream.init(key_stream)
 

@@ -18,7 +18,7 @@ from experiments._stats import put
 from experiments.marschall2019_fig1 import LABELS, RULES
 from plasticity_jax.base import Learner, LearningRule, compare, learner
 from plasticity_jax.diagnostics.bias_variance import bias_variance, updates_along
-from plasticity_jax.networks.leaky_rnn import LeakyRNN, init_params, leaky_rnn
+from plasticity_jax.cells import Neurons, init_params, leaky
 from plasticity_jax.rules import online
 from plasticity_jax.rules.online.cases import PLAUSIBILITY
 from plasticity_jax.run import Claim, Program, once, sweep, train_from_parts
@@ -77,7 +77,7 @@ class Config:
             raise ValueError("seeds must be at least 1, and sizes at least two, increasing")
         if self.bias_samples % BATCHES or self.align_steps % (2 * self.chunks):
             raise ValueError(f"bias_samples must be a multiple of {BATCHES}, align_steps of twice chunks={self.chunks}")
-        leaky_rnn(self.alpha)
+        leaky(1, 1, 1, alpha=self.alpha)
         check_lags(self.lags, max(1, round(1 / self.alpha)), self.align_steps)
         check_lags(self.long_lags, 1, self.align_steps)
 
@@ -98,26 +98,26 @@ PRESETS = {
 }
 
 
-def rules_at(net: LeakyRNN, window: int) -> dict[str, LearningRule]:
+def rules_at(cell: Neurons, alpha: float, window: int) -> dict[str, LearningRule]:
     """All of Figure 1's rules on one network, DNI with the authors' rates: faster at alpha 1."""
-    a, jacobian = (0.05, 0.01) if net.alpha == 1 else (1e-3, 1e-3)
+    a, jacobian = (0.05, 0.01) if alpha == 1 else (1e-3, 1e-3)
     options = {
         "future_facing_bptt": {"window": window},
         "dni": {"learning_rate": a},
         "dni_b": {"learning_rate": a, "jacobian_learning_rate": jacobian},
     }
-    return {name: getattr(online, name)(net, **options.get(name, {})) for name in RULES}
+    return {name: getattr(online, name)(cell, **options.get(name, {})) for name in RULES}
 
 
 def bias(config: Config, name: str) -> Program:
     """Estimates of one stochastic rule at fixed weights against RTRL's, in standard errors."""
-    net = leaky_rnn(config.alpha)
+    cell = leaky(2, config.bias_n, 2, alpha=config.alpha)
     stream = add(config.lags, max(1, round(1 / config.alpha)))
-    exact, estimate = online.rtrl(net), getattr(online, name)(net)
+    exact, estimate = online.rtrl(cell), getattr(online, name)(cell)
 
     def compute(key: Key) -> dict[str, Array]:
         key_w, key_x, key_noise = jax.random.split(key, 3)
-        params = init_params(key_w, 2, config.bias_n, 2)
+        params = init_params(key_w, cell)
         _, examples = stream.take(stream.init(key_x), config.bias_steps)
 
         def gradient(rule: LearningRule, key: Key) -> Array:
@@ -158,9 +158,9 @@ class AlignState(NamedTuple):
 
 def alignment(config: Config, alpha: float, lags: tuple[int, int]) -> Program:
     """Cosines between all pairs of rules' recurrent gradients for the same step, averaged over each half of the run."""
-    net = leaky_rnn(alpha)
+    cell = leaky(2, config.align_n, 2, alpha=alpha)
     stream = add(lags, max(1, round(1 / alpha)))
-    named = {name: rule for name, rule in rules_at(net, config.align_window).items() if name != "fixed_recurrent"}
+    named = {name: rule for name, rule in rules_at(cell, alpha, config.align_window).items() if name != "fixed_recurrent"}
     # A rule of lag l speaks at step t of step t - l: hold every other rule's word back until the latest has spoken.
     latest = max(rule.lag for rule in named.values())
     delay = np.array([latest - rule.lag for rule in named.values()])
@@ -169,7 +169,7 @@ def alignment(config: Config, alpha: float, lags: tuple[int, int]) -> Program:
 
     def init(key: Key) -> AlignState:
         key_w, key_x, key_run, key_rules = jax.random.split(key, 4)
-        params = init_params(key_w, 2, config.align_n, 2)
+        params = init_params(key_w, cell)
         example = Example(jnp.zeros((1, 2)), jnp.zeros((1, 2)))
         traces = {
             name: rule.init(params, jax.random.fold_in(key_rules, index), example)
@@ -178,11 +178,9 @@ def alignment(config: Config, alpha: float, lags: tuple[int, int]) -> Program:
         recent = jnp.zeros((latest + 1, len(named), size))
         return AlignState(params, traces, stream.init(key_x), key_run, jnp.zeros((), jnp.int32), recent)
 
-    own_noise = {name: own_key(rule, index) for index, (name, rule) in enumerate(named.items())}
-
     def step(state: AlignState, example: Example) -> tuple[AlignState, Array]:
         key = jax.random.fold_in(state.key, state.step)
-        updates, traces, _ = compare(own_noise, state.params, state.traces, key, example)
+        updates, traces, _ = compare(named, state.params, state.traces, key, example)
         params = jax.tree.map(lambda p, g: p - config.align_rate * g, state.params, updates["rtrl"])
         grads = jnp.stack([updates[name]["forward"]["w"].ravel() for name in named])
         recent = jnp.concatenate([grads[None], state.recent[:-1]])
@@ -211,15 +209,6 @@ def alignment(config: Config, alpha: float, lags: tuple[int, int]) -> Program:
         return state, {"cosines": totals[:, 0], "count": totals[:, 1]}
 
     return Program(init, chunk, config.chunks, config.align_steps // config.chunks, 2)
-
-
-def own_key(rule: LearningRule, index: int) -> LearningRule:
-    """The rule with noise of its own, so that no two stochastic rules share their draws."""
-
-    def update(params: PyTree, traces: PyTree, key: Key, batch: PyTree) -> Any:
-        return rule.update(params, traces, jax.random.fold_in(key, index), batch)
-
-    return LearningRule(rule.init, update, rule.lag)
 
 
 def make_parts(config: Config) -> dict[str, Program]:
@@ -251,11 +240,12 @@ def measure(config: Config, progress: bool = True) -> dict[str, np.ndarray]:
 
 
 def _cost(config: Config, name: str, n: int) -> tuple[float, float, float]:
-    rule = rules_at(leaky_rnn(0.5), 10)[name]
+    cell = leaky(2, n, 2, alpha=0.5)
+    rule = rules_at(cell, 0.5, 10)[name]
     learn: Learner = learner(rule, optax.sgd(1e-3))
     key = jax.random.key(0)
     example = Example(jnp.ones((1, 2)), jnp.full((1, 2), 0.5))
-    state = learn.init(init_params(key, 2, n, 2), key, example)
+    state = learn.init(init_params(key, cell), key, example)
     own = jax.eval_shape(lambda: (state.traces.own, state.traces.shared))
     memory = sum(leaf.size for leaf in jax.tree.leaves(own))
     one = jax.jit(lambda s: learn.step(s, example)[0]).lower(state).compile()

@@ -16,7 +16,7 @@ import optax
 from experiments import marschall2019_fig1 as fig1
 from experiments.bench._timing import best, product_rate
 from plasticity_jax.base import learner
-from plasticity_jax.networks.leaky_rnn import init_params, leaky_rnn
+from plasticity_jax.cells import init_params, leaky
 from plasticity_jax.rules import online
 from plasticity_jax.run import Program, online_training, sweep
 from plasticity_jax.tasks.add import add
@@ -29,13 +29,13 @@ AGAINST_NUMPY = ("rflo", "uoro", "kf_rtrl", "reverse_kf_rtrl", "kernl", "dni", "
 
 def program(name: str, n: int, steps: int) -> Program:
     """One rule learning Add at alpha 0.5, as in Figure 1, in one chunk."""
-    net, stream = leaky_rnn(0.5), add((3, 5), 2)
-    rule = getattr(online, name)(net)
+    cell, stream = leaky(N_IN, n, 2, alpha=0.5), add((3, 5), 2)
+    rule = getattr(online, name)(cell)
 
     def init(key: Any, learn: Any, stream: Any) -> Any:
         key_weights, key_stream, key_run = jax.random.split(key, 3)
         example = Example(jnp.zeros((1, N_IN)), jnp.zeros((1, 2)))
-        return learn.init(init_params(key_weights, N_IN, n, 2), key_run, example), stream.init(key_stream)
+        return learn.init(init_params(key_weights, cell), key_run, example), stream.init(key_stream)
 
     return online_training(
         lambda key: (learner(rule, optax.sgd(1e-3)), stream), init, steps=steps, every=steps, chunks=1

@@ -137,8 +137,8 @@ def future_facing_bptt(
       feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
 
     Returns:
-      A rule over the cell's weights, late by ``lag = window - 1`` and zero before, and ``w_out`` (n_out, n + 1), which is
-      not late.
+      A rule over the cell's weights, late by ``lag = window - 1`` and zero before, and ``w_out`` (n_out, n + 1), which
+      is not late.
 
     Raises:
       TypeError: if the cell is not one.

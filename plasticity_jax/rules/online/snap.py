@@ -10,7 +10,7 @@ becomes RTRL, in a fully connected network at n = 2.
 
 Source: Menick, Elsen, Evci, Osindero, Simonyan & Graves (2021). Kind: approximate; n = 1 is exact where W_rec is
 diagonal, any n where no path is longer.
-Memory: S G n m at n = 1; K times that with K neurons within reach. Time: O(S^2 G n m) at n = 1, O(S^2 K^2 G n m) beyond.
+Memory: S G n m at n = 1, K times that with K neurons within reach. Time: O(S^2 G n m), K^2 times that.
 At n = 1 each synapse reads its pre- and postsynaptic activity, its own trace, one credit signal and its neuron's
 synapse on itself. On a cell of tier one the pattern is found at init from the Jacobians at random states, and M is
 kept whole: time and memory are RTRL's.
