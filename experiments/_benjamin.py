@@ -17,7 +17,6 @@ from experiments._feedback import Images, evaluated, images, scaled
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.networks import mlp
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
-from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.run import Program, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
@@ -152,7 +151,7 @@ def adversarial_training(
 
     Returns:
       A `Program` whose lane is a key, which alone decides on the initial weights and on the data. Metrics are those of
-      `measured`, of `evaluate` and of `online_training`; a weight that diverges is named.
+      `measured`, of `evaluate` and of `online_training`.
     """
 
     def build(lane: Key) -> tuple[Learner, Stream]:
@@ -164,9 +163,8 @@ def adversarial_training(
         first = jax.tree.map(lambda leaf: leaf[0], stream.take(state, 1)[1])
         return learn.init(weights(key_weights), key_run, first), state
 
-    names = leaf_names(jax.eval_shape(weights, jax.random.key(0)))
     every = steps // points
-    program = online_training(build, init, steps=steps, every=every, chunks=points, measure=measured, leaves=names)
+    program = online_training(build, init, steps=steps, every=every, chunks=points, measure=measured)
     return evaluated(program, lambda state: {"step": state.learner.step, **evaluate(state)})
 
 

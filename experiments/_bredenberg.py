@@ -96,10 +96,9 @@ def training(
 
     def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
         state, online = program.chunk(state)
-        last = {name: online[name][-1:] for name in ("bad_step", "alive")}
         about = {"loss": jnp.mean(online["loss"]), "rate": state.lane[1], "step": state.learner.step}
         now = jax.tree.map(lambda leaf: leaf[None], {**about, **_test(net, state, period)})
-        return state, {**last, **now}
+        return state, {"bad_step": online["bad_step"][-1:], **now}
 
     one = program._replace(chunk=chunk, points=1)
     tried = jnp.asarray(rates, jnp.zeros(()).dtype)
@@ -109,16 +108,6 @@ def training(
         return states, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), metrics)
 
     return one._replace(init=lambda key: jax.vmap(lambda rate: one.init((key, rate)))(tried), chunk=each)
-
-
-def expected_to_diverge(program: Program) -> Program:
-    """A program without the metric that the runner warns by."""
-
-    def chunk(state: PyTree) -> tuple[PyTree, Metrics]:
-        state, metrics = program.chunk(state)
-        return state, {name: values for name, values in metrics.items() if name != "bad_step"}
-
-    return program._replace(chunk=chunk)
 
 
 def tested(net: ImpressionNet, params: Params, key: Key, examples: Example, period: int) -> Metrics:

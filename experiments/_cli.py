@@ -120,7 +120,7 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             lanes = ", ".join(f"{bad.part} seed {bad.seed} (step {bad.step})" for bad in lost[:8])
             more = f" and {len(lost) - 8} more" if lost[8:] else ""
             raise CliError(
-                f"the loss was not finite in {lanes}{more}: lower the step size there; "
+                f"the loss or the weights were not finite in {lanes}{more}: lower the step size there; "
                 f"the other seeds are kept and the record is in {result.folder}"
             )
         if args.record:

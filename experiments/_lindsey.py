@@ -18,7 +18,6 @@ from plasticity_jax.base import Info, LearningRule, learner
 from plasticity_jax.meta import Life, outcome
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP
-from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.rules.hebbian.flp import init_feedback
 from plasticity_jax.run import Program, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
@@ -241,7 +240,6 @@ def meta_training(
     points: int,
     clip: float | None = None,
     backoff: float = 0.0,
-    life: Life | None = None,
 ) -> Program:
     """Meta-training, an evaluation at the end of each of its chunks.
 
@@ -255,7 +253,6 @@ def meta_training(
       points: chunks, and evaluations.
       clip: see `adams`.
       backoff: see `adams`.
-      life: whose weights a failure names; None names none.
 
     Returns:
       A `Program` whose lane is a key, which alone decides on the initial theta and on the episodes.
@@ -263,7 +260,6 @@ def meta_training(
     if episodes < 1 or points < 1 or episodes % points:
         raise ValueError(f"points={points} must divide episodes={episodes}, both at least 1")
     shape = jax.eval_shape(theta, jax.random.key(0))
-    leaves = () if life is None else leaf_names(jax.eval_shape(life.params, shape))
     learn = learner(rule, adams(rates, shape, clip, backoff))
 
     def init(lane: Key, learn, stream: Stream):
@@ -283,7 +279,6 @@ def meta_training(
         every=episodes // points,
         chunks=points,
         measure=measure,
-        leaves=leaves,
     )
 
     def at_edge(state: TrainingState) -> Metrics:

@@ -37,7 +37,7 @@ class Result(NamedTuple):
     Attributes:
       folder: where its files are.
       claims: the claims' rows, as in summary.json.
-      diverged: the lanes whose loss was not finite.
+      diverged: the lanes that diverged, of programs that may not.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ def run_experiment(
     except ValueError as error:
         raise CliError(f"bad value: {one_line(error)}; see --help for every field") from error
     keys = jax.vmap(jax.random.key)(jnp.arange(config.seeds))
-    metrics, seconds, seed_steps = {}, 0.0, 0
+    metrics, diverged, seconds, seed_steps = {}, [], 0.0, 0
     for part, program in parts.items():
         outcome = execute(
             program,
@@ -96,8 +96,11 @@ def run_experiment(
             config={"experiment": name, **settings},
         )
         metrics |= {f"{part}/{metric}": values for metric, values in outcome.metrics.items()}
+        if not program.may_diverge:
+            diverged += divergences(outcome.state, part)
         seconds += outcome.seconds
         seed_steps += outcome.seed_steps
+        del outcome  # its state, before there is the next one's
     if hasattr(module, "measure"):
         metrics |= module.measure(config, progress)
     summary = module.summarise(metrics)
@@ -115,7 +118,7 @@ def run_experiment(
     if hasattr(module, "text"):
         (folder / "table.md").write_text(module.text(metrics) + "\n")
     _draw(module, name, metrics, folder)
-    return Result(folder, rows, divergences(metrics))
+    return Result(folder, rows, diverged)
 
 
 def keep_record(folder: Path, target: Path) -> None:

@@ -269,7 +269,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     summary: dict[str, float] = {}
     last = {key: values[:, -1] for key, values in metrics.items() if values.ndim == 2}
     for key, values in last.items():
-        if key.split("/")[1] not in ("step", "bad_step", "bad_leaf", "alive"):
+        if key.split("/")[1] not in ("step", "bad_step"):
             put(summary, key, values)
     for method in METHODS:
         summary[f"{method}/diverged"] = float((metrics[f"{method}/bad_step"][:, -1] >= 0).sum())

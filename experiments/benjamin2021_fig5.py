@@ -48,7 +48,6 @@ from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.diagnostics.video import squared_error, ssim
 from plasticity_jax.networks.conv_lstm import ConvLstm, conv_lstm, init_params, predict
 from plasticity_jax.networks.hierarchy import FREE, Judgement, Parents, Phases
-from plasticity_jax.ops.leaves import first_bad_leaf
 from plasticity_jax.rules.generative.adversarial import adversarial
 from plasticity_jax.run import Claim, Program, train_from_parts
 from plasticity_jax.run.program import Metrics, TrainingState, once
@@ -209,7 +208,7 @@ def squared(net: ConvLstm) -> LearningRule:
 
         loss, updates = jax.value_and_grad(error)(params)
         none = jnp.zeros(len(net.sites), loss.dtype)
-        aux = {**dict.fromkeys(SITES, none), "critic": none[0], "diverged": first_bad_leaf(params)}
+        aux = {**dict.fromkeys(SITES, none), "critic": none[0]}
         return updates, (), Info(loss, jnp.asarray(True), aux)
 
     return LearningRule(init, update)

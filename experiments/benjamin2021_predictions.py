@@ -58,7 +58,6 @@ from experiments._feedback import gap_claim, scaled, unfolded
 from experiments._stats import put
 from plasticity_jax.base import Learner, LearnerState, learner
 from plasticity_jax.networks.autoencoder import Autoencoder, autoencoder, init_params
-from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.rules.generative import adversarial
 from plasticity_jax.run import Claim, Program, online_training, train_from_parts
 from plasticity_jax.run.program import Metrics, TrainingState, once
@@ -220,7 +219,6 @@ def training(config: Config, shown: Stimuli) -> Program:
         every=config.steps // config.points,
         chunks=config.points,
         measure=measured,
-        leaves=leaf_names(jax.eval_shape(lambda: init_params(jax.random.key(0), net))),
     )
 
     def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:

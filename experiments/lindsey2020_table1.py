@@ -136,7 +136,6 @@ def make_program(config: Config, order: str, method: str) -> Program:
             points=config.points,
             clip=config.clip or None,
             backoff=config.backoff,
-            life=life,
         )
 
     def flp_program(plastic: int) -> Program:

@@ -60,8 +60,8 @@ def over_episodes(one: Callable[..., PyTree], key: Key, batch: Episode, *carried
 
 
 def summary(aux: dict[str, Array]) -> dict[str, Array]:
-    """Diagnostics averaged over the leading axis; of "diverged" the largest."""
-    return {name: jnp.max(values, 0) if name == "diverged" else jnp.mean(values, 0) for name, values in aux.items()}
+    """Diagnostics averaged over the leading axis."""
+    return {name: jnp.mean(values, 0) for name, values in aux.items()}
 
 
 def mean_outcome(

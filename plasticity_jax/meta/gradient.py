@@ -25,7 +25,7 @@ def meta_gradient(life: Life, *, remat: bool | int = True) -> LearningRule:
 
     Returns:
       A rule whose params are theta and whose batch is an `Episode` with leading axis (B,). Its aux holds the means
-      over episodes of that of `plasticity_jax.meta.lifetime.outcome`; of "diverged" the largest.
+      over episodes of that of `plasticity_jax.meta.lifetime.outcome`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, Learner, LearnerState
-from plasticity_jax.ops.leaves import first_bad_leaf
 from plasticity_jax.typing import Array, Batch, Episode, Key, Params, PyTree
 
 
@@ -133,7 +132,7 @@ def live(
         life.learner(theta), state, episode.support, prepare=lambda block: life.prepare(theta, block), remat=remat
     )
     loss, aux = life.loss(theta, state.params, episode.query)
-    return loss, ({**aux, "inner_loss": jnp.mean(losses), "diverged": first_bad_leaf(state.params)}, state)
+    return loss, ({**aux, "inner_loss": jnp.mean(losses)}, state)
 
 
 def outcome(
@@ -150,8 +149,7 @@ def outcome(
 
     Returns:
       ``(loss, aux)``: loss of shape (); aux is that of `Life.loss`, with "inner_loss", the mean over the life's steps,
-      and "diverged", the index of the first leaf of the params that is not finite at the end, or -1;
-      `plasticity_jax.ops.leaves.leaf_names` gives its name.
+      which is not finite if the loss of any of them is not.
     """
     loss, (aux, _) = live(life, theta, birth(life, theta, key, episode), episode, remat=remat)
     return loss, aux

@@ -30,7 +30,6 @@ from plasticity_jax.meta.episodes import count_episodes, over_episodes, summary
 from plasticity_jax.meta.lifetime import Life, birth, lifetime
 from plasticity_jax.meta.supervised import Prefix, supervised_life
 from plasticity_jax.networks.mlp import MLP
-from plasticity_jax.ops.leaves import first_bad_leaf
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Updates
 
@@ -120,7 +119,7 @@ def first_order(net: MLP, *, prefix: Prefix | None = None) -> LearningRule:
                 return life.loss(theta, {"forward": moved}, episode.query)
 
             (loss, aux), updates = jax.value_and_grad(held, has_aux=True)(params)
-            own = {"loss": loss, "inner_loss": jnp.mean(losses), "diverged": first_bad_leaf(end.params)}
+            own = {"loss": loss, "inner_loss": jnp.mean(losses)}
             return updates, {**aux, **own}
 
         updates, aux = over_episodes(gradient, key, batch)

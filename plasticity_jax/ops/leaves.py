@@ -1,4 +1,4 @@
-"""The leaves of a tree: which of them went wrong first, and what it is called."""
+"""The leaves of a tree: how large they are, and what they are called."""
 
 import jax
 import jax.numpy as jnp
@@ -6,18 +6,20 @@ import jax.numpy as jnp
 from plasticity_jax.typing import Array, PyTree
 
 
-def first_bad_leaf(tree: PyTree, failed: Array | bool = False) -> Array:
-    """Index, among the leaves, of the first with an entry that is not finite; -1 if there is none. Shape (), int32.
+def leaf_sizes(tree: PyTree) -> Array:
+    """The largest magnitude in each leaf, shape (leaves,); not finite where an entry of the leaf is not.
 
-    With `failed`, if what is computed from finite leaves is not finite, of the leaf with the largest entry.
+    Example:
+      >>> leaf_sizes({"b": jnp.array([1.0, -3.0]), "a": jnp.array(jnp.inf)}).tolist()
+      [inf, 3.0]
     """
-    sizes = jnp.stack([jnp.max(jnp.abs(leaf), initial=0) for leaf in jax.tree.leaves(tree)])
-    bad = ~jnp.isfinite(sizes)
-    return jnp.where(jnp.any(bad), jnp.argmax(bad), jnp.where(failed, jnp.argmax(sizes), -1)).astype(jnp.int32)
+    real = jnp.zeros(()).dtype
+    sizes = [jnp.max(jnp.abs(leaf).astype(real), initial=0) for leaf in jax.tree.leaves(tree)]
+    return jnp.stack(sizes) if sizes else jnp.zeros(0)
 
 
 def leaf_names(tree: PyTree) -> tuple[str, ...]:
-    """The names of a tree's leaves, in the order of `first_bad_leaf`.
+    """The names of a tree's leaves, in the order of `leaf_sizes`.
 
     Example:
       >>> leaf_names({"forward": {"w": (1.0, 2.0), "bias": (3.0,)}})

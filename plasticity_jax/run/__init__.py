@@ -7,7 +7,9 @@ from plasticity_jax.run.loop import divergences as divergences
 from plasticity_jax.run.loop import execute as execute
 from plasticity_jax.run.loop import run as run
 from plasticity_jax.run.parts import train_from_parts as train_from_parts
+from plasticity_jax.run.program import Health as Health
 from plasticity_jax.run.program import Program as Program
+from plasticity_jax.run.program import TrainingState as TrainingState
 from plasticity_jax.run.program import once as once
 from plasticity_jax.run.program import online_training as online_training
 from plasticity_jax.run.record import Claim as Claim

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.run.checkpoint import Checkpoints, Saved, fingerprint_of
-from plasticity_jax.run.program import Program
+from plasticity_jax.run.program import Program, TrainingState
 from plasticity_jax.run.progress import bar, interrupt_at_edges, say
 from plasticity_jax.run.sweep import lane_count, sweep
 from plasticity_jax.typing import PyTree
@@ -21,35 +22,43 @@ class Outcome(NamedTuple):
 
     Attributes:
       metrics: arrays by name, shape (lanes, chunks * points, ...).
+      state: the program's state at the end, leading lane axis; the weights of `online_training` are in
+        ``state.learner.params``.
       seconds: wall time of the chunks, compilation included, over all sittings.
       seed_steps: learner steps times lanes.
     """
 
     metrics: dict[str, np.ndarray]
+    state: PyTree
     seconds: float
     seed_steps: int
 
 
 class Divergence(NamedTuple):
-    """A lane whose loss stopped being finite.
+    """A lane whose loss, or one of whose weights, stopped being finite.
 
     Attributes:
-      part: which program of the experiment, "" if there is only one.
+      part: the name of the run.
       seed: index of the lane.
-      step: the first step with such a loss.
-      leaf: index of a weight that was not finite then, where the program tells: of a life, say; -1 if all were finite.
-      recovered: the last loss is finite again, since the optimiser skipped what was not.
+      step: the first step with such a loss, or the one after which such a weight was found.
+      loss: whether it was the loss; otherwise the loss was finite and a weight was not.
+      weights: names of the weights that were not finite at the end of the point of metrics of that step.
+      largest: name of the weight with the largest entry when all was last well, and that entry's magnitude; None if
+        that was before the first look.
+      recovered: the last loss and all weights are finite again, since the optimiser skipped what was not.
     """
 
     part: str
     seed: int
     step: int
-    leaf: int | None = None
+    loss: bool = True
+    weights: tuple[str, ...] = ()
+    largest: tuple[str, float] | None = None
     recovered: bool = False
 
 
 def run(program: Program, lanes: PyTree, **options: Any) -> dict[str, np.ndarray]:
-    """Runs a program over all lanes; see `execute` for the options.
+    """Runs a program over all lanes; see `execute` for the options, and for the trained state.
 
     Returns:
       Metrics by name, shape (lanes, chunks * points, ...).
@@ -73,8 +82,8 @@ def execute(
 ) -> Outcome:
     """Runs a program over all lanes, chunk by chunk, and saves between chunks.
 
-    Of a lane whose loss stops being finite the last checkpoint before that is kept, for a look at what happened, if
-    `keep` is at least 2.
+    A lane whose loss or weights stop being finite is named on stderr, unless `Program.may_diverge`. The last checkpoint
+    before that is kept, for a look at what happened, if `keep` is at least 2.
     Ctrl-C, or a kill, loses at most `save_every_s` and the chunk it meets; the first Ctrl-C waits for the end of the
     chunk and saves it. A run that is resumed gives the same numbers, bit for bit, as one that never stopped.
 
@@ -110,7 +119,7 @@ def execute(
     done, state, metrics, seconds = saved or Saved(0, None, {}, 0.0)
     pieces = [metrics] if metrics else []
     chunk_steps = program.steps * count
-    warned = _warn(name, metrics, set(), program, store)
+    warned = _warn(name, state, set(), program, store)
     edge = saved_at = time.perf_counter()
     with (
         interrupt_at_edges() as interrupted,
@@ -125,7 +134,7 @@ def execute(
             pieces.append({key: np.asarray(values) for key, values in piece.items()})
             done += 1
             tick(chunk_steps)
-            warned |= _warn(name, pieces[-1], warned, program, store)
+            warned |= _warn(name, state, warned, program, store)
             last_edge, edge = edge, time.perf_counter()
             seconds += edge - last_edge
             must_save = done == program.chunks or interrupted() or edge - saved_at >= save_every_s
@@ -135,56 +144,79 @@ def execute(
                 saved_at = time.perf_counter()
             if interrupted():
                 raise KeyboardInterrupt
-    return Outcome(_join(pieces), seconds, program.chunks * chunk_steps)
+    return Outcome(_join(pieces), state, seconds, program.chunks * chunk_steps)
 
 
-def divergences(metrics: Mapping[str, np.ndarray]) -> list[Divergence]:
-    """Lanes whose loss was not finite, from "bad_step", "bad_leaf" and "alive", or "part/bad_step" and so on.
+def divergences(state: PyTree, part: str = "") -> list[Divergence]:
+    """The lanes that diverged.
 
     Args:
-      metrics: arrays by name, leading lane axis.
+      state: a program's, leading lane axis; every `TrainingState` in it is looked at. Where it trains at several
+        settings, a lane stands for the one that failed first.
+      part: the name of the run.
 
     Returns:
-      One entry for each such lane, by part and seed.
+      One entry for each such lane and `TrainingState`, by seed.
     """
     found = []
-    for key, values in metrics.items():
-        part, _, metric = key.rpartition("/")
-        if metric == "bad_step":
-            last = np.asarray(values)[:, -1].reshape(len(values), -1)
-            leaves, alive = (metrics.get(f"{key.removesuffix('bad_step')}{name}") for name in ("bad_leaf", "alive"))
-            for seed in np.flatnonzero((last >= 0).any(1)):
-                first = np.where(last[seed] >= 0, last[seed], np.iinfo(last.dtype).max).argmin()  # among its settings
-                leaf = None if leaves is None else int(np.asarray(leaves)[seed, -1].reshape(-1)[first])
-                recovered = alive is not None and bool(np.all(np.asarray(alive)[seed, -1]))
-                found.append(Divergence(part, int(seed), int(last[seed, first]), leaf, recovered))
-    return found
+    for training in _trainings(state):
+        step, loss, bad, size, alive = (np.asarray(leaf) for leaf in training.health)
+        names = leaf_names(training.learner.params)
+        for seed in np.flatnonzero((step >= 0).reshape(len(step), -1).any(1)):
+            steps = np.where(step[seed] >= 0, step[seed], np.iinfo(step.dtype).max)
+            first = (seed, *np.unravel_index(steps.argmin(), steps.shape))  # among its settings
+            largest = (names[size[first].argmax()], float(size[first].max())) if size[first].any() else None
+            found.append(
+                Divergence(
+                    part=part,
+                    seed=int(seed),
+                    step=int(step[first]),
+                    loss=bool(loss[first]),
+                    weights=tuple(name for name, is_bad in zip(names, bad[first], strict=True) if is_bad),
+                    largest=largest,
+                    recovered=bool(alive[seed].all()),
+                )
+            )
+    return sorted(found, key=lambda bad: bad.seed)
 
 
-def _warn(
-    name: str, metrics: Mapping[str, np.ndarray], warned: set[int], program: Program, store: Checkpoints | None
-) -> set[int]:
+def _trainings(state: PyTree) -> list[TrainingState]:
+    def is_training(node: Any) -> bool:
+        return isinstance(node, TrainingState)
+
+    return [node for node in jax.tree.leaves(state, is_leaf=is_training) if is_training(node)]
+
+
+def _warn(name: str, state: PyTree, warned: set[int], program: Program, store: Checkpoints | None) -> set[int]:
     """Names the lanes that went bad and are not yet in `warned`, one line each, and returns them.
 
     The last checkpoint that has them whole is held.
     """
-    fresh = [bad for bad in divergences(metrics) if bad.seed not in warned]
+    if program.may_diverge:
+        return set()
+    fresh = [bad for bad in divergences(state, name) if bad.seed not in warned]
     for bad in fresh:
-        where = "/".join(filter(None, (name, bad.part)))
-        weight = None if bad.leaf is None else _weight(bad.leaf, program.leaves)
-        when = f"from step {bad.step} on" if weight is None else f"at step {bad.step}: {weight}"
-        then = "the state before it was kept" if bad.recovered else "the others go on"
         # The step before it may have spoiled the weights that it read: its loss is of the weights before that.
         held = None if bad.recovered or store is None else store.hold((bad.step - 1) // program.steps)
-        then += f"; the last checkpoint before it is kept in {held}" if held else ""
-        say(f"warning: {where}: seed {bad.seed}: the loss is not finite {when}; {then}")
+        kept = f"; the last checkpoint before it is kept in {held}" if held else ""
+        say(f"warning: {name}: seed {bad.seed}: {_told(bad)}{kept}")
     return {bad.seed for bad in fresh}
 
 
-def _weight(leaf: int, names: Sequence[str]) -> str:
-    if leaf < 0:
-        return "the weights are"
-    return f"layer {names[leaf]}" if leaf < len(names) else f"leaf {leaf} of the weights"
+def _told(bad: Divergence) -> str:
+    """What happened to a lane, in words."""
+    names = ", ".join(bad.weights[:3]) + (f" and {len(bad.weights) - 3} more" if bad.weights[3:] else "")
+    if bad.recovered:
+        what = "the loss is" if bad.loss else f"the weights {names} are"
+        return f"{what} not finite at step {bad.step}; all is finite again, and the lane goes on"
+    if bad.loss:
+        told = f"the loss is not finite from step {bad.step} on"
+        told += f", nor are the weights {names}" if names else ", but all weights are"
+    else:
+        told = f"the weights {names} are not finite from step {bad.step} on, but the loss is"
+    if bad.largest:
+        told += f" (the largest before: {bad.largest[1]:.2g} in {bad.largest[0]})"
+    return f"{told}; the others go on"
 
 
 def _join(pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

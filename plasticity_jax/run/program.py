@@ -1,14 +1,15 @@
 """A training as data: what the host loop runs in chunks, what a checkpoint saves, what a sweep vmaps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, Learner, LearnerState
+from plasticity_jax.ops.leaves import leaf_sizes
 from plasticity_jax.tasks.stream import Stream
-from plasticity_jax.typing import Array, Batch, PyTree
+from plasticity_jax.typing import Array, Batch, Params, PyTree
 
 Metrics = Mapping[str, Array]
 
@@ -22,7 +23,7 @@ class Program(NamedTuple):
       chunks: how many chunks make the whole run.
       steps: learner steps in one chunk (for rates and for naming the step of a failure).
       points: metric entries in one chunk.
-      leaves: names of the weights that a metric "bad_leaf" counts, for the message about a failure.
+      may_diverge: whether a lane that diverges is a result like any other, of which the loop does not warn.
     """
 
     init: Callable[[PyTree], PyTree]
@@ -30,7 +31,7 @@ class Program(NamedTuple):
     chunks: int
     steps: int
     points: int
-    leaves: Sequence[str] = ()
+    may_diverge: bool = False
 
     def train(self, lane: PyTree) -> Metrics:
         """The whole run as one pure function: ``jit(vmap(program.train))(lanes)`` is the sweep."""
@@ -42,6 +43,25 @@ class Program(NamedTuple):
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), metrics)
 
 
+class Health(NamedTuple):
+    """How a training fares. The weights are looked at once in a point of the metrics, at its end.
+
+    Attributes:
+      step: shape (), int32, the first step whose loss was not finite, or -1. If the losses of a point were finite but a
+        weight is not at its end, that is a failure too, and its step the last one of the point.
+      loss: shape (), bool, whether it was the loss that failed.
+      bad: shape (leaves,), bool, the leaves of the params that were not finite at the end of the point of that step.
+      size: shape (leaves,), the largest magnitude in each leaf when all was last well; 0 before the first look.
+      alive: shape (), bool, whether the last loss and all weights are finite, for an optimiser may skip what is not.
+    """
+
+    step: Array
+    loss: Array
+    bad: Array
+    size: Array
+    alive: Array
+
+
 class TrainingState(NamedTuple):
     """State of an online training.
 
@@ -49,15 +69,13 @@ class TrainingState(NamedTuple):
       learner: the learner's state.
       stream: the task's state.
       lane: what the run was started from, the coefficients among it, so that a resume needs nothing else.
-      bad_step: shape (), int32, the first step whose loss was not finite, or -1.
-      bad_leaf: shape (), int32, what "diverged" was in the `Info.aux` of that step; -1 if it was not there.
+      health: how it fares.
     """
 
     learner: LearnerState
     stream: PyTree
     lane: PyTree
-    bad_step: Array
-    bad_leaf: Array
+    health: Health
 
 
 def online_training(
@@ -68,7 +86,6 @@ def online_training(
     every: int,
     chunks: int,
     measure: Callable[[Info, Batch], Metrics] = lambda info, batch: {"loss": info.loss},
-    leaves: Sequence[str] = (),
 ) -> Program:
     """A learner on an endless stream, its metrics averaged on the device over every `every` steps.
 
@@ -79,13 +96,10 @@ def online_training(
       every: steps averaged into one point of each metric.
       chunks: pieces between which the host sees progress and may save.
       measure: ``(info, batch) -> metrics`` of one step, averaged over `every` steps.
-      leaves: see `Program`; `plasticity_jax.ops.leaves.leaf_names` of the params, a lifetime's at birth.
 
     Returns:
-      A `Program` whose metrics are those of `measure` and ``bad_step``, the first step with a loss that was not
-      finite (-1 if none so far), and ``alive``, whether the last one was, for an optimiser may skip what is not; and,
-      where the learner's `Info.aux` holds "diverged", the index of a weight that is not finite, ``bad_leaf``, what it
-      was at that step.
+      A `Program` whose state is a `TrainingState`, and whose metrics are those of `measure` and ``bad_step``, the step
+      of its `Health`.
 
     Raises:
       ValueError: if the steps do not divide into points and chunks.
@@ -97,33 +111,38 @@ def online_training(
     def start(lane: PyTree) -> TrainingState:
         learn, stream = build(lane)
         learner_state, stream_state = init(lane, learn, stream)
-        none = jnp.full((), -1, jnp.int32)
-        return TrainingState(learner_state, stream_state, lane, none, none)
+        return TrainingState(learner_state, stream_state, lane, new_health(learner_state.params))
 
     def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
         learn, stream = build(state.lane)
 
-        def step(learner_state: LearnerState, batch: Batch) -> tuple[LearnerState, tuple[Array, Metrics, Metrics]]:
+        def step(learner_state: LearnerState, batch: Batch) -> tuple[LearnerState, tuple[Array, Metrics]]:
             learner_state, info = learn.step(learner_state, batch)
-            diverged = {"bad_leaf": info.aux["diverged"]} if "diverged" in info.aux else {}
-            return learner_state, (info.loss, diverged, dict(measure(info, batch)))
+            return learner_state, (info.loss, dict(measure(info, batch)))
 
         def point(state: TrainingState, _: None) -> tuple[TrainingState, Metrics]:
             stream_state, batches = stream.take(state.stream, every)
-            learner_state, (losses, diverged, measured) = jax.lax.scan(step, state.learner, batches)
-            bad = ~jnp.isfinite(losses)
-            at, first = jnp.argmax(bad), (state.bad_step < 0) & jnp.any(bad)
-            bad_step = jnp.where(first, state.learner.step + at.astype(jnp.int32), state.bad_step)
-            leaf = {name: jnp.where(first, values[at], state.bad_leaf) for name, values in diverged.items()}
+            learner_state, (losses, measured) = jax.lax.scan(step, state.learner, batches)
+            health = _look(state.health, state.learner.step, losses, learner_state.params)
             metrics = jax.tree.map(lambda values: jnp.mean(values, 0), measured)
-            state = TrainingState(
-                learner_state, stream_state, state.lane, bad_step, leaf.get("bad_leaf", state.bad_leaf)
-            )
-            return state, {**metrics, "bad_step": bad_step, "alive": ~bad[-1], **leaf}
+            state = TrainingState(learner_state, stream_state, state.lane, health)
+            return state, {**metrics, "bad_step": health.step}
 
         return jax.lax.scan(point, state, None, length=points)
 
-    return Program(start, chunk, chunks, steps // chunks, points, tuple(leaves))
+    return Program(start, chunk, chunks, steps // chunks, points)
+
+
+def new_health(params: Params) -> Health:
+    """The `Health` of a training that begins."""
+    leaves = len(jax.tree.leaves(params))
+    return Health(
+        step=jnp.full((), -1, jnp.int32),
+        loss=jnp.zeros((), bool),
+        bad=jnp.zeros(leaves, bool),
+        size=jnp.zeros(leaves),
+        alive=jnp.ones((), bool),
+    )
 
 
 def at_each(program: Program, coefficients: PyTree) -> Program:
@@ -158,3 +177,20 @@ def once(compute: Callable[[PyTree], Metrics], steps: int) -> Program:
         return lane, jax.tree.map(lambda value: value[None], compute(lane))
 
     return Program(lambda lane: lane, chunk, 1, steps, 1)
+
+
+def _look(health: Health, start: Array, losses: Array, params: Params) -> Health:
+    """The health after a point that began at the step `start`, from its losses (steps,) and the params at its end."""
+    failed, size = ~jnp.isfinite(losses), leaf_sizes(params)
+    bad, by_loss = ~jnp.isfinite(size), jnp.any(failed)
+    well = ~by_loss & ~jnp.any(bad)
+    so_far = health.step < 0
+    first = so_far & ~well
+    at = jnp.where(by_loss, jnp.argmax(failed), len(losses) - 1).astype(jnp.int32)
+    return Health(
+        step=jnp.where(first, start + at, health.step),
+        loss=jnp.where(first, by_loss, health.loss),
+        bad=jnp.where(first, bad, health.bad),
+        size=jnp.where(so_far & well, size, health.size),
+        alive=~failed[-1] & ~jnp.any(bad),
+    )

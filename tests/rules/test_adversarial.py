@@ -9,7 +9,6 @@ import pytest
 
 from plasticity_jax.networks.autoencoder import autoencoder, init_params
 from plasticity_jax.networks.hierarchy import FREE, Judgement, Phases
-from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.rules.generative import adversarial
 from plasticity_jax.typing import Example
 from tests.laws import classes_adversarial as laws
@@ -203,7 +202,6 @@ def test_what_is_reported_are_the_terms():
     given = (critics, acts, laws.GAMMA)
     want["critic"] = sum(oracle.critic_loss(w.net, critics, i, *given[1:], laws.PENALTY, w.eps[i]) for i in sites)
     info = laws.report(w)
-    assert int(info.aux["diverged"]) == -1
     close({name: info.aux[name] for name in want}, want)
     close(info.loss, oracle.model_loss(w.net, *given, laws.RHO))
 
@@ -237,17 +235,6 @@ def test_gradients_layer_by_layer_of_kinked_networks_off_their_kinks():
     got = laws.updates(w, per_layer=True)
     close(got, want)
     assert distance(got, laws.updates(smooth, per_layer=True)) > 0.1
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("name", ["discriminator/1/w/0", "generation/0/recurrent/bias/1"])
-def test_a_weight_that_is_not_finite_is_named(name, value):
-    w = laws.world()
-    leaves, structure = jax.tree.flatten(w.params)
-    index = leaf_names(w.params).index(name)
-    leaves[index] = leaves[index].reshape(-1).at[-1].set(value).reshape(leaves[index].shape)
-    found = int(laws.report(w, params=jax.tree.unflatten(structure, leaves)).aux["diverged"])
-    assert leaf_names(w.params)[found] == name
 
 
 LOCAL_NET, GLOBAL_NET = (autoencoder((4, 3), 2, 2, discriminators=kind) for kind in ("local", "global"))

@@ -13,7 +13,7 @@ from plasticity_jax.networks.autoencoder import autoencoder, init_params
 from plasticity_jax.networks.hierarchy import FREE, Judgement, Phases
 from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.rules.generative import adversarial
-from plasticity_jax.run import divergences, online_training, run
+from plasticity_jax.run import divergences, execute, online_training
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled, seed
@@ -152,31 +152,39 @@ def diverging(model_rate, steps=24):
     def init(lane, learn, stream):
         return learn.init(params, lane, jax.tree.map(lambda leaf: leaf[0], take(0, 1)[1])), stream.init(lane)
 
-    names = leaf_names(params)
-    program = online_training(lambda lane: (learn, stream), init, steps=steps, every=2, chunks=6, leaves=names)
-    return program, learn, take, names
+    program = online_training(lambda lane: (learn, stream), init, steps=steps, every=1, chunks=6)
+    return program, learn, take, leaf_names(params)
 
 
 @pytest.mark.parametrize("model_rate", [0.0, 0.01])
 def test_a_diverging_critic_is_named_with_its_step(model_rate, capsys):
-    """Against a loop that looks at every weight itself: the first that is not finite or, if all are, the largest.
+    """Against a loop that looks at every weight itself, before the step and after it.
 
-    A critic alone is named itself; a network that learns from it grows beyond it before the loss overflows.
+    A critic alone is the largest itself; a network that learns from it grows beyond it before the loss overflows.
     """
     program, learn, take, names = diverging(model_rate)
     lanes = jax.vmap(jax.random.key)(jnp.arange(1))
     state, step = program.init(lanes[0]).learner, compiled(learn.step)
+    sizes = []
     for t in range(24):
-        sizes = [np.abs(leaf).max() for leaf in jax.tree.leaves(state.params)]
+        sizes.append([np.abs(leaf).max() for leaf in jax.tree.leaves(state.params)])
         state, info = step(state, jax.tree.map(lambda leaf: leaf[0], take(t, 1)[1]))
-        if not np.isfinite(info.loss):
+        if not (np.isfinite(info.loss) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))):
             break
-    bad = np.flatnonzero(~np.isfinite(sizes))
-    culprit = names[bad[0] if bad.size else int(np.argmax(sizes))]
+    spoilt = [
+        name for name, leaf in zip(names, jax.tree.leaves(state.params), strict=True) if not np.isfinite(leaf).all()
+    ]
+    culprit = names[int(np.argmax(sizes[-1]))]
     assert 1 < t < 23
     assert culprit.startswith("inference/" if model_rate else "discriminator/")
-    found = run(program, lanes, name="digits", progress=False)
-    (divergence,) = divergences(found)
-    assert (divergence.step, names[divergence.leaf]) == (t, culprit)
-    message = f"digits: seed 0: the loss is not finite at step {t}: layer {culprit};"
-    assert message in capsys.readouterr().err
+    outcome = execute(program, lanes, name="digits", progress=False)
+    (found,) = divergences(outcome.state)
+    assert (found.step, found.loss) == (t, not np.isfinite(info.loss))
+    assert found.weights == tuple(spoilt)
+    assert found.largest is not None
+    assert found.largest[0] == culprit
+    np.testing.assert_allclose(found.largest[1], np.max(sizes[-1]), rtol=1e-3)
+    message = capsys.readouterr().err
+    assert "digits: seed 0: " in message
+    assert f"not finite from step {t} on" in message
+    assert f" in {culprit})" in message

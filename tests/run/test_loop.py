@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.run import Divergence, Program, divergences, execute, run, train_from_parts
+from plasticity_jax.run import Program, divergences, execute, run, train_from_parts
 from tests.run import toy
 
 
@@ -31,7 +31,7 @@ def interrupting(program, after):
             os.kill(os.getpid(), signal.SIGINT)
 
     def chunk(state):
-        jax.debug.callback(press, state.bad_step, ordered=False)
+        jax.debug.callback(press, state.health.step, ordered=False)
         return program.chunk(state)
 
     return program._replace(chunk=chunk)
@@ -123,29 +123,25 @@ def test_runs_outside_the_main_thread():
 
 def test_a_lane_that_diverges_is_named_once_and_the_others_go_on(capsys):
     lanes = toy.lanes(3)
-    healthy = run(toy.program(steps=400, every=10), lanes, name="toy", progress=False)
+    program = toy.program(steps=400, every=10)
+    healthy = execute(program, lanes, name="toy", progress=False)
     lanes["rate"] = lanes["rate"].at[1].set(1e12)
-    found = run(toy.program(steps=400, every=10), lanes, name="toy", progress=False)
-    assert not divergences(healthy)
-    (bad,) = divergences(found)
+    outcome = execute(program, lanes, name="toy", progress=False)
+    found = outcome.metrics
+    assert not divergences(healthy.state)
+    (bad,) = divergences(outcome.state)
     assert bad[:2] == ("", 1)
     assert 0 < bad.step < 400
     lines = [line for line in capsys.readouterr().err.splitlines() if line]
     assert len(lines) == 1
     assert f"toy: seed 1: the loss is not finite from step {bad.step} on" in lines[0]
     for lane in (0, 2):
-        np.testing.assert_array_equal(found["loss"][lane], healthy["loss"][lane])
+        np.testing.assert_array_equal(found["loss"][lane], healthy.metrics["loss"][lane])
     assert not np.isfinite(found["loss"][1, -1])
-
-
-def test_divergences_read_the_last_point_of_every_part():
-    metrics = {
-        "a/bad_step": np.array([[-1, -1], [-1, 7]]),
-        "b/bad_step": np.array([[3, 3], [-1, -1]]),
-        "a/loss": np.zeros((2, 2)),
-        "settings/bad_step": np.array([[[-1, -1, -1], [9, 5, -1]], [[-1, -1, -1], [-1, -1, -1]]]),
-    }
-    assert divergences(metrics) == [Divergence("a", 1, 7), Divergence("b", 0, 3), Divergence("settings", 0, 5)]
+    expected = execute(program._replace(may_diverge=True), lanes, name="toy", progress=False)
+    same(expected.metrics, found)
+    assert divergences(expected.state) == [bad]
+    assert capsys.readouterr().err == "", "a program that may diverge does so in silence"
 
 
 def test_progress_shows_a_rate_and_without_tqdm_there_is_no_bar(capsys, monkeypatch):
@@ -162,7 +158,7 @@ def test_parts_merge_under_their_names():
     parts = {"a": toy.program(), "b": toy.program(chunks=2)}
     lane = jax.tree.map(lambda leaf: leaf[0], toy.lanes())
     found = jax.jit(train_from_parts(parts))(lane)
-    assert set(found) == {f"{part}/{metric}" for part in "ab" for metric in ("loss", "trace", "bad_step", "alive")}
+    assert set(found) == {f"{part}/{metric}" for part in "ab" for metric in ("loss", "trace", "bad_step")}
     np.testing.assert_allclose(found["a/loss"], found["b/loss"], rtol=1e-6)
 
 
@@ -173,7 +169,21 @@ def test_outcome_counts_steps_and_seconds(tmp_path):
     assert again.seconds == outcome.seconds > 0
 
 
-def test_a_program_without_bad_step_runs():
+def test_the_outcome_has_the_trained_state(tmp_path):
+    program, lanes = toy.program(), toy.lanes(3)
+    options = {"name": "toy", "out": tmp_path, "progress": False}
+    state = execute(program, lanes, **options).state
+    chunk, expected = jax.jit(jax.vmap(program.chunk)), jax.vmap(program.init)(lanes)
+    for _ in range(program.chunks):
+        expected, _ = chunk(expected)
+    assert state.learner.params["w"].shape == (3, toy.WIDTH)
+    np.testing.assert_allclose(state.learner.params["w"], expected.learner.params["w"], rtol=1e-5)
+    np.testing.assert_array_equal(state.learner.step, [24] * 3)
+    again = execute(program, lanes, resume=True, **options).state
+    np.testing.assert_array_equal(again.learner.params["w"], state.learner.params["w"])
+
+
+def test_a_program_of_another_state_runs():
     program = Program(lambda key: jnp.zeros(()), lambda s: (s + 1, {"s": s[None]}), chunks=3, steps=1, points=1)
     found = run(program, jax.vmap(jax.random.key)(jnp.arange(2)), name="count", progress=False)
     np.testing.assert_array_equal(found["s"], [[0, 1, 2]] * 2)

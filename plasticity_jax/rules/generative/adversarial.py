@@ -33,10 +33,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax.ops import prng
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.hierarchy import FREE, OSCILLATION, SLEEP, WAKE, AdversarialNet, Judgement, Parents, Phases
-from plasticity_jax.ops.leaves import first_bad_leaf
+from plasticity_jax.ops import prng
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, Batch, Key, Params, Scalar, Updates
 
@@ -72,7 +71,7 @@ def adversarial(
       A `LearningRule` without traces, for batches with images or video in `x`, and params ``{"inference", "generation",
       "discriminator"}``. `Info.loss` is what inference and generation descend; aux holds, by discriminator,
       "wake_sleep" (L_WS), "oscillation" (L_O), "reconstruction" (L_R) and "penalty" (P), and "critic", what the
-      discriminators descend, and "diverged", see `plasticity_jax.ops.leaves`.
+      discriminators descend.
 
     Raises:
       ValueError: if gamma is outside of [0, 1], or below 1 for a discriminator of several layers, or a name is not
@@ -191,8 +190,7 @@ def adversarial(
         d_critics = jax.tree.map(lambda a, b: a - b, steepness(weight)[0], blame(d_told)[0])
         d_phases = blame(d_judged)[1]
         fooled = jnp.sum(weight * steep) - told
-        diverged = first_bad_leaf(params, ~jnp.isfinite(loss))
-        aux |= {"penalty": steep, "critic": fooled, "diverged": diverged}
+        aux |= {"penalty": steep, "critic": fooled}
         updates = {**credit(d_phases)[0], "discriminator": d_critics}
         return updates, (), Info(loss, jnp.asarray(True), aux)
 

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from plasticity_jax.base import LearnerState
 from plasticity_jax.run import Claim, Program, train_from_parts
+from plasticity_jax.run.program import TrainingState, new_health
 
 TITLE = "A toy: two shrinking walks"
 COST = {"smoke": "a second", "default": "seconds"}
@@ -33,20 +35,24 @@ PRESETS = {"smoke": Config(), "default": Config(chunks=40, steps=2000)}
 def _walk(config, width):
     def init(key):
         data = jnp.asarray(jax.random.key_data(key))[..., -1]  # the seed itself
-        return {"key": key, "w": jnp.ones(width), "step": jnp.int32(0), "bad": jnp.int32(-1), "seed": data}
+        params = {"w": jnp.ones(width)}
+        return TrainingState(LearnerState(params, (), (), key, jnp.int32(0)), (), data, new_health(params))
 
     def chunk(state):
         def step(state, _):
-            noise = jax.random.normal(jax.random.fold_in(state["key"], state["step"]), (width,))
-            w = state["w"] - config.rate * (state["w"] - noise)
-            blow = (state["seed"] == config.bad_seed) & (state["step"] == 7)
+            learner, health = state.learner, state.health
+            noise = jax.random.normal(jax.random.fold_in(learner.key, learner.step), (width,))
+            w = learner.params["w"] - config.rate * (learner.params["w"] - noise)
+            blow = (state.lane == config.bad_seed) & (learner.step == 7)
             w = jnp.where(blow, jnp.nan, w)
             loss = jnp.mean(w**2)
-            bad = jnp.where((state["bad"] < 0) & ~jnp.isfinite(loss), state["step"], state["bad"])
-            return {**state, "w": w, "step": state["step"] + 1, "bad": bad}, loss
+            failed = ~jnp.isfinite(loss)
+            first = jnp.where((health.step < 0) & failed, learner.step, health.step)
+            health = health._replace(step=first, loss=first >= 0, alive=~failed)
+            return state._replace(learner=learner._replace(params={"w": w}, step=learner.step + 1), health=health), loss
 
         state, losses = jax.lax.scan(step, state, None, length=config.steps)
-        return state, {"loss": losses.mean()[None], "bad_step": state["bad"][None]}
+        return state, {"loss": losses.mean()[None]}
 
     return Program(init, chunk, config.chunks, config.steps, 1)
 

@@ -1,0 +1,188 @@
+"""What the loop finds of a training that diverges, whatever its rule: step, weights, and whether it recovers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from plasticity_jax.base import Info, LearningRule, learner
+from plasticity_jax.meta import Life, meta_gradient
+from plasticity_jax.run import Divergence, divergences, execute, online_training
+from plasticity_jax.run.program import at_each
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Episode
+
+STEPS, EVERY, CHUNKS, AT = 24, 3, 4, 13
+PARAMS = {"forward": {"w": jnp.array([0.5, -2.0])}, "feedback": {"b": jnp.array([0.25, 0.5])}, "idle": jnp.array(1.0)}
+
+
+def rule(spoil):
+    """Does nothing, but for the step at which `spoil` changes the loss and the updates."""
+
+    def update(params, traces, key, batch):
+        loss, updates = spoil(batch, jnp.sum(params["forward"]["w"] ** 2), jax.tree.map(jnp.zeros_like, params))
+        return updates, traces, Info(loss, jnp.array(True), {})
+
+    return LearningRule(lambda params, key, batch: (), update)
+
+
+def program(spoil, tx=None, params=PARAMS, every=EVERY):
+    """Its batches are the numbers of the steps; its lane is the step at which `spoil` acts."""
+
+    def build(lane):
+        acts = rule(lambda t, loss, updates: spoil(t == lane, loss, updates))
+        return learner(acts, tx or optax.sgd(1.0)), stream
+
+    stream = Stream(lambda key: jnp.int32(0), lambda t, steps: (t + steps, t + jnp.arange(steps)))
+
+    def init(lane, learn, stream):
+        return learn.init(params, jax.random.key(0), jnp.int32(0)), stream.init(jax.random.key(0))
+
+    return online_training(build, init, steps=STEPS, every=every, chunks=CHUNKS)
+
+
+def nan_loss(now, loss, updates):
+    """A loss that is not a number, as are then the updates of a weight that the loss reads."""
+    nan = jnp.where(now, jnp.nan, 0)
+    return loss + nan, {**updates, "forward": {"w": updates["forward"]["w"] + nan}}
+
+
+def nan_update(now, loss, updates):
+    """An update that is not a number, of a weight that the loss does not read."""
+    return loss, {**updates, "feedback": {"b": updates["feedback"]["b"].at[1].set(jnp.where(now, jnp.nan, 0))}}
+
+
+def nan_data(now, loss, updates):
+    """A loss that is not a number for once, and weights that do not mind."""
+    return jnp.where(now, jnp.nan, loss), updates
+
+
+def ran(program, *steps, **options):
+    return execute(program, jnp.array(steps), name="toy", progress=False, **options)
+
+
+@pytest.mark.parametrize("at", [3, 4, AT, STEPS - 1])
+def test_a_loss_that_fails_is_named_with_its_step_and_weight(at, capsys):
+    outcome = ran(program(nan_loss), -1, at)
+    bad = Divergence("toy", 1, at, True, ("forward/w",), ("forward/w", 2.0), recovered=False)
+    assert divergences(outcome.state, "toy") == [bad]
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: toy: seed 1: the loss is not finite from step {at} on, nor are the weights forward/w "
+        "(the largest before: 2 in forward/w); the others go on"
+    ]
+    steps, points = outcome.metrics["bad_step"], np.arange(STEPS // EVERY)
+    np.testing.assert_array_equal(steps, [-np.ones_like(points), np.where(points >= at // EVERY, at, -1)])
+
+
+def test_before_the_first_look_nothing_is_said_to_be_the_largest(capsys):
+    (bad,) = divergences(ran(program(nan_loss), 0).state)
+    assert (bad.step, bad.largest) == (0, None)
+    assert "nor are the weights forward/w; the others go on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("every", "step"), [(1, AT), (2, AT), (3, AT + 1), (6, AT + 4)])
+def test_a_weight_that_is_not_finite_though_the_loss_is(every, step, capsys):
+    """Found at the end of the point, whose last step is the one that is named."""
+    outcome = ran(program(nan_update, every=every), AT)
+    assert np.isfinite(outcome.metrics["loss"]).all()
+    (bad,) = divergences(outcome.state)
+    assert bad == Divergence("", 0, step, False, ("feedback/b",), ("forward/w", 2.0), recovered=False)
+    told = (
+        f"seed 0: the weights feedback/b are not finite from step {step} on, but the loss is (the largest before: 2 in"
+    )
+    assert told in capsys.readouterr().err
+
+
+def test_a_meta_gradient_that_is_not_a_number_is_named(capsys):
+    """The rate is the square root of theta, whose derivative at 0 is infinite, times an inner gradient of 0."""
+    still = rule(lambda batch, loss, updates: (loss, updates))
+    life = Life(
+        learner=lambda theta: learner(still, optax.sgd(jnp.sqrt(theta["rate"]))),
+        params=lambda theta: {"forward": {"w": theta["w"]}},
+        loss=lambda theta, params, query: (jnp.sum(params["forward"]["w"] ** 2), {}),
+    )
+    theta, episodes = {"rate": jnp.array(0.0), "w": jnp.ones(2)}, Episode(jnp.zeros((1, 2)), jnp.zeros(1))
+    stream = Stream(lambda key: (), lambda state, n: (state, jax.tree.map(lambda x: jnp.stack([x] * n), episodes)))
+    training = online_training(
+        lambda lane: (learner(meta_gradient(life), optax.sgd(0.1)), stream),
+        lambda lane, learn, stream: (learn.init(theta, jax.random.key(0), episodes), ()),
+        steps=4,
+        every=1,
+        chunks=2,
+    )
+    outcome = ran(training, 0)
+    assert np.isfinite(outcome.metrics["loss"][0, 0])
+    (bad,) = divergences(outcome.state)
+    assert (bad.step, bad.loss, bad.weights) == (0, False, ("rate",))
+    assert "the weights rate are not finite from step 0 on, but the loss is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "tx"), [(nan_data, None), (nan_loss, optax.apply_if_finite(optax.sgd(1.0), max_consecutive_errors=2))]
+)
+def test_a_lane_that_recovers_is_told_so(spoil, tx, capsys, tmp_path):
+    outcome = ran(program(spoil, tx), AT, -1, out=tmp_path, save_every_s=0)
+    (bad,) = divergences(outcome.state)
+    assert bad == Divergence("", 0, AT, True, (), ("forward/w", 2.0), recovered=True)
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: toy: seed 0: the loss is not finite at step {AT}; all is finite again, and the lane goes on"
+    ]
+    assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == ["00000003", "00000004"], "none is held"
+
+
+def test_a_failure_is_named_again_by_a_resumed_run(capsys, tmp_path):
+    options = {"out": tmp_path, "save_every_s": 0, "keep": 2}
+    outcome = ran(program(nan_loss), AT, -1, **options)
+    told = capsys.readouterr().err
+    assert told.strip().endswith(f"the last checkpoint before it is kept in {tmp_path / 'toy' / '00000002'}")
+    again = ran(program(nan_loss), AT, -1, resume=True, **options)
+    assert divergences(again.state) == divergences(outcome.state)
+    assert capsys.readouterr().err.startswith(f"warning: toy: seed 0: the loss is not finite from step {AT} on")
+
+
+def test_many_weights_are_counted(capsys):
+    params = {"forward": {"w": jnp.ones(2)}, **{f"w{i}": jnp.ones(()) for i in range(4)}}
+
+    def all_nan(now, loss, updates):
+        nan = jnp.where(now, jnp.nan, 0)
+        return loss + nan, jax.tree.map(lambda leaf: leaf + nan, updates)
+
+    (bad,) = divergences(ran(program(all_nan, params=params), AT).state)
+    assert bad.weights == ("forward/w", "w0", "w1", "w2", "w3")
+    assert "nor are the weights forward/w, w0, w1 and 2 more (" in capsys.readouterr().err
+
+
+def test_of_several_settings_the_first_to_fail_speaks_for_the_lane(capsys):
+    one = program(nan_loss)
+    settings = at_each(one._replace(init=lambda lane: one.init(sum(lane))), jnp.array([-1, AT + 4, AT]))
+    outcome = ran(settings, 100, 0)
+    assert outcome.metrics["bad_step"].shape == (2, STEPS // EVERY, 3)
+    (bad,) = divergences(outcome.state)
+    assert bad[:5] == ("", 1, AT, True, ("forward/w",))
+    assert f"toy: seed 1: the loss is not finite from step {AT} on" in capsys.readouterr().err
+
+
+def test_weights_are_not_read_at_every_step():
+    """Of the learner's step and what the loop adds to it, only the learner's own equations are in the inner scan."""
+    training = program(nan_loss)
+    points = scans(jax.make_jaxpr(training.chunk)(training.init(jnp.int32(AT))).jaxpr)
+    (point,) = points
+    (step,) = scans(point)
+    assert "is_finite" in primitives(point)
+    assert not {"is_finite", "reduce_max", "argmax"} & set(primitives(step))
+
+
+def scans(jaxpr):
+    return [eqn.params["jaxpr"].jaxpr for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
+
+
+def primitives(jaxpr):
+    """Names of the primitives, those of calls within it included, but not those of scans."""
+    found = []
+    for eqn in jaxpr.eqns:
+        found.append(eqn.primitive.name)
+        inner = eqn.params.get("jaxpr")
+        if inner is not None and eqn.primitive.name != "scan":
+            found += primitives(getattr(inner, "jaxpr", inner))
+    return found
