@@ -8,16 +8,16 @@ streams afresh where a trial begins, and weighs what is padded with zero.
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.cells import dynamics as dyn
+from plasticity_jax.cells.door import Sizes, cell_weights, enter, keep_dtypes, same_streams
 from plasticity_jax.cells.dynamics import AnyCell, CellDynamics, NeuronsDynamics
 from plasticity_jax.cells.neurons import Neurons, masked, read_out, with_bias
-from plasticity_jax.ops.checks import cast_floats, in_range, like, not_empty, one_of
-from plasticity_jax.ops.losses import loss_and_error, one_hot_labels
+from plasticity_jax.ops.checks import in_range, like, one_of
+from plasticity_jax.ops.losses import loss_and_error
 from plasticity_jax.ops.prng import normal
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
@@ -25,32 +25,6 @@ STREAMS = "streams"
 """Name of the batch axis while a rule's step is mapped over it."""
 
 Feedback = Literal["readout", "random", "adaptive"]
-
-
-class Sizes(NamedTuple):
-    """Shapes that an initial state is made from.
-
-    Attributes:
-      n_in: inputs.
-      n: neurons; for a cell of tier one the numbers of its state.
-      n_out: outputs.
-      m: presynaptic activities, n + n_in + 1.
-      variables: S, to a neuron.
-      gates: G, to a neuron.
-      own: P, parameters of a neuron that learn.
-      dtype: of the weights.
-      weights: shapes and dtypes of the cell's weights, a tree.
-    """
-
-    n_in: int
-    n: int
-    n_out: int
-    m: int
-    variables: int
-    gates: int
-    own: int
-    dtype: jnp.dtype
-    weights: PyTree
 
 
 class Moment(NamedTuple):
@@ -288,102 +262,6 @@ def online_rule(
     return LearningRule(init_traces, update, lag)
 
 
-def enter(cell: AnyCell, params: Params, batch: Example, feedback: str) -> tuple[dict[str, Any], Example, Sizes]:
-    """Params as dicts, the batch in the weights' dtype, and the sizes of the problem, once all of them fit together.
-
-    Raises:
-      TypeError: if batch or params are of another kind.
-      ValueError: if a group is missing, the batch is empty, or a label is out of range.
-      AssertionError: (chex) naming the array and the shape that it should have.
-    """
-    if not isinstance(batch, Example):
-        kind = type(batch).__name__
-        raise TypeError(f"batch is a {kind}: give pj.Example(x, y) with x (B, n_in) and y (B, n_out)")
-    if not isinstance(params, Mapping):
-        raise TypeError(f'params is a {type(params).__name__}: give the groups {{"forward": ...}} of init_params')
-    for group in ("forward", *(() if feedback == "readout" else ("feedback",))):
-        if group not in params:
-            raise ValueError(f"params has no group {group!r}, which this rule reads; pj.cells.init_params makes it")
-    params = {name: _dicts(group) for name, group in params.items()}
-    forward = params["forward"]
-    learned = ("w", *(("own",) if cell.own else ())) if isinstance(cell, Neurons) else ("cell",)
-    for name in (*learned, "w_out"):
-        if name not in forward:
-            raise ValueError(f'params["forward"] has no {name!r}; {cell.name} has {", ".join((*learned, "w_out"))}')
-    w_out = forward["w_out"]
-    dtype, width, n_out = w_out.dtype, dyn.read_width(cell), cell.n_out
-    chex.assert_shape(w_out, (n_out, width + 1), custom_message=f"w_out must be {(n_out, width + 1)}, the bias last")
-    if isinstance(cell, Neurons):
-        shape = (len(cell.gates), cell.n, cell.m)
-        gates = ", ".join(cell.gates)
-        message = f"w must be (gates, n, m) = {shape} for {cell.name} with the gates {gates}"
-        chex.assert_shape(forward["w"], shape, custom_message=message)
-        for name in cell.own:
-            chex.assert_shape(forward["own"].get(name), (cell.n,), custom_message=f"own[{name!r}] must be ({cell.n},)")
-    if feedback != "readout":
-        w_fb = params["feedback"].get("w_fb")
-        if w_fb is None:
-            raise ValueError(f'params["feedback"] has no "w_fb", which feedback={feedback!r} reads')
-        chex.assert_shape(w_fb, (n_out, width), custom_message=f"w_fb must be (n_out, n) = {(n_out, width)}")
-    weights = {name: forward[name] for name in learned}
-    count = (cell.n, cell.m, len(cell.variables), len(cell.gates), len(cell.own)) if isinstance(cell, Neurons) else None
-    n, m, variables, gates, own = count or (dyn.dynamics(cell).state_shape[0], 0, 1, 0, 0)
-    sizes = Sizes(cell.n_in, n, n_out, m, variables, gates, own, dtype, jax.eval_shape(lambda: weights))
-    return params, enter_batch(cell, batch, dtype, ("B",)), sizes
-
-
-def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]) -> Example:
-    """The batch in one dtype, labels as distributions; its leading axes are `axes`, ("B",) or ("B", "S")."""
-    lead, rank = ", ".join(axes), len(axes)
-    batch = Example(*(None if leaf is None else jnp.asarray(leaf) for leaf in batch))
-    chex.assert_rank(batch.x, rank + 1, custom_message=f"batch.x must be ({lead}, n_in), n_in={cell.n_in}")
-    outer = batch.x.shape[:rank]
-    not_empty("batch.x", outer[0])
-    chex.assert_shape(
-        batch.x, (*outer, cell.n_in), custom_message=f"batch.x must be ({lead}, n_in); {cell.name} has n_in={cell.n_in}"
-    )
-    x, y, start, weight = cast_floats(batch, dtype)
-    if jnp.issubdtype(y.dtype, jnp.integer) and cell.loss == "softmax" and y.shape == outer:
-        y = one_hot_labels(batch.y, cell.n_out, dtype)
-    if not callable(cell.loss):
-        chex.assert_shape(
-            y,
-            (*outer, cell.n_out),
-            custom_message=f"batch.y must be ({lead}, n_out), n_out={cell.n_out}"
-            + (f", or integer labels ({lead})" if cell.loss == "softmax" else ""),
-        )
-        y = y.astype(dtype)
-    elif y.shape[:rank] != outer:
-        raise ValueError(
-            f"batch.y has shape {y.shape}; its leading axes must be ({lead}) = {outer}, as those of batch.x"
-        )
-    for name, leaf in (("start", start), ("weight", weight)):
-        if leaf is not None:
-            chex.assert_shape(leaf, outer, custom_message=f"batch.{name} must be ({lead}) = {outer}")
-    x = x.astype(dtype)
-    return Example(x, y, None if start is None else start != 0, None if weight is None else weight.astype(dtype))
-
-
-def cell_weights(cell: AnyCell, params: Params) -> dict[str, Any]:
-    """What of ``params["forward"]`` the cell's step reads, connections that do not exist at zero."""
-    weights = {name: leaf for name, leaf in params["forward"].items() if name != "w_out"}
-    return {**weights, "w": masked(cell, weights["w"])} if isinstance(cell, Neurons) else weights
-
-
-def same_streams(state: Array, streams: int) -> None:
-    """Refuses a batch of another size than the traces were made for."""
-    if state.shape[0] != streams:
-        raise ValueError(
-            f"batch.x has B={streams} streams, but the traces were made for {state.shape[0]}: a stream's traces are "
-            "its own, so keep B, or call init again"
-        )
-
-
-def keep_dtypes(new: PyTree, old: PyTree) -> PyTree:
-    """The new traces in the dtypes of the old ones."""
-    return jax.tree.map(lambda leaf, before: leaf.astype(before.dtype), new, old)
-
-
 def normal_like(key: Key, tree: PyTree) -> PyTree:
     """Independent numbers of N(0, 1) in the shapes and dtypes of a tree."""
     leaves, structure = jax.tree.flatten(tree)
@@ -404,10 +282,6 @@ def per_neuron(value: Scalar) -> Array:
     """A coefficient of shape () or (n,) as one that multiplies traces (..., n, m)."""
     value = jnp.asarray(value)
     return value if value.ndim == 0 else value[:, None]
-
-
-def _dicts(tree: PyTree) -> PyTree:
-    return {name: _dicts(leaf) for name, leaf in tree.items()} if isinstance(tree, Mapping) else tree
 
 
 def _size(shape: tuple[int, ...]) -> int:
