@@ -16,7 +16,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plasticity_jax import diagnostics, meta, networks, ops, rules, run, tasks
+    from plasticity_jax import cells, diagnostics, meta, networks, ops, rules, run, tasks
     from plasticity_jax.base import (
         Info,
         Learner,
@@ -38,6 +38,7 @@ __all__ = [
     "LearnerState",
     "LearningRule",
     "RuleCase",
+    "cells",
     "compare",
     "diagnostics",
     "learner",
@@ -56,7 +57,7 @@ _HOMES = {
     "RULES": "plasticity_jax.registry",
     **dict.fromkeys(("Episode", "Example"), "plasticity_jax.typing"),
 }
-_FLOORS = ("diagnostics", "meta", "networks", "ops", "rules", "run", "tasks")
+_FLOORS = ("cells", "diagnostics", "meta", "networks", "ops", "rules", "run", "tasks")
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ taken one after the other in the same run.
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import optax
 from experiments import marschall2019_fig1 as fig1
 from experiments.bench._timing import best, product_rate
 from plasticity_jax.base import learner
-from plasticity_jax.cells import init_params, leaky
+from plasticity_jax.cells import Neurons, alif, gru, init_params, leaky, lstm
 from plasticity_jax.rules import online
 from plasticity_jax.run import Program, online_training, sweep
 from plasticity_jax.tasks.add import add
@@ -27,10 +28,17 @@ N_IN = 2
 AGAINST_NUMPY = ("rflo", "uoro", "kf_rtrl", "reverse_kf_rtrl", "kernl", "dni", "dni_b")
 
 
-def program(name: str, n: int, steps: int) -> Program:
-    """One rule learning Add at alpha 0.5, as in Figure 1, in one chunk."""
-    cell, stream = leaky(N_IN, n, 2, alpha=0.5), add((3, 5), 2)
-    rule = getattr(online, name)(cell)
+CELLS: dict[str, Callable[[int], Neurons]] = {
+    "leaky": lambda n: leaky(N_IN, n, 2, alpha=0.5),
+    "gru": lambda n: gru(N_IN, n, 2),
+    "lstm": lambda n: lstm(N_IN, n, 2),
+    "alif": lambda n: alif(N_IN, n, 2),
+}
+
+
+def program(name: str, cell: Neurons, steps: int) -> Program:
+    """One rule learning Add on a cell, as in Figure 1 of Marschall et al. where it is leaky, in one chunk."""
+    stream, rule = add((3, 5), 2), getattr(online, name)(cell)
 
     def init(key: Any, learn: Any, stream: Any) -> Any:
         key_weights, key_stream, key_run = jax.random.split(key, 3)
@@ -42,7 +50,7 @@ def program(name: str, n: int, steps: int) -> Program:
     )
 
 
-def seed_steps_per_second(name: str, n: int, seeds: int, budget: float) -> dict[str, float]:
+def seed_steps_per_second(name: str, n: int, seeds: int, budget: float, cell: str = "leaky") -> dict[str, float]:
     """Steps per second times seeds, with the compile time.
 
     Args:
@@ -50,9 +58,10 @@ def seed_steps_per_second(name: str, n: int, seeds: int, budget: float) -> dict[
       n: neurons.
       seeds: lanes.
       budget: seed-steps in a timed call, about.
+      cell: a key of `CELLS`.
     """
-    steps = max(20, int(budget / seeds))
-    one = program(name, n, steps)
+    steps = max(4, int(budget / seeds))
+    one = program(name, CELLS[cell](n), steps)
     lanes = jax.vmap(jax.random.key)(jnp.arange(seeds))
     state = jax.jit(jax.vmap(one.init))(lanes)
     chunk = sweep(one.chunk)
@@ -61,6 +70,23 @@ def seed_steps_per_second(name: str, n: int, seeds: int, budget: float) -> dict[
     first = time.perf_counter() - begun
     seconds = best(lambda: chunk(state))
     return {"seed_steps_per_s": steps * seeds / seconds, "compile_s": max(0.0, first - seconds)}
+
+
+def on_cells(n: int) -> dict[str, dict[str, float]]:
+    """Rates of four rules on each cell, and a step's time as a multiple of the leaky cell's.
+
+    By operations a trace of S variables and G gates costs G S^2 times that of the leaky cell, RTRL S^2 G times.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for rule in ("rflo", "snap", "uoro", "rtrl"):
+        for cell in CELLS:
+            gates, variables = len(CELLS[cell](n).gates), len(CELLS[cell](n).variables)
+            operations = (2 * variables**2 * gates * n**4) if rule == "rtrl" else 20 * gates * variables**2 * n**2
+            seeds = 20 if rule != "rtrl" or n < 64 else 2
+            rate = seed_steps_per_second(rule, n, seeds, max(8.0 * seeds, 3e9 / operations), cell)["seed_steps_per_s"]
+            leaky_rate = rows[f"{rule} leaky"]["seed_steps_per_s"] if cell != "leaky" else rate
+            rows[f"{rule} {cell}"] = {"seed_steps_per_s": rate, "leaky_steps": leaky_rate / rate}
+    return rows
 
 
 def rtrl(n: int, seeds: int) -> dict[str, float]:
@@ -112,6 +138,7 @@ def bench(quick: bool = False) -> dict[str, Any]:
     result: dict[str, Any] = {"product_gflops": product_rate() / 1e9, "import_s": import_seconds()}
     result["rtrl_fraction_of_product"] = {f"n={n} seeds={s}": rtrl(n, s) for n in (64, 128) for s in (1, 20)}
     result["against_numpy n=32 seeds=20"] = {name: against_numpy(name, 32, 20) for name in AGAINST_NUMPY}
+    result["on_cells"] = {f"n={n}": on_cells(n) for n in (32, 128)}
     result["figure_compile_s"] = figure_compile_seconds()
     if not quick:
         table = {}

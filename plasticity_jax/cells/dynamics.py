@@ -50,6 +50,10 @@ class Dynamics(Protocol):
         """c J, of the state's shape."""
         ...
 
+    def for_pulls(self, weights: PyTree) -> PyTree:
+        """The weights as `pull` reads them, which pays where one W carries many vectors back."""
+        ...
+
     def jacobian(self, weights: PyTree, local: Any) -> Array:
         """J, (N, N) for a state of N numbers."""
         ...
@@ -80,10 +84,10 @@ class NeuronsLocal(NamedTuple):
 
     Attributes:
       rhat: (m,), presynaptic activity [output(s^{t-1}); x^t; 1].
-      decay: (S, S, n), D_ab = ds'_a / ds_b.
+      decay: (S, S, n), D_ab = ds'_a / ds_b; (S, S, 1) where all neurons share it.
       gain: (S, G, n), b_ag = ds'_a / dv_g: the immediate influence of W_gij on s_ai is gain_agi rhat_j.
       own_gain: (S, P, n), the immediate influence of the neurons' own parameters; () if they have none that learn.
-      slope: (S, n), o_a = d output / ds_a before the step.
+      slope: (S, n), o_a = d output / ds_a before the step; (S, 1) where the output is the first variable.
     """
 
     rhat: Array
@@ -130,6 +134,10 @@ class NeuronsDynamics:
         """See `Dynamics`."""
         back = self.sums_credit(local, c).reshape(-1) @ self._compact(weights["w"])
         return jnp.sum(local.decay * c[:, None], 0) + local.slope * back[None, : self.cell.n]
+
+    def for_pulls(self, weights: PyTree) -> PyTree:
+        """See `Dynamics`."""
+        return {"w": weights["w"][:, :, : self.cell.n]}
 
     def sums_credit(self, local: NeuronsLocal, c: Array) -> Array:
         """Credit for the gates' sums, (..., G, n), of credit (..., S, n) for the state."""
@@ -264,6 +272,10 @@ class CellDynamics:
         """See `Dynamics`."""
         return local.alive * jax.vjp(lambda s: self._move(weights, s, local.x), local.s_tm1)[1](c)[0]
 
+    def for_pulls(self, weights: PyTree) -> PyTree:
+        """See `Dynamics`."""
+        return weights
+
     def jacobian(self, weights: PyTree, local: CellLocal) -> Array:
         """See `Dynamics`."""
         return local.alive * jax.jacrev(lambda s: self._move(weights, s, local.x))(local.s_tm1)
@@ -278,8 +290,8 @@ class CellDynamics:
 
     def weigh_all(self, weights: PyTree, local: CellLocal, c: Array) -> PyTree:
         """See `Dynamics`."""
-        each = jax.vmap(lambda local, c: self.weigh(weights, local, c))(local, c)
-        return jax.tree.map(lambda leaf: jnp.sum(leaf, 0), each)
+        move = jax.vmap(self._move, (None, 0, 0))
+        return jax.vjp(lambda w: move(w, local.s_tm1, local.x), weights)[1](c)[0]
 
     def read(self, s: Array) -> Array:
         """See `Dynamics`."""

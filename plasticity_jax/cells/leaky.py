@@ -62,7 +62,7 @@ def leaky(
         return ((1 - a) * s[0] + a * phi(v[0]))[None]
 
     def partials(own: Own, s: Array, v: Array) -> Derivatives:
-        a = jnp.broadcast_to(jnp.asarray({**constants, **own}["alpha"], s.dtype), s[0].shape)
+        a = jnp.atleast_1d(jnp.asarray({**constants, **own}["alpha"], s.dtype))  # (1,) where all neurons share it
         h = phi(v[0])
         own_gain = (h - s[0])[None, None] if own else jnp.zeros((1, 0, s.shape[1]), s.dtype)
         new = (1 - a) * s[0] + a * h

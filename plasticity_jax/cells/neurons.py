@@ -37,7 +37,7 @@ class Derivatives(NamedTuple):
 
     Attributes:
       s: (S, n), variables after the step.
-      decay: (S, S, n), D_ab = ds'_a / ds_b.
+      decay: (S, S, n), D_ab = ds'_a / ds_b; (S, S, 1) where all neurons share it.
       gain: (S, G, n), b_ag = ds'_a / dv_g.
       own_gain: (S, P, n), ds'_a / d own_p, parameters in the order of their names.
     """
@@ -294,7 +294,9 @@ def by_autodiff(cell: Neurons, own: Own, s: Array, v: Array) -> Derivatives:
 
 
 def slope_of(f: Callable[[Array], Array], s: Array) -> Array:
-    """df_i / ds_ai of an elementwise function from (S, n) to (n,): shape (S, n)."""
+    """df_i / ds_ai of an elementwise function from (S, n) to (n,): shape (S, n), or (S, 1) of the first variable."""
+    if f is _first:
+        return jnp.eye(len(s), 1, dtype=s.dtype)
     return jax.vjp(f, s)[1](jnp.ones((s.shape[1],), s.dtype))[0]
 
 

@@ -1,1 +1,5 @@
-"""Learning rules, one file each, in wings that never import each other."""
+"""Learning rules, one per file, in four wings that do not know each other."""
+
+from plasticity_jax.rules import feedback, generative, hebbian, online
+
+__all__ = ["feedback", "generative", "hebbian", "online"]

@@ -83,7 +83,7 @@ def incremental_sines(
             slots = jax.random.permutation(key_order, slots)
         support = _points(key_support, sines, slots, batch)
         asked = _points(key_query, sines, jnp.arange(functions), query)
-        return Episode(support, Example(*(leaf.reshape(-1, leaf.shape[-1]) for leaf in asked)))
+        return Episode(support, jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), asked))
 
     return episode_stream(draw, episodes)
 
