@@ -113,7 +113,7 @@ def beside_pytorch(widths: Sequence[int], ours_us: float) -> dict[str, float] | 
     net = torch.nn.Sequential(*layers[:-1])
     descent = torch.optim.SGD(net.parameters(), 1e-2)
     batch = examples(widths, 1)
-    x, y = (torch.tensor(np.array(leaf[0])) for leaf in batch)
+    x, y = (torch.tensor(np.array(leaf[0])) for leaf in batch[:2])
 
     def step() -> None:
         descent.zero_grad()

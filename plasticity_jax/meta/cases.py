@@ -35,15 +35,15 @@ def quadratic_life(rate: float | Array) -> Life:
     """A linear unit taught by SGD at a fixed rate, and an offset of its targets: its losses are quadratic in theta."""
 
     def shifted(theta: PyTree, batch: Example) -> Example:
-        return Example(batch.x, batch.y - theta["offset"])
+        return batch._replace(y=batch.y - jnp.broadcast_to(theta["offset"], batch.y.shape))
 
     def loss(theta: PyTree, params: Params, query: Example) -> tuple[Array, dict[str, Array]]:
-        x, y = shifted(theta, query)
-        return jnp.mean((forward(LINEAR, params["forward"], x).h[-1] - y) ** 2) / 2, {}
+        query = shifted(theta, query)
+        return jnp.mean((forward(LINEAR, params["forward"], query.x).h[-1] - query.y) ** 2) / 2, {}
 
     return Life(
         learner=lambda theta: learner(backprop(LINEAR), optax.sgd(rate)),
-        params=lambda theta: {"forward": theta["forward"], "feedback": {}},
+        params=lambda theta: {"forward": theta["forward"]},
         loss=loss,
         prepare=shifted,
     )

@@ -6,10 +6,13 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 
 from plasticity_jax.base import LearnerState
 from plasticity_jax.meta.lifetime import Life, birth, live, outcome
+from plasticity_jax.ops.checks import cast_floats, not_empty
 from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Traces
 
 
@@ -34,13 +37,23 @@ def count_episodes(batch: Episode) -> int:
 
     Raises:
       AssertionError: (chex) saying how the leaves should lead.
+      TypeError: if the batch is not an `Episode`.
+      ValueError: if there is no episode.
     """
+    if not isinstance(batch, Episode):
+        raise TypeError(f"batch is a {type(batch).__name__}: give an Episode, as in Episode(support, query)")
     support, query = jax.tree.leaves(batch.support), jax.tree.leaves(batch.query)
     message = "leaves of the support lead with (B, T): B episodes, T steps"
     chex.assert_shape(support, (None, None, ...), custom_message=message)
     chex.assert_equal_shape_prefix(support, 2, custom_message=message)
     chex.assert_equal_shape_prefix([*support, *query], 1, custom_message="support and query lead with B episodes")
+    not_empty("batch", support[0].shape[0])
     return support[0].shape[0]
+
+
+def cast_like(theta: PyTree, batch: Episode) -> Episode:
+    """The episodes in the dtype of the meta-parameters."""
+    return cast_floats(batch, jnp.result_type(*jax.tree.leaves(theta)))
 
 
 def over_episodes(one: Callable[..., PyTree], key: Key, batch: Episode, *carried: PyTree) -> PyTree:
@@ -76,12 +89,14 @@ def mean_outcome(
       batch: leaves lead with (B,).
       remat: see `plasticity_jax.meta.lifetime.lifetime`.
     """
+    batch = cast_like(theta, batch)
     losses, aux = over_episodes(lambda key, one: outcome(life, theta, key, one, remat=remat), key, batch)
     return jnp.mean(losses), summary(aux)
 
 
 def begin(life: Life, theta: PyTree, key: Key, batch: Episode) -> Inner:
     """All episodes at birth; leaves lead with (B,)."""
+    batch = cast_like(theta, batch)
     return over_episodes(lambda key, one: _without_key(birth(life, theta, key, one)), key, batch)
 
 
@@ -109,7 +124,7 @@ def mean_window(
         loss, (aux, end) = live(life, theta, born._replace(**entering._asdict()), episode, remat=remat)
         return loss, (aux, _without_key(end))
 
-    losses, (aux, inner) = over_episodes(one, key, batch, inner)
+    losses, (aux, inner) = over_episodes(one, key, cast_like(theta, batch), inner)
     return jnp.mean(losses), (summary(aux), inner)
 
 
@@ -125,7 +140,8 @@ def both_signs(theta: PyTree, sigma: PyTree, units: PyTree) -> PyTree:
     """``theta + sigma u`` and ``theta - sigma u``; leaves of u lead with (pairs,), those of the result (pairs, 2)."""
 
     def move(leaf: Array, size: Array, unit: Array) -> Array:
-        return jnp.stack([leaf + size * unit, leaf - size * unit], 1)
+        step = jnp.asarray(size, leaf.dtype) * unit
+        return jnp.stack([leaf[None] + step, leaf[None] - step], 1)
 
     return jax.tree.map(move, theta, jax.tree.broadcast(sigma, theta), units)
 
@@ -139,9 +155,11 @@ def antithetic(losses: Array, sigma: PyTree, units: PyTree) -> PyTree:
       units: leaves lead with (pairs,).
     """
     halves = (losses[:, 0] - losses[:, 1]) / (2 * len(losses))
-    return jax.tree.map(
-        lambda size, unit: jnp.tensordot(halves, unit, 1) / size, jax.tree.broadcast(sigma, units), units
-    )
+
+    def mean(size: Array, unit: Array) -> Array:
+        return (jnp.tensordot(halves, unit, 1) / size).astype(unit.dtype)
+
+    return jax.tree.map(mean, jax.tree.broadcast(sigma, units), units)
 
 
 def check_counts(rule: str, **counts: int) -> None:
@@ -162,7 +180,7 @@ def check_sigma(rule: str, sigma: PyTree) -> None:
       ValueError: naming the rule.
     """
     for size in jax.tree.leaves(sigma):
-        if isinstance(size, int | float) and not size > 0:
+        if not isinstance(size, Tracer) and not np.all(np.asarray(size) > 0):
             raise ValueError(
                 f"{rule}: sigma={size} must be above 0; to let a group of theta rest, give it no optimiser"
             )

@@ -16,7 +16,7 @@ side by side. It reads each life's loss and nothing from within: the life need n
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.meta.episodes import (
     antithetic,
     both_signs,
@@ -72,6 +72,6 @@ def es(life: Life, *, sigma: PyTree, pairs: int) -> LearningRule:
 
         losses, aux = jax.vmap(jax.vmap(lives))(both_signs(params, sigma, units))
         updates = antithetic(losses, sigma, units)
-        return updates, (), Info(jnp.mean(losses), jnp.asarray(True), summary(summary(aux)))
+        return updates, (), Info(jnp.mean(losses), READY, summary(summary(aux)))
 
     return LearningRule(init, update)

@@ -8,9 +8,8 @@ everything: this is the outer loop, evolution's or a designer's, and no claim is
 """
 
 import jax
-import jax.numpy as jnp
 
-from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.meta.episodes import count_episodes, mean_outcome
 from plasticity_jax.meta.lifetime import Life
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
@@ -54,6 +53,6 @@ def meta_gradient(life: Life, *, remat: bool | int = True) -> LearningRule:
             return mean_outcome(life, theta, key, batch, remat)
 
         (loss, aux), gradient = jax.value_and_grad(total, has_aux=True)(params)
-        return gradient, (), Info(loss, jnp.asarray(True), aux)
+        return gradient, (), Info(loss, READY, aux)
 
     return LearningRule(init, update)

@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity_jax.base import Info, Learner, LearningRule, learner
-from plasticity_jax.meta.episodes import count_episodes, over_episodes, summary
+from plasticity_jax.base import READY, Info, Learner, LearningRule, learner
+from plasticity_jax.meta.episodes import cast_like, count_episodes, over_episodes, summary
 from plasticity_jax.meta.lifetime import Life, birth, lifetime
 from plasticity_jax.meta.supervised import Prefix, supervised_life
 from plasticity_jax.networks.mlp import MLP
@@ -59,7 +59,7 @@ def gradient_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = F
       ...     "rate": jnp.asarray(0.006),
       ... }
       >>> sorted(life.params(theta))
-      ['feedback', 'forward']
+      ['forward']
 
     Reference:
       Javed & White, "Meta-learning representations for continual learning", NeurIPS 2019.
@@ -69,7 +69,7 @@ def gradient_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = F
         return learner(backprop(net), _sgd(theta["rate"]))
 
     def params(theta: PyTree) -> Params:
-        return {"forward": theta["forward"], "feedback": {}}
+        return {"forward": theta["forward"]}
 
     return supervised_life(net, learns, params, prefix=prefix, blockwise=blockwise)
 
@@ -122,10 +122,10 @@ def first_order(net: MLP, *, prefix: Prefix | None = None) -> LearningRule:
             own = {"loss": loss, "inner_loss": jnp.mean(losses)}
             return updates, {**aux, **own}
 
-        updates, aux = over_episodes(gradient, key, batch)
+        updates, aux = over_episodes(gradient, key, cast_like(params, batch))
         aux = summary(aux)
         loss = aux.pop("loss")
-        return jax.tree.map(lambda leaf: jnp.mean(leaf, 0), updates), (), Info(loss, jnp.asarray(True), aux)
+        return jax.tree.map(lambda leaf: jnp.mean(leaf, 0), updates), (), Info(loss, READY, aux)
 
     return LearningRule(init, update)
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.meta.episodes import (
     Inner,
     antithetic,
@@ -99,6 +99,6 @@ def pes(life: Life, *, sigma: PyTree, pairs: int, windows: int) -> LearningRule:
         losses, (aux, inner) = jax.vmap(jax.vmap(window))(both_signs(params, sigma, units), traces.inner)
         updates = antithetic(losses, sigma, total)
         traces = PESTraces(inner, total, traces.lived + 1)
-        return updates, traces, Info(jnp.mean(losses), jnp.asarray(True), summary(summary(aux)))
+        return updates, traces, Info(jnp.mean(losses), READY, summary(summary(aux)))
 
     return LearningRule(init, update)

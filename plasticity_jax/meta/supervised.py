@@ -34,7 +34,8 @@ def supervised_life(
 
     Returns:
       A `Life` whose episodes hold an `Example` each: support x (T, b, ...), y (T, b, n_out); query x (q, ...),
-      y (q, n_out). Its aux has "error": the mean squared error, or for a softmax the fraction of wrong answers.
+      y (q, n_out). Its aux has "error": the mean squared error, or for a softmax the fraction of wrong answers; nothing
+      for a loss of one's own.
     """
 
     def features(theta: PyTree, x: Array, inner: int) -> Array:
@@ -50,18 +51,24 @@ def supervised_life(
         everything = jnp.concatenate([support.x.reshape(-1, *support.x.shape[2:]), query.x])
         found = features(theta, everything, 1)
         seen, asked = jnp.split(found, [shape[0] * shape[1]])
-        return Episode(Example(seen.reshape(*shape, -1), support.y), Example(asked, query.y))
+        return Episode(support._replace(x=seen.reshape(*shape, seen.shape[-1])), query._replace(x=asked))
 
     def prepare(theta: PyTree, batches: Example) -> Example:
-        return Example(features(theta, batches.x, 2), batches.y)
+        return batches._replace(x=features(theta, batches.x, 2))
 
     def loss(theta: PyTree, params: Params, query: Example) -> tuple[Array, Mapping[str, Array]]:
-        x = features(theta, query.x, 1) if blockwise else query.x
+        query = query._replace(x=features(theta, query.x, 1)) if blockwise else query
+        x, y, _, weight = mlp.fitted(net, params, query, "batch.query")
         activity = mlp.forward(net, params["forward"], x)
         output = activity.h[-1]
-        losses, _ = mlp.loss_and_error(net, output, activity.slope[-1], query.y)
-        wrong = jnp.argmax(output, -1) != jnp.argmax(query.y, -1) if net.loss == "softmax" else (output - query.y) ** 2
-        return jnp.mean(losses), {"error": jnp.mean(wrong.astype(output.dtype))}
+        losses, _ = mlp.loss_and_error(net, output, activity.slope[-1], y, weight)
+        if callable(net.loss):
+            return jnp.mean(losses), {}
+        if net.loss == "softmax":
+            error = (jnp.argmax(output, -1) != jnp.argmax(y, -1)).astype(output.dtype)
+        else:
+            error = jnp.mean((output - y) ** 2, -1)
+        return jnp.mean(losses), {"error": jnp.mean(error if weight is None else error * weight)}
 
     if prefix is None:
         return Life(learner, params, loss)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.meta.episodes import Inner, begin, check_counts, mean_window
 from plasticity_jax.meta.lifetime import Life
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
@@ -74,6 +74,6 @@ def truncated(life: Life, *, windows: int, remat: bool | int = True) -> Learning
             return mean_window(life, theta, key, batch, traces.inner, traces.lived % windows == 0, remat)
 
         (loss, (aux, inner)), gradient = jax.value_and_grad(window, has_aux=True)(params)
-        return gradient, TruncatedTraces(inner, traces.lived + 1), Info(loss, jnp.asarray(True), aux)
+        return gradient, TruncatedTraces(inner, traces.lived + 1), Info(loss, READY, aux)
 
     return LearningRule(init, update)

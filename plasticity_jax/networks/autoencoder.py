@@ -20,12 +20,20 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.networks.hierarchy import FREE, Judgement, Parents, Phases, check_images, stacked_phases
+from plasticity_jax.networks.hierarchy import (
+    FREE,
+    Judgement,
+    Parents,
+    Phases,
+    check_images,
+    check_weights,
+    stacked_phases,
+)
 from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
+from plasticity_jax.ops.checks import default_float
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.typing import Array, Key, Params
 
@@ -82,7 +90,7 @@ class Autoencoder(NamedTuple):
         phi = ACTIVATIONS[self.critic_activation].phi
         h = jnp.concatenate(activity, -1)
         for w, bias in zip(params["w"][:-1], params["bias"][:-1], strict=True):
-            h = phi(h @ w.T + bias)
+            h = phi(h @ w.T + bias[None, :])
         return Judgement(h @ params["w"][-1][0] + params["bias"][-1][0], h)
 
     def check(self, params: Params, x: Array) -> None:
@@ -90,14 +98,11 @@ class Autoencoder(NamedTuple):
 
         Raises:
           ValueError: if the images are of another size, type or range.
-          AssertionError: (chex) naming the array and the shape that it should have.
+          AssertionError: naming the array and the shape that it should have.
         """
         check_images(x, self.sizes[:1], 0, 1)
-        chex.assert_trees_all_equal_shapes(
-            params,
-            jax.eval_shape(lambda key: init_params(key, self), jax.random.key(0)),
-            custom_message=f"the weights are not those of a network of sizes {self.sizes}: see init_params",
-        )
+        wanted = jax.eval_shape(lambda key: init_params(key, self), jax.random.key(0))
+        check_weights(params, wanted, f"a network of sizes {self.sizes}")
 
     def _sample(self, params: Params, given: Array, key: Key) -> Array:
         """(N, n) of a layer."""
@@ -110,7 +115,8 @@ class Autoencoder(NamedTuple):
 
     def _gaussian(self, params: Params, given: Array, noise: Array) -> Array:
         (w_1, w_2), (bias_1, bias_2) = params["w"], params["bias"]
-        mean, spread = jnp.split(ACTIVATIONS[self.activation].phi(given @ w_1.T + bias_1) @ w_2.T + bias_2, 2, -1)
+        h = ACTIVATIONS[self.activation].phi(given @ w_1.T + bias_1[None, :])
+        mean, spread = jnp.split(h @ w_2.T + bias_2[None, :], 2, -1)
         return mean + jax.nn.softplus(spread) * noise
 
 
@@ -180,7 +186,7 @@ def init_params(key: Key, net: Autoencoder, dtype: jnp.dtype | None = None) -> P
     Returns:
       The weights, as in the module's docstring.
     """
-    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    dtype = default_float() if dtype is None else dtype
     up, down, critics = jax.random.split(key, 3)
 
     def layer(key: Key, n_in: int, n: int) -> Params:

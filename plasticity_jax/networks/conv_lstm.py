@@ -31,12 +31,12 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.networks.hierarchy import FREE, SLEEP, WAKE, Judgement, Parents, Phases, check_images
+from plasticity_jax.networks.hierarchy import FREE, SLEEP, WAKE, Judgement, Parents, Phases, check_images, check_weights
 from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
+from plasticity_jax.ops.checks import default_float
 from plasticity_jax.ops.convolution import blocks, convolve, pixels
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.normalisation import divisive
@@ -122,7 +122,7 @@ class ConvLstm(NamedTuple):
         for layer in ("first", "second"):
             h = divisive(
                 ACTIVATIONS[self.critic_activation].phi(
-                    convolve(h, params[layer]["kernel"], 2, 1) + params[layer]["bias"]
+                    convolve(h, params[layer]["kernel"], 2, 1) + _by_channel(params[layer]["bias"])
                 )
             )
         features = h.reshape(h.shape[0], -1)
@@ -133,14 +133,11 @@ class ConvLstm(NamedTuple):
 
         Raises:
           ValueError: if the videos are of another size, length, type or range.
-          AssertionError: (chex) naming the array and the shape that it should have.
+          AssertionError: naming the array and the shape that it should have.
         """
         check_images(x, (self.context + self.horizon, self.size, self.size, 1), 0, 1)
-        chex.assert_trees_all_equal_shapes(
-            params,
-            jax.eval_shape(lambda key: init_params(key, self), jax.random.key(0)),
-            custom_message=f"the weights are not those of {self}: see init_params",
-        )
+        wanted = jax.eval_shape(lambda key: init_params(key, self), jax.random.key(0))
+        check_weights(params, wanted, str(self))
 
 
 def conv_lstm(
@@ -227,7 +224,7 @@ def init_params(key: Key, net: ConvLstm, dtype: jnp.dtype | None = None) -> Para
     Returns:
       The weights, as in the module's docstring.
     """
-    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    dtype = default_float() if dtype is None else dtype
     n, m, k = net.hidden, net.decoder_hidden, net.kernel
     keys = iter(jax.random.split(key, 15))
 
@@ -355,7 +352,7 @@ def _follow(weights: Params, drive: Array, state: State, noise: Array) -> tuple[
 
 def _drive(weights: Params, inputs: Array) -> Array:
     """What the input says to the gates, (N, side, side, 4 hidden)."""
-    return _same(inputs, weights["input"]) + weights["bias"]
+    return _same(inputs, weights["input"]) + _by_channel(weights["bias"])
 
 
 def _update(weights: Params, drive: Array, state: State, noise: Array) -> State:
@@ -396,7 +393,12 @@ def _over_time(function: Callable[[Array], Array], h: Array) -> Array:
 
 
 def _layer(weights: Params, x: Array) -> Array:
-    return _same(x, weights["kernel"]) + weights["bias"]
+    return _same(x, weights["kernel"]) + _by_channel(weights["bias"])
+
+
+def _by_channel(bias: Array) -> Array:
+    """(C,) as (1, 1, 1, C)."""
+    return bias[None, None, None, :]
 
 
 def _same(x: Array, kernel: Array) -> Array:

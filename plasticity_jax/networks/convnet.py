@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax.ops.checks import cast_floats, default_float
 from plasticity_jax.ops.convolution import correlate
 from plasticity_jax.typing import Array, Key, Params
 
@@ -45,7 +46,7 @@ class ConvNet(nn.Module):
                 stride,
                 padding="VALID",
                 conv_general_dilated=_correlate,
-                param_dtype=self.param_dtype or jnp.zeros(()).dtype,
+                param_dtype=self.param_dtype or default_float(),
                 kernel_init=nn.initializers.variance_scaling(2.0, "fan_in", "normal"),  # `he_normal` is truncated
             )
             h = nn.relu(layer(h))
@@ -99,7 +100,7 @@ def init_params(key: Key, net: ConvNet, image_shape: Sequence[int], dtype: jnp.d
       ValueError: if the images are too small.
     """
     sides(net, image_shape)
-    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    dtype = default_float() if dtype is None else dtype
     blank = jax.ShapeDtypeStruct((1, *image_shape), dtype)
     return net.clone(param_dtype=dtype).lazy_init(key, blank)["params"]
 
@@ -119,6 +120,7 @@ def features(net: ConvNet, params: Params, images: Array) -> Array:
       ValueError: if the images are too small.
     """
     sides(net, images.shape[1:])
+    images = cast_floats(images, jax.tree.leaves(params)[0].dtype)
     return jnp.asarray(net.apply({"params": params}, images))
 
 

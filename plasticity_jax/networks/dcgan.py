@@ -25,13 +25,21 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax.networks.hierarchy import FREE, Judgement, Parents, Phases, check_images, stacked_phases
+from plasticity_jax.networks.hierarchy import (
+    FREE,
+    Judgement,
+    Parents,
+    Phases,
+    check_images,
+    check_weights,
+    stacked_phases,
+)
 from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
+from plasticity_jax.ops.checks import default_float
 from plasticity_jax.ops.convolution import convolve, convolve_transposed
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.normalisation import EPSILON, divisive
@@ -88,14 +96,14 @@ class Dcgan(NamedTuple):
     def infer(self, params: Params, layer: int, below: Array, key: Key) -> Array:
         """A sample of layer 1 .. L given the one below, (N, *shapes[layer]); params are params["inference"]."""
         hidden, output = params[layer - 1]["hidden"], params[layer - 1]["output"]
-        v = convolve(below, hidden["kernel"], *self._steps(layer)) + hidden["bias"]
+        v = convolve(below, hidden["kernel"], *self._steps(layer)) + _by_channel(hidden["bias"])
         a = self._gaussian(output, v, key)
         return self._top(a) if layer == self.depth else self._rectified(a)
 
     def generate(self, params: Params, layer: int, above: Array, key: Key) -> Array:
         """A sample of layer 0 .. L-1 given the one above, (N, *shapes[layer]); params are params["generation"]."""
         hidden, output = params[layer]["hidden"], params[layer]["output"]
-        v = convolve_transposed(above, hidden["kernel"], *self._steps(layer + 1)) + hidden["bias"]
+        v = convolve_transposed(above, hidden["kernel"], *self._steps(layer + 1)) + _by_channel(hidden["bias"])
         a = self._gaussian(output, v, key)
         return ACTIVATIONS[self.output].phi(a) if layer == 0 else self._rectified(a)
 
@@ -112,7 +120,7 @@ class Dcgan(NamedTuple):
         (h,) = activity
         _, stride, padding = _critic_window(self.shapes[site][0])
         for weights in (params["first"], params["second"]):
-            v = convolve(h, weights["kernel"], stride, padding) + weights["bias"]
+            v = convolve(h, weights["kernel"], stride, padding) + _by_channel(weights["bias"])
             h = divisive(ACTIVATIONS[self.critic_activation].phi(v), self.epsilon)
         features = h.reshape(h.shape[0], -1)
         return Judgement(features @ params["readout"]["w"] + params["readout"]["bias"], features)
@@ -122,14 +130,11 @@ class Dcgan(NamedTuple):
 
         Raises:
           ValueError: if the images are of another size, type or range.
-          AssertionError: (chex) naming the array and the shape that it should have.
+          AssertionError: naming the array and the shape that it should have.
         """
         check_images(x, self.image, *((-1, 1) if self.output == "tanh" else (-math.inf, math.inf)))
-        chex.assert_trees_all_equal_shapes(
-            params,
-            jax.eval_shape(lambda key: init_params(key, self), jax.random.key(0)),
-            custom_message=f"the weights are not those of a network of images {self.image}: see init_params",
-        )
+        wanted = jax.eval_shape(lambda key: init_params(key, self), jax.random.key(0))
+        check_weights(params, wanted, f"a network of images {self.image}")
 
     def _steps(self, layer: int) -> tuple[int, int]:
         """Stride and padding between a layer and the one below it."""
@@ -138,7 +143,7 @@ class Dcgan(NamedTuple):
 
     def _gaussian(self, output: Params, v: Array, key: Key) -> Array:
         """A sample, given what drives the hidden layer."""
-        h = convolve(ACTIVATIONS[self.activation].phi(v), output["kernel"], 1, 0) + output["bias"]
+        h = convolve(ACTIVATIONS[self.activation].phi(v), output["kernel"], 1, 0) + _by_channel(output["bias"])
         mean, spread = jnp.split(h, 2, -1)
         return mean + jax.nn.softplus(spread) * _normal(key, mean.shape, mean.dtype)
 
@@ -219,7 +224,7 @@ def init_params(key: Key, net: Dcgan, dtype: jnp.dtype | None = None) -> Params:
     Returns:
       The weights, as in the module's docstring.
     """
-    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    dtype = default_float() if dtype is None else dtype
     widths = [shape[2] for shape in net.shapes]
 
     def linear(key: Key, shape: tuple[int, ...], n_out: int) -> Params:
@@ -265,6 +270,11 @@ def _window(topmost: bool) -> tuple[int, int, int]:
 def _critic_window(side: int) -> tuple[int, int, int]:
     """Kernel, stride and padding of both convolutions of a critic."""
     return (4, 2, 1) if side >= 8 else (3, 1, 1) if side > 1 else (1, 1, 0)
+
+
+def _by_channel(bias: Array) -> Array:
+    """(C,) as (1, 1, 1, C)."""
+    return bias[None, None, None, :]
 
 
 def _normal(key: Key, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:

@@ -10,12 +10,13 @@ at once (global).
 
 from typing import NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from plasticity_jax.ops import prng
-from plasticity_jax.typing import Array, Key, Params
+from plasticity_jax.typing import Array, Key, Params, PyTree
 
 WAKE, SLEEP, OSCILLATION = range(3)
 
@@ -188,6 +189,31 @@ def check_images(images: Array, shape: tuple[int, ...], least: float, most: floa
         low, high = float(values.min()), float(values.max())
         if not (least <= low and high <= most):  # nor NaN
             raise ValueError(f"images from {low:g} to {high:g}: the network takes values from {least:g} to {most:g}")
+
+
+def check_weights(params: Params, wanted: PyTree, network: str) -> None:
+    """Asserts that weights have the names and shapes wanted, in whatever containers.
+
+    Args:
+      params: the weights.
+      wanted: a tree of anything with a shape.
+      network: what the weights should be those of, for the message.
+
+    Raises:
+      AssertionError: naming the first array that is missing, unknown or of another shape.
+    """
+
+    def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+        return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+
+    found, needed = shapes(params), shapes(wanted)
+    for path in (*needed, *found):
+        if found.get(path) != needed.get(path):
+            raise AssertionError(
+                f"params{path} has shape {found.get(path, 'none')}, wanted {needed.get(path, 'none')}: the weights are "
+                f"not those of {network}: see init_params"
+            )
 
 
 def _key(key: Key, phase: int, layer: int) -> Key:

@@ -23,7 +23,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from plasticity_jax.networks.mlp import read
 from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
+from plasticity_jax.ops.checks import default_float
 from plasticity_jax.ops.densities import check_density, log_density, sample
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.prng import fold_in
@@ -142,7 +144,7 @@ def init_params(key: Key, sizes: Sequence[int], transition: Scalar = 0.6, dtype:
     """
     if len(sizes) < 2:
         raise ValueError(f"sizes={tuple(sizes)} must name the sensory layer's and every layer's width")
-    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    dtype = default_float() if dtype is None else dtype
     depth = len(sizes) - 1
     keys = jax.random.split(key, 2 * depth)
 
@@ -180,9 +182,10 @@ def check_shapes(net: ImpressionNet, params: Params, z: Array) -> None:
 
     Raises:
       AssertionError: (chex) naming the array and the shape that it should have.
-      ValueError: if the number of layers is not that of the sigmas.
+      ValueError: if weights are missing, or the number of layers is not that of the sigmas.
     """
-    up, down = params["inference"], params["generation"]
+    up = {name: read(params, "inference", name) for name in ("w", "bias")}
+    down = {name: read(params, "generation", name) for name in ("w", "bias", "transition")}
     depth = len(net.sigma_inf) - 1
     counts = (len(up["w"]), len(down["w"]), len(up["bias"]) + 1, len(down["bias"]) + 1)
     if set(counts) != {depth}:
@@ -198,7 +201,7 @@ def check_shapes(net: ImpressionNet, params: Params, z: Array) -> None:
     for a, b, width in zip(up["bias"], down["bias"], n[1:-1], strict=True):
         chex.assert_shape([a, b], (width,), custom_message=f"the biases of this layer must be ({width},)")
     chex.assert_shape(down["transition"], n[-1:], custom_message=f"the transition must be ({n[-1]},)")
-    chex.assert_shape(z, (None, n[0]), custom_message=f"the stimulus must be (B, {n[0]})")
+    chex.assert_shape(z, (None, n[0]), custom_message=f"batch.x, the stimulus must be (B, {n[0]})")
 
 
 def draw(net: ImpressionNet, key: Key, sizes: Sequence[int], streams: int, dtype: jnp.dtype) -> tuple[Array | Key, ...]:
@@ -247,7 +250,7 @@ def advance(
       The step's `Moment`.
     """
     depth = len(params["inference"]["w"])
-    top = jnp.where(onset, top_tm1, params["generation"]["transition"] * top_tm1)
+    top = jnp.where(onset, top_tm1, params["generation"]["transition"][None, :] * top_tm1)
 
     def either(layer: int, inferred: Array, generated: Array) -> Array:
         """One sample, of whichever stream it is going to be."""
@@ -338,7 +341,7 @@ def _infer(net: ImpressionNet, params: Params, layer: int, below: Array) -> tupl
     """Mean and slope of a layer of neurons, given the one below: (B, n_l) each."""
     v = below @ params["inference"]["w"][layer - 1].T
     if layer < len(net.sigma_inf) - 1:
-        v = v + params["inference"]["bias"][layer - 1]
+        v = v + params["inference"]["bias"][layer - 1][None, :]
     f = ACTIVATIONS[net.activation]
     mean = f.phi(v)
     return mean, f.slope(v, mean)
@@ -348,7 +351,7 @@ def _generate(net: ImpressionNet, params: Params, layer: int, above: Array) -> t
     """Mean and slope of a layer below the top, given the one above: (B, n_l) each."""
     v = above @ params["generation"]["w"][layer].T
     if layer > 0:
-        v = v + params["generation"]["bias"][layer - 1]
+        v = v + params["generation"]["bias"][layer - 1][None, :]
     f = ACTIVATIONS[net.activation if layer > 0 else net.output]
     mean = f.phi(v)
     return mean, f.slope(v, mean)

@@ -3,24 +3,30 @@ r"""The multilayer perceptron of Lansdell, Prakash & Kording (2020), for a batch
     h^0 = x,   v^i = h^{i-1} W^i^T + b^i,   h^i = phi_i(v^i),   i = 1..L;   yhat = h^L
 
 A row is an example: h^i is (B, n_i), W^i is (n_i, n_{i-1}). The loss of an example is 1/2 sum (yhat - y)^2 ("squared"),
-or -sum y log softmax(yhat) ("softmax"). The error of the output is e^L = dL/dv^L.
+-sum y log softmax(yhat) ("softmax"), or a function of yhat and y. The error of the output is e^L = dL/dv^L. Where the
+batch has weights, each example's loss and error are multiplied by its own.
 
 Weights are ``{"forward": {"w": (W^1, ..., W^L), "bias": (b^1, ..., b^L)}, "feedback": {"w_fb": (B^2, ..., B^L)}}``.
 w_fb[i-1] carries an error back to the activity of hidden layer i, as error @ w_fb[i-1]: from layer i + 1 in a chain,
 where B^{i+1} has the shape of W^{i+1}, or directly from the output, where it is (n_out, n_i).
 """
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
-from plasticity_jax.typing import Array, Example, Key, Params, PyTree
+from plasticity_jax.ops import losses
+from plasticity_jax.ops.activations import activation_of, check_activation
+from plasticity_jax.ops.checks import cast_floats, default_float, like, not_empty
+from plasticity_jax.ops.losses import Loss, check_loss, one_hot_labels
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
 
-LOSSES = ("squared", "softmax")
+Phi: TypeAlias = str | Callable[[Array], Array]
+"""A nonlinearity: a key of `plasticity_jax.ops.activations.ACTIVATIONS`, or any elementwise function."""
 
 Form = Literal["chain", "direct"]
 """How feedback reaches a hidden layer: through the layers above it, or straight from the output."""
@@ -30,12 +36,12 @@ class MLP(NamedTuple):
     """What is fixed about the network; build it with `mlp`.
 
     Attributes:
-      activations: a key of `ACTIVATIONS` for each layer, the output's last.
-      loss: a member of `LOSSES`.
+      activations: phi_i for each layer, the output's last.
+      loss: "squared", "softmax" or ``(yhat (n_L,), y) -> ()``.
     """
 
-    activations: tuple[str, ...]
-    loss: str
+    activations: tuple[Phi, ...]
+    loss: Loss
 
 
 class Pass(NamedTuple):
@@ -50,12 +56,14 @@ class Pass(NamedTuple):
     slope: tuple[Array, ...]
 
 
-def mlp(activations: Sequence[str], loss: str = "squared") -> MLP:
+def mlp(activations: Sequence[Phi], loss: Loss = "squared") -> MLP:
     """Checks and names a network's fixed properties.
 
     Args:
-      activations: one of `ACTIVATIONS` for each layer, the output's last.
-      loss: "squared" or "softmax"; the softmax is in the loss, so the last activation is then "identity".
+      activations: for each layer, the output's last, a key of `plasticity_jax.ops.activations.ACTIVATIONS` or any
+        elementwise function of an array.
+      loss: "squared"; "softmax", which is in the loss, so that the last activation is then "identity", and which takes
+        integer labels too; or a function ``(yhat (n_out,), y) -> ()`` of one example.
 
     Returns:
       An `MLP`.
@@ -69,10 +77,9 @@ def mlp(activations: Sequence[str], loss: str = "squared") -> MLP:
     """
     if isinstance(activations, str) or not activations:
         raise ValueError(f"activations={activations!r} must name one activation for each layer, as in ['tanh', 'tanh']")
-    for name in activations:
-        check_activation(name)
-    if loss not in LOSSES:
-        raise ValueError(f"loss={loss!r} is not known; use one of {', '.join(LOSSES)}")
+    for phi in activations:
+        check_activation(phi)
+    check_loss(loss)
     if loss == "softmax" and activations[-1] != "identity":
         raise ValueError(f"loss='softmax' takes the last activation 'identity', not {activations[-1]!r}")
     return MLP(tuple(activations), loss)
@@ -96,7 +103,7 @@ def init_params(key: Key, sizes: Sequence[int], feedback: Form = "chain", dtype:
     check_form(feedback)
     if len(sizes) < 2:
         raise ValueError(f"sizes={tuple(sizes)} must name the input's and every layer's width")
-    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    dtype = default_float() if dtype is None else dtype
     layers = len(sizes) - 1
     keys = jax.random.split(key, 2 * layers)
 
@@ -125,34 +132,95 @@ def check_form(feedback: str) -> None:
         )
 
 
-def check_shapes(net: MLP, params: Params, batch: Example) -> tuple[int, ...]:
+def check_shapes(net: MLP, params: Params, batch: Example, name: str = "batch") -> tuple[int, ...]:
     """The widths n_0, ..., n_L, after asserting that network, forward weights and batch fit together.
 
     Args:
       net: fixed properties.
       params: its weights; only "forward" is read.
       batch: one step's example.
+      name: of the batch in messages.
 
     Raises:
       AssertionError: (chex) naming the array and the shape that it should have.
-      ValueError: if the number of layers is not that of the activations.
+      TypeError: if the batch is not an `Example`.
+      ValueError: if weights are missing, the number of layers is not that of the activations, or there is no example.
     """
-    w, bias = params["forward"]["w"], params["forward"]["bias"]
+    if not isinstance(batch, Example):
+        raise TypeError(f"{name} is a {type(batch).__name__}: give an Example, as in Example(x, y)")
+    w, bias = read(params, "forward", "w"), read(params, "forward", "bias")
     layers = len(net.activations)
     if not len(w) == len(bias) == layers:
         raise ValueError(f"{layers} activations, {len(w)} matrices w, {len(bias)} biases: give each layer one of each")
-    chex.assert_rank(
-        [*w, batch.x, batch.y], 2, custom_message="w^i are (n_i, n_{i-1}), the batch (B, n_in), (B, n_out)"
-    )
+    chex.assert_rank(list(w), 2, custom_message="w^i are (n_i, n_{i-1})")
     widths = (w[0].shape[1], *(matrix.shape[0] for matrix in w))
     chain = f"widths {' - '.join(map(str, widths))} do not chain: w[i] must be (n_{{i+1}}, n_i)"
     for i in range(layers):
         chex.assert_shape(w[i], (widths[i + 1], widths[i]), custom_message=chain)
         chex.assert_shape(bias[i], (widths[i + 1],), custom_message=f"bias[{i}] must be ({widths[i + 1]},)")
+    chex.assert_shape(batch.x, (None, widths[0]), custom_message=f"{name}.x must be (B, {widths[0]})")
     examples = batch.x.shape[0]
-    chex.assert_shape(batch.x, (examples, widths[0]), custom_message=f"batch.x must be (B, {widths[0]})")
-    chex.assert_shape(batch.y, (examples, widths[-1]), custom_message=f"batch.y must be (B, {widths[-1]})")
+    not_empty(f"{name}.x", examples)
+    wanted, told = (examples, widths[-1]), f"{name}.y must be (B, {widths[-1]}), with B = {examples} as in {name}.x"
+    if callable(net.loss):
+        wanted, told = (examples, ...), f"{name}.y must lead with B = {examples}, as {name}.x does"
+    elif _are_labels(net, batch.y):
+        wanted, told = (examples,), f"{name}.y holds labels, which must be (B,), with B = {examples} as in {name}.x"
+    chex.assert_shape(batch.y, wanted, custom_message=told)
+    if batch.weight is not None:
+        chex.assert_shape(batch.weight, (examples,), custom_message=f"{name}.weight must be (B,), B = {examples}")
     return widths
+
+
+def fitted(net: MLP, params: Params, batch: Example, name: str = "batch") -> Example:
+    """The batch in the dtype of the weights, labels as targets (B, n_L); takes and refuses what `check_shapes` does."""
+    n_out = check_shapes(net, params, batch, name)[-1]
+    dtype = params["forward"]["w"][0].dtype
+    y = one_hot_labels(batch.y, n_out, dtype, f"{name}.y") if _are_labels(net, batch.y) else batch.y
+    y = cast_floats(y, dtype) if callable(net.loss) else jnp.asarray(y, dtype)
+    weight = None if batch.weight is None else jnp.asarray(batch.weight, dtype)
+    return Example(jnp.asarray(batch.x, dtype), y, batch.start, weight)
+
+
+def read(params: Params, *path: str) -> PyTree:
+    """Weights by their path, as in ``read(params, "feedback", "w_fb")``.
+
+    Raises:
+      ValueError: naming what is missing.
+    """
+    found = params
+    for depth, name in enumerate(path):
+        if not isinstance(found, Mapping) or name not in found:
+            missing = "".join(f'["{each}"]' for each in path[: depth + 1])
+            held = f"has {', '.join(map(str, found)) or 'nothing'}" if isinstance(found, Mapping) else "has no names"
+            above = "".join(f'["{each}"]' for each in path[:depth])
+            raise ValueError(f"params{missing} is missing, and this rule reads it: params{above} {held}")
+        found = found[name]
+    return found
+
+
+def filled(params: Params, taught: PyTree) -> Updates:
+    """Updates like the params in structure and dtype: those given, and zeros wherever none are.
+
+    Args:
+      params: the weights.
+      taught: updates in mappings nested like those of the params, from which any name may be left out.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> params = {"forward": {"w": [jnp.ones(1)]}, "feedback": {"w_fb": [jnp.ones(2)]}}
+      >>> filled(params, {"forward": {"w": (jnp.full(1, 3.0),)}})
+      {'feedback': {'w_fb': [Array([0., 0.], ...)]}, 'forward': {'w': [Array([3.], ...)]}}
+    """
+
+    def fill(weights: PyTree, given: Any) -> PyTree:
+        if given is None:
+            return jax.tree.map(jnp.zeros_like, weights)
+        if not isinstance(weights, Mapping):
+            return given
+        return {name: fill(below, given.get(name)) for name, below in weights.items()}
+
+    return like(fill(params, taught), params)
 
 
 def forward(net: MLP, weights: PyTree, x: Array) -> Pass:
@@ -168,14 +236,14 @@ def forward(net: MLP, weights: PyTree, x: Array) -> Pass:
     """
     h, slope = [x], []
     for name, w, bias in zip(net.activations, weights["w"], weights["bias"], strict=True):
-        v = h[-1] @ w.T + bias
-        h.append(ACTIVATIONS[name].phi(v))
-        slope.append(ACTIVATIONS[name].slope(v, h[-1]))
+        f, v = activation_of(name), h[-1] @ w.T + bias[None, :]
+        h.append(f.phi(v))
+        slope.append(f.slope(v, h[-1]))
     return Pass(tuple(h), tuple(slope))
 
 
 def perturbed_output(net: MLP, weights: PyTree, h_1: Array, noise: Sequence[Array]) -> Array:
-    """The output when noise is added to the activity of every hidden layer, and the layers above hear it.
+    """The output when noise is added to the activity of every hidden layer, and passes through the layers above.
 
     The first layer's activity is that of the clean pass, to which its noise is added.
 
@@ -190,25 +258,29 @@ def perturbed_output(net: MLP, weights: PyTree, h_1: Array, noise: Sequence[Arra
     """
     h = h_1 + noise[0]
     for i in range(1, len(net.activations)):
-        h = ACTIVATIONS[net.activations[i]].phi(h @ weights["w"][i].T + weights["bias"][i])
+        h = activation_of(net.activations[i]).phi(h @ weights["w"][i].T + weights["bias"][i][None, :])
         h = h + noise[i] if i < len(noise) else h
     return h
 
 
-def loss_and_error(net: MLP, output: Array, slope: Array, y: Array) -> tuple[Array, Array]:
+def loss_and_error(net: MLP, output: Array, slope: Array, y: Array, weight: Array | None = None) -> tuple[Array, Array]:
     """The loss of each example and the error of the output, e^L = dL/dv^L.
 
     Args:
       net: fixed properties.
       output: (B, n_L), h^L.
       slope: (B, n_L), phi_L'(v^L).
-      y: (B, n_L), the target; for the softmax it sums to one.
+      y: (B, n_L), the target; for a loss of one's own anything that leads with (B,).
+      weight: (B,), factors of loss and error; None is 1 for all.
 
     Returns:
-      ``(loss, error)`` of shapes (B,) and (B, n_L).
+      ``(loss, error)`` of shapes (B,) and (B, n_L), in the output's dtype.
     """
-    if net.loss == "softmax":
-        log_p = jax.nn.log_softmax(output)
-        return -jnp.sum(y * log_p, -1), jnp.exp(log_p) - y
-    difference = output - y
-    return 0.5 * jnp.sum(difference * difference, -1), difference * slope
+    of_examples = functools.partial(losses.loss_and_error, net.loss)
+    loss, error = (jax.vmap(of_examples) if callable(net.loss) else of_examples)(output, y)
+    loss, error = loss.astype(output.dtype), error * slope
+    return (loss, error) if weight is None else (loss * weight, error * weight[:, None])
+
+
+def _are_labels(net: MLP, y: Array) -> bool:
+    return net.loss == "softmax" and y.ndim == 1 and jnp.issubdtype(y.dtype, jnp.integer)

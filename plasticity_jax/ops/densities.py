@@ -33,7 +33,7 @@ def sample(noise: str, mean: Array, sigma: Scalar, innovation: Array | Key) -> A
     Args:
       noise: one of `NOISES`.
       mean: any shape.
-      sigma: standard deviation, or square root of the quantum.
+      sigma: standard deviation, or square root of the quantum; taken in the mean's dtype, or float32 for counts.
       innovation: standard normals of the mean's shape (gaussian), or a key (poisson).
 
     Returns:
@@ -45,9 +45,11 @@ def sample(noise: str, mean: Array, sigma: Scalar, innovation: Array | Key) -> A
       2.0
     """
     if noise == "gaussian":
-        return mean + sigma * innovation
-    quantum = sigma**2
-    return quantum * jax.random.poisson(innovation, _rate(mean) / quantum, mean.shape).astype(mean.dtype)
+        return mean + jnp.asarray(sigma, mean.dtype) * innovation
+    wide = jnp.promote_types(mean.dtype, jnp.float32)  # counts of small quanta are beyond what float16 holds
+    quantum = jnp.asarray(sigma, wide) ** 2
+    counts = jax.random.poisson(innovation, _rate(mean).astype(wide) / quantum, mean.shape)
+    return (quantum * counts.astype(wide)).astype(mean.dtype)
 
 
 def log_density(noise: str, x: Array, mean: Array, sigma: Scalar) -> Array:

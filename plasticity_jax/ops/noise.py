@@ -27,7 +27,7 @@ def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
       True
     """
     words = prng.bits(key, (n + 31) // 32)
-    bits = (words[:, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
+    bits = (words[:, None] >> jnp.arange(32, dtype=jnp.uint32)[None, :]) & 1
     return 1 - 2 * bits.reshape(-1)[:n].astype(dtype)
 
 

@@ -33,4 +33,4 @@ def divisive(x: Array, epsilon: Scalar = EPSILON) -> Array:
     Reference:
       Karras, Aila, Laine & Lehtinen, "Progressive growing of GANs", ICLR 2018, section 4.2.
     """
-    return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + epsilon)
+    return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + jnp.asarray(epsilon, x.dtype))

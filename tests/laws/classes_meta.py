@@ -30,7 +30,7 @@ def squares(weights: PyTree, h: Array, y: Array) -> Array:
 
 def lived(theta: PyTree, episode: Episode, weights: PyTree, hold: Callable[[PyTree], PyTree]) -> PyTree:
     for t in range(episode.support.x.shape[0]):
-        x, y = at(episode.support, t)
+        x, y, *_ = at(episode.support, t)
         gradient = hold(jax.grad(squares)(weights, front(theta, x), y))
         weights = jax.tree.map(lambda w, r, g: w - r * g, weights, theta["rate"], gradient)
     return weights
@@ -175,7 +175,7 @@ def quadratic_losses(thetas: list[PyTree], batches: list[Episode], rate: float) 
         w, bias = thetas[0]["forward"]["w"][0], thetas[0]["forward"]["bias"][0]
         for theta, episode in zip(thetas, episodes, strict=True):
             for t in range(episode.support.x.shape[0]):
-                x, y = at(episode.support, t)
+                x, y, *_ = at(episode.support, t)
                 error = x @ w[0] + bias - (y[:, 0] - theta["offset"])
                 w, bias = w - rate * jnp.mean(error[:, None] * x, 0), bias - rate * jnp.mean(error)
         error = episodes[-1].query.x @ w[0] + bias - (episodes[-1].query.y[:, 0] - thetas[-1]["offset"])

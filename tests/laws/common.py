@@ -15,7 +15,7 @@ import optax
 
 import plasticity_jax.meta
 import plasticity_jax.rules
-from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
+from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, is_ready, learner
 from plasticity_jax.registry import RULES
 from plasticity_jax.typing import Array, Batch, Key, PyTree
 
@@ -171,8 +171,8 @@ class Problem:
 
     @property
     def lesson(self) -> int:
-        """The last step of the trial that teaches: a windowed rule is silent at most of them. 0 if there is none."""
-        return max(t for t, info in enumerate(self.walk[1]) if info.ready or t == 0)
+        """The last step of the trial that teaches all weights: many rules are silent at most steps. 0 if none does."""
+        return max(t for t, info in enumerate(self.walk[1]) if t == 0 or is_ready(info.ready))
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""L1 to L5, L8, L9 and L11: what a rule promises as a pure function, whatever it computes."""
+"""L1 to L5, L8, L9, L11 and L13 to L15: what a rule promises as a pure function, whatever it computes."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from plasticity_jax.base import Info
+from plasticity_jax.base import Info, learner
 from plasticity_jax.run import Checkpoints, Program, online_training
 from plasticity_jax.run.checkpoint import Saved
 from plasticity_jax.tasks.stream import Stream
@@ -24,6 +25,7 @@ from tests.laws.common import (
     compiled,
     distance,
     floats,
+    host,
     is_key,
     is_stochastic,
 )
@@ -56,7 +58,7 @@ def test_l1_updates_look_like_params(rule, dtype, python_floats):
     assert isinstance(info, Info)
     assert isinstance(info.aux, Mapping)
     assert (info.loss.shape, info.loss.dtype) == ((), dtype)
-    assert (info.ready.shape, info.ready.dtype) == ((), bool)
+    assert {(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(info.ready)} == {((), jnp.dtype(bool))}
     assert {leaf.dtype for leaf in floats(info.aux)} <= {jnp.dtype(dtype)}
 
 
@@ -181,3 +183,67 @@ def test_l11_a_thousand_steps_stay_finite(rule):
         assert np.all(np.isfinite(losses[i])), f"{label}: loss not finite from step {np.argmin(np.isfinite(losses[i]))}"
         assert all(np.all(np.isfinite(leaf[i])) for leaf in floats(end)), label
         assert distance(floats(at(end, i).params), floats(state.params)) > 1e-6, f"{label}: nothing was learned"
+
+
+def looks(tree):
+    """Structure, shapes and dtypes."""
+    return jax.tree.structure(tree), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("numpy", [True, False], ids=["numpy float64", "float32"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_l13_the_weights_say_the_dtype(rule, dtype, numpy):
+    """Data of another dtype, NumPy's own among them, change neither updates nor traces nor the loss's dtype."""
+    params = rule.params(jax.random.key(0), dtype)
+    batch = host(rule.batch()) if numpy else rule.batch(jnp.float32)
+    made = rule.case.make()
+
+    def both(params, key):  # the batch closed over, for an argument of eval_shape is no NumPy array
+        traces = made.init(params, key, batch)
+        return traces, made.update(params, traces, key, batch)
+
+    traces, (updates, after, info) = jax.eval_shape(both, params, jax.random.key(0))
+    assert looks(updates) == looks(params)
+    assert {leaf.dtype for leaf in floats(traces)} <= {jnp.dtype(dtype)}, "traces take the dtype of the params"
+    assert avals(after) == avals(traces), "the batch's dtype enters the traces"
+    assert info.loss.dtype == dtype
+
+
+def test_l13_a_step_on_numpy_data_of_another_dtype_is_the_step(rule):
+    """Weights in float32, data in float64 that float32 holds: the same step as with data in float32."""
+    state, small = rule.start(dtype=jnp.float32), rule.batch(jnp.float32)
+    coefficients = cast(rule.coefficients, jnp.float32)
+    wide, info = rule.jit_step(state, host(cast(small, jnp.float64)), coefficients)
+    want, want_info = rule.jit_step(state, small, coefficients)
+    assert looks(wide) == looks(state)
+    assert_close(wide, want, 1e-5)
+    assert_close(info.loss, want_info.loss, 1e-5)
+
+
+def test_l14_a_fresh_state_can_be_donated(rule):
+    """Two steps in the buffers of the state of init, in which no two leaves may be one array."""
+    learn = learner(rule.case.make(**rule.coefficients), optax.adam(0.01))
+    fresh = learn.init(rule.params(jax.random.key(0)), jax.random.key(1), rule.batch())
+    step = compiled(learn.step, donate_argnums=0)
+    once, _ = step(fresh, at(rule.batches(), 0))
+    twice, _ = step(once, at(rule.batches(), 1))
+    assert int(twice.step) == 2
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(fresh.params)), "nothing was donated"
+
+
+def test_l15_no_axis_is_added_unsaid(rule):
+    """Init and update trace where arrays of different ranks, numbers aside, may not be combined."""
+    params, batch = rule.params(jax.random.key(0)), rule.batch()
+
+    def both(params, key, batch, coefficients):
+        made = rule.case.make(**coefficients)
+        traces = made.init(params, key, batch)
+        return made.update(params, traces, key, batch)
+
+    with jax.numpy_rank_promotion("raise"):
+        jax.eval_shape(both, params, jax.random.key(0), batch, rule.coefficients)
+
+
+def test_l15_sees_an_axis_added_unsaid():
+    with jax.numpy_rank_promotion("raise"), pytest.raises(ValueError, match="rank"):
+        jax.eval_shape(lambda: jnp.ones((2, 3)) + jnp.ones(3))

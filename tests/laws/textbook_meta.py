@@ -19,7 +19,7 @@ def features(theta, x):
 
 def lived(theta, episode, weights):
     """The weights at the end of the episode's support, and the sum of the gradients on the way."""
-    batches = [(features(theta, x), y) for x, y in zip(*episode.support, strict=True)]
+    batches = [(features(theta, x), y) for x, y in zip(*episode.support[:2], strict=True)]
     return live(weights, theta["rate"], batches, NET)[:2]
 
 
@@ -75,7 +75,7 @@ def truncated(theta, traces, key, batch, coefficients):
 
 def quadratic(theta, episode, weights, rate):
     """Loss and final weights of a life of the linear unit, targets shifted."""
-    batches = [(x, y - theta["offset"]) for x, y in zip(*episode.support, strict=True)]
+    batches = [(x, y - theta["offset"]) for x, y in zip(*episode.support[:2], strict=True)]
     weights = live(weights, jax.tree.map(lambda _: rate, weights), batches, LINEAR)[0]
     return loss_of(weights, episode.query.x, episode.query.y - theta["offset"], LINEAR), weights
 

@@ -78,3 +78,6 @@ def test_what_makes_no_estimate_is_refused():
         es(life, sigma=0.1, pairs=0)
     with pytest.raises(ValueError, match=r"sigma=0\.0 must be above 0"):
         es(life, sigma={"a": 0.1, "b": 0.0}, pairs=1)
+    for sigma in (np.float32(0), jnp.array([0.1, -0.1]), np.nan):
+        with pytest.raises(ValueError, match="must be above 0"):
+            es(life, sigma=sigma, pairs=1)

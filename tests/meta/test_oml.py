@@ -134,3 +134,45 @@ def test_the_loss_of_a_life_is_half_the_squared_error():
     slope_w, slope_b = np.mean(2 * (w * x - y) * x), np.mean(2 * (w * x - y))
     mse = np.mean(((w - 0.01 * slope_w) * x - 0.01 * slope_b - y) ** 2)
     np.testing.assert_allclose(2 * info.loss, mse, rtol=1e-12)
+
+
+def test_a_life_of_labels_is_that_of_their_targets():
+    """Of weights in float32, on data that NumPy made in float64; and of a query that is weighted."""
+    net, sizes = mlp(["tanh", "identity"], "softmax"), (3, 4, 2)
+    theta = {"forward": init_params(jax.random.key(1), sizes, dtype=jnp.float32)["forward"], "rate": jnp.float32(0.3)}
+    rng = np.random.default_rng(2)
+    x, x_q, labels = rng.standard_normal((2, 3, 5, 3)), rng.standard_normal((2, 6, 3)), rng.integers(0, 2, (2, 3, 5))
+    asked = rng.integers(0, 2, (2, 6))
+    of_labels = pj.Episode(pj.Example(x, labels), pj.Example(x_q, asked))
+    of_targets = pj.Episode(pj.Example(x, np.eye(2)[labels]), pj.Example(x_q, np.eye(2)[asked]))
+    for rule in (meta_gradient(gradient_life(net)), first_order(net)):
+        (got, _, info), (want, _, want_info) = (
+            compiled(rule.update)(theta, (), jax.random.key(0), batch) for batch in (of_labels, of_targets)
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), got, want)
+        assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {jnp.dtype(jnp.float32)}
+        np.testing.assert_allclose(info.aux["error"], want_info.aux["error"])
+        padding = of_labels.query._replace(weight=np.array([[1.0] * 3 + [0.0] * 3] * 2))
+        half, _, _ = compiled(rule.update)(theta, (), jax.random.key(0), of_labels._replace(query=padding))
+        short = of_labels._replace(query=pj.Example(x_q[:, :3], asked[:, :3]))
+        whole, _, _ = compiled(rule.update)(theta, (), jax.random.key(0), short)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(2 * a, b, rtol=0, atol=1e-6), half, whole)
+
+
+def test_episodes_that_are_no_use_are_named_in_one_line():
+    theta, batch = problem("one")
+    net = mlp(NAMES[FROZEN:])
+    none = jax.tree.map(lambda leaf: leaf[:0], batch)
+    nothing = batch._replace(query=jax.tree.map(lambda leaf: leaf[:, :0], batch.query))
+    idle = batch._replace(support=jax.tree.map(lambda leaf: leaf[:, :, :0], batch.support))
+    for make in (lambda life: meta_gradient(life), lambda life: first_order(net, prefix=prefix)):
+        rule = make(gradient_life(net, prefix=prefix))
+        for given, error, message in (
+            (none, ValueError, "batch has no examples"),
+            (nothing, ValueError, r"batch\.query\.x has no examples"),
+            (idle, ValueError, r"batch\.x has no examples"),
+            (tuple(batch), TypeError, "batch is a tuple: give an Episode"),
+        ):
+            with pytest.raises(error, match=message) as refusal:
+                rule.update(theta, (), jax.random.key(0), given)
+            assert "\n" not in str(refusal.value)

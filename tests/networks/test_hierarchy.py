@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core import FrozenDict
 
-from plasticity_jax.networks.hierarchy import Parents, check_images, reconstruct, stacked_phases
+from plasticity_jax.networks.hierarchy import Parents, check_images, check_weights, reconstruct, stacked_phases
 from tests.laws.common import compiled
 
 UP, DOWN, TOP = (2.0, 3.0, 5.0), (7.0, 11.0, 13.0), 17.0
@@ -144,3 +145,16 @@ def test_images_that_fit_pass_and_so_do_values_that_are_not_known_yet():
         jax.jit(lambda: inside.__wrapped__(known))()
     with pytest.raises(ValueError, match="images of type int32"):
         inside(jnp.zeros((1, 2, 2), jnp.int32))
+
+
+def test_weights_that_do_not_fit_are_named_whatever_holds_them():
+    wanted = {"a": (jnp.zeros(2), jnp.zeros(3)), "b": {"w": jnp.zeros(())}}
+    check_weights(FrozenDict({"a": [np.zeros(2), np.zeros(3)], "b": {"w": np.zeros(())}}), wanted, "this network")
+    for params, message in (
+        ({**wanted, "a": (jnp.zeros(2), jnp.zeros(4))}, r"params\['a'\]\[1\] has shape \(4,\), wanted \(3,\)"),
+        ({**wanted, "b": {}}, r"params\['b'\]\['w'\] has shape none, wanted \(\)"),
+        ({**wanted, "c": jnp.zeros(1)}, r"params\['c'\] has shape \(1,\), wanted none: .* not those of this network"),
+    ):
+        with pytest.raises(AssertionError, match=message) as refusal:
+            check_weights(params, wanted, "this network")
+        assert "\n" not in str(refusal.value)

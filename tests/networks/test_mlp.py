@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from plasticity_jax.networks import autoencoder, conv_lstm, convnet, dcgan, impression
 from plasticity_jax.networks import mlp as m
 from plasticity_jax.rules.feedback import backprop
+from plasticity_jax.rules.hebbian import init_feedback
 from plasticity_jax.typing import Example
 
 PHI = {
@@ -111,3 +113,53 @@ def test_widths_that_do_not_chain():
         rule.init(params, jax.random.key(0), batch._replace(x=jnp.zeros((5, 4))))
     with pytest.raises(ValueError, match="3 activations, 2 matrices w, 2 biases"):
         backprop(m.mlp(["tanh"] * 3)).init(params, jax.random.key(0), batch)
+
+
+def test_data_take_the_dtype_of_the_weights():
+    net, params = m.mlp(["identity"], "softmax"), m.init_params(jax.random.key(0), (3, 2), dtype=jnp.bfloat16)
+    batch = Example(np.ones((4, 3)), np.array([0, 1, 1, 0]), weight=np.ones(4))
+    x, y, _, weight = m.fitted(net, params, batch)
+    assert {x.dtype, y.dtype, weight.dtype} == {jnp.dtype(jnp.bfloat16)}
+    np.testing.assert_array_equal(y.astype(float), np.eye(2)[batch.y])
+    own = net._replace(loss=lambda z, y: z[y])
+    assert m.fitted(own, params, batch).y.dtype == jnp.asarray(batch.y).dtype  # which the loss may use as an index
+
+
+def test_updates_are_zero_where_none_are_given():
+    params = {"a": [jnp.ones(2, jnp.float32)], "b": {"w": jnp.ones(()), "kept": (jnp.ones(3),)}}
+    got = m.filled(params, {"b": {"w": jnp.float32(3)}})
+    assert jax.tree.structure(got) == jax.tree.structure(params)
+    assert jax.tree.map(lambda leaf: leaf.dtype, got) == jax.tree.map(lambda leaf: leaf.dtype, params)
+    np.testing.assert_array_equal(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(got)]), [0, 0, 0, 0, 0, 3])
+
+
+def test_what_is_missing_is_named():
+    assert m.read({"a": {"b": 3}}, "a", "b") == 3
+    for params, message in (
+        ({}, r'params\["a"\] is missing, and this rule reads it: params has nothing'),
+        ({"a": {"c": 1, "d": 2}}, r'params\["a"\]\["b"\] is missing.*params\["a"\] has c, d'),
+        ((1, 2), r'params\["a"\] is missing.*params has no names'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            m.read(params, "a", "b")
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key, dtype: m.init_params(key, SIZES, dtype=dtype),
+        lambda key, dtype: init_feedback(key, SIZES, dtype),
+        lambda key, dtype: impression.init_params(key, (3, 2), dtype=dtype),
+        lambda key, dtype: autoencoder.init_params(key, autoencoder.autoencoder((4, 2), 3, 3), dtype),
+        lambda key, dtype: dcgan.init_params(key, dcgan.dcgan((4, 4, 1), 2, 2, 2), dtype),
+        lambda key, dtype: conv_lstm.init_params(key, conv_lstm.conv_lstm(8, 2, 2, 3, 1, 1, 2), dtype),
+        lambda key, dtype: convnet.init_params(key, convnet.convnet(2, (2,)), (5, 5, 1), dtype),
+    ],
+    ids=["mlp", "feedback", "impression", "autoencoder", "dcgan", "conv_lstm", "convnet"],
+)
+def test_all_networks_are_drawn_in_small_dtypes(draw, dtype):
+    leaves = jax.tree.leaves(draw(jax.random.key(0), dtype))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype(dtype)}
+    assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
+    assert np.any(leaves[-1] != 0)

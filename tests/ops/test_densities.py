@@ -78,3 +78,11 @@ def test_many_quanta_are_a_gaussian():
 def test_unknown_noise():
     with pytest.raises(ValueError, match="noise='cauchy' is not known; use one of gaussian, poisson"):
         check_density("cauchy")
+
+
+def test_counts_beyond_float16_are_sampled_in_float16():
+    """A mean of 8 in quanta of 1e-4 is 80,000 counts, which float16 does not hold; its standard deviation is 0.03."""
+    mean = jnp.full(100, 8, jnp.float16)
+    drawn = sample("poisson", mean, 0.01, jax.random.key(0))
+    assert drawn.dtype == jnp.float16
+    np.testing.assert_allclose(drawn.astype(float), 8.01, atol=0.2)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core import FrozenDict
 
 from plasticity_jax.networks.autoencoder import autoencoder, init_params
 from plasticity_jax.networks.hierarchy import FREE, Judgement, Phases
@@ -246,6 +247,8 @@ LOCAL_NET, GLOBAL_NET = (autoencoder((4, 3), 2, 2, discriminators=kind) for kind
         (lambda: adversarial(LOCAL_NET, -0.1), r"gamma=-0.1 must lie in \[0, 1\]"),
         (lambda: adversarial(LOCAL_NET, 1.1), r"gamma=1.1 must lie in \[0, 1\]"),
         (lambda: adversarial(LOCAL_NET, float("nan")), "gamma=nan must lie"),
+        (lambda: adversarial(LOCAL_NET, penalty=-1.0), r"penalty=-1 is outside \[0, inf\)"),
+        (lambda: adversarial(LOCAL_NET, reconstruction=-0.5), r"reconstruction=-0\.5 is outside"),
         (lambda: adversarial(LOCAL_NET, reduction="max"), "reduction='max' is not known; use 'sum' or 'mean'"),
         (
             lambda: adversarial(LOCAL_NET, penalty_at="start"),
@@ -274,3 +277,29 @@ def test_phases_of_different_sizes_are_refused():
     short = samples()._replace(sleep=(jnp.zeros((6, 3)), jnp.zeros((6, 2))))
     with pytest.raises(AssertionError, match=r"every phase must have as many samples, found \[7, 7, 6, 6, 7\]"):
         taught(Given(short, GLOBAL), (jnp.ones(5),))
+
+
+def test_batches_and_params_that_are_no_use_are_named_in_one_line():
+    rule, params = adversarial(LOCAL_NET), init_params(seed(197), LOCAL_NET)
+    x = jnp.full((2, 4), 0.5)
+    without = {group: weights for group, weights in params.items() if group != "discriminator"}
+    for given, batch, error, message in (
+        (params, Example(x[:0], x), ValueError, r"batch\.x has no examples"),
+        (params, (x, x), TypeError, "batch is a tuple: give an Example"),
+        (params, {"x": x}, TypeError, "batch is a dict"),
+        (params, Example(x, x, weight=jnp.ones(2)), ValueError, r"batch\.weight is given, but"),
+        (without, Example(x, x), ValueError, r'params\["discriminator"\] is missing'),
+    ):
+        for call in (lambda p, b: rule.init(p, seed(0), b), lambda p, b: rule.update(p, (), seed(0), b)):
+            with pytest.raises(error, match=message) as refusal:
+                call(given, batch)
+            assert "\n" not in str(refusal.value)
+
+
+def test_updates_have_the_containers_of_the_params():
+    rule, params = adversarial(LOCAL_NET), init_params(seed(197), LOCAL_NET)
+    x = np.full((2, 4), 0.5)
+    lists = FrozenDict({group: list(weights) for group, weights in params.items()})
+    got, want = (compiled(lambda p: rule.update(p, (), seed(0), Example(x, x))[0])(p) for p in (lists, params))
+    assert jax.tree.structure(got) == jax.tree.structure(lists)
+    close(jax.tree.leaves(got), jax.tree.leaves(want))

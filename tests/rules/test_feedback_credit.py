@@ -1,9 +1,11 @@
-"""Fixed and matched feedback against NumPy loops; what matching keeps, and what decay makes of it."""
+"""Fixed and matched feedback against NumPy loops; what matching keeps; weighted examples, labels, one's own loss."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.core import FrozenDict
 
 from plasticity_jax.base import learner
 from plasticity_jax.networks.mlp import init_params, mlp
@@ -50,7 +52,7 @@ def test_a_run_is_the_numpy_loop(name, form, options):
     kinds = {"direct_feedback_alignment": "feedback_alignment", "kolen_pollack": "matching"}
     weights = (*(params["forward"][part] for part in ("w", "bias")), params["feedback"]["w_fb"])
     want = train(
-        kinds.get(name, name), *weights, *map(np.asarray, examples), lr=0.05, direct=form == "direct", **options
+        kinds.get(name, name), *weights, *map(np.asarray, examples[:2]), lr=0.05, direct=form == "direct", **options
     )
     np.testing.assert_allclose(losses, want["losses"], rtol=1e-10)
     for got, array in zip(
@@ -86,3 +88,165 @@ def test_feedback_of_the_wrong_form_is_refused():
     with pytest.raises(ValueError, match="1 feedback matrices for 2 hidden layers"):
         feedback.direct_feedback_alignment(mlp(ACTIVATIONS)).init(short, jax.random.key(0), batch)
     feedback.backprop(mlp(ACTIVATIONS)).init(short, jax.random.key(0), batch)  # which reads none of it
+
+
+RULES = {
+    "backprop": ("chain", feedback.backprop),
+    "feedback_alignment": ("chain", feedback.feedback_alignment),
+    "direct_feedback_alignment": ("direct", feedback.direct_feedback_alignment),
+    "sign_symmetry": ("chain", feedback.sign_symmetry),
+    "matching": ("chain", feedback.matching),
+    "node_perturbation": ("chain", feedback.node_perturbation),
+}
+
+
+def one_step(name, net=None):
+    """A rule, its params and a batch of four examples."""
+    form, make = RULES[name]
+    params, examples = problem(form, steps=1)
+    return make(mlp(ACTIVATIONS) if net is None else net), params, Example(examples.x[0], examples.y[0])
+
+
+def updated(rule, params, batch):
+    key = jax.random.key(2)
+    return rule.update(params, rule.init(params, key, batch), key, batch)
+
+
+def close(got, want, tolerance=1e-13):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance), got, want)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_padding_of_weight_0_teaches_nothing(name):
+    """Two examples and two of padding: half the loss and half the gradient of the two alone."""
+    rule, params, batch = one_step(name)
+    padded = Example(batch.x.at[2:].set(7.0), batch.y.at[2:].set(-7.0), weight=jnp.array([1.0, 1.0, 0.0, 0.0]))
+    got, _, info = updated(rule, params, padded)
+    want, _, want_info = updated(rule, params, Example(batch.x[:2], batch.y[:2]))
+    close(got["forward"], jax.tree.map(lambda leaf: leaf / 2, want["forward"]))  # B's noise is that of another batch
+    close(info.loss, want_info.loss / 2)
+    if name != "node_perturbation":
+        close(got["feedback"], jax.tree.map(lambda leaf: leaf / 2, want["feedback"]))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_weights_are_factors_of_the_loss(name):
+    rule, params, batch = one_step(name)
+    even, _, _ = updated(rule, params, batch._replace(weight=jnp.ones(4)))
+    close(even, updated(rule, params, batch)[0])
+    weight = jnp.array([2.0, 0.5, 0.0, 1.0])
+    parts = [updated(rule, params, Example(batch.x[i : i + 1], batch.y[i : i + 1]))[0]["forward"] for i in range(4)]
+    whole = jax.tree.map(lambda *leaves: sum(w * leaf for w, leaf in zip(weight, leaves, strict=True)) / 4, *parts)
+    close(updated(rule, params, batch._replace(weight=weight))[0]["forward"], whole)
+
+
+@pytest.mark.parametrize("name", ["backprop", "sign_symmetry"])
+def test_feedback_that_is_not_read_may_be_missing_or_of_any_shape(name):
+    rule, params, batch = one_step(name)
+    want = updated(rule, params, batch)[0]["forward"]
+    alone, _, _ = updated(rule, {"forward": params["forward"]}, batch)
+    assert list(alone) == ["forward"]
+    close(alone["forward"], want, 0)
+    other = {"gains": [jnp.ones(3), jnp.ones((2, 2))]}
+    held, _, _ = updated(rule, {**params, "feedback": other}, batch)
+    close(held["feedback"], jax.tree.map(jnp.zeros_like, other), 0)
+    close(held["forward"], want, 0)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_updates_have_the_containers_of_the_params(name):
+    rule, params, batch = one_step(name)
+    other = FrozenDict({group: {leaf: list(w) for leaf, w in of.items()} for group, of in params.items()})
+    got, _, _ = updated(rule, other, batch)
+    assert jax.tree.structure(got) == jax.tree.structure(other)
+    close(jax.tree.leaves(got), jax.tree.leaves(updated(rule, params, batch)[0]), 0)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda p, b: (p, Example(b.x[:0], b.y[:0])), ValueError, r"batch\.x has no examples"),
+        (lambda p, b: (p, (b.x, b.y)), TypeError, "batch is a tuple: give an Example"),
+        (lambda p, b: (p, {"x": b.x, "y": b.y}), TypeError, "batch is a dict: give an Example"),
+        (lambda p, b: ({"feedback": p["feedback"]}, b), ValueError, r'params\["forward"\] is missing.*has feedback'),
+        (lambda p, b: (p, b._replace(y=b.y[:3])), AssertionError, r"batch\.y must be \(B, 3\), with B = 4"),
+        (lambda p, b: (p, b._replace(weight=b.y)), AssertionError, r"batch\.weight must be \(B,\), B = 4"),
+    ],
+    ids=["empty", "tuple", "dict", "no weights", "fewer targets", "weights"],
+)
+def test_what_does_not_fit_is_named_in_one_line(name, change, error, message):
+    rule, params, batch = one_step(name)
+    traces, (params, batch) = rule.init(params, jax.random.key(0), batch), change(params, batch)
+    key = jax.random.key(0)
+    for call in (lambda: rule.init(params, key, batch), lambda: rule.update(params, traces, key, batch)):
+        with pytest.raises(error, match=message) as refusal:
+            call()
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["feedback_alignment", "direct_feedback_alignment", "matching", "node_perturbation"])
+def test_missing_feedback_is_named(name):
+    rule, params, batch = one_step(name)
+    message = r'params\["feedback"\] is missing, and this rule reads it: params has forward'
+    with pytest.raises(ValueError, match=message):
+        rule.init({"forward": params["forward"]}, jax.random.key(0), batch)
+    with pytest.raises(ValueError, match=r'params\["feedback"\]\["w_fb"\] is missing.*params\["feedback"\] has bias'):
+        rule.init({**params, "feedback": {"bias": ()}}, jax.random.key(0), batch)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_another_batch_size_than_at_init_is_taken(name):
+    rule, params, batch = one_step(name)
+    two, key = Example(batch.x[:2], batch.y[:2]), jax.random.key(2)
+    close(rule.update(params, rule.init(params, key, batch), key, two)[0], updated(rule, params, two)[0], 0)
+
+
+def test_labels_are_targets():
+    net = mlp(ACTIVATIONS, "softmax")
+    rule, params, batch = one_step("feedback_alignment", net)
+    labels = np.array([2, 0, 1, 2], np.int32)
+    got = updated(rule, params, Example(batch.x, labels))
+    close(got[0], updated(rule, params, Example(batch.x, np.eye(3)[labels]))[0], 0)
+    close(jax.jit(lambda y: updated(rule, params, Example(batch.x, y)))(labels)[0], got[0])
+    with pytest.raises(ValueError, match=r"batch\.y has the label 3; with 3 outputs use 0 to 2") as refusal:
+        updated(rule, params, Example(batch.x, labels + 1))
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(AssertionError, match=r"batch\.y holds labels, which must be \(B,\), with B = 4"):
+        updated(rule, params, Example(batch.x, labels[:3]))
+
+
+def test_a_softmax_without_a_target_teaches_nothing():
+    rule, params, batch = one_step("backprop", mlp(ACTIVATIONS, "softmax"))
+    got, _, info = updated(rule, params, batch._replace(y=jnp.zeros_like(batch.y)))
+    assert float(info.loss) == 0
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(got))
+
+
+def test_a_loss_and_activations_of_ones_own():
+    """Backpropagation's updates against autodiff; the loss reads targets of its own form, here one output's index."""
+
+    def loss(z, y):
+        return jnp.sum(jnp.logaddexp(0.0, z)) - 2 * z[y]
+
+    net = mlp([jnp.sin, jax.nn.softplus, jnp.arctan], loss)
+    rule, params, batch = one_step("backprop", net)
+    batch = batch._replace(y=jnp.array([0, 2, 1, 1]))
+
+    def total(weights):
+        h = batch.x
+        for phi, w, bias in zip(net.activations, weights["w"], weights["bias"], strict=True):
+            h = phi(h @ w.T + bias)
+        return jnp.mean(jax.vmap(loss)(h, batch.y))
+
+    got, _, info = updated(rule, params, batch)
+    want, gradient = jax.value_and_grad(total)(params["forward"])
+    close(got["forward"], gradient)
+    close(info.loss, want)
+
+
+@pytest.mark.parametrize("value", [-0.1, np.float32(-1), np.nan])
+def test_a_decay_out_of_range_is_refused(value):
+    with pytest.raises(ValueError, match=r"decay=.* is outside \[0, inf\)"):
+        feedback.kolen_pollack(mlp(ACTIVATIONS), decay=value)
+    jax.jit(lambda decay: feedback.matching(mlp(ACTIVATIONS), decay=decay) and decay)(-0.1)

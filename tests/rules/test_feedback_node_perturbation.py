@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from plasticity_jax.base import learner
+from plasticity_jax.base import READY, learner
 from plasticity_jax.diagnostics.alignment import angle, feedback_rank
 from plasticity_jax.networks.mlp import forward, init_params, mlp
 from plasticity_jax.ops.noise import stored_noise
@@ -46,7 +46,7 @@ def test_a_run_is_the_numpy_loop(estimator, noise):
     weights = (*(params["forward"][part] for part in ("w", "bias")), params["feedback"]["w_fb"])
     xi = noise_of(end.key, 60, 4, SIZES[1:-1], noise)
     options = {"lr": 0.05, "lr_fb": lr_fb, "sigma": 0.1, "ridge": 2.0, "xi": xi, "record": True}
-    want = train(estimator, *weights, *map(np.asarray, examples), **options)
+    want = train(estimator, *weights, *map(np.asarray, examples[:2]), **options)
     np.testing.assert_allclose(losses, want["losses"], rtol=1e-9)
     for got, array in zip(end.params["feedback"]["w_fb"], want["w_fb"], strict=True):
         np.testing.assert_allclose(got, array, rtol=0, atol=1e-9)
@@ -124,7 +124,11 @@ def test_warm_up_and_rare_solutions():
     batch = jax.tree.map(lambda a: a[0], examples)
     traces = rule.init(params, KEY, batch)
     ready = compiled(lambda steps: rule.update(params, traces._replace(steps=steps), KEY, batch)[2].ready)
-    assert [bool(ready(jnp.int32(steps))) for steps in (0, 4, 5)] == [False, False, True]
+    said = [ready(jnp.int32(steps)) for steps in (0, 2, 4, 5)]
+    assert [bool(each["forward"]) for each in said] == [False, False, False, True]
+    assert [bool(each["feedback"]) for each in said] == [False, True, False, True]
+    always = node_perturbation(mlp(ACTIVATIONS), estimator="ridge")
+    assert always.update(params, traces, KEY, batch)[2].ready is READY
 
 
 def test_a_singular_regression_stays_finite_in_float32():
@@ -137,6 +141,47 @@ def test_a_singular_regression_stays_finite_in_float32():
     assert all(np.all(np.isfinite(b)) for b in end.params["feedback"]["w_fb"])
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("estimator", ["ridge", "offline"])
+def test_small_dtypes_solve_in_float32(estimator, dtype):
+    """B^ of 16 bits, to a few of its roundings the solution in float64 of the statistics of 16 bits."""
+    linear = mlp(["identity"] * 3)
+    params, examples = problem(steps=1)
+    params, batch = jax.tree.map(lambda a: a.astype(dtype), (params, jax.tree.map(lambda a: a[0], examples)))
+    rule = node_perturbation(linear, sigma=0.5, estimator=estimator, ridge=0.5)
+    updates, traces, _ = rule.update(params, rule.init(params, KEY, batch), KEY, batch)
+    top = slice(1, 2) if estimator == "offline" else slice(2)  # below it, offline has errors of its own making
+    pairs = zip(params["feedback"]["w_fb"][top], updates["feedback"]["w_fb"][top], strict=True)
+    for v, s, (b, update) in zip(traces.second, traces.cross[top], pairs, strict=True):
+        assert update.dtype == dtype
+        v, s, b, update = (np.asarray(leaf, float) for leaf in (v.total, s.total, b, update))
+        eps = float(jnp.finfo(dtype).eps)
+        want = b - np.linalg.solve(v + (0.5 + eps * np.trace(v)) * np.eye(len(v)), s)
+        np.testing.assert_allclose(update, want, rtol=0, atol=2 * eps * np.abs(want).max())
+    assert all(np.all(np.isfinite(leaf)) for leaf in updates["feedback"]["w_fb"])
+
+
+def test_while_some_weights_wait_the_others_learn_with_adam():
+    """Of B alone in the warm-up, of W between solutions: waiting weights and their moments stay as they are."""
+    params, examples = problem(steps=4)
+    rule = node_perturbation(mlp(ACTIVATIONS), estimator="ridge", solve_every=2, warm_up=1)
+    rates = {"forward": optax.adam(0.1), "feedback": optax.adam(0.1)}
+    learn = learner(rule, optax.partition(rates, {"forward": "forward", "feedback": "feedback"}))
+    state = learn.init(params, KEY, jax.tree.map(lambda a: a[0], examples))
+    step = compiled(learn.step)
+    for t in range(4):
+        after, _ = step(state, jax.tree.map(lambda a, t=t: a[t], examples))
+        for group, learns in (("forward", t >= 1), ("feedback", t % 2 == 1)):
+            states = [s.opt_state.inner_states[group] for s in (state, after)]
+            same = [
+                np.array_equal(a, b)
+                for before, now in ((state.params[group], after.params[group]), states)
+                for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(now), strict=True)
+            ]
+            assert not any(same) if learns else all(same), (t, group)
+        state = after
+
+
 def test_refusals():
     net = mlp(ACTIVATIONS)
     for options, message in (
@@ -145,6 +190,10 @@ def test_refusals():
         ({"feedback": "fa"}, "feedback='fa' is not known"),
         ({"solve_every": 0}, "solve_every=0 must be at least 1 step"),
         ({"estimator": "offline"}, "is for chains of linear hidden layers; use 'ridge'"),
+        ({"sigma": 0.0}, r"sigma=0 is outside \(0, inf\)"),
+        ({"ridge": -1}, r"ridge=-1 is outside \[0, inf\)"),
+        ({"forgetting": 1.01}, r"forgetting=1\.01 is outside \(0, 1\]"),
+        ({"forgetting": jnp.zeros(())}, r"forgetting=0 is outside \(0, 1\]"),
     ):
         with pytest.raises(ValueError, match=message):
             node_perturbation(net, **options)

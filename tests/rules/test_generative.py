@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.core import FrozenDict
 
 from plasticity_jax.base import learner
 from plasticity_jax.networks import impression as network
@@ -239,10 +240,11 @@ def test_poisson_noise_is_refused_where_it_cannot_be():
 
 def test_another_number_of_streams_is_refused():
     w = laws.world()
-    for rule in (generative.impression(w.net), generative.neural_variational(w.net)):
+    for make in (generative.impression, generative.neural_variational, generative.reparameterised):
+        rule = make(w.net)
         traces = rule.init(w.params, seed(0), Example(w.z[0], w.z[0]))
         one = Example(w.z[0, :1], w.z[0, :1])
-        with pytest.raises(AssertionError, match="the traces are not of 1 streams: init anew"):
+        with pytest.raises(AssertionError, match=r"batch\.x has another B .* the traces are not of 1 streams"):
             rule.update(w.params, traces, seed(0), one)
 
 
@@ -266,3 +268,74 @@ def test_poisson_neurons_learn_by_the_rules_without_derivatives_of_samples(make)
             for p in (params, end.params)
         )
         assert after < before
+
+
+MAKERS = {
+    "impression": generative.impression,
+    "wake_sleep": lambda net: generative.wake_sleep(net, phase=2, coordinatewise=True),
+    "neural_variational": generative.neural_variational,
+    "reparameterised": lambda net: generative.reparameterised(net, truncation=2),
+}
+
+
+def small(dtype=None):
+    params = init_params(jax.random.key(5), (3, 4, 2), dtype=dtype)
+    return impression_net((0.1,) * 3, (0.1,) * 3), params, Example(jnp.ones((2, 3)), jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda p, b: (p, Example(b.x[:0], b.y)), ValueError, r"batch\.x has no examples"),
+        (lambda p, b: (p, (b.x, b.y)), TypeError, "batch is a tuple: give an Example"),
+        (lambda p, b: (p, {"x": b.x}), TypeError, "batch is a dict"),
+        (lambda p, b: ({"inference": p["inference"]}, b), ValueError, r'params\["generation"\] is missing'),
+        (lambda p, b: (p, b._replace(start=jnp.zeros(2, bool))), ValueError, r"batch\.start is given, but"),
+        (lambda p, b: (p, b._replace(weight=jnp.ones(2))), ValueError, r"batch\.weight is given, but"),
+        (lambda p, b: (p, b._replace(x=b.x[:, :2])), AssertionError, r"batch\.x, the stimulus must be \(B, 3\)"),
+    ],
+    ids=["empty", "tuple", "dict", "no generation", "start", "weight", "width"],
+)
+def test_batches_that_are_no_use_are_named_in_one_line(name, change, error, message):
+    net, params, batch = small()
+    rule = MAKERS[name](net)
+    traces, key = rule.init(params, seed(0), batch), seed(1)
+    changed, given = change(params, batch)
+    for call in (lambda: rule.init(changed, key, given), lambda: rule.update(changed, traces, key, given)):
+        with pytest.raises(error, match=message) as refusal:
+            call()
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_updates_have_the_containers_of_the_params_and_zeros_for_other_groups(name):
+    net, params, batch = small()
+    rule = MAKERS[name](net)
+    lists = {
+        group: {name: list(w) if name != "transition" else w for name, w in of.items()} for group, of in params.items()
+    }
+    other = FrozenDict({**lists, "readout": jnp.ones(3)})
+    (got, after, _), (want, _, _) = (
+        compiled(lambda p: rule.update(p, rule.init(p, seed(0), batch), seed(1), batch))(p) for p in (other, params)
+    )
+    assert jax.tree.structure(got) == jax.tree.structure(other)
+    assert jax.tree.structure(after) == jax.tree.structure(rule.init(other, seed(0), batch))
+    assert not np.any(got["readout"])
+    close(
+        [jax.tree.leaves(got[group]) for group in sorted(want)],
+        [jax.tree.leaves(want[group]) for group in sorted(want)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma_g": 1.5}, r"gamma_g=1\.5 is outside \[0, 1\]"),
+        ({"gamma_g": jnp.float32(-1)}, r"gamma_g=-1 is outside"),
+        ({"gamma_baseline": np.nan}, r"gamma_baseline=nan is outside \[0, 1\]"),
+    ],
+)
+def test_coefficients_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        generative.neural_variational(NET, **options)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core import FrozenDict
 
 from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules import hebbian
@@ -73,7 +74,7 @@ def test_what_does_not_learn_gets_zeros():
 
 
 def test_the_error_is_that_of_the_output_itself():
-    """No derivative of the output's nonlinearity enters it: e = y - yhat, softmaxed for a softmax loss."""
+    """No derivative of the output's nonlinearity enters it: e = y - yhat, for a softmax e = y - softmax sum y."""
     params, batch = given()
     params["forward"]["w"] = (params["forward"]["w"][0], params["forward"]["w"][1], 5 * params["forward"]["w"][2])
     for last, loss, squash in (("tanh", "squared", np.tanh), ("identity", "softmax", lambda v: v)):
@@ -82,7 +83,8 @@ def test_the_error_is_that_of_the_output_itself():
         h = [np.asarray(batch.x)]
         for i, phi in enumerate([lambda v: np.maximum(v, 0)] * 2 + [squash]):
             h.append(phi(h[-1] @ np.asarray(params["forward"]["w"][i]).T + np.asarray(params["forward"]["bias"][i])))
-        yhat = np.exp(h[-1]) / np.exp(h[-1]).sum(1, keepdims=True) if loss == "softmax" else h[-1]
+        share = np.asarray(batch.y).sum(1, keepdims=True) / np.exp(h[-1]).sum(1, keepdims=True)
+        yhat = np.exp(h[-1]) * share if loss == "softmax" else h[-1]
         f = np.maximum((batch.y - yhat) @ params["feedback"]["w_fb"][1] + params["feedback"]["bias"][1], 0)
         np.testing.assert_allclose(-found["forward"]["w"][1], f.T @ h[1], rtol=0, atol=1e-13)
 
@@ -154,3 +156,58 @@ def test_params_that_do_not_fit_are_refused():
         rule.init({**params, "feedback": {**group, "bias": (*group["bias"][:2], jnp.zeros(3))}}, key, batch)
     with pytest.raises(AssertionError, match=r"batch.y must be \(B, 2\)"):
         hebbian.oja(NET).update(params, (), key, Example(batch.x, batch.y[:, :1]))
+
+
+WEIGHED = {
+    "hebb": hebbian.hebb,
+    "oja": hebbian.oja,
+    "flp": hebbian.flp,
+    "plastic_feedback": hebbian.plastic_feedback,
+    "taylor": lambda net, **options: hebbian.taylor(net, hebbian.flp_terms(0.1, 0.4), **options),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_an_example_counts_by_its_weight(name):
+    """0 is padding, 2 the example twice; the sum and the loss's mean are over all B."""
+    params, batch = given()
+    rows = [0, 0, 2]
+    repeated = Example(batch.x[jnp.array(rows)], batch.y[jnp.array(rows)])
+    weighed = Example(batch.x.at[1].set(9.0), batch.y, weight=np.array([2, 0, 1], np.float32))
+    for reduction in ("sum", "mean"):
+        rule = WEIGHED[name](NET, reduction=reduction)
+        (got, _, info), (want, _, want_info) = (rule.update(params, (), seed(0), b) for b in (weighed, repeated))
+        close(got, want)
+        close(info.loss, want_info.loss)
+        assert max(float(jnp.abs(w).max()) for w in got["forward"]["w"]) > 0
+
+
+def test_params_and_batches_that_are_no_use_are_named_in_one_line():
+    params, batch = given()
+    for rule in (make(NET) for make in WEIGHED.values()):
+        for changed, error, message in (
+            ((params, Example(batch.x[:0], batch.y[:0])), ValueError, r"batch\.x has no examples"),
+            ((params, (batch.x, batch.y)), TypeError, "batch is a tuple: give an Example"),
+            ((params, {"x": batch.x, "y": batch.y}), TypeError, "batch is a dict"),
+            (({"feedback": params["feedback"]}, batch), ValueError, r'params\["forward"\] is missing'),
+        ):
+            for call in (lambda p, b: rule.init(p, seed(0), b), lambda p, b: rule.update(p, (), seed(0), b)):  # noqa: B023
+                with pytest.raises(error, match=message) as refusal:
+                    call(*changed)
+                assert "\n" not in str(refusal.value)
+    fed = {"forward": params["forward"], "feedback": {"w_fb": params["feedback"]["w_fb"]}}
+    with pytest.raises(ValueError, match=r'params\["feedback"\]\["bias"\] is missing'):
+        hebbian.flp(NET).init(fed, seed(0), batch)
+    hebbian.oja(NET).init({"forward": params["forward"]}, seed(0), batch)  # which is not fed
+
+
+def test_labels_are_targets_and_containers_stay():
+    params, batch = given()
+    labels = np.array([1, 0, 1])
+    rule = hebbian.flp(mlp(["relu", "relu", "identity"], "softmax"), signal="target", output="clamped")
+    want, _, _ = rule.update(params, (), seed(0), Example(batch.x, np.eye(2)[labels]))
+    close(rule.update(params, (), seed(0), Example(batch.x, labels))[0], want)
+    lists = FrozenDict({group: {name: list(leaves) for name, leaves in of.items()} for group, of in params.items()})
+    got, _, _ = rule.update(lists, (), seed(0), Example(batch.x, labels))
+    assert jax.tree.structure(got) == jax.tree.structure(lists)
+    close(jax.tree.leaves(got), jax.tree.leaves(want))

@@ -64,8 +64,15 @@ def test_always():
         (lambda: held(True), "period=True must be a positive whole number"),
         (lambda: independent(1.0), "p_wake=1.0 must be a probability between 0 and 1"),
         (lambda: held(3, 0.0), "p_wake=0.0 must be a probability"),
+        (lambda: held(3, jnp.float32(2)), "p_wake=2.0 must be a probability"),
     ],
 )
 def test_schedules_that_make_no_sense_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_coin_of_a_small_dtype_is_fair():
+    for dtype in (jnp.float16, jnp.bfloat16):
+        share = wakes(independent(jnp.asarray(0.25, dtype)), 4000).mean()
+        assert abs(share - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5

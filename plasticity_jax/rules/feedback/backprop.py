@@ -19,7 +19,7 @@ def backprop(net: MLP) -> LearningRule:
       net: the network.
 
     Returns:
-      A rule over ``w`` and ``bias``; it does not read ``w_fb``.
+      A rule over ``w`` and ``bias``; it does not read the group "feedback", which may be left out.
 
     Example:
       >>> from plasticity_jax.networks.mlp import mlp

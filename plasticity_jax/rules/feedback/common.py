@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP, Form, Pass
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
@@ -72,7 +71,7 @@ def feedback_rule(
     *,
     form: Form = "chain",
     back: Callable[[Params], Sequence[Array]] | None = None,
-    teach: Callable[[Params, PyTree], Updates] | None = None,
+    teach: Callable[[Params, PyTree], PyTree] | None = None,
 ) -> LearningRule:
     """Makes a `LearningRule`, without traces, of the matrices that carry errors back.
 
@@ -80,7 +79,7 @@ def feedback_rule(
       net: the network.
       form: "chain" or "direct".
       back: ``params -> matrices``; None is ``params["feedback"]["w_fb"]``.
-      teach: ``(params, gradients of "forward") -> updates``; None leaves the feedback alone.
+      teach: ``(params, gradients of "forward") -> updates`` of the groups that learn; None leaves the feedback alone.
 
     Returns:
       The rule; its params are those of `plasticity_jax.networks.mlp.init_params`, its batch an `Example`.
@@ -92,19 +91,15 @@ def feedback_rule(
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
         check(net, params, batch, form if back is None else None)
-        activity = mlp.forward(net, params["forward"], batch.x)
-        loss, error = mlp.loss_and_error(net, activity.h[-1], activity.slope[-1], batch.y)
+        x, y, _, weight = mlp.fitted(net, params, batch)
+        activity = mlp.forward(net, params["forward"], x)
+        loss, error = mlp.loss_and_error(net, activity.h[-1], activity.slope[-1], y, weight)
         matrices = params["feedback"]["w_fb"] if back is None else back(params)
         gradients = weight_gradients(activity, carry_back(error, matrices, activity.slope, form).error)
-        updates = fixed_feedback(params, gradients) if teach is None else teach(params, gradients)
-        return updates, (), Info(jnp.mean(loss), jnp.asarray(True), {"output": activity.h[-1]})
+        updates = {"forward": gradients} if teach is None else teach(params, gradients)
+        return mlp.filled(params, updates), (), Info(jnp.mean(loss), READY, {"output": activity.h[-1]})
 
     return LearningRule(init, update)
-
-
-def fixed_feedback(params: Params, gradients: PyTree) -> Updates:
-    """Updates that leave the feedback alone."""
-    return {"forward": gradients, "feedback": jax.tree.map(jnp.zeros_like, params["feedback"])}
 
 
 def check(net: MLP, params: Params, batch: Example, form: Form | None) -> tuple[int, ...]:
@@ -118,12 +113,13 @@ def check(net: MLP, params: Params, batch: Example, form: Form | None) -> tuple[
 
     Raises:
       AssertionError: (chex) naming the array and the shape that it should have.
-      ValueError: if the number of layers is not that of the activations.
+      TypeError: if the batch is not an `Example`.
+      ValueError: if weights are missing, the number of layers is not that of the activations, or there is no example.
     """
     widths = mlp.check_shapes(net, params, batch)
     layers = len(net.activations)
     if form is not None:
-        w_fb = params["feedback"]["w_fb"]
+        w_fb = mlp.read(params, "feedback", "w_fb")
         senders = widths[2:] if form == "chain" else (widths[-1],) * (layers - 1)
         if len(w_fb) != layers - 1:
             raise ValueError(f"{len(w_fb)} feedback matrices for {layers - 1} hidden layers: give each layer one")

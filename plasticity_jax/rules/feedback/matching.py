@@ -15,8 +15,9 @@ signal of its postsynaptic neuron; a feedback synapse reads the same two, which 
 
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.checks import in_range
 from plasticity_jax.rules.feedback.common import feedback_rule
-from plasticity_jax.typing import Params, PyTree, Scalar, Updates
+from plasticity_jax.typing import Params, PyTree, Scalar
 
 
 def matching(net: MLP, *, decay: Scalar = 0.0) -> LearningRule:
@@ -24,11 +25,14 @@ def matching(net: MLP, *, decay: Scalar = 0.0) -> LearningRule:
 
     Args:
       net: the network.
-      decay: of W and B alike, a rate relative to the learning rate; 0 keeps W - B constant.
+      decay: of W and B alike, a rate relative to the learning rate, at least 0, which keeps W - B constant.
 
     Returns:
       A rule over ``w`` and ``bias``, and over ``w_fb`` of the form "chain", for which it emits W's own gradients: give
       both groups the same optimiser.
+
+    Raises:
+      ValueError: if the decay is negative.
 
     Example:
       >>> from plasticity_jax.networks.mlp import mlp
@@ -37,8 +41,9 @@ def matching(net: MLP, *, decay: Scalar = 0.0) -> LearningRule:
     Reference:
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", ICLR 2020.
     """
+    in_range("decay", decay, 0, why="the share of a weight that each step takes off, relative to the learning rate")
 
-    def teach(params: Params, gradients: PyTree) -> Updates:
+    def teach(params: Params, gradients: PyTree) -> PyTree:
         w, w_fb = params["forward"]["w"], params["feedback"]["w_fb"]
         same = gradients["w"][1:]
         return {

@@ -32,9 +32,10 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.base import READY, Info, LearningRule, Ready
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP, Form
+from plasticity_jax.ops.checks import in_range
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import check_noise, stored_noise
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
@@ -76,15 +77,15 @@ def node_perturbation(
 
     Args:
       net: the network, with at least one hidden layer.
-      sigma: the noise's standard deviation; in float32 best within 1e-4 to 1e-1.
+      sigma: the noise's standard deviation, above 0; in float32 best within 1e-4 to 1e-1.
       noise: "gaussian" (the paper's) or "rademacher" (cheaper, and of less variance).
       antithetic: (L(+) - L(-)) / 2 in place of L(+) - L, for another forward pass.
       feedback: "chain" or "direct".
       estimator: "sgd", "ridge" or "offline".
-      ridge: added to the diagonal of V at each solution; not forgotten.
+      ridge: added to the diagonal of V at each solution, at least 0; not forgotten.
       forgetting: factor of V and S at each step, in (0, 1]. Below 1 old errors, of another B and W, fade.
-      solve_every: steps between solutions (ridge, offline); the updates of B in between are zero.
-      warm_up: steps in which only B is learned.
+      solve_every: steps between solutions (ridge, offline); in between the group "feedback" is not ready.
+      warm_up: steps in which only B is learned: the group "forward" is not ready.
 
     Returns:
       A rule over ``w`` and ``bias``, and over ``w_fb`` of the form given.
@@ -111,6 +112,10 @@ def node_perturbation(
     if estimator == "offline" and (feedback != "chain" or set(net.activations[:-1]) != {"identity"}):
         raise ValueError("estimator='offline' is for chains of linear hidden layers; use 'ridge'")
 
+    in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
+    in_range("ridge", ridge, 0, why="added to the diagonal of a second moment")
+    in_range("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each step")
+
     def init(params: Params, key: Key, batch: Example) -> NodePerturbationTraces:
         n = check(net, params, batch, feedback)
         steps, dtype = jnp.zeros((), jnp.int32), params["forward"]["w"][0].dtype
@@ -126,19 +131,19 @@ def node_perturbation(
         params: Params, traces: NodePerturbationTraces, key: Key, batch: Example
     ) -> tuple[Updates, NodePerturbationTraces, Info]:
         n = check(net, params, batch, feedback)
+        x, y, _, weight = mlp.fitted(net, params, batch)
         weights, w_fb = params["forward"], params["feedback"]["w_fb"]
-        clean = mlp.forward(net, weights, batch.x)
-        loss, error = mlp.loss_and_error(net, clean.h[-1], clean.slope[-1], batch.y)
+        clean = mlp.forward(net, weights, x)
+        loss, error = mlp.loss_and_error(net, clean.h[-1], clean.slope[-1], y, weight)
         carried = carry_back(error, w_fb, clean.slope, feedback)
-        xi = layers_of_noise(key, batch.x.shape[0], n[1:-1], error.dtype, noise)
+        xi = layers_of_noise(key, len(x), n[1:-1], error.dtype, noise)
+        size, keep = jnp.asarray(sigma, error.dtype), jnp.asarray(forgetting, error.dtype)
 
-        def loss_with(size: Scalar) -> Array:
+        def loss_with(size: Array) -> Array:
             output = mlp.perturbed_output(net, weights, clean.h[1], [size * each for each in xi])
-            return mlp.loss_and_error(net, output, clean.slope[-1], batch.y)[0]
+            return mlp.loss_and_error(net, output, clean.slope[-1], y, weight)[0]
 
-        effect = (
-            (loss_with(sigma) - loss_with(-sigma)) / (2 * sigma) if antithetic else (loss_with(sigma) - loss) / sigma
-        )
+        effect = (loss_with(size) - loss_with(-size)) / (2 * size) if antithetic else (loss_with(size) - loss) / size
         target = [effect[:, None] * each for each in xi]  # lam^i
 
         steps = traces.steps + 1
@@ -147,9 +152,9 @@ def node_perturbation(
             traces = NodePerturbationTraces(steps, (), ())
         else:
             seen = [error] if estimator == "offline" else carried.source[: len(traces.second)]
-            second = tuple(add(v, e.T @ e, forgetting) for v, e in zip(traces.second, seen, strict=True))
+            second = tuple(add(v, e.T @ e, keep) for v, e in zip(traces.second, seen, strict=True))
             seen = seen * len(w_fb) if len(second) == 1 else seen
-            cross = tuple(add(s, e.T @ lam, forgetting) for s, e, lam in zip(traces.cross, seen, target, strict=True))
+            cross = tuple(add(s, e.T @ lam, keep) for s, e, lam in zip(traces.cross, seen, target, strict=True))
             traces = NodePerturbationTraces(steps, second, cross)
 
             def solved() -> tuple[Array, ...]:
@@ -162,11 +167,16 @@ def node_perturbation(
             back = solved() if solve_every == 1 else jax.lax.cond(steps % solve_every == 0, solved, still)
 
         gradients = weight_gradients(clean, carried.error)
-        teaching = steps > warm_up
         if warm_up:
-            gradients = jax.tree.map(lambda g: jnp.where(teaching, g, 0), gradients)
-        updates = {"forward": gradients, "feedback": {"w_fb": back}}
-        return updates, traces, Info(jnp.mean(loss), teaching, {"output": clean.h[-1]})
+            gradients = jax.tree.map(lambda g: jnp.where(steps > warm_up, g, 0), gradients)
+        updates = mlp.filled(params, {"forward": gradients, "feedback": {"w_fb": back}})
+        return updates, traces, Info(jnp.mean(loss), ready_after(steps), {"output": clean.h[-1]})
+
+    def ready_after(steps: Array) -> Ready:
+        waiting = {"forward": steps > warm_up} if warm_up else {}
+        if estimator != "sgd" and solve_every > 1:
+            waiting["feedback"] = steps % solve_every == 0
+        return waiting or READY
 
     return LearningRule(init, update)
 
@@ -208,9 +218,11 @@ def offline_feedback(second: Array, cross: Sequence[Array], ridge: Scalar) -> tu
 
 
 def _ridge(second: Array, cross: Array, ridge: Scalar) -> Array:
+    wide = jnp.promote_types(second.dtype, jnp.float32)  # LAPACK has no smaller one
+    v = second.astype(wide)
     # Directions weaker than V's own rounding are shrunk, or else a near-singular V may not be positive definite.
-    floor = jnp.finfo(second.dtype).eps * jnp.trace(second)
-    return _solve(second + (ridge + floor) * jnp.eye(len(second), dtype=second.dtype), cross)
+    least = jnp.asarray(ridge, wide) + jnp.finfo(second.dtype).eps.astype(wide) * jnp.trace(v)
+    return _solve(v + least * jnp.eye(len(v), dtype=wide), cross.astype(wide)).astype(second.dtype)
 
 
 @lane_by_lane

@@ -26,7 +26,7 @@ def sign_symmetry(net: MLP, *, scale: Scalar = 1.0) -> LearningRule:
       scale: s, the size of every feedback weight; the same for all layers.
 
     Returns:
-      A rule over ``w`` and ``bias``; it does not read ``w_fb``.
+      A rule over ``w`` and ``bias``; it does not read the group "feedback", which may be left out.
 
     Example:
       >>> from plasticity_jax.networks.mlp import mlp

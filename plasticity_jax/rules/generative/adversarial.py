@@ -33,9 +33,11 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.networks.hierarchy import FREE, OSCILLATION, SLEEP, WAKE, AdversarialNet, Judgement, Parents, Phases
+from plasticity_jax.networks.mlp import read
 from plasticity_jax.ops import prng
+from plasticity_jax.ops.checks import cast_floats, in_range, like, not_empty
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, Batch, Key, Params, Scalar, Updates
 
@@ -59,8 +61,8 @@ def adversarial(
     Args:
       net: the network, with its discriminators.
       gamma: weight of wake/sleep against the oscillation, in [0, 1]; 1 for a discriminator of several layers.
-      penalty: lambda, of the gradient penalty.
-      reconstruction: rho, of the distance between features.
+      penalty: lambda, of the gradient penalty, at least 0.
+      reconstruction: rho, of the distance between features, at least 0.
       reduction: of that distance over features, "sum" or "mean".
       oscillation_to_inference: whether inference gets credit for what is made of its samples one layer down.
       target_moves: whether inference gets credit for L_R as what is to be reconstructed.
@@ -74,7 +76,7 @@ def adversarial(
       discriminators descend.
 
     Raises:
-      ValueError: if gamma is outside of [0, 1], or below 1 for a discriminator of several layers, or a name is not
+      ValueError: if a coefficient is out of range, gamma below 1 for a discriminator of several layers, or a name not
         known.
 
     Example:
@@ -91,6 +93,8 @@ def adversarial(
         raise ValueError(f"reduction={reduction!r} is not known; use 'sum' or 'mean'")
     if penalty_at not in ("interpolates", "ends"):
         raise ValueError(f"penalty_at={penalty_at!r} is not known; use 'interpolates' or 'ends'")
+    in_range("penalty", penalty, 0, why="the weight of the gradient penalty")
+    in_range("reconstruction", reconstruction, 0, why="the weight of a distance")
     top = max(layer for site in net.sites for layer in site)
     waves = [len(site) == 1 and site[0] < top for site in net.sites]
     always_asleep = not isinstance(gamma, Tracer) and float(gamma) == 1
@@ -136,7 +140,7 @@ def adversarial(
                 squares = ((judged if target_moves else held)[site].features[WAKE] - features[OSCILLATION]) ** 2
                 apart = jnp.mean(jnp.mean(squares, -1) if reduction == "mean" else jnp.sum(squares, -1))
                 wave = means[WAKE] - means[OSCILLATION]
-                total += (1 - gamma) * reconstruction * apart
+                total += ((1 - gamma) * reconstruction * apart).astype(total.dtype)
             parts.append((means[WAKE] - means[SLEEP], wave, apart))
         names = ("wake_sleep", "oscillation", "reconstruction")
         return total, {name: jnp.stack(each) for name, *each in zip(names, *parts, strict=True)}
@@ -161,14 +165,24 @@ def adversarial(
             found.append(-jnp.asarray(shares[site][1:], steep.dtype) @ steep)
         return jnp.stack(found)
 
-    def init(params: Params, key: Key, batch: Batch) -> tuple[()]:
+    def data(params: Params, batch: Batch) -> Array:
+        """x in the dtype of the weights, after asserting that it fits."""
+        if not hasattr(batch, "x"):
+            raise TypeError(f"batch is a {type(batch).__name__}: give an Example, as in Example(x, x)")
+        if getattr(batch, "weight", None) is not None:
+            raise ValueError("batch.weight is given, but this rule does not read it: leave it None")
+        not_empty("batch.x", batch.x.shape[0])
+        dtype = jax.tree.leaves([read(params, group) for group in (*MODEL, "discriminator")])[0].dtype
         net.check(params, batch.x)
+        return cast_floats(batch.x, dtype)
+
+    def init(params: Params, key: Key, batch: Batch) -> tuple[()]:
+        data(params, batch)
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Batch) -> tuple[Updates, tuple[()], Info]:
-        net.check(params, batch.x)
+        x = data(params, batch)
         model, critics = {group: params[group] for group in MODEL}, params["discriminator"]
-        x = batch.x.astype(jax.tree.leaves(model)[0].dtype)
         samples, interpolation = (prng.fold_in(key, jnp.uint32(i)) for i in range(2))
 
         def live(model: Params, parents: Parents) -> Phases:
@@ -186,13 +200,13 @@ def adversarial(
         steep, steepness = jax.vjp(lambda critics: penalties(critics, phases, interpolation), critics)
         told, d_told = jax.value_and_grad(objective)(judged)
         (loss, aux), d_judged = jax.value_and_grad(model_loss, has_aux=True)(judged, judged)
-        weight = jnp.full_like(steep, 1) * penalty
+        weight = jnp.full_like(steep, penalty)
         d_critics = jax.tree.map(lambda a, b: a - b, steepness(weight)[0], blame(d_told)[0])
         d_phases = blame(d_judged)[1]
         fooled = jnp.sum(weight * steep) - told
         aux |= {"penalty": steep, "critic": fooled}
         updates = {**credit(d_phases)[0], "discriminator": d_critics}
-        return updates, (), Info(loss, jnp.asarray(True), aux)
+        return like(updates, params), (), Info(loss, READY, aux)
 
     return LearningRule(init, update)
 

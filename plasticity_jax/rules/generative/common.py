@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from plasticity_jax.base import Info
+from plasticity_jax.base import READY, Info, Ready
 from plasticity_jax.networks import impression as network
 from plasticity_jax.networks.impression import ImpressionNet, Moment
+from plasticity_jax.ops.checks import not_empty
 from plasticity_jax.ops.densities import score
 from plasticity_jax.rules.generative.schedules import Schedule
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
@@ -38,15 +39,28 @@ class Walk(NamedTuple):
     schedule: Any
 
 
-def begin(net: ImpressionNet, schedule: Schedule, params: Params, batch: Example) -> Walk:
-    """The walk's start, r = 0.
+def stimuli(net: ImpressionNet, params: Params, batch: Example) -> Array:
+    """The stimuli (B, n_0) of a batch, in the dtype of the weights, after asserting that all fit together.
 
     Raises:
       AssertionError: (chex) if the shapes of network, weights and batch do not fit.
+      TypeError: if the batch is not an `Example`.
+      ValueError: if weights are missing, there is no stream, or the batch has starts or weights.
     """
+    if not isinstance(batch, Example):
+        raise TypeError(f"batch is a {type(batch).__name__}: give an Example, as in Example(x, x)")
+    for name in ("start", "weight"):
+        if getattr(batch, name) is not None:
+            raise ValueError(f"batch.{name} is given, but the rules of this network do not read it: leave it None")
     network.check_shapes(net, params, batch.x)
-    streams, dtype = batch.x.shape[0], params["generation"]["transition"].dtype
-    still = tuple(jnp.zeros((streams, n), dtype) for n in network.widths(params))
+    not_empty("batch.x", batch.x.shape[0])
+    return jnp.asarray(batch.x, params["generation"]["transition"].dtype)
+
+
+def begin(net: ImpressionNet, schedule: Schedule, params: Params, batch: Example) -> Walk:
+    """The walk's start, r = 0, after the checks of `stimuli`."""
+    z = stimuli(net, params, batch)
+    still = tuple(jnp.zeros((len(z), n), z.dtype) for n in network.widths(params))
     return Walk(still, jnp.asarray(True), schedule.init())
 
 
@@ -58,13 +72,19 @@ def move(
     Returns:
       ``(moment, lambda, walk)``, lambda of shape () in the weights' dtype.
     """
-    network.check_shapes(net, params, batch.x)
-    streams, top = batch.x.shape[0], walk.x[-1]
-    chex.assert_shape(top, (streams, None), custom_message=f"the traces are not of {streams} streams: init anew")
+    z = stimuli(net, params, batch)
+    streams, top = len(z), walk.x[-1]
+    check_streams(streams, top)
     wake, state = schedule.step(walk.schedule, key)
     innovations = network.draw(net, key, network.widths(params), streams, top.dtype)
-    moment = network.advance(net, params, wake, wake & ~walk.wake, top, batch.x, innovations)
+    moment = network.advance(net, params, wake, wake & ~walk.wake, top, z, innovations)
     return moment, wake.astype(top.dtype), Walk(moment.x, wake, state)
+
+
+def check_streams(streams: int, top: Array) -> None:
+    """Asserts that the last state, (B, n_L), is of as many streams as the batch."""
+    told = f"batch.x has another B than at init, the traces are not of {streams} streams: init anew"
+    chex.assert_shape(top, (streams, None), custom_message=told)
 
 
 def scores(
@@ -91,7 +111,7 @@ def scores(
       precondition: without the factors 1 / sigma^2.
 
     Returns:
-      Arrays like the params.
+      Updates of "inference" and "generation", with tuples of arrays.
     """
     depth = len(moment.x) - 1
 
@@ -139,10 +159,10 @@ def preconditioned(net: ImpressionNet, gradient: PyTree) -> Updates:
     }
 
 
-def report(wake: Array, free_energy: Array, ready: Array | bool = True) -> Info:
+def report(wake: Array, free_energy: Array, ready: Ready = READY) -> Info:
     """What a step reports: of log q - log p_m, (B,), the mean and its sign by the phase."""
     mean = jnp.mean(free_energy)
-    return Info((2 * wake - 1) * mean, jnp.asarray(ready), {"wake": wake, "free_energy": mean})
+    return Info((2 * wake - 1) * mean, ready, {"wake": wake, "free_energy": mean})
 
 
 def free_energy(net: ImpressionNet, moment: Moment) -> Array:
@@ -153,5 +173,5 @@ def free_energy(net: ImpressionNet, moment: Moment) -> Array:
 def _mean_product(post: Array, pre: Array) -> Array:
     """Mean over the streams of the outer products, (n_post, n_pre)."""
     if post.shape[0] == 1:  # a product with nothing to sum, which fuses with what the weights' update is
-        return post[0][:, None] * pre[0]
+        return post[0][:, None] * pre
     return post.T @ pre / post.shape[0]

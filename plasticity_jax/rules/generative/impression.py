@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.impression import ImpressionNet
+from plasticity_jax.networks.mlp import filled
 from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
 from plasticity_jax.rules.generative.schedules import Schedule, alternating
 from plasticity_jax.typing import Example, Key, Params, Updates
@@ -80,6 +81,6 @@ def impression(
         updates = scores(
             net, params, moment, onset, inference=wake - 1, generation=-wake, hidden=hidden, precondition=precondition
         )
-        return updates, ImpressionTraces(walk), report(wake, free_energy(net, moment))
+        return filled(params, updates), ImpressionTraces(walk), report(wake, free_energy(net, moment))
 
     return LearningRule(init, update)

@@ -24,6 +24,8 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.impression import ImpressionNet, Moment
+from plasticity_jax.networks.mlp import filled
+from plasticity_jax.ops.checks import in_range
 from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
 from plasticity_jax.rules.generative.schedules import Schedule, alternating
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
@@ -34,7 +36,7 @@ class NeuralVariationalTraces(NamedTuple):
 
     Attributes:
       walk: the state between two steps.
-      eligibility: g, arrays like the params with a leading axis (B,).
+      eligibility: g, arrays like the weights of "inference" and "generation", with a leading axis (B,).
       baseline: (B,), Lbar.
       steps: shape (), int32, since the trial began; 0 where there are no trials.
     """
@@ -71,8 +73,8 @@ def neural_variational(
       A rule over the same weights, batches and reports as `impression`.
 
     Raises:
-      ValueError: if the published code is asked for with other noise than it had, or the trial is not a positive whole
-        number of steps.
+      ValueError: if the published code is asked for with other noise than it had, the trial is not a positive whole
+        number of steps, or a coefficient is out of range.
 
     Example:
       >>> from plasticity_jax.networks.impression import impression_net
@@ -85,12 +87,14 @@ def neural_variational(
         raise ValueError(f"published=True is the authors' code, for Gaussian noise; this network's is {net.noise!r}")
     if trial is not None and (not isinstance(trial, int) or isinstance(trial, bool) or trial < 1):
         raise ValueError(f"trial={trial!r} must be a positive whole number of steps, or None")
+    in_range("gamma_g", gamma_g, 0, 1, why="what the eligibility trace keeps at each step")
+    in_range("gamma_baseline", gamma_baseline, 0, 1, why="the rate of a running average")
     schedule = alternating() if schedule is None else schedule
 
     def init(params: Params, key: Key, batch: Example) -> NeuralVariationalTraces:
         walk = begin(net, schedule, params, batch)
         streams = batch.x.shape[0]
-        eligibility = jax.tree.map(lambda leaf: jnp.zeros((streams, *leaf.shape), leaf.dtype), params)
+        eligibility = jax.tree.map(lambda leaf: jnp.zeros((streams, *leaf.shape), leaf.dtype), _scored(params))
         baseline, steps = jnp.zeros((streams,), walk.x[-1].dtype), jnp.zeros((), jnp.int32)
         return NeuralVariationalTraces(walk, eligibility, baseline, steps)
 
@@ -115,13 +119,24 @@ def neural_variational(
         own = jax.vmap(sampled)(moment)
         eligibility = jax.tree.map(lambda g, new: decay * g + new, traces.eligibility, own)
         signal = 2 * _published_loss(net, moment, wake) if published else (1 - 2 * wake) * energy
-        baseline = traces.baseline + gamma_baseline * (signal - traces.baseline)
+        signal = signal.astype(energy.dtype)
+        baseline = traces.baseline + jnp.asarray(gamma_baseline, energy.dtype) * (signal - traces.baseline)
         third = signal - (baseline if published else traces.baseline)
         present = score_of(moment, wake - 1, -wake)
         updates = jax.tree.map(lambda a, g: a - jnp.tensordot(third, g, 1) / third.shape[0], present, eligibility)
-        return updates, NeuralVariationalTraces(walk, eligibility, baseline, steps), report(wake, energy)
+        traces = NeuralVariationalTraces(walk, eligibility, baseline, steps)
+        return filled(params, updates), traces, report(wake, energy)
 
     return LearningRule(init, update)
+
+
+def _scored(params: Params) -> PyTree:
+    """The weights as `scores` nests their derivatives: no other group, and tuples."""
+    up, down = params["inference"], params["generation"]
+    return {
+        "inference": {"w": tuple(up["w"]), "bias": tuple(up["bias"])},
+        "generation": {"w": tuple(down["w"]), "bias": tuple(down["bias"]), "transition": down["transition"]},
+    }
 
 
 def _published_loss(net: ImpressionNet, moment: Moment, wake: Array) -> Array:

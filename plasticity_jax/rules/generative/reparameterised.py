@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks import impression as network
 from plasticity_jax.networks.impression import ImpressionNet, Moment
-from plasticity_jax.rules.generative.common import free_energy, preconditioned, report
+from plasticity_jax.networks.mlp import filled
+from plasticity_jax.rules.generative.common import check_streams, free_energy, preconditioned, report, stimuli
 from plasticity_jax.typing import Array, Example, Key, Params, Updates
 
 
@@ -70,31 +71,30 @@ def reparameterised(net: ImpressionNet, *, truncation: int = 1, precondition: bo
         return network.advance(net, params, True, False, top_tm1, z, innovations)
 
     def init(params: Params, key: Key, batch: Example) -> ReparameterisedTraces:
-        network.check_shapes(net, params, batch.x)
-        streams, sizes = batch.x.shape[0], network.widths(params)
-        dtype = params["generation"]["transition"].dtype
-        still = tuple(jnp.zeros((streams, n), dtype) for n in sizes)
+        z = stimuli(net, params, batch)
+        still = tuple(jnp.zeros((len(z), n), z.dtype) for n in network.widths(params))
         last = () if truncation == 1 else (jnp.zeros_like(still[0]), still, jnp.asarray(False))
         return ReparameterisedTraces(still[-1], last)
 
     def update(
         params: Params, traces: ReparameterisedTraces, key: Key, batch: Example
     ) -> tuple[Updates, ReparameterisedTraces, Info]:
-        network.check_shapes(net, params, batch.x)
-        innovations = network.draw(net, key, network.widths(params), batch.x.shape[0], traces.top.dtype)
+        z = stimuli(net, params, batch)
+        check_streams(len(z), traces.top)
+        innovations = network.draw(net, key, network.widths(params), len(z), traces.top.dtype)
 
         def loss(params: Params) -> tuple[Array, tuple[Array, Array]]:
             top = traces.top
             if truncation == 2:
-                z, before, any_before = traces.last
-                top = jnp.where(any_before, awake(params, top, z, before).x[-1], top)
-            moment = awake(params, top, batch.x, innovations)
+                z_tm1, before, any_before = traces.last
+                top = jnp.where(any_before, awake(params, top, z_tm1, before).x[-1], top)
+            moment = awake(params, top, z, innovations)
             energy = free_energy(net, moment)
             return jnp.mean(energy), (energy, moment.x[-1])
 
         gradient, (energy, top) = jax.grad(loss, has_aux=True)(params)
-        last = () if truncation == 1 else (batch.x.astype(top.dtype), innovations, jnp.asarray(True))
-        updates = preconditioned(net, gradient) if precondition else gradient
+        last = () if truncation == 1 else (z, innovations, jnp.asarray(True))
+        updates = filled(params, preconditioned(net, gradient)) if precondition else gradient
         return updates, ReparameterisedTraces(top, last), report(jnp.ones((), top.dtype), energy)
 
     return LearningRule(init, update)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from plasticity_jax.ops import prng
 from plasticity_jax.typing import Array, Key, Scalar
@@ -74,14 +75,13 @@ def held(period: int, p_wake: Scalar = 0.5) -> Schedule:
       ValueError: if the period is not a positive integer, or the probability is a number outside of (0, 1).
     """
     _whole("period", period)
-    if isinstance(p_wake, int | float) and not 0 < p_wake < 1:
+    if not isinstance(p_wake, Tracer) and not 0 < p_wake < 1:
         raise ValueError(f"p_wake={p_wake} must be a probability between 0 and 1, both excluded; else use `always`")
 
     def step(state: tuple[Array, Array], key: Key) -> tuple[Array, tuple[Array, Array]]:
         count, wake = state
-        word = prng.bits(prng.fold_in(key, jnp.uint32(COIN)), 1)[0]
-        uniform = (word >> jnp.uint32(8)).astype(jnp.float32) / (1 << 24)
-        wake = jnp.where(count == 0, uniform < p_wake, wake)
+        coin = prng.uniform(prng.fold_in(key, jnp.uint32(COIN)), 1)[0]
+        wake = jnp.where(count == 0, coin < p_wake, wake)
         return wake, ((count + 1) % period, wake)
 
     return Schedule(lambda: (jnp.zeros((), jnp.int32), jnp.asarray(True)), step)

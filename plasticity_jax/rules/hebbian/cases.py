@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule, RuleCase
 from plasticity_jax.networks.mlp import MLP, init_params, mlp
+from plasticity_jax.ops.losses import Loss
 from plasticity_jax.rules import hebbian
 from plasticity_jax.typing import Example, Key, Params
 
@@ -51,7 +52,7 @@ def _case(
     activations: Sequence[str] = RECTIFIED,
     params: Callable[[Key], Params] = _params,
     batch: Callable[[Key], Example] = _regression,
-    loss: str = "squared",
+    loss: Loss = "squared",
     **coefficients: float,
 ) -> RuleCase:
     net: MLP = mlp(activations, loss)

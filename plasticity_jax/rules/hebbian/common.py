@@ -2,19 +2,20 @@ r"""What the rules of this wing share: the pass, the rates, the check of shapes.
 
     W^i <- W^i + alpha^i change(i),   for the layers that learn, all at once and from one forward pass
 
-The change of a layer is a sum over the examples of the batch. Biases never change.
+The change of a layer is a sum over the examples of the batch, each times its weight where the batch has weights. Biases
+never change.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
 Layers = Scalar | Sequence[Scalar]
@@ -25,17 +26,19 @@ Reduction = Literal["sum", "mean"]
 
 
 class Heard(NamedTuple):
-    """What one forward pass, and the teacher, tell.
+    """One forward pass, and its error.
 
     Attributes:
       h: L + 1 arrays (B, n_i), activity from h^0 = x to the output h^L.
-      error: (B, n_L), y - yhat, where yhat is the softmax of the output if the loss is "softmax".
+      error: (B, n_L), y - yhat, where yhat is the softmax of the output times the sum of y if the loss is "softmax".
       y: (B, n_L), the target.
+      weight: (B,), of the examples; None is 1 for all.
     """
 
     h: tuple[Array, ...]
     error: Array
     y: Array
+    weight: Array | None = None
 
 
 Change = Callable[[int, Params, Heard], Array]
@@ -61,7 +64,7 @@ def local_rule(
       plastic: which layers learn, as in `plastic_layers`.
       reduction: "sum" or "mean"; the mean is a sum with alpha / B.
       fed: whether the rule reads ``params["feedback"]``, which is then checked.
-      teach: ``(params, heard, share) -> updates of "feedback"``, share being 1 or 1 / B; None leaves it alone.
+      teach: ``(params, heard, share) -> updates`` in "feedback", share being 1 or 1 / B; None leaves it alone.
 
     Raises:
       ValueError: if the reduction is not known, a layer does not exist, or there is not one rate for each.
@@ -76,19 +79,18 @@ def local_rule(
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
         check(net, params, batch, fed)
-        h = mlp.forward(net, params["forward"], batch.x).h
+        x, y, _, weight = mlp.fitted(net, params, batch)
+        h = mlp.forward(net, params["forward"], x).h
         # A slope of one: the error at the output itself, for no derivative is known here.
-        loss, error = mlp.loss_and_error(net, h[-1], jnp.ones_like(h[-1]), batch.y)
-        heard = Heard(h, -error, batch.y)
-        share = 1.0 if reduction == "sum" else 1.0 / batch.x.shape[0]
-        updates = jax.tree.map(jnp.zeros_like, params)
-        w = list(updates["forward"]["w"])
+        loss, error = mlp.loss_and_error(net, h[-1], jnp.ones_like(h[-1]), y)
+        heard = Heard(h, -error, y, weight)
+        share = 1.0 if reduction == "sum" else 1.0 / len(x)
+        w = [jnp.zeros_like(matrix) for matrix in params["forward"]["w"]]
         for i, rate in zip(layers, rates, strict=True):
             w[i] = -share * per_weight("alpha", rate, w[i]) * change(i, params, heard)
-        updates["forward"]["w"] = tuple(w)
-        if teach is not None:
-            updates["feedback"] = teach(params, heard, share)
-        return updates, (), Info(jnp.mean(loss), jnp.asarray(True), {"output": h[-1]})
+        taught = {"forward": {"w": w}} | ({} if teach is None else {"feedback": teach(params, heard, share)})
+        loss = jnp.mean(loss if weight is None else loss * weight)
+        return mlp.filled(params, taught), (), Info(loss, READY, {"output": h[-1]})
 
     return LearningRule(init, update)
 
@@ -124,20 +126,10 @@ def each_layer(name: str, value: Layers, count: int) -> list[Scalar]:
 
 def per_weight(name: str, rate: Scalar, w: Array) -> Array:
     """A rate of shape (), (n_out,) or (n_out, n_in) as one that multiplies weights (n_out, n_in)."""
-    rate = jnp.asarray(rate)
+    rate = jnp.asarray(rate, w.dtype)
     told = f"{name} of weights {w.shape} is (), {w.shape[:1]} or {w.shape}, not {rate.shape}"
     chex.assert_shape(rate, w.shape[: rate.ndim], custom_message=told)
     return rate[:, None] if rate.ndim == 1 else rate
-
-
-def one_of(name: str, value: str, known: Sequence[str]) -> None:
-    """Refuses an option that is not known.
-
-    Raises:
-      ValueError: naming those that are.
-    """
-    if value not in known:
-        raise ValueError(f"{name}={value!r} is not known; use one of {', '.join(known)}")
 
 
 def check(net: MLP, params: Params, batch: Example, fed: bool) -> None:
@@ -145,12 +137,13 @@ def check(net: MLP, params: Params, batch: Example, fed: bool) -> None:
 
     Raises:
       AssertionError: (chex) naming the array and the shape that it should have.
-      ValueError: if the number of layers is not that of the activations.
+      TypeError: if the batch is not an `Example`.
+      ValueError: if weights are missing, the number of layers is not that of the activations, or there is no example.
     """
     widths = mlp.check_shapes(net, params, batch)
     if not fed:
         return
-    w_fb, bias = params["feedback"]["w_fb"], params["feedback"]["bias"]
+    w_fb, bias = mlp.read(params, "feedback", "w_fb"), mlp.read(params, "feedback", "bias")
     if not len(w_fb) == len(bias) == len(net.activations):
         raise ValueError(
             f"{len(w_fb)} feedback matrices and {len(bias)} biases for {len(net.activations)} layers: "

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.checks import default_float, one_of
 from plasticity_jax.ops.hebbian import PRODUCTS
 from plasticity_jax.rules.hebbian.common import (
     Change,
@@ -33,7 +34,6 @@ from plasticity_jax.rules.hebbian.common import (
     Reduction,
     each_layer,
     local_rule,
-    one_of,
     plastic_layers,
 )
 from plasticity_jax.typing import Array, Key, Params
@@ -111,7 +111,7 @@ def init_feedback(key: Key, sizes: Sequence[int], dtype: jnp.dtype | None = None
     Returns:
       ``{"w_fb": L arrays (n_L, n_i), "bias": L arrays (n_i,)}``, the group "feedback" of the params.
     """
-    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    dtype = default_float() if dtype is None else dtype
     std = (2 / sizes[-1]) ** 0.5
     keys = jax.random.split(key, len(sizes) - 1)
     return {
@@ -144,14 +144,16 @@ def fed(
     def post(i: int, params: Params, heard: Heard) -> Array:
         if not shifts(i):
             return heard.y if i in layers else heard.h[i + 1]
-        strength, h = jnp.asarray(strengths[i]), heard.h[i + 1]
+        h = heard.h[i + 1]
+        strength = jnp.asarray(strengths[i], h.dtype)
         told = f"beta of {h.shape[1]} neurons is () or {h.shape[1:]}, not {strength.shape}"
         chex.assert_shape(strength, h.shape[1:][: strength.ndim], custom_message=told)
+        strength = strength[None, :] if strength.ndim else strength
         return strength * feedback(i, params, heard, signal) + (1 - strength) * h
 
     def change(i: int, params: Params, heard: Heard) -> Array:
         pre = heard.h[i] if presynaptic == "before" or i == 0 else post(i - 1, params, heard)
-        return PRODUCTS[product](pre, post(i, params, heard), params["forward"]["w"][i])
+        return PRODUCTS[product](pre, post(i, params, heard), params["forward"]["w"][i], heard.weight)
 
     return Fed(post, change, shifts)
 
@@ -159,7 +161,7 @@ def fed(
 def feedback(i: int, params: Params, heard: Heard, signal: Signal) -> Array:
     """f of layer i, counted from 0: (B, n_i)."""
     group = params["feedback"]
-    return jax.nn.relu(source(heard, signal) @ group["w_fb"][i] + group["bias"][i])
+    return jax.nn.relu(source(heard, signal) @ group["w_fb"][i] + group["bias"][i][None, :])
 
 
 def source(heard: Heard, signal: Signal) -> Array:

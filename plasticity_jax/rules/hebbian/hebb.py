@@ -44,6 +44,6 @@ def hebb(
     """
 
     def change(i: int, params: Params, heard: Heard) -> Array:
-        return hebb_product(heard.h[i], heard.h[i + 1], params["forward"]["w"][i])
+        return hebb_product(heard.h[i], heard.h[i + 1], params["forward"]["w"][i], heard.weight)
 
     return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction)

@@ -45,6 +45,6 @@ def oja(
     """
 
     def change(i: int, params: Params, heard: Heard) -> Array:
-        return oja_product(heard.h[i], heard.h[i + 1], params["forward"]["w"][i])
+        return oja_product(heard.h[i], heard.h[i + 1], params["forward"]["w"][i], heard.weight)
 
     return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction)

@@ -16,7 +16,6 @@ clamped output, have no use for feedback: theirs stays as it is. The feedback's 
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
@@ -76,13 +75,12 @@ def plastic_feedback(
     rates = each_layer("alpha_fb", alpha_fb, len(layers))
 
     def teach(params: Params, heard: Heard, share: Scalar) -> PyTree:
-        updates = jax.tree.map(jnp.zeros_like, params["feedback"])
-        w_fb = list(updates["w_fb"])
+        w_fb = [jnp.zeros_like(matrix) for matrix in params["feedback"]["w_fb"]]
         for i, rate in zip(layers, rates, strict=True):
             if parts.shifts(i):
                 back = params["feedback"]["w_fb"][i].T
-                change = PRODUCTS[product](source(heard, signal), parts.post(i, params, heard), back)
+                change = PRODUCTS[product](source(heard, signal), parts.post(i, params, heard), back, heard.weight)
                 w_fb[i] = -(share * per_weight("alpha_fb", rate, back) * change).T
-        return {**updates, "w_fb": tuple(w_fb)}
+        return {"w_fb": w_fb}
 
     return local_rule(net, parts.change, alpha=alpha, plastic=plastic, reduction=reduction, fed=True, teach=teach)

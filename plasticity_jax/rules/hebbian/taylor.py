@@ -25,13 +25,14 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
 from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.checks import one_of
+from plasticity_jax.ops.hebbian import weighed
 from plasticity_jax.rules.hebbian.common import (
     Heard,
     Layers,
     Reduction,
     each_layer,
     local_rule,
-    one_of,
     per_weight,
     plastic_layers,
 )
@@ -88,7 +89,7 @@ def taylor(
         w, f = params["forward"]["w"][i], feedback(i, params, heard, signal)
         total = jnp.zeros_like(w)
         for (a, b, c, d), value in coefficients.items():
-            post = heard.h[i + 1] ** b * f**d
+            post = weighed(heard.h[i + 1] ** b * f**d, heard.weight)
             product = post.T @ heard.h[i] ** a if a else jnp.sum(post, 0)[:, None]
             total += per_weight(f"theta[{a, b, c, d}]", value[i], w) * w**c * product
         return total
