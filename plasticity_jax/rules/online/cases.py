@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule, RuleCase
-from plasticity_jax.cells import Neurons, init_params, leaky
+from plasticity_jax.cells import Neurons, alif, gru, init_params, leaky, lif
 from plasticity_jax.cells.dynamics import AnyCell
 from plasticity_jax.rules import online
 from plasticity_jax.rules.online.bptt import PLAUSIBILITY as BPTT
@@ -21,7 +21,7 @@ from plasticity_jax.rules.online.rflo import PLAUSIBILITY as RFLO
 from plasticity_jax.rules.online.rtrl import PLAUSIBILITY as RTRL
 from plasticity_jax.rules.online.snap import PLAUSIBILITY as SNAP
 from plasticity_jax.rules.online.uoro import PLAUSIBILITY as UORO
-from plasticity_jax.typing import Example, Key, Params
+from plasticity_jax.typing import Array, Example, Key, Params
 
 N_IN, N, N_OUT, STREAMS = 2, 5, 2, 2
 
@@ -37,6 +37,29 @@ Cells = Callable[..., AnyCell]
 
 def _leaky(alpha: float = 0.5) -> Neurons:
     return leaky(N_IN, N, N_OUT, alpha=alpha)
+
+
+def _gru() -> Neurons:
+    return gru(N_IN, N, N_OUT)
+
+
+def soft_spike(x: Array) -> Array:
+    """A spike without its step: finite differences, which see no surrogate, can judge gradients through it."""
+    return jax.nn.sigmoid(4 * x)
+
+
+def _alif(decay: float = 0.8, strength: float = 0.3) -> Neurons:
+    """Neurons of two variables that learn two parameters of their own."""
+    learn = ("threshold", "adaptation_decay")
+    return alif(N_IN, N, N_OUT, decay=decay, strength=strength, spike=soft_spike, learn=learn)
+
+
+def _alif_by_eprop(decay: float = 0.8, strength: float = 0.3) -> Neurons:
+    return alif(N_IN, N, N_OUT, decay=decay, strength=strength, spike=soft_spike, reset_derivative=False)
+
+
+def _lif_by_eprop(decay: float = 0.8) -> Neurons:
+    return lif(N_IN, N, N_OUT, decay=decay, spike=soft_spike, reset_derivative=False)
 
 
 def _case(
@@ -61,22 +84,62 @@ def _case(
     return RuleCase(make, params, _batch, kind, {**of_cell, **own})  # pyright: ignore
 
 
-CASES = {
-    "bptt": _case(lambda net, **c: online.bptt(net, window=4, **c), "exact"),
-    "future_facing_bptt": _case(lambda net, **c: online.future_facing_bptt(net, window=4, **c), "exact"),
-    "rtrl": _case(online.rtrl, "exact", decay=1.0),
+def _bptt(cell: AnyCell) -> LearningRule:
+    return online.bptt(cell, window=4)
+
+
+def _future_facing_bptt(cell: AnyCell) -> LearningRule:
+    return online.future_facing_bptt(cell, window=4)
+
+
+KERNL_RATES = {"learning_rate": 0.5, "sigma": 0.1, "initial_leak": 0.8}
+DNI_B_RATES = {"learning_rate": 0.05, "jacobian_learning_rate": 0.05}
+ADAPTIVE = {"decay": 0.8, "strength": 0.3}
+
+LEAKY = {
+    "bptt": _case(_bptt, "exact"),
+    "future_facing_bptt": _case(_future_facing_bptt, "exact"),
+    "rtrl": _case(online.rtrl, "exact", _leaky, {"alpha": 0.5}, decay=1.0),
     "uoro": _case(online.uoro, "unbiased"),
     "kf_rtrl": _case(online.kf_rtrl, "unbiased"),
     "reverse_kf_rtrl": _case(online.reverse_kf_rtrl, "unbiased"),
-    "kernl": _case(online.kernl, "approximate", learning_rate=0.5, sigma=0.1, initial_leak=0.8),
+    "kernl": _case(online.kernl, "approximate", **KERNL_RATES),
     "rflo": _case(online.rflo, "approximate", leak=0.5),
     "dni": _case(online.dni, "approximate", learning_rate=0.05),
-    "dni_b": _case(online.dni_b, "approximate", learning_rate=0.05, jacobian_learning_rate=0.05),
+    "dni_b": _case(online.dni_b, "approximate", **DNI_B_RATES),
     "snap": _case(online.snap, "approximate"),
     "fixed_recurrent": _case(online.fixed_recurrent, "local"),
 }
 
-PLAUSIBILITY: dict[str, Plausibility] = {
+GRU = {
+    "bptt_gru": _case(_bptt, "exact", _gru, {}),
+    "future_facing_bptt_gru": _case(_future_facing_bptt, "exact", _gru, {}),
+    "rtrl_gru": _case(online.rtrl, "exact", _gru, {}),
+    "uoro_gru": _case(online.uoro, "unbiased", _gru, {}),
+    "kf_rtrl_gru": _case(online.kf_rtrl, "unbiased", _gru, {}),
+    "reverse_kf_rtrl_gru": _case(online.reverse_kf_rtrl, "unbiased", _gru, {}),
+    "kernl_gru": _case(online.kernl, "approximate", _gru, {}, **KERNL_RATES),
+    "rflo_gru": _case(online.rflo, "approximate", _gru, {}),
+    "dni_gru": _case(online.dni, "approximate", _gru, {}, learning_rate=0.05),
+    "dni_b_gru": _case(online.dni_b, "approximate", _gru, {}, **DNI_B_RATES),
+    "snap_gru": _case(online.snap, "approximate", _gru, {}),
+    "fixed_recurrent_gru": _case(online.fixed_recurrent, "local", _gru, {}),
+}
+
+SPIKING = {
+    "bptt_alif": _case(_bptt, "exact", _alif, ADAPTIVE),
+    "rtrl_alif": _case(online.rtrl, "exact", _alif, ADAPTIVE),
+    "uoro_alif": _case(online.uoro, "unbiased", _alif, ADAPTIVE),
+    "kf_rtrl_alif": _case(online.kf_rtrl, "unbiased", _alif, ADAPTIVE),
+    "reverse_kf_rtrl_alif": _case(online.reverse_kf_rtrl, "unbiased", _alif, ADAPTIVE),
+    "snap_alif": _case(online.snap, "approximate", _alif, ADAPTIVE),
+    "eprop": _case(online.eprop, "approximate", _alif_by_eprop, ADAPTIVE),
+    "eprop_lif": _case(online.eprop, "approximate", _lif_by_eprop, {"decay": 0.8}),
+}
+
+CASES = {**LEAKY, **GRU, **SPIKING}
+
+OF_RULE: dict[str, Plausibility] = {
     "bptt": BPTT,
     "future_facing_bptt": BPTT,
     "rtrl": RTRL,
@@ -84,9 +147,14 @@ PLAUSIBILITY: dict[str, Plausibility] = {
     "kf_rtrl": KF_RTRL,
     "reverse_kf_rtrl": REVERSE_KF_RTRL,
     "kernl": KERNL,
+    "eprop": RFLO,
     "rflo": RFLO,
     "snap": SNAP,
     "dni": DNI,
     "dni_b": DNI_B,
     "fixed_recurrent": FIXED_RECURRENT,
+}
+
+PLAUSIBILITY: dict[str, Plausibility] = {
+    name: OF_RULE[name.removesuffix("_gru").removesuffix("_alif").removesuffix("_lif")] for name in CASES
 }
