@@ -1,53 +1,77 @@
 r"""How far credit that is carried back through time is from the true one, by how many steps it has been carried.
 
-    c_{t,0} = e^t V,   c_{t,k} = (c_{t,k-1} * phi'^{t-k+1}) B        what reaches h^{t-k} of the loss of step t
+    c_{t,0} = q^t = dL^t / ds^t,   c_{t,k} = D^T c_{t,k-1} + o (sum_g B_g^T (b_g c_{t,k-1}))
 
-With W in place of B it is dL^t / dh^{t-k}. Angles are means over the batch and over all t whose t - k lies in the
-window. They are not folded: 90 degrees is chance, more is the wrong way.
+is what reaches s^{t-k} of the loss of step t; with W_rec in place of B it is dL^t / ds^{t-k}. Angles are means over the
+batch and over all t whose t - k lies in the window, and in the same trial. They are not folded: 90 degrees is chance,
+more is the wrong way. In the vanilla network (leaky with alpha = 1) c_{t,k} = (c_{t,k-1} * phi'^{t-k+1}) B.
+
 Source: Lansdell, Prakash & Kording (2019), figure 4B, which shows k = 1, the arc cosine of a mean cosine.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
+from plasticity_jax.cells.door import cell_weights, enter
+from plasticity_jax.cells.dynamics import NeuronsDynamics, need_neurons
+from plasticity_jax.cells.neurons import Neurons
+from plasticity_jax.cells.window import run_window, time_first
 from plasticity_jax.diagnostics.alignment import angle
-from plasticity_jax.networks import vanilla_rnn
-from plasticity_jax.networks.vanilla_rnn import VanillaRNN
-from plasticity_jax.rules.feedback.recurrent_common import check, observe, time_first
 from plasticity_jax.typing import Array, Example, Params
 
 
-def angles_by_lag(net: VanillaRNN, params: Params, h_0: Array, batch: Example, back: Array | None = None) -> Array:
-    """Angles between credit carried back by B and by W, after 1, 2, ... steps.
+def angles_by_lag(cell: Neurons, params: Params, s_0: Array, batch: Example, back: Array | None = None) -> Array:
+    """Angles between credit carried back by B and by W_rec, after 1, 2, ... steps.
 
     Args:
-      net: the network.
+      cell: a network of neurons.
       params: its weights.
-      h_0: (B, n), activity before the window.
-      batch: windows, x (B, S, n_in), y (B, S, n_out).
-      back: (n, n), what carries credit back; None is ``params["feedback"]["w_fb"]``.
+      s_0: (B, S, n), state before the window.
+      batch: windows, x (B, S, n_in), y (B, S, n_out), start and weight (B, S).
+      back: (G, n, n), what carries credit back; None is ``params["feedback"]["w_back"]``.
 
     Returns:
-      Shape (S - 1,), degrees, from k = 1; credit that vanishes counts 90.
+      Shape (S - 1,), degrees, from k = 1; credit that vanishes counts 90, a lag that no trial is long enough for NaN.
+
+    Raises:
+      TypeError: if the cell is not one of neurons.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> net, key = vanilla_rnn.vanilla_rnn(), jax.random.key(0)
-      >>> params = vanilla_rnn.init_params(key, 2, 5, 1)
+      >>> import jax, jax.numpy as jnp, plasticity_jax as pj
+      >>> cell, key = pj.cells.leaky(n_in=2, n=5, n_out=1, alpha=1.0, loss="squared"), jax.random.key(0)
+      >>> params = pj.cells.init_params(key, cell)
       >>> batch = Example(jax.random.normal(key, (3, 4, 2)), jnp.ones((3, 4, 1)))
-      >>> angles_by_lag(net, params, jnp.zeros((3, 5)), batch, back=-params["forward"]["w"]).round().tolist()
+      >>> opposite = -params["forward"]["w"][:, :, :5]
+      >>> angles_by_lag(cell, params, jnp.zeros((3, 1, 5)), batch, back=opposite).round().tolist()
       [180.0, 0.0, 180.0]
     """
-    check(params, batch)
-    weights = params["forward"]
-    chex.assert_shape(h_0, (batch.x.shape[0], len(weights["w"])))
-    w_fb: Array = params["feedback"]["w_fb"] if back is None else back
-    x, y = time_first(batch)
-    window = observe(weights, h_0, vanilla_rnn.trajectory(net, weights, h_0, x), x, y)
+    cell = need_neurons(cell, "angles_by_lag")
+    params, batch, sizes = enter(cell, params, batch, "back" if back is None else "readout", ("B", "S"))
+    chex.assert_shape(s_0, (len(batch.x), sizes.variables, sizes.n), custom_message="s_0 must be (B, variables, n)")
+    w_back = params["feedback"]["w_back"] if back is None else back
+    wanted = (sizes.gates, sizes.n, sizes.n)
+    chex.assert_shape(w_back, wanted, custom_message=f"back must be (gates, n, n) = {wanted}")
+    example = time_first(batch)
+    window = run_window(cell, params, s_0, example)
+    pull = jax.vmap(jax.vmap(NeuronsDynamics(cell).pull, (None, 0, 0)), (None, 0, 0))
     carried = true = window.credit
+    same = None if example.start is None else jnp.ones(example.start.shape, bool)
     angles = []
-    for k in range(1, len(x)):  # rows are the steps t = k, ..., S - 1, from which h^{t-k} lies in the window
-        slope = window.slope[1 : len(x) - k + 1]
-        carried, true = (carried[1:] * slope) @ w_fb, (true[1:] * slope) @ weights["w"]
-        angles.append(angle(carried, true))
+    for k in range(1, len(example.x)):  # rows are the steps t = k, ..., S - 1, from which s^{t-k} lies in the window
+        step = slice(1, len(example.x) - k + 1)
+        local = jax.tree.map(lambda leaf, step=step: leaf[step], window.local)
+        carried = pull({"w": w_back}, local, carried[1:])
+        true = pull(cell_weights(cell, params), local, true[1:])
+        if example.start is None or same is None:
+            angles.append(angle(_flat(carried), _flat(true)))
+        else:
+            same = same[1:] & ~example.start[step]
+            each = jax.vmap(jax.vmap(angle))(_flat(carried), _flat(true))
+            angles.append(jnp.sum(jnp.where(same, each, 0)) / jnp.sum(same))
     return jnp.stack(angles)
+
+
+def _flat(credit: Array) -> Array:
+    """Credit for the state as one vector."""
+    return credit.reshape(*credit.shape[:-2], -1)

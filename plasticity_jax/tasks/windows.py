@@ -1,7 +1,9 @@
 """Windows of a stream, for rules whose batch is a stretch of time."""
 
+import jax
+
 from plasticity_jax.tasks.stream import Stream
-from plasticity_jax.typing import Example, PyTree
+from plasticity_jax.typing import Array, Example, PyTree
 
 
 def windows(stream: Stream, length: int) -> Stream:
@@ -12,7 +14,7 @@ def windows(stream: Stream, length: int) -> Stream:
       length: S, steps to a window.
 
     Returns:
-      A `Stream` of examples with leaves (windows, B, S, ...).
+      A `Stream` of examples with leaves (windows, B, S, ...), `start` and `weight` too where the stream has them.
 
     Raises:
       ValueError: if the length is below 1.
@@ -31,9 +33,9 @@ def windows(stream: Stream, length: int) -> Stream:
     def take(state: PyTree, steps: int) -> tuple[PyTree, Example]:
         state, examples = stream.take(state, steps * length)
 
-        def cut(leaf):
+        def cut(leaf: Array) -> Array:
             return leaf.reshape(steps, length, *leaf.shape[1:]).swapaxes(1, 2)
 
-        return state, Example(cut(examples.x), cut(examples.y))
+        return state, jax.tree.map(cut, examples)
 
     return Stream(stream.init, take)

@@ -5,7 +5,6 @@ from plasticity_jax.rules.feedback.direct_feedback_alignment import direct_feedb
 from plasticity_jax.rules.feedback.feedback_alignment import feedback_alignment
 from plasticity_jax.rules.feedback.matching import kolen_pollack, matching
 from plasticity_jax.rules.feedback.node_perturbation import node_perturbation
-from plasticity_jax.rules.feedback.recurrent_backprop import recurrent_backprop
 from plasticity_jax.rules.feedback.recurrent_feedback_alignment import recurrent_feedback_alignment
 from plasticity_jax.rules.feedback.recurrent_node_perturbation import recurrent_node_perturbation
 from plasticity_jax.rules.feedback.sign_symmetry import sign_symmetry
@@ -18,7 +17,6 @@ __all__ = [
     "kolen_pollack",
     "matching",
     "node_perturbation",
-    "recurrent_backprop",
     "recurrent_feedback_alignment",
     "recurrent_node_perturbation",
     "sign_symmetry",

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import jax
 
+from plasticity_jax import cells
 from plasticity_jax.base import LearningRule, RuleCase
-from plasticity_jax.networks import vanilla_rnn
+from plasticity_jax.cells.gru import gru
+from plasticity_jax.cells.leaky import leaky
+from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.networks.mlp import MLP, Form, init_params, mlp
 from plasticity_jax.rules import feedback
 from plasticity_jax.typing import Example, Key, Params
@@ -90,32 +94,53 @@ def _windows(key: Key) -> Example:
     return Example(x, 0.4 * jax.random.normal(key_y, (STREAMS, WINDOW, N_OUT)))
 
 
-def _recurrent_case(rule: Callable[..., LearningRule], kind: str, **coefficients: float) -> RuleCase:
+def _vanilla() -> Neurons:
+    return leaky(N_IN, N, N_OUT, alpha=1.0, loss="squared")
+
+
+def _gru() -> Neurons:
+    return gru(N_IN, N, N_OUT, loss="squared")
+
+
+def _recurrent_case(
+    rule: Callable[..., LearningRule],
+    kind: str,
+    cell: Callable[[], Neurons] = _vanilla,
+    coefficients: Mapping[str, float] = MappingProxyType({}),
+) -> RuleCase:
     def make(**given: float) -> LearningRule:
-        return rule(vanilla_rnn.vanilla_rnn(), **{**coefficients, **given})
+        return rule(cell(), **{**coefficients, **given})
 
     def params(key: Key) -> Params:
-        return vanilla_rnn.init_params(key, N_IN, N, N_OUT)
+        key_forward, key_back = jax.random.split(key)
+        return {**cells.init_params(key_forward, cell()), "feedback": cells.init_feedback(key_back, cell())}
 
     return RuleCase(make, params, _windows, kind, coefficients)  # pyright: ignore
 
 
+def _by_sgd(cell: Neurons, **given: Any) -> LearningRule:
+    return feedback.recurrent_node_perturbation(cell, p=0.5, clip=0.5, **given)
+
+
+def _by_ridge(cell: Neurons, **given: Any) -> LearningRule:
+    return feedback.recurrent_node_perturbation(cell, p=0.5, estimator="ridge", solve_every=2, **given)
+
+
+def _by_legacy(cell: Neurons, **given: Any) -> LearningRule:
+    return feedback.recurrent_node_perturbation(cell, p=0.5, legacy=True, **given)
+
+
+RIDGE = {"sigma": 0.2, "ridge": 20.0, "forgetting": 0.9}
+
 RECURRENT_CASES = {
-    "recurrent_backprop": _recurrent_case(feedback.recurrent_backprop, "exact"),
     "recurrent_feedback_alignment": _recurrent_case(feedback.recurrent_feedback_alignment, "approximate"),
+    "recurrent_feedback_alignment_gru": _recurrent_case(feedback.recurrent_feedback_alignment, "approximate", _gru),
     "truncated_to_one_step": _recurrent_case(feedback.truncated_to_one_step, "approximate"),
-    "recurrent_node_perturbation": _recurrent_case(
-        lambda net, **c: feedback.recurrent_node_perturbation(net, p=0.5, clip=0.5, **c), "approximate", sigma=0.2
-    ),
-    "recurrent_node_perturbation_ridge": _recurrent_case(
-        lambda net, **c: feedback.recurrent_node_perturbation(net, p=0.5, estimator="ridge", solve_every=2, **c),
-        "approximate",
-        sigma=0.2,
-        ridge=20.0,
-        forgetting=0.9,
-    ),
-    "recurrent_node_perturbation_legacy": _recurrent_case(
-        lambda net, **c: feedback.recurrent_node_perturbation(net, p=0.5, legacy=True, **c), "approximate", sigma=0.2
-    ),
+    "truncated_to_one_step_gru": _recurrent_case(feedback.truncated_to_one_step, "approximate", _gru),
+    "recurrent_node_perturbation": _recurrent_case(_by_sgd, "approximate", _vanilla, NOISE),
+    "recurrent_node_perturbation_gru": _recurrent_case(_by_sgd, "approximate", _gru, NOISE),
+    "recurrent_node_perturbation_ridge": _recurrent_case(_by_ridge, "approximate", _vanilla, RIDGE),
+    "recurrent_node_perturbation_ridge_gru": _recurrent_case(_by_ridge, "approximate", _gru, RIDGE),
+    "recurrent_node_perturbation_legacy": _recurrent_case(_by_legacy, "approximate", _vanilla, NOISE),
 }
 CASES |= RECURRENT_CASES

@@ -1,13 +1,17 @@
-r"""Feedback through time learned by node perturbation: noise tells what a neuron's activity does to later losses.
+r"""Feedback through time learned by node perturbation: noise tells what a neuron's output does to later losses.
 
-    h~^t = phi(U x^t + W h~^{t-1} + b) + zeta^t,   zeta = sigma m xi,  m ~ Bernoulli(p),  xi ~ N(0, 1)
-    lam_{t,j-1} = (L~^t - L^t) zeta^{j-1} / (p sigma^2)                an estimate of dL^t / dh^{j-1}, t >= j
-    delta_{t,t} = (e^t V) phi'^t,   delta_{t,j} = (delta_{t,j+1} B) phi'^j         of the clean path
+    others hear output(s^t) + zeta^t, the readout read(s^t) + zeta^t;  zeta = sigma m xi, m ~ Bernoulli(p), xi ~ N(0, 1)
+    lam_{t,j-1} = (L~^t - L^t) zeta^{j-1} / (p sigma^2)          an estimate of dL^t / d output^{j-1}, t >= j
+    delta_{t,j} = b^j c_{t,j}, (G n,),   c_{t,t} = q^t,   c_{t,j-1} = D^T c_{t,j} + o (delta_{t,j} B)    clean path
     B = argmin E sum_{2 <= j <= t <= S} |delta_{t,j} B - lam_{t,j-1}|^2     delta is given, no gradient goes through it
-    G_W = sum_j delta^j h^{j-1}^T,   delta^j = sum_{t >= j} delta_{t,j}           as in feedback alignment
+    G_W = sum_j delta^j rhat^j^T,   delta^j = sum_{t >= j} delta_{t,j}          as in feedback alignment
+
+The gates' matrices B_g (n, n) are one matrix B (G n, n): what a loss owes to an output is the sum over the gates of
+those who hear it, sum_g W_g^T (b_g c), so it is regressed on the credit of all gates at once. The leaky cell with
+alpha = 1 is the paper's network, h~^t = phi(W [h~^{t-1}; x^t; 1]) + zeta^t.
 
 The regression needs two sums over the pairs (t, j), both of which a backward sweep collects without a loop over t,
-for it is linear in the credit that it starts from: started from (L~^t - L^t) e^t V it gives rho^j, from s^t e^t V,
+for it is linear in the credit that it starts from: started from (L~^t - L^t) q^t it gives rho^j, from s^t q^t,
 with fresh signs s^t = +-1, eta^j, and
 
     C = sum_j rho^j^T zeta^{j-1} / (p sigma^2)    is  sum delta_{t,j}^T lam_{t,j-1}
@@ -17,11 +21,15 @@ with fresh signs s^t = +-1, eta^j, and
     ridge  V and C are added up over windows; B^ = (V + ridge I)^{-1} C; emitted is B - B^, so that SGD at a rate of 1
            on the "feedback" group sets B to B^
 
-Source: Lansdell, Prakash & Kording (2019), section 4.3. Kind: approximate; exact at B = W. There E lam_{t,j-1} is
-delta_{t,j} W but for terms of order sigma^2, so that B = W solves the regression.
-Memory: S n, the window, B, and for ridge V and C, twice. Time per step: two products with W forward, three back, and
-two for V and C, whatever S. Each forward synapse reads its presynaptic activity and its neuron's error signal; a
-feedback synapse the errors that it carries, plain and weighted, and its target's noise one step before.
+Source: Lansdell, Prakash & Kording (2019), section 4.3. Kind: approximate; exact at B = W_rec. There E lam_{t,j-1} is
+delta_{t,j} W_rec but for terms of order sigma^2, so that B = W_rec solves the regression. That is so of a smooth cell.
+In a spiking one noise rides on the spikes that are heard: lam tells of the real, thresholded spikes of others, smoothed
+by the noise, not of the surrogate slope that b holds, and B is what best translates one into the other.
+Where a neuron has several variables, only the one number that is heard is perturbed, not what it keeps to itself.
+Memory: the window, B, and for ridge V (G n, G n) and C, twice. Time per step: two products with W forward, three back,
+and two for V and C, whatever S. Each forward synapse reads its presynaptic activity and its neuron's credit signals; a
+feedback synapse the credit that it carries, plain and weighted, and its target's noise one step before.
+A pair (t, j) counts where no trial starts at j.
 Departures from the print: the noise's index and 1/p. `legacy` is the authors' rule, pair by pair in O(S^2): it
 correlates the error with the noise of its own step, and leaves out 1/p,
 
@@ -33,42 +41,54 @@ window and means over the batch. The regression of a window feeds on B: B^ from 
 delta to explode, and V keeps that; begin with a large `ridge`, or with many windows to the first solution.
 """
 
+import math
 from typing import Literal, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
+from plasticity_jax.base import READY, Info, LearningRule, Ready
+from plasticity_jax.cells.door import enter, keep_dtypes, same_streams
+from plasticity_jax.cells.dynamics import need_neurons
+from plasticity_jax.cells.neurons import Neurons
+from plasticity_jax.cells.window import (
+    answers,
+    at_rest,
+    carry_back,
+    gradients,
+    heard_with_noise,
+    run_window,
+    sums_credit,
+    time_first,
+    window_report,
+)
 from plasticity_jax.ops import prng
-from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks import vanilla_rnn
-from plasticity_jax.networks.vanilla_rnn import Trajectory, VanillaRNN
+from plasticity_jax.ops.checks import in_range, like
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import rademacher
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
-from plasticity_jax.rules.feedback.recurrent_common import carry_back, check, gradients, info, observe, rest, time_first
-from plasticity_jax.typing import Array, Example, Key, Params, Scalar, Updates
+from plasticity_jax.rules.feedback.recurrent_common import AXES, filled
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
 
 class RecurrentNodePerturbationTraces(NamedTuple):
     """What is carried from window to window.
 
     Attributes:
-      h: (B, n), activity at the end of the last one, on the clean path.
+      state: (B, S, n), of the neurons at the end of the last one, on the clean path.
       steps: shape (), int32, windows taken.
-      second: V, a running sum (n, n) for ridge; () for sgd.
-      cross: C, a running sum (n, n) for ridge; () for sgd.
+      second: V, a running sum (G n, G n) for ridge; () for sgd.
+      cross: C, a running sum (G n, n) for ridge; () for sgd.
     """
 
-    h: Array
+    state: Array
     steps: Array
     second: RunningSum | tuple[()]
     cross: RunningSum | tuple[()]
 
 
 def recurrent_node_perturbation(
-    net: VanillaRNN,
+    cell: Neurons,
     *,
     sigma: Scalar = 0.05,
     p: Scalar = 0.1,
@@ -80,126 +100,175 @@ def recurrent_node_perturbation(
     clip: Scalar | None = None,
     legacy: bool = False,
 ) -> LearningRule:
-    """Credit carried back by a matrix that is regressed on the effects of noise.
+    """Credit carried back by matrices that are regressed on the effects of noise.
 
     Args:
-      net: the network.
-      sigma: standard deviation of the noise where there is some.
-      p: probability that a unit is perturbed at a step. It decides on a threshold: no derivative goes through it.
+      cell: a network of neurons, of `plasticity_jax.cells`.
+      sigma: standard deviation of the noise where there is some, above 0.
+      p: probability that a neuron is perturbed at a step. It decides on a threshold: no derivative goes through it.
       estimator: "sgd" or "ridge".
-      ridge: added to the diagonal of V at each solution; not forgotten.
+      ridge: added to the diagonal of V at each solution, at least 0; not forgotten.
       forgetting: factor of V and C at each window, in (0, 1].
-      solve_every: windows between solutions (ridge); the updates of B in between are zero.
-      warm_up: windows in which only B is learned.
-      clip: bound of each entry of B's updates (sgd); None is none.
+      solve_every: windows between solutions (ridge); in between the group "feedback" is not ready.
+      warm_up: windows in which only B is learned: the group "forward" is not ready.
+      clip: bound of each entry of B's updates (sgd), at least 0; None is none.
       legacy: the authors' rule.
 
     Returns:
-      A rule over ``u``, ``w``, ``bias``, ``v``, ``bias_out`` and ``w_fb``. Its batch is windows, x (B, S, n_in),
-      y (B, S, n_out), S at least 2.
+      A rule over ``w`` (G, n, m), ``own``, ``w_out`` (n_out, n + 1) and ``params["feedback"]["w_back"]`` (G, n, n), of
+      `plasticity_jax.cells.init_feedback`. Its batch is windows, x (B, S, n_in), y (B, S, n_out), start and weight
+      (B, S), S at least 2 for B to learn.
 
     Raises:
+      TypeError: if the cell is not one of neurons.
       ValueError: if an option is not known or out of range.
 
     Example:
-      >>> from plasticity_jax.networks.vanilla_rnn import vanilla_rnn
-      >>> rule = recurrent_node_perturbation(vanilla_rnn(), sigma=0.05, estimator="ridge", forgetting=0.999)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=2, n=6, n_out=6, alpha=1.0, loss="squared")
+      >>> key = jax.random.key(0)
+      >>> params = {**pj.cells.init_params(key, cell), "feedback": pj.cells.init_feedback(key, cell)}
+      >>> rule = recurrent_node_perturbation(cell, sigma=0.01, estimator="ridge", ridge=100.0, warm_up=300)
+      >>> learn = pj.learner(rule, optax.sgd(1.0))
+      >>> def windows(key):
+      ...     key_x, key_y = jax.random.split(key)
+      ...     return pj.Example(jax.random.normal(key_x, (200, 4, 2)), jax.random.normal(key_y, (200, 4, 6)))
+      >>> step = lambda s, t: learn.step(s, windows(jax.random.fold_in(key, t)))
+      >>> state = learn.init(params, key, windows(key))
+      >>> state, info = jax.lax.scan(step, state, jnp.arange(300))  # all the while W is held
+      >>> b, w_rec = state.params["feedback"]["w_back"], state.params["forward"]["w"][:, :, :6]
+      >>> bool(jnp.linalg.norm(b - w_rec) < 0.3 * jnp.linalg.norm(w_rec))  # B becomes W
+      True
 
     Reference:
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", arXiv:1906.00889.
     """
+    cell = need_neurons(cell, "recurrent_node_perturbation")
     if estimator not in ("sgd", "ridge"):
         raise ValueError(f"estimator={estimator!r} is not known; use 'sgd' or 'ridge'")
-    if not isinstance(p, Tracer) and not 0 < float(p) <= 1:
-        raise ValueError(f"p={float(p):g} is outside (0, 1]: it is the probability that a unit is perturbed")
     if solve_every < 1 or warm_up < 0:
         raise ValueError(f"solve_every={solve_every} must be at least 1 window and warm_up={warm_up} at least 0")
     if clip is not None and estimator == "ridge":
         raise ValueError("clip bounds the steps of estimator='sgd'; ridge sets B at once: leave clip out")
+    in_range("p", p, 0, 1, open_low=True, why="the probability that a neuron is perturbed")
+    in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
+    in_range("ridge", ridge, 0, why="added to the diagonal of a second moment")
+    in_range("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each window")
+    if clip is not None:
+        in_range("clip", clip, 0, why="the bound of an entry of B's updates")
+    rows, n = len(cell.gates) * cell.n, cell.n
 
     def init(params: Params, key: Key, batch: Example) -> RecurrentNodePerturbationTraces:
-        h, w = rest(params, batch).h, params["forward"]["w"]
-        moments = (empty_sum(w.shape, w.dtype),) * 2 if estimator == "ridge" else ((), ())
-        return RecurrentNodePerturbationTraces(h, jnp.zeros((), jnp.int32), *moments)
+        _, batch, sizes = enter(cell, params, batch, "back", AXES)
+        state, dtype = at_rest(cell, len(batch.x), sizes.dtype).state, sizes.dtype
+        sums = (empty_sum((rows, rows), dtype), empty_sum((rows, n), dtype)) if estimator == "ridge" else ((), ())
+        return RecurrentNodePerturbationTraces(state, jnp.zeros((), jnp.int32), *sums)
 
     def update(
         params: Params, traces: RecurrentNodePerturbationTraces, key: Key, batch: Example
     ) -> tuple[Updates, RecurrentNodePerturbationTraces, Info]:
-        check(params, batch)
-        weights, w_fb = params["forward"], params["feedback"]["w_fb"]
-        x, y = time_first(batch)
-        streams = x.shape[1]
-        chex.assert_shape(traces.h, (streams, len(w_fb)))
+        given = params
+        params, batch, sizes = enter(cell, params, batch, "back", AXES)
+        same_streams(traces.state, len(batch.x))
+        example, dtype, w_back = time_first(batch), sizes.dtype, params["feedback"]["w_back"]
+        size, share, keep = (jnp.asarray(value, dtype) for value in (sigma, p, forgetting))
 
-        unit = _noise(key, (*x.shape[:2], len(w_fb)), w_fb.dtype, p)  # zeta / sigma
-        both = vanilla_rnn.trajectory(
-            net,
-            weights,
-            jnp.concatenate([traces.h, traces.h]),
-            jnp.concatenate([x, x], 1),
-            jnp.concatenate([jnp.zeros_like(unit), sigma * unit], 1),
-        )
-        window = observe(weights, traces.h, Trajectory(both.h[:, :streams], both.slope[:, :streams]), x, y)
-        noisy_loss, _ = vanilla_rnn.loss_and_error(vanilla_rnn.read_out(weights, both.h[:, streams:]), y)
-        rise = noisy_loss - window.loss
+        window = run_window(cell, params, traces.state, example)
+        unit = _noise(key, (*example.x.shape[:2], n), dtype, p)  # zeta / sigma
+        noisy = heard_with_noise(cell, params, traces.state, example, size * unit)
+        rise = answers(cell, params["forward"]["w_out"], noisy, example)[1] - window.loss
 
-        # All three are linear in the credit that they start from: one sweep, over three times the rows.
-        sign = rademacher(prng.fold_in(key, jnp.uint32(2)), rise.size, rise.dtype).reshape(rise.shape)
-        starts = jnp.concatenate([window.credit, rise[..., None] * window.credit, sign[..., None] * window.credit], 1)
-        delta, rho, eta = jnp.split(carry_back(starts, jnp.tile(window.slope, (1, 3, 1)), w_fb), 3, 1)
+        # All three are linear in the credit that they start from: one sweep carries them.
+        sign = rademacher(prng.fold_in(key, jnp.uint32(2)), rise.size, dtype).reshape(rise.shape)
+        q = window.credit
+        starts = jnp.stack([q, rise[..., None, None] * q, sign[..., None, None] * q], 1)
+
+        def carried(q: Array) -> tuple[Array, Array]:
+            c = carry_back(cell, {"w": w_back}, window.local, q)
+            return c, sums_credit(cell, window.local, c)
+
+        collected, delta = jax.vmap(carried, 1, 1)(starts)
+        rho, eta = (_alive(delta[:, i], example.start) for i in (1, 2))
         if legacy:
-            seen, heard = _moment(_each(window.credit, window.slope, w_fb)), _moment(rho, unit) / sigma
+            each = jnp.eye(len(q), dtype=dtype)[:, :, None, None, None] * q[None]  # the loss of step t alone, t first
+            pairs = jax.vmap(lambda q: carried(q)[1])(each)
+            seen, heard = _moment(pairs), _moment(delta[:, 1], unit) / size
         else:
-            seen, heard = _moment(eta[1:]), _moment(rho[1:], unit[:-1]) / (p * sigma)
+            seen, heard = _moment(eta[1:]), _moment(rho[1:], unit[:-1]) / (share * size)
 
-        steps, second, cross = traces.steps + 1, traces.second, traces.cross
+        steps, second, cross, back = traces.steps + 1, traces.second, traces.cross, w_back.reshape(rows, n)
         if isinstance(second, RunningSum) and isinstance(cross, RunningSum):
-            second = add(second, seen, forgetting)
-            cross = add(cross, heard, forgetting)
-            regularised, moment = second.total + ridge * jnp.eye(len(w_fb), dtype=w_fb.dtype), cross.total
+            second, cross = add(second, seen, keep), add(cross, heard, keep)
 
-            def solved() -> Array:
-                return w_fb - lane_by_lane(jnp.linalg.solve)(regularised, moment)
+            def solved(second: Array, cross: Array) -> Array:
+                return back - _solution(second, cross, ridge)
 
-            def still() -> Array:
-                return jnp.zeros_like(w_fb)
+            def still(second: Array, cross: Array) -> Array:
+                return jnp.zeros_like(back)
 
-            change = solved() if solve_every == 1 else jax.lax.cond(steps % solve_every == 0, solved, still)
+            sums = second.total, cross.total
+            change = solved(*sums) if solve_every == 1 else jax.lax.cond(steps % solve_every == 0, solved, still, *sums)
         else:
-            change = (seen @ w_fb - heard) / streams
+            change = (seen @ back - heard) / len(batch.x)
             change = change if clip is None else jnp.clip(change, -clip, clip)
 
-        teaching = steps > warm_up
-        taught = gradients(window, delta)
-        taught = jax.tree.map(lambda g: jnp.where(teaching, g, 0), taught) if warm_up else taught
-        after = RecurrentNodePerturbationTraces(window.h[-1], steps, second, cross)
-        return {"forward": taught, "feedback": {"w_fb": change}}, after, info(window, teaching)
+        taught: PyTree = gradients(cell, params, window, collected[:, 0])
+        if warm_up:
+            taught = jax.tree.map(lambda g: jnp.where(steps > warm_up, g, 0), taught)
+        feedback = {
+            **jax.tree.map(jnp.zeros_like, params["feedback"]),
+            "w_back": change.reshape(w_back.shape),
+        }
+        updates = like(filled(params, {"forward": taught, "feedback": feedback}), given)
+        after = keep_dtypes(RecurrentNodePerturbationTraces(window.s[-1], steps, second, cross), traces)
+        loss, aux = window_report(window)
+        return updates, after, Info(loss, ready_after(steps), aux)
+
+    def ready_after(steps: Array) -> Ready:
+        waiting = {"forward": steps > warm_up} if warm_up else {}
+        if estimator == "ridge" and solve_every > 1:
+            waiting["feedback"] = steps % solve_every == 0
+        return waiting or READY
 
     return LearningRule(init, update)
 
 
 def _noise(key: Key, shape: tuple[int, ...], dtype: jnp.dtype, p: Scalar) -> Array:
-    """m xi: a normal number with probability p, else 0."""
-    count = shape[0] * shape[1] * shape[2]
-    xi = prng.normal(prng.fold_in(key, jnp.uint32(0)), count, dtype)
-    uniform = (prng.bits(prng.fold_in(key, jnp.uint32(1)), count) >> 8).astype(dtype) * 2**-24
-    return jnp.where(uniform < p, xi, 0).reshape(shape)
+    """m xi: a normal number with probability p, else 0.
+
+    The numbers are drawn in a loop of two rounds, for on a CPU XLA makes what is not drawn in one anew for each reader.
+    """
+    count, wide = math.prod(shape), jnp.promote_types(dtype, jnp.float32)
+
+    def drawn(part: Array) -> Array:
+        def xi(key: Key) -> Array:
+            return prng.normal(key, count, dtype).astype(wide)
+
+        def uniform(key: Key) -> Array:
+            return prng.uniform(key, count).astype(wide)
+
+        return jax.lax.cond(part == 0, xi, uniform, prng.fold_in(key, part))
+
+    xi, uniform = jax.lax.map(drawn, jnp.arange(2, dtype=jnp.uint32))
+    return jnp.where(uniform < jnp.asarray(p, wide), xi, 0).reshape(shape).astype(dtype)
+
+
+def _alive(delta: Array, start: Array | None) -> Array:
+    """Credit (S, B, G, n) where the step before is of the same trial, else 0: nobody heard that one's noise."""
+    return delta if start is None else jnp.where(start[..., None, None], 0, delta)
 
 
 def _moment(a: Array, b: Array | None = None) -> Array:
-    """Sum of a^T b over all rows, (n, n); b is a if None."""
-    rows = a.reshape(-1, a.shape[-1])
+    """Sum of a^T b over all steps, a (..., G, n) as rows of G n, b (..., n); b is a if None."""
+    rows = a.reshape(-1, a.shape[-2] * a.shape[-1])
     return rows.T @ (rows if b is None else b.reshape(-1, b.shape[-1]))
 
 
-def _each(credit: Array, slope: Array, back: Array) -> Array:
-    """delta_{t,j} as (S, S, B, n), j first: what the error of step t alone amounts to at step j; 0 where t < j."""
-    steps = len(credit)
-
-    def step(delta: Array, at: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        j, c, slope_j = at
-        delta = (delta @ back).at[j].set(c) * slope_j
-        return delta, delta
-
-    start = jnp.zeros_like(credit)
-    return jax.lax.scan(step, start, (jnp.arange(steps), credit, slope), reverse=True, unroll=steps <= 16)[1]
+def _solution(second: Array, cross: Array, ridge: Scalar) -> Array:
+    """B^, (G n, n)."""
+    wide = jnp.promote_types(second.dtype, jnp.float32)  # LAPACK has no smaller one
+    v, least = second.astype(wide), jnp.asarray(ridge, wide)
+    if second.dtype != wide:  # V's own rounding can be larger than the ridge
+        least = least + jnp.finfo(second.dtype).eps.astype(wide) * jnp.trace(v)
+    regularised = v + least * jnp.eye(len(v), dtype=wide)
+    return lane_by_lane(jnp.linalg.solve)(regularised, cross.astype(wide)).astype(second.dtype)

@@ -1,43 +1,48 @@
-r"""Truncation to one step: no credit is carried through time at all, B = 0.
+r"""Truncation to one step: no credit is carried through time at all, neither between neurons nor within one.
 
-    delta^j = (e^j V) phi'^j,   G_W = sum_j delta^j h^{j-1}^T
+    c^t = q^t = dL^t / ds^t,   G_W = sum_t (b^t q^t) rhat^t^T
 
 The baseline of every rule that carries credit back: a task that it solves says nothing of them.
 
 Source: Lansdell, Prakash & Kording (2019), section 4.3, at a truncation of 1; Elman (1990). Kind: approximate; exact
-where W = 0.
-Memory: none beside the activity. Time per step: a product with W, forward, and the outer products. Each synapse reads
-its presynaptic activity and one error signal of its postsynaptic neuron, both of the present step.
+where nothing is carried: W_rec = 0 in the vanilla network, leaky with alpha = 1.
+Memory: none beside the state. Time per step: a product with W, forward, and the outer products. Each synapse reads
+its presynaptic activity and one credit signal of its postsynaptic neuron, both of the present step.
 """
 
-from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks.vanilla_rnn import VanillaRNN
-from plasticity_jax.rules.feedback.recurrent_common import WindowTraces, fixed_feedback, rest
-from plasticity_jax.typing import Example, Key, Params, Updates
+from plasticity_jax.base import LearningRule
+from plasticity_jax.cells.dynamics import need_neurons
+from plasticity_jax.cells.neurons import Neurons
+from plasticity_jax.rules.feedback.recurrent_common import windowed_rule
 
 
-def truncated_to_one_step(net: VanillaRNN) -> LearningRule:
+def truncated_to_one_step(cell: Neurons) -> LearningRule:
     """Each step's error teaches that step alone.
 
     Args:
-      net: the network.
+      cell: a network of neurons, of `plasticity_jax.cells`.
 
     Returns:
-      A rule over ``u``, ``w``, ``bias``, ``v`` and ``bias_out``; it does not read ``w_fb``. Its batch is windows,
-      x (B, S, n_in), y (B, S, n_out).
+      A rule over ``w`` (G, n, m), ``own`` and ``w_out`` (n_out, n + 1); it reads no feedback group. Its batch is
+      windows, x (B, S, n_in), y (B, S, n_out), start and weight (B, S).
+
+    Raises:
+      TypeError: if the cell is not one of neurons.
 
     Example:
-      >>> from plasticity_jax.networks.vanilla_rnn import vanilla_rnn
-      >>> rule = truncated_to_one_step(vanilla_rnn())
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=2, n=16, n_out=1, alpha=1.0, loss="squared")
+      >>> key = jax.random.key(0)
+      >>> x = jax.random.normal(key, (20, 6, 2))
+      >>> batch = pj.Example(x, x[..., :1] - x[..., 1:])
+      >>> learn = pj.learner(truncated_to_one_step(cell), optax.sgd(0.02))
+      >>> state = learn.init(pj.cells.init_params(key, cell), key, batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=200)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Elman, "Finding structure in time", Cognitive Science 1990.
     """
-
-    def init(params: Params, key: Key, batch: Example) -> WindowTraces:
-        return rest(params, batch)
-
-    def update(params: Params, traces: WindowTraces, key: Key, batch: Example) -> tuple[Updates, WindowTraces, Info]:
-        return fixed_feedback(net, params, traces, batch, None)
-
-    return LearningRule(init, update)
+    cell = need_neurons(cell, "truncated_to_one_step")
+    return windowed_rule(cell, lambda params, window: window.credit)

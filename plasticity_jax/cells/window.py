@@ -1,0 +1,281 @@
+r"""A window of steps: run forward, credit carried back, the gradients. Rules of every wing that learn so share it.
+
+    c^t = q^t + D^T c^{t+1} + o (sum_g B_g^T (b_g c^{t+1})),   c^{S+1} = 0      backward, q^t = dL^t / ds^t
+    G_W = sum_t (b_g^t c^t) rhat^t^T,   G_own = sum_t c^t ds^t / d own,   G_out = sum_t e^t [read(s^t); 1]^T
+
+D, b and o are those of step t + 1. B stands where W_rec does: with B = W_rec, c^t is the derivative of the window's
+whole loss by s^t, and G the gradient. The loss is the mean over the batch of the SUM over the window's steps. The state
+that a window starts from is an argument, through which no credit flows.
+
+A batch of windows is x (B, S, n_in), y (B, S, n_out), start and weight (B, S). In here time leads, (S, B, ...).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.cells.door import cell_weights
+from plasticity_jax.cells.dynamics import AnyCell, NeuronsDynamics, NeuronsLocal, dynamics, need_neurons
+from plasticity_jax.cells.neurons import Neurons, derivatives, masked, slope_of, start_of
+from plasticity_jax.ops.checks import default_float
+from plasticity_jax.ops.losses import loss_and_error
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree
+
+UNROLLED = 16
+"""Steps of a window up to which its loops are written out."""
+
+
+class WindowTraces(NamedTuple):
+    """Attributes: state: (B, S, n), at the end of the last window; (B, N) of a cell of tier one."""
+
+    state: Array
+
+
+class Window(NamedTuple):
+    """A window run forward; time leads.
+
+    Attributes:
+      s: (S, B, S, n), state after each step; (S, B, N) of a cell of tier one.
+      local: what each step left for its derivatives, leaves (S, B, ...).
+      heard: (S, B, k), what the readout hears.
+      output: (S, B, n_out).
+      loss: (S, B), of each step.
+      error: (S, B, n_out), dL/dz.
+      credit: of the shape of s, q^t: each step's credit for the state by its own loss.
+    """
+
+    s: Array
+    local: Any
+    heard: Array
+    output: Array
+    loss: Array
+    error: Array
+    credit: Array
+
+
+def at_rest(cell: AnyCell, streams: int, dtype: Any) -> WindowTraces:
+    """Traces of streams that have not begun."""
+    dyn = dynamics(cell)
+    return WindowTraces(jnp.array(jnp.broadcast_to(dyn.start(dtype)[None], (streams, *dyn.state_shape))))
+
+
+def time_first(batch: Example) -> Example:
+    """Leaves (S, B, ...) of leaves (B, S, ...), or the other way round."""
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), batch)
+
+
+def run_window(cell: AnyCell, params: Params, s_0: Array, example: Example, w_fb: Array | None = None) -> Window:
+    """What the network does in a window.
+
+    Args:
+      cell: of either tier.
+      params: its weights.
+      s_0: (B, S, n), state before the window.
+      example: leaves (S, B, ...), time first.
+      w_fb: (n_out, k), carries the error to what the readout hears; None: the readout's weights.
+
+    Returns:
+      The `Window`.
+    """
+    dyn, w_out = dynamics(cell), params["forward"]["w_out"]
+    path = _neurons_path if isinstance(cell, Neurons) else _path
+    s, local = path(cell, cell_weights(cell, params), s_0, example)  # pyright: ignore[reportArgumentType]
+    heard = jax.vmap(jax.vmap(dyn.read))(s)
+    output, loss, error = answers(cell, w_out, heard, example)
+    back = error @ (w_out[:, :-1] if w_fb is None else w_fb)
+    return Window(s, local, heard, output, loss, error, jax.vmap(jax.vmap(dyn.unread))(s, back))
+
+
+def answers(cell: AnyCell, w_out: Array, heard: Array, example: Example) -> tuple[Array, Array, Array]:
+    """``(output, loss, error)`` of what the readout hears, (S, B, ...) each."""
+    output = heard @ w_out[:, :-1].T + w_out[None, None, :, -1]
+    each = jax.vmap(jax.vmap(lambda z, y: loss_and_error(cell.loss, z, y)))
+    loss, error = each(output, example.y)
+    if example.weight is not None:
+        loss, error = example.weight * loss, example.weight[..., None] * error
+    return output, loss, error
+
+
+def heard_with_noise(cell: Neurons, params: Params, s_0: Array, example: Example, noise: Array) -> Array:
+    """What the readout hears on a path whose neurons are heard with noise, by the readout and, a step later, by others.
+
+    Args:
+      cell: of neurons.
+      params: its weights.
+      s_0: (B, S, n), state before the window, heard without noise.
+      example: leaves (S, B, ...), time first.
+      noise: (S, B, n). A trial that starts does not hear that of the step before.
+
+    Returns:
+      (S, B, n), the noise in it.
+    """
+    weights = cell_weights(cell, params)
+    rest, own = start_of(cell, noise.dtype), weights.get("own", {})
+    w_rec, drive = _parts(cell, weights["w"], example.x)
+
+    def one(s_tm1: Array, drive_t: Array, start: Array | None, ripple_tm1: Array) -> Array:
+        if start is not None:
+            s_tm1, ripple_tm1 = jnp.where(start, rest, s_tm1), jnp.where(start, 0, ripple_tm1)
+        v = drive_t + ((cell.output(s_tm1) + ripple_tm1) @ w_rec.T).reshape(drive_t.shape)
+        return cell.update(own, s_tm1, v)
+
+    def step(s_tm1: Array, at: tuple[Array, Array | None, Array]) -> tuple[Array, Array]:
+        s = jax.vmap(one)(s_tm1, *at)
+        return s, jax.vmap(cell.read)(s)
+
+    before = jnp.concatenate([jnp.zeros_like(noise[:1]), noise[:-1]])
+    _, read = jax.lax.scan(step, s_0, (drive, example.start, before), unroll=_unroll(example))
+    return read + noise
+
+
+def carry_back(cell: AnyCell, weights: PyTree, local: Any, credit: Array) -> Array:
+    """The credit that each step's state collects from its own step and all later ones.
+
+    Args:
+      cell: of either tier.
+      weights: what carries it, as `plasticity_jax.cells.door.cell_weights`; for neurons also ``{"w": B}``, B (G, n, n).
+      local: of a `Window`.
+      credit: (S, B, S, n), q^t.
+
+    Returns:
+      c^t, of the same shape.
+    """
+    dyn = dynamics(cell)
+    weights = dyn.for_pulls(weights)
+
+    def step(carried: Array, at: tuple[Array, Any]) -> tuple[Array, Array]:
+        q, local_t = at
+        c = q + carried
+        return jax.vmap(dyn.pull, (None, 0, 0))(weights, local_t, c), c
+
+    unroll = len(credit) <= UNROLLED
+    return jax.lax.scan(step, jnp.zeros_like(credit[0]), (credit, local), reverse=True, unroll=unroll)[1]
+
+
+def sums_credit(cell: Neurons, local: Any, credit: Array) -> Array:
+    """b c: credit for the gates' sums, (S, B, G, n), of credit (S, B, S, n) for the state."""
+    return jax.vmap(jax.vmap(NeuronsDynamics(cell).sums_credit))(local, credit)
+
+
+def gradients(cell: AnyCell, params: Params, window: Window, credit: Array) -> dict[str, Any]:
+    """Updates for ``params["forward"]``: sums over the window, means over the batch.
+
+    Args:
+      cell: of either tier.
+      params: its weights.
+      window: run forward.
+      credit: (S, B, S, n), c^t.
+
+    Returns:
+      A tree like ``params["forward"]``.
+    """
+    streams = credit.shape[1]
+
+    def flat(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
+
+    weights = cell_weights(cell, params)
+    of_cell = dynamics(cell).weigh_all(weights, flat(window.local), flat(credit))
+    if isinstance(cell, Neurons):
+        of_cell = {**of_cell, "w": masked(cell, of_cell["w"])}
+    error, heard = flat((window.error, window.heard))
+    w_out = jnp.concatenate([error.T @ heard, jnp.sum(error, 0)[:, None]], 1)
+    taught = jax.tree.map(lambda leaf: leaf / streams, {**of_cell, "w_out": w_out})
+    return {**jax.tree.map(jnp.zeros_like, params["forward"]), **taught}
+
+
+def window_report(window: Window) -> tuple[Array, dict[str, Array]]:
+    """The loss, and the output as (B, S, n_out): what `plasticity_jax.base.Info` reports of a window."""
+    return jnp.mean(jnp.sum(window.loss, 0)), {"output": jnp.swapaxes(window.output, 0, 1)}
+
+
+def init_feedback(key: Key, cell: Neurons, dtype: Any = None) -> dict[str, Array]:
+    """Random matrices that carry credit back through time in place of W_rec, at its scale.
+
+    B_g ~ N(0, mean square of W_rec,g), with W as the cell says: N(0, 1/n) for an orthogonal W_rec; 0 where there is no
+    connection.
+
+    Args:
+      key: split, one part for the numbers and one for the W whose scale they take.
+      cell: a network of neurons.
+      dtype: of the matrices; JAX's default float if None.
+
+    Returns:
+      ``{"w_back": (G, n, n)}``, for ``params["feedback"]``.
+
+    Raises:
+      TypeError: if the cell is not one of neurons.
+
+    Example:
+      >>> import jax
+      >>> from plasticity_jax.cells import init_params, leaky
+      >>> cell = leaky(n_in=2, n=8, n_out=3)
+      >>> params = {**init_params(jax.random.key(0), cell), "feedback": init_feedback(jax.random.key(1), cell)}
+      >>> params["feedback"]["w_back"].shape
+      (1, 8, 8)
+    """
+    cell = need_neurons(cell, "init_feedback")
+    dtype = default_float() if dtype is None else dtype
+    wide, n = jnp.promote_types(dtype, jnp.float32), cell.n
+    key_b, key_w = jax.random.split(key)
+    exists = masked(cell, jnp.ones((len(cell.gates), n, cell.m), wide))[:, :, :n]
+    w_rec = exists * cell.init_w(key_w, cell, dtype)[:, :, :n].astype(wide)
+    count = jnp.maximum(jnp.sum(exists, (1, 2)), 1)
+    scale = jnp.sqrt(jnp.sum(w_rec * w_rec, (1, 2)) / count)
+    w_back = exists * scale[:, None, None] * jax.random.normal(key_b, w_rec.shape, wide)
+    return {"w_back": w_back.astype(dtype)}
+
+
+def _path(cell: AnyCell, weights: PyTree, s_0: Array, example: Example) -> tuple[Array, Any]:
+    """``(s, local)`` of every step."""
+    dyn = dynamics(cell)
+    rest = dyn.start(s_0.dtype)
+
+    def one(s_tm1: Array, x: Array, start: Array | None) -> tuple[Array, Any]:
+        if start is None:
+            return dyn.step(weights, s_tm1, x)
+        return dyn.step(weights, jnp.where(start, rest, s_tm1), x, 1 - start.astype(rest.dtype))
+
+    def step(s_tm1: Array, at: tuple[Array, Array | None]) -> tuple[Array, tuple[Array, Any]]:
+        s, local = jax.vmap(one)(s_tm1, *at)
+        return s, (s, local)
+
+    return jax.lax.scan(step, s_0, (example.x, example.start), unroll=_unroll(example))[1]
+
+
+def _neurons_path(cell: Neurons, weights: PyTree, s_0: Array, example: Example) -> tuple[Array, NeuronsLocal]:
+    """As `_path`, what the gates hear of inputs and biases taken for all steps at once."""
+    rest, own = start_of(cell, s_0.dtype), weights.get("own", {})
+    w_rec, drive = _parts(cell, weights["w"], example.x)
+
+    def one(s_tm1: Array, drive_t: Array, start: Array | None) -> tuple[Array, ...]:
+        if start is not None:
+            s_tm1 = jnp.where(start, rest, s_tm1)
+        h = cell.output(s_tm1)
+        s, decay, gain, own_gain = derivatives(cell, own, s_tm1, drive_t + (h @ w_rec.T).reshape(drive_t.shape))
+        slope = slope_of(cell.output, s_tm1)
+        if start is not None:
+            alive = 1 - start.astype(rest.dtype)
+            decay, slope = alive * decay, alive * slope
+        return s, h, decay, gain, own_gain, slope
+
+    def step(s_tm1: Array, at: tuple[Array, Array | None]) -> tuple[Array, tuple[Array, ...]]:
+        s, *left = jax.vmap(one)(s_tm1, *at)
+        return s, (s, *left)
+
+    out = jax.lax.scan(step, s_0, (drive, example.start), unroll=_unroll(example))[1]
+    s, h, decay, gain, own_gain, slope = out
+    rhat = jnp.concatenate([h, example.x, jnp.ones_like(h[..., :1])], -1)
+    return s, NeuronsLocal(rhat, decay, gain, own_gain if cell.own else (), slope)
+
+
+def _parts(cell: Neurons, w: Array, x: Array) -> tuple[Array, Array]:
+    """W_rec as (G n, n), and what the gates hear of inputs and biases, (S, B, G, n)."""
+    rows = w.reshape(-1, cell.m)
+    drive = x @ rows[:, cell.n : -1].T + rows[None, None, :, -1]
+    return rows[:, : cell.n], drive.reshape(*x.shape[:2], len(cell.gates), cell.n)
+
+
+def _unroll(example: Example) -> bool:
+    return len(example.x) <= UNROLLED
