@@ -36,9 +36,11 @@ from experiments._fixed_weights import (
     second_order,
 )
 from experiments._stats import put
+from experiments._windows import glorot_params, vanilla
 from plasticity_jax.base import Info, Learner, LearnerState, learner
+from plasticity_jax.cells.window import at_rest, run_window, sums_credit, time_first
 from plasticity_jax.diagnostics.alignment import alignment, angle, relative_error
-from plasticity_jax.networks import mlp, vanilla_rnn
+from plasticity_jax.networks import mlp
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine
 from plasticity_jax.rules.feedback import node_perturbation, recurrent_node_perturbation
@@ -263,31 +265,31 @@ def feedforward(config: Config, case: Case) -> Program:
 
 def recurrent(config: Config, legacy: bool) -> Program:
     """The recurrent rule, on windows of normal noise; metrics (points, 1, 1)."""
-    net, (n_in, n, n_out), batch = vanilla_rnn.vanilla_rnn(), config.units, config.recurrent_batch
+    (n_in, n, n_out), batch = config.units, config.recurrent_batch
+    cell = vanilla(n_in, n, n_out)
     stream = normal_pairs((batch, WINDOW, n_in), (batch, WINDOW, n_out))
     _, seen = stream.take(stream.init(jax.random.key(1)), 1)
+    first = time_first(jax.tree.map(lambda leaf: leaf[0], seen))
 
     def make(sigma: Array) -> Learner:
-        return learner(recurrent_node_perturbation(net, sigma=sigma, p=P, estimator="ridge", legacy=legacy), HELD)
+        return learner(recurrent_node_perturbation(cell, sigma=sigma, p=P, estimator="ridge", legacy=legacy), HELD)
 
     def evaluate(params: Params) -> Mapping[str, Array]:
-        weights, b = params["forward"], params["feedback"]["w_fb"]
-        x, y = seen.x[0].swapaxes(0, 1), seen.y[0].swapaxes(0, 1)
-        path = vanilla_rnn.trajectory(net, weights, jnp.zeros((batch, n)), x)
-        _, error = vanilla_rnn.loss_and_error(vanilla_rnn.read_out(weights, path.h), y)
-        own = error @ weights["v"]
-        delta = own * path.slope
+        w, b = params["forward"]["w"][0, :, :n], params["feedback"]["w_back"][0]
+        window = run_window(cell, params, at_rest(cell, batch, w.dtype).state, first)
+        own = window.credit[:, :, 0]
+        delta = sums_credit(cell, window.local, window.credit)[:, :, 0]
         found = {
-            "relative_error": relative_error(weights["w"], b),
-            "cosine": cosine(weights["w"], b),
-            "angle": angle(delta @ b, delta @ weights["w"]),
+            "relative_error": relative_error(w, b),
+            "cosine": cosine(w, b),
+            "angle": angle(delta @ b, delta @ w),
             "angle_own": angle(delta @ b, own),
         }
         return {name: value[None] for name, value in found.items()}
 
     return regression(
         make,
-        lambda key: vanilla_rnn.init_params(key, n_in, n, n_out),
+        lambda key: glorot_params(key, cell),
         stream,
         evaluate,
         sigmas=(SIGMA_RECURRENT,),
