@@ -123,7 +123,8 @@ def neurons(
       gates: a name for each of the G sums.
       hears: for each gate whether it hears the recurrent activity, the input and the bias; None: all of them.
       own: initial values, numbers or (n,), of each neuron's own parameters that learn.
-      mask: connections that exist: (n, n) between neurons, or (G, n, m) for all that a gate hears; None: all.
+      mask: connections that exist: (n, n) between neurons, (n, m) with inputs and biases, or (G, n, m) gate by gate;
+        None: all. `plasticity_jax.cells.stack_mask` and `sparse_mask` make some.
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
       init_w: ``(key, cell, dtype) -> (G, n, m)``; None: W_rec orthogonal, W_in ~ N(0, 1/n_in), biases 0, gate by gate.
       start: what the variables start from; None: 0.
@@ -313,12 +314,12 @@ def _connections(name: str, hears: Sequence[Any], mask: Any, n: int, n_in: int) 
         given = np.asarray(mask) != 0
         if given.shape == (n, n):
             full[:, :, :n] &= given
-        elif given.shape == full.shape:
+        elif given.shape in (full.shape, full.shape[1:]):
             full &= given
         else:
             raise ValueError(
                 f"{name}: mask has shape {given.shape}; give (n, n) = {(n, n)} for the connections between neurons, "
-                f"or (gates, n, m) = {full.shape} for all connections"
+                f"(n, m) = {full.shape[1:]} for all of them, or (gates, n, m) = {full.shape} gate by gate"
             )
     assert full.shape[2] == m
     return None if full.all() else full
