@@ -2,13 +2,30 @@
 
 from typing import Any
 
+from plasticity_jax.cells.alif import alif
 from plasticity_jax.cells.cell import Cell, init_cell
 from plasticity_jax.cells.dynamics import check_cell
 from plasticity_jax.cells.leaky import leaky
+from plasticity_jax.cells.leaky_readout import leaky_readout
+from plasticity_jax.cells.lif import lif
 from plasticity_jax.cells.neurons import Derivatives, Neurons, advance, init_neurons, neurons, read_out
+from plasticity_jax.cells.surrogate import spike_function
 from plasticity_jax.typing import Key, Params
 
-__all__ = ["Cell", "Derivatives", "Neurons", "advance", "init_params", "leaky", "neurons", "read_out"]
+__all__ = [
+    "Cell",
+    "Derivatives",
+    "Neurons",
+    "advance",
+    "alif",
+    "init_params",
+    "leaky",
+    "leaky_readout",
+    "lif",
+    "neurons",
+    "read_out",
+    "spike_function",
+]
 
 
 def init_params(key: Key, cell: Neurons | Cell, dtype: Any = None) -> Params:

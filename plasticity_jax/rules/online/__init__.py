@@ -2,6 +2,7 @@
 
 from plasticity_jax.rules.online.bptt import bptt, future_facing_bptt
 from plasticity_jax.rules.online.dni import dni, dni_b
+from plasticity_jax.rules.online.eprop import eprop
 from plasticity_jax.rules.online.fixed_recurrent import fixed_recurrent
 from plasticity_jax.rules.online.kernl import kernl
 from plasticity_jax.rules.online.kf_rtrl import kf_rtrl
@@ -15,6 +16,7 @@ __all__ = [
     "bptt",
     "dni",
     "dni_b",
+    "eprop",
     "fixed_recurrent",
     "future_facing_bptt",
     "kernl",
