@@ -5,11 +5,16 @@ from typing import Any
 from plasticity_jax.cells.alif import alif
 from plasticity_jax.cells.cell import Cell, init_cell
 from plasticity_jax.cells.dynamics import check_cell
+from plasticity_jax.cells.flax_adapters import from_flax, weights_from_flax, weights_to_flax
+from plasticity_jax.cells.gru import gru
 from plasticity_jax.cells.leaky import leaky
 from plasticity_jax.cells.leaky_readout import leaky_readout
 from plasticity_jax.cells.lif import lif
+from plasticity_jax.cells.lstm import lstm
+from plasticity_jax.cells.masks import sparse_mask, stack_mask
 from plasticity_jax.cells.neurons import Derivatives, Neurons, advance, init_neurons, neurons, read_out
 from plasticity_jax.cells.surrogate import spike_function
+from plasticity_jax.cells.window import init_feedback
 from plasticity_jax.typing import Key, Params
 
 __all__ = [
@@ -18,13 +23,21 @@ __all__ = [
     "Neurons",
     "advance",
     "alif",
+    "from_flax",
+    "gru",
+    "init_feedback",
     "init_params",
     "leaky",
     "leaky_readout",
     "lif",
+    "lstm",
     "neurons",
     "read_out",
+    "sparse_mask",
     "spike_function",
+    "stack_mask",
+    "weights_from_flax",
+    "weights_to_flax",
 ]
 
 

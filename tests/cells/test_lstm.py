@@ -1,0 +1,162 @@
+"""The LSTM: outputs and gradients against flax's module, derivatives against whole Jacobians, masks, dtypes."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from plasticity_jax import learner
+from plasticity_jax.cells import advance, init_params, lstm, weights_from_flax
+from plasticity_jax.cells.neurons import by_autodiff, derivatives, start_of
+from plasticity_jax.rules import online
+from plasticity_jax.tasks.add import add
+from tests.cells import modules as flax
+from tests.cells.modules import N_IN, N_OUT, N, all_close, held, summed
+
+MODULE = nn.OptimizedLSTMCell(features=N)
+CELL = lstm(N_IN, N, N_OUT)
+PARAMS = flax.flax_params(MODULE)
+W, W_OUT = weights_from_flax(CELL, PARAMS), flax.readout(N)
+GIVEN = {"forward": {"w": W, "w_out": W_OUT}}
+
+
+def test_equations():
+    """One step in NumPy, from the equations and flax's kernels, and twenty steps of flax's modules."""
+    rng = np.random.default_rng(0)
+    c, h, x = rng.standard_normal(N), rng.standard_normal(N), rng.standard_normal(N_IN)
+    p = jax.tree.map(np.asarray, PARAMS)
+
+    def sig(v):
+        return 1 / (1 + np.exp(-v))
+
+    def heard(gate):
+        return x @ p[f"i{gate}"]["kernel"] + h @ p[f"h{gate}"]["kernel"] + p[f"h{gate}"]["bias"]
+
+    memory = sig(heard("f")) * c + sig(heard("i")) * np.tanh(heard("g"))
+    got = advance(CELL, {"w": W}, jnp.stack([c, h]), jnp.asarray(x))
+    np.testing.assert_allclose(got, np.stack([memory, sig(heard("o")) * np.tanh(memory)]), atol=1e-14)
+
+    xs, s, outputs = flax.stream(steps=20).x[:, 0], start_of(CELL, W.dtype), []
+    for x in xs:
+        s = advance(CELL, {"w": W}, s, x)
+        outputs.append(CELL.read(s))
+    for module in (MODULE, nn.LSTMCell(features=N)):
+        all_close(jnp.stack(outputs), flax.flax_outputs(module, PARAMS, xs), 1e-13)
+
+
+@pytest.mark.parametrize(
+    ("activation", "gate"), [("tanh", "sigmoid"), (jax.nn.softplus, jax.nn.hard_sigmoid), ("leaky_relu", "identity")]
+)
+def test_derivatives_are_those_of_the_update(activation, gate):
+    cell = lstm(N_IN, N, N_OUT, activation=activation, gate_activation=gate)
+    rng = np.random.default_rng(2)
+    s, v = jnp.asarray(rng.standard_normal((2, N))), jnp.asarray(rng.standard_normal((4, N)))
+    by_s, by_v = flax.whole_jacobians(cell, s, v)
+    for found in (derivatives(cell, {}, s, v), by_autodiff(cell, {}, s, v)):
+        all_close(found.s, cell.update({}, s, v), 1e-14)
+        all_close(found.decay, flax.diagonal(by_s), 1e-13)
+        all_close(found.gain, flax.diagonal(by_v), 1e-13)
+        assert found.own_gain.shape == (2, 0, N)
+    assert cell.partials is not None
+
+
+def expected(examples, params=PARAMS):
+    of_module, of_readout = flax.flax_gradients(MODULE, params, W_OUT, examples)
+    return {"w": weights_from_flax(CELL, of_module), "w_out": of_readout}
+
+
+def test_exact_rules_give_the_gradient_of_the_flax_module():
+    examples = flax.stream()
+    want, steps = expected(examples), len(examples.x)
+    for rule in (online.rtrl(CELL), online.snap(CELL, n=4), online.bptt(CELL, window=steps)):
+        all_close(summed(held(rule, GIVEN, examples)), want)
+    late = held(online.future_facing_bptt(CELL, window=steps), GIVEN, flax.stream(silent=steps - 1))
+    all_close(summed(late), want)
+    for rule in (online.rflo(CELL), online.snap(CELL), online.bptt(CELL, window=steps // 2)):
+        off = summed(held(rule, GIVEN, examples))["w"] - want["w"]
+        assert jnp.linalg.norm(off) > 0.01 * jnp.linalg.norm(want["w"])
+
+
+@pytest.mark.parametrize("name", ["uoro", "kf_rtrl", "reverse_kf_rtrl"])
+def test_unbiased(name):
+    """False alarm: some 140 tests at five sigma, below 1e-4; a gradient without 20 % of what is carried is found."""
+    examples = flax.stream()
+    samples = flax.estimates(getattr(online, name)(CELL), GIVEN, examples, 6000)["w"]
+    exact, short = (held(online.rtrl(CELL, decay=decay), GIVEN, examples)["w"][-1] for decay in (1.0, 0.8))
+    z = flax.z_scores(samples, exact)
+    assert np.abs(z).max() < 5
+    assert np.sqrt(np.mean(z**2)) < 2
+    assert np.abs(flax.z_scores(samples, short)).max() > 5
+
+
+def test_masked_connections_do_not_learn():
+    exists = np.random.default_rng(4).random((N, N)) < 0.5
+    cell = lstm(N_IN, N, N_OUT, mask=exists)
+    dense = W + 0.3  # with weights where there is no connection too
+    examples = flax.stream()
+
+    def cut(layer, leaves):
+        if not layer.startswith("h"):
+            return leaves
+        return {**leaves, "kernel": jnp.where(exists.T, leaves["kernel"], 0)}
+
+    sparse = {layer: cut(layer, jax.tree.map(lambda a: a + 0.3, leaves)) for layer, leaves in PARAMS.items()}
+    want = np.where(cell.mask, expected(examples, params=sparse)["w"], 0)
+    given = {"forward": {"w": dense, "w_out": W_OUT}}
+    for rule in (online.rtrl(cell), online.bptt(cell, window=len(examples.x)), online.snap(cell, n=9)):
+        got = summed(held(rule, given, examples))["w"]
+        assert not np.asarray(got)[~cell.mask].any()
+        all_close(got, want)
+    of_all = np.asarray(expected(examples, params=sparse)["w"])
+    assert np.abs(of_all[:, :, :N][:, ~exists]).min() > 0  # the mask alone keeps them at zero
+
+
+def test_every_gate_hears_all():
+    assert CELL.mask is None
+    made = init_params(jax.random.key(0), CELL)["forward"]["w"]
+    assert jnp.all(made[:, :, :-1] != 0)
+    assert not made[:, :, -1].any()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_dtypes(dtype):
+    """Two steps of learning keep the weights' dtype, and no shape is broadcast by itself."""
+    params = init_params(jax.random.key(0), CELL, dtype)
+    batch = jax.tree.map(lambda leaf: leaf[0].astype(dtype), flax.stream())
+    for make in (online.rflo, online.rtrl, online.uoro, online.snap):
+        learn = learner(make(CELL), optax.sgd(0.1))
+        with jax.numpy_rank_promotion("raise"):
+            state = learn.init(params, jax.random.key(1), batch)
+            after, info = jax.jit(learn.step)(state, batch)
+            after, info = jax.jit(learn.step)(after, batch)  # from c = 0 nothing reaches the forget gate
+        assert all(leaf.dtype == dtype for leaf in jax.tree.leaves((after.params, after.traces.state, info.loss)))
+        assert jnp.isfinite(info.loss)
+        assert jnp.all(jnp.any(after.params["forward"]["w"] != state.params["forward"]["w"], (1, 2)))
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="activation='swish' is not known"):
+        lstm(N_IN, N, N_OUT, gate_activation="swish")
+    with pytest.raises(ValueError, match=r"lstm: mask has shape \(2, 2\)"):
+        lstm(N_IN, N, N_OUT, mask=np.ones((2, 2)))
+
+
+def test_learns_from_its_memory():
+    """RFLO answers Add with a lag of one symbol: better than the best answer without memory."""
+    cell = lstm(2, 16, 2)
+    task = add(lags=(1, 2), tau=1)
+    learn = learner(online.rflo(cell), optax.sgd(0.3))
+    _, examples = task.take(task.init(jax.random.key(0)), 3000)
+    examples = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), examples)
+
+    @jax.jit
+    def life():
+        batch = jax.tree.map(lambda leaf: leaf[0], examples)
+        state = learn.init(init_params(jax.random.key(1), cell, jnp.float32), jax.random.key(2), batch)
+        return jax.lax.scan(learn.step, state, examples)[1].loss
+
+    loss, blind = np.asarray(life()), 0.6616  # the entropy of p's mean, 5/8
+    assert loss[:100].mean() > 0.6
+    assert loss[-500:].mean() < blind - 0.1
