@@ -55,9 +55,7 @@ class InitFn(Protocol):
 class UpdateFn(Protocol):
     """One step of a rule."""
 
-    def __call__(
-        self, params: Params, traces: Traces, key: Key, batch: Batch, /
-    ) -> tuple[Updates, Traces, Info]:
+    def __call__(self, params: Params, traces: Traces, key: Key, batch: Batch, /) -> tuple[Updates, Traces, Info]:
         """Returns the updates, the traces after the step, and the step's report.
 
         Args:
@@ -165,7 +163,9 @@ def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
       (1, ())
     """
     if not isinstance(rule, LearningRule):
-        hint = "call it with its network first, as in rflo(cell)" if callable(rule) else "make one with a rule's factory"
+        hint = (
+            "call it with its network first, as in rflo(cell)" if callable(rule) else "make one with a rule's factory"
+        )
         raise TypeError(f"rule={_name(rule)} is not a LearningRule: {hint}")
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise TypeError(f"tx={_name(tx)} is not an optax optimiser: give one, as in optax.sgd(0.1)")

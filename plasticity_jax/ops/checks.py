@@ -46,9 +46,7 @@ def in_range(name: str, value: Scalar, low: float, high: float = np.inf, *, open
     bad = ~((values > low if open_low else values >= low) & (values <= high))
     if bad.any():
         shown = f"{low:g}, {high:g}]" if np.isfinite(high) else f"{low:g}, inf)"
-        raise ValueError(
-            f"{name}={values[bad].flat[0]:g} is outside {'(' if open_low else '['}{shown}: it is {why}"
-        )
+        raise ValueError(f"{name}={values[bad].flat[0]:g} is outside {'(' if open_low else '['}{shown}: it is {why}")
 
 
 def default_float() -> jnp.dtype:
@@ -80,4 +78,6 @@ def not_empty(name: str, size: int) -> None:
       ValueError: if the size is 0.
     """
     if size == 0:
-        raise ValueError(f"{name} has no examples (its leading axis is 0): leave the step out, or give it a weight of 0")
+        raise ValueError(
+            f"{name} has no examples (its leading axis is 0): leave the step out, or give it a weight of 0"
+        )

@@ -70,7 +70,10 @@ def one_hot_labels(y: Array, n_out: int, dtype: jnp.dtype, name: str = "batch.y"
       ValueError: if a label is out of range; not validated when traced, where such a label counts as no target.
     """
     if not isinstance(y, Tracer) and y.size:
-        low, high = int(np.min(y)), int(np.max(y))
+        values = np.asarray(y)  # not jnp.min(y), which a trace around a constant label would stage
+        low, high = int(values.min()), int(values.max())
         if low < 0 or high >= n_out:
-            raise ValueError(f"{name} has the label {low if low < 0 else high}; with {n_out} outputs use 0 to {n_out - 1}")
+            raise ValueError(
+                f"{name} has the label {low if low < 0 else high}; with {n_out} outputs use 0 to {n_out - 1}"
+            )
     return jax.nn.one_hot(y, n_out, dtype=dtype)
