@@ -58,7 +58,7 @@ def world(activations: tuple[str, ...] = CURVED, sizes: tuple[int, ...] = (3, 5,
             *(jax.random.normal(key, (STEPS, 3, n)) for key, n in zip(keys, (sizes[0], sizes[-1]), strict=True))
         )
         graded = jax.grad(lambda weights, x, y: equations(weights, x, y, activations), has_aux=True)
-        grad, output = compiled(jax.vmap(graded, in_axes=(None, 0, 0)))(params["forward"], *examples)
+        grad, output = compiled(jax.vmap(graded, in_axes=(None, 0, 0)))(params["forward"], *examples[:2])
     return World(params, examples, output, grad, activations)
 
 
