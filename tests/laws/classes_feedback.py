@@ -125,7 +125,7 @@ def equal_sizes(scale: float) -> World:
     forward = w.params["forward"]
     weights = {**forward, "w": forward["w"][:1] + tuple(scale * jnp.sign(a) for a in forward["w"][1:])}
     graded = jax.grad(lambda weights, x, y: equations(weights, x, y, CURVED), has_aux=True)
-    grad, output = compiled(jax.vmap(graded, in_axes=(None, 0, 0)))(weights, *w.examples)
+    grad, output = compiled(jax.vmap(graded, in_axes=(None, 0, 0)))(weights, *w.examples[:2])
     return w._replace(params={**w.params, "forward": weights}, grad=grad, output=output)
 
 
