@@ -3,55 +3,86 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from plasticity_jax.cells import gru, init_feedback, init_params, leaky
 from plasticity_jax.diagnostics.recurrent_alignment import angles_by_lag
-from plasticity_jax.networks.vanilla_rnn import init_params, vanilla_rnn
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled
-from tests.oracles.feedback_recurrent import credit, run
+from tests.oracles import feedback_recurrent as oracle
 
-NET, STEPS, STREAMS, N = vanilla_rnn(), 5, 2, 6
+STEPS, STREAMS, N = 5, 2, 6
+SIZES = (2, N, 3)
+CELLS = {
+    "vanilla": (leaky(*SIZES, alpha=1.0, loss="squared"), oracle.leaky()),
+    "leaky": (leaky(*SIZES, alpha=0.4, loss="squared"), oracle.leaky(0.4)),
+    "gru": (gru(*SIZES, loss="squared"), oracle.gru),
+}
 
 
-def given():
+def given(cell):
     rng = np.random.default_rng(0)
-    params = init_params(jax.random.key(0), 2, N, 3)
-    h, x, y = (rng.standard_normal(shape) for shape in ((STREAMS, N), (STREAMS, STEPS, 2), (STREAMS, STEPS, 3)))
-    return params, jnp.asarray(h), Example(jnp.asarray(x), jnp.asarray(y))
+    params = {**init_params(jax.random.key(0), cell), "feedback": init_feedback(jax.random.key(1), cell)}
+    s, x, y = (rng.standard_normal(shape) for shape in ((STREAMS, 1, N), (STREAMS, STEPS, 2), (STREAMS, STEPS, 3)))
+    return params, jnp.asarray(s), Example(jnp.asarray(x), jnp.asarray(y))
 
 
 def degrees(a, b):
     return np.degrees(np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
 
 
-def test_against_the_loop_over_pairs():
-    params, h, batch = given()
-    weights, back = jax.tree.map(np.asarray, (params["forward"], params["feedback"]["w_fb"]))
-    want = np.zeros((STEPS - 1, STREAMS))
+@pytest.mark.parametrize("start_at", [None, 2])
+@pytest.mark.parametrize("name", CELLS)
+def test_against_the_loop_over_pairs(name, start_at):
+    """With a trial that starts in the window, pairs on both sides of it do not count."""
+    cell, update = CELLS[name]
+    params, s, batch = given(cell)
+    forward, back = jax.tree.map(np.asarray, (params["forward"], params["feedback"]["w_back"]))
+    trials = [(0, STEPS)] if start_at is None else [(0, start_at), (start_at, STEPS)]
+    found = [[] for _ in range(STEPS)]
     for stream in range(STREAMS):
-        path = run(weights, *(np.asarray(leaf)[stream] for leaf in (h, batch.x, batch.y)))
-        carried, true = credit(weights, path, back), credit(weights, path, weights["w"])
-        for k in range(1, STEPS):
-            pairs = [(t, t - k + 1) for t in range(k, STEPS)]
-            want[k - 1, stream] = np.mean([degrees(carried[p] @ back, true[p] @ weights["w"]) for p in pairs])
-    got = compiled(lambda params: angles_by_lag(NET, params, h, batch))(params)
-    np.testing.assert_allclose(got, want.mean(1), rtol=1e-9)
-    assert np.ptp(got) > 1
+        for begin, end in trials:
+            s_0 = np.asarray(s)[stream] if begin == 0 else np.zeros((1, N))
+            path = oracle.run(update, forward, s_0, *(np.asarray(leaf)[stream, begin:end] for leaf in batch[:2]))
+            carried, true = oracle.states(path, back), oracle.states(path, forward["w"][:, :, :N])
+            for t in range(end - begin):
+                for k in range(1, t + 1):
+                    found[k].append(degrees(carried[t, t - k].ravel(), true[t, t - k].ravel()))
+    longest = max(end - begin for begin, end in trials)
+    if start_at is not None:
+        batch = batch._replace(start=jnp.zeros((STREAMS, STEPS), bool).at[:, start_at].set(True))
+    got = np.asarray(compiled(lambda params: angles_by_lag(cell, params, s, batch))(params))
+    np.testing.assert_allclose(got[: longest - 1], [np.mean(each) for each in found[1:longest]], rtol=1e-9)
+    assert np.isnan(got[longest - 1 :]).all()
+    assert np.ptp(got[: longest - 1]) > 0.1
 
 
 def test_true_credit_is_autodiff():
     """B chosen so that one step's angle is that between credit unchanged and the derivative of the last loss."""
-    params, h, batch = given()
-    w = params["forward"]
+    cell, _ = CELLS["vanilla"]
+    params, s, batch = given(cell)
+    w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
+    one = jnp.ones((STREAMS, 1))
 
-    def loss(h_tm1):
-        h_t = jnp.tanh(batch.x[:, 1] @ w["u"].T + h_tm1 @ w["w"].T + w["bias"])
-        return jnp.sum((h_t @ w["v"].T + w["bias_out"] - batch.y[:, 1]) ** 2) / 2
+    def step(h, t):
+        return jnp.tanh(jnp.concatenate([h, batch.x[:, t], one], 1) @ w.T)
 
-    h_0 = jnp.tanh(batch.x[:, 0] @ w["u"].T + h @ w["w"].T + w["bias"])
-    h_1 = jnp.tanh(batch.x[:, 1] @ w["u"].T + h_0 @ w["w"].T + w["bias"])
-    true = np.asarray(jax.grad(loss)(h_0))
-    plain = np.asarray((h_1 @ w["v"].T + w["bias_out"] - batch.y[:, 1]) @ w["v"] * (1 - h_1**2))
+    def error(h):
+        return jnp.concatenate([h, one], 1) @ w_out.T - batch.y[:, 1]
+
+    h_0 = step(s[:, 0], 0)
+    h_1 = step(h_0, 1)
+    true = np.asarray(jax.grad(lambda h: jnp.sum(error(step(h, 1)) ** 2) / 2)(h_0))
+    plain = np.asarray(error(h_1) @ w_out[:, :-1] * (1 - h_1**2))
     two = Example(batch.x[:, :2], batch.y[:, :2])
-    got = compiled(lambda params: angles_by_lag(NET, params, h, two, back=jnp.eye(N)))(params)
+    got = compiled(lambda params: angles_by_lag(cell, params, s, two, back=jnp.eye(N)[None]))(params)
     np.testing.assert_allclose(got, [np.mean([degrees(a, b) for a, b in zip(plain, true, strict=True)])], rtol=1e-9)
+
+
+def test_what_does_not_fit():
+    cell, _ = CELLS["gru"]
+    params, s, batch = given(cell)
+    with pytest.raises(AssertionError, match=r"back must be \(gates, n, n\) = \(4, 6, 6\)"):
+        angles_by_lag(cell, params, s, batch, back=jnp.eye(N)[None])
+    with pytest.raises(AssertionError, match=r"s_0 must be \(B, variables, n\)"):
+        angles_by_lag(cell, params, s[:, 0], batch)

@@ -1,4 +1,4 @@
-"""L10 for the recurrent rules of the feedback family: the gradient through a window by autodiff of its equations."""
+"""L10 for rules that learn by windows: the gradient through a window by autodiff of its equations, on two cells."""
 
 import functools
 from collections.abc import Callable
@@ -9,14 +9,49 @@ import jax.numpy as jnp
 import optax
 
 from plasticity_jax.base import LearningRule, learner
-from plasticity_jax.networks.vanilla_rnn import vanilla_rnn
-from plasticity_jax.rules import feedback
 from plasticity_jax.typing import Array, Example, Params
 from tests.laws.classes import Approximate, Exact, Match
 from tests.laws.common import compiled, problem, seed
 
 STEPS, N = 6, 5
-NET = vanilla_rnn()
+
+
+class Network(NamedTuple):
+    """A cell's equations.
+
+    Attributes:
+      step: ``(sums (B, G, n), h (B, n)) -> h``, what a neuron makes of what it hears and of its own last activity.
+      loss: ``(z, y) -> (B,)``.
+    """
+
+    step: Callable[[Array, Array], Array]
+    loss: Callable[[Array, Array], Array]
+
+
+def gated(v: Array, h: Array) -> Array:
+    """flax's GRU: reset, update, and the candidate's input and recurrent sums."""
+    reset, keep = jax.nn.sigmoid(v[:, 0]), jax.nn.sigmoid(v[:, 1])
+    return (1 - keep) * jnp.tanh(v[:, 2] + reset * v[:, 3]) + keep * h
+
+
+def half_square(z: Array, y: Array) -> Array:
+    return 0.5 * jnp.sum((z - y) ** 2, 1)
+
+
+def cross_entropy(z: Array, y: Array) -> Array:
+    return -jnp.sum(y * (z - jax.scipy.special.logsumexp(z, axis=1, keepdims=True)), 1)
+
+
+VANILLA = Network(lambda v, h: jnp.tanh(v[:, 0]), half_square)
+GRU = Network(gated, half_square)
+OF_BPTT = {
+    "bptt_windows": Network(lambda v, h: 0.5 * h + 0.5 * jnp.tanh(v[:, 0]), cross_entropy),
+    "bptt_windows_gru": Network(gated, cross_entropy),
+}
+
+
+def network(name: str) -> Network:
+    return OF_BPTT[name] if name in OF_BPTT else GRU if name.endswith("_gru") else VANILLA
 
 
 class World(NamedTuple):
@@ -28,6 +63,7 @@ class World(NamedTuple):
       rates: (T, S, B, n).
       grad: gradients of each window's loss, leading axis T; no credit flows into the window before.
       immediate: the same, without credit through time: each step's loss by that step's use of the weights alone.
+      within: the same, with credit that stays within its neuron: what others were heard to say is taken as given.
     """
 
     params: Params
@@ -35,42 +71,58 @@ class World(NamedTuple):
     rates: Array
     grad: Any
     immediate: Any
+    within: Any
 
 
-def window(now: Any, before: Any, h_0: Array, x: Array, y: Array) -> Any:
+def window(
+    net: Network, now: Any, before: Any, h_0: Array, x: Array, y: Array, said: Array | None = None
+) -> tuple[Array, tuple[Array, Array]]:
     """The equations; `now` are the weights of the step whose loss is taken, `before` those of the steps before it.
 
     x and y are (B, S, ...). With one and the same for both it is the loss of the window: mean over B, sum over S.
+    `said` (S, B, n) is what neurons hear of each other, in place of what these say.
     """
     h, losses, rates = h_0, [], []
     for t in range(x.shape[1]):
+        heard = h if said is None else said[t]
 
-        def activity(weights: Any, h: Array, t: int = t) -> Array:
-            return jnp.tanh(x[:, t] @ weights["u"].T + h @ weights["w"].T + weights["bias"])
+        def activity(weights: Any, h: Array, heard: Array, t: int = t) -> Array:
+            pre = jnp.concatenate([heard, x[:, t], jnp.ones((len(x), 1))], 1)
+            return net.step(jnp.einsum("gnm,bm->bgn", weights["w"], pre), h)
 
-        answered = activity(now, h) @ now["v"].T + now["bias_out"]
-        losses.append(0.5 * jnp.mean(jnp.sum((answered - y[:, t]) ** 2, 1)))
-        h = activity(before, h)
+        answered = activity(now, h, heard)
+        z = answered @ now["w_out"][:, :-1].T + now["w_out"][:, -1]
+        losses.append(jnp.mean(net.loss(z, y[:, t])))
+        h = activity(before, h, heard)
         rates.append(h)
-    return sum(losses), (h, jnp.stack(rates))
+    return sum(losses, jnp.zeros(())), (h, jnp.stack(rates))
 
 
 @functools.cache
-def world(deaf: bool = False) -> World:
-    """The registry's own case, biases made alive; deaf: W = 0."""
-    case = problem("recurrent_backprop")
+def world(name: str, deaf: bool = False) -> World:
+    """The registry's own case, biases made alive; deaf: W_rec = 0."""
+    case, net = problem(name), network(name)
     with jax.ensure_compile_time_eval():
         params = case.params(seed(120))
-        weights = params["forward"]
-        weights["bias"] = 0.3 * jnp.cos(jnp.arange(N))
-        weights["w"] = 0 * weights["w"] if deaf else 1.3 * weights["w"]
+        w = params["forward"]["w"]
+        exist = w != 0
+        w = w.at[:, :, -1].set(0.3 * jnp.cos(jnp.arange(w.shape[0] * N).reshape(-1, N)))
+        w = w.at[:, :, :N].multiply(0 if deaf else 1.3)
+        weights = {**params["forward"], "w": w}
+        exist = exist.at[:, :, -1].set(True)
+        params = {**params, "forward": weights}
         examples = case.batches(STEPS)
 
         def body(h: Array, at: Example) -> Any:
-            whole = jax.grad(lambda w: window(w, w, h, at.x, at.y), has_aux=True)
-            grad, (end, rates) = whole(weights)
-            immediate, _ = jax.grad(lambda w: window(w, weights, h, at.x, at.y), has_aux=True)(weights)
-            return end, (rates, grad, immediate)
+            def by(loss: Callable[[Any], Any]) -> Any:
+                grad, aux = jax.grad(loss, has_aux=True)(weights)
+                return {**grad, "w": jnp.where(exist, grad["w"], 0)}, aux
+
+            grad, (end, rates) = by(lambda w: window(net, w, w, h, at.x, at.y))
+            immediate, _ = by(lambda w: window(net, w, weights, h, at.x, at.y))
+            said = jnp.concatenate([h[None], rates[:-1]])
+            within, _ = by(lambda w: window(net, w, w, h, at.x, at.y, said))
+            return end, (rates, grad, immediate, within)
 
         _, out = compiled(lambda: jax.lax.scan(body, jnp.zeros((examples.x.shape[1], N)), examples))()
     return World(params, examples, *out)
@@ -92,68 +144,66 @@ def hold(rule: LearningRule, w: World) -> Any:
     return compiled(run)()
 
 
-RECURRENT = ("u", "w", "bias")
-
-
 def match(w: World, updates: Any, want: Any, unlike: Any) -> Match:
     """All weights; `unlike` differs in the recurrent ones, which the claims are about."""
-    other = {name: unlike[name] if name in RECURRENT else want[name] for name in want}
-    return Match(updates, want, {**other, "v": 0 * want["v"], "bias_out": 0 * want["bias_out"]}, w.rates)
+    return Match(updates, want, {"w": unlike["w"], "w_out": 0 * want["w_out"]}, w.rates)
 
 
-def exact() -> dict[str, Match]:
-    w = world()
-    return {"each window": match(w, hold(problem("recurrent_backprop").case.make(), w), w.grad, w.immediate)}
+def back(w: World, scale: float) -> World:
+    """The same world with B a multiple of W_rec."""
+    w_back = scale * w.params["forward"]["w"][:, :, :N]
+    return w._replace(params={**w.params, "feedback": {"w_back": w_back}})
 
 
-def transported(name: str) -> Callable[[], Match]:
-    """B = W is backpropagation through time."""
+def exact(name: str) -> Exact:
+    def windows() -> dict[str, Match]:
+        w = world(name)
+        return {"each window": match(w, hold(problem(name).case.make(), w), w.grad, w.immediate)}
 
-    def reduction() -> Match:
-        w = world()
-        params = {**w.params, "feedback": {"w_fb": w.params["forward"]["w"]}}
-        return match(w, hold(problem(name).case.make(), w._replace(params=params)), w.grad, w.immediate)
-
-    return reduction
+    return Exact(windows)
 
 
-def nothing_carried(rule: LearningRule) -> Callable[[], Match]:
-    """B = 0 is the gradient by each step's own use of the weights."""
-
-    def reduction() -> Match:
-        w = world()
-        params = {**w.params, "feedback": {"w_fb": 0 * w.params["forward"]["w"]}}
-        return match(w, hold(rule, w._replace(params=params)), w.immediate, w.grad)
-
-    return reduction
+def transported(name: str) -> Match:
+    """B = W_rec is backpropagation through time."""
+    w = world(name)
+    return match(w, hold(problem(name).case.make(), back(w, 1)), w.grad, w.immediate)
 
 
-def deaf() -> Match:
-    """W = 0: there is no credit to carry."""
-    w = world(deaf=True)
-    got = hold(problem("truncated_to_one_step").case.make(), w)
-    return match(w, got, w.grad, jax.tree.map(jnp.zeros_like, w.grad))
+def kept_within(name: str) -> Match:
+    """B = 0 is the gradient where nothing is passed between neurons."""
+    w = world(name)
+    return match(w, hold(problem(name).case.make(), back(w, 0)), w.within, w.grad)
+
+
+def each_step_alone(name: str) -> Match:
+    w = world(name)
+    return match(w, hold(problem(name).case.make(), w), w.immediate, w.grad)
+
+
+def deaf(name: str) -> Match:
+    """W_rec = 0 in the vanilla network: there is no credit to carry."""
+    w = world(name, deaf=True)
+    return match(w, hold(problem(name).case.make(), w), w.grad, jax.tree.map(jnp.zeros_like, w.grad))
 
 
 def elsewhere(name: str) -> Callable[[], Any]:
     def differ() -> Any:
-        w = world()
+        w = world(name)
         return hold(problem(name).case.make(), w)["w"], w.grad["w"]
 
     return differ
 
 
 def descent(name: str, rate: float = 0.02, steps: int = 400) -> Callable[[], tuple[float, float]]:
-    """A pulse, and answers for the steps after it, with the readout frozen: only U, W and b can learn."""
+    """A pulse, and answers for the steps after it, with the readout frozen: only the cell's weights can learn."""
 
     def losses() -> tuple[float, float]:
-        params = world().params
+        params = world(name).params
         x = jnp.zeros((1, 6, 2)).at[0, 0].set(jnp.array([1.0, -1.0]))
         t = jnp.arange(6.0)
         batch = Example(x, 0.5 * jnp.stack([jnp.sin(t), jnp.cos(t)], -1)[None])
-        only = {"forward": {**dict.fromkeys(RECURRENT, 1.0), "v": 0.0, "bias_out": 0.0}, "feedback": {"w_fb": 1.0}}
-        if not name.endswith("perturbation") and not name.endswith("ridge"):
-            only["feedback"]["w_fb"] = 0.0
+        learns = "perturbation" in name and not name.endswith("legacy")
+        only = {"forward": {"w": 1.0, "w_out": 0.0}, "feedback": {"w_back": float(learns)}}
         tx = optax.chain(optax.stateless(lambda g, _: jax.tree.map(jnp.multiply, g, only)), optax.sgd(rate))
         learn = learner(problem(name).case.make(), tx)
 
@@ -173,22 +223,30 @@ def descent(name: str, rate: float = 0.02, steps: int = 400) -> Callable[[], tup
     return losses
 
 
-def approximate(name: str, **reductions: Callable[[], Match]) -> Approximate:
-    return Approximate({"B = W": transported(name), **reductions}, elsewhere(name), descent(name))
+def approximate(name: str, **reductions: Callable[[str], Match]) -> Approximate:
+    named = {label: functools.partial(reduction, name) for label, reduction in reductions.items()}
+    return Approximate(named, elsewhere(name), descent(name))
 
+
+BOTH = {"B = W": transported, "B = 0": kept_within}
 
 CLASSES = {
-    "recurrent_backprop": Exact(exact),
-    "recurrent_feedback_alignment": approximate(
-        "recurrent_feedback_alignment",
-        **{"B = 0": nothing_carried(feedback.recurrent_feedback_alignment(NET))},
+    "bptt_windows": exact("bptt_windows"),
+    "bptt_windows_gru": exact("bptt_windows_gru"),
+    "truncated_to_one_step": approximate(
+        "truncated_to_one_step", **{"W = 0": deaf, "each step alone": each_step_alone}
     ),
-    "truncated_to_one_step": Approximate(
-        {"W = 0": deaf, "B = 0": nothing_carried(feedback.truncated_to_one_step(NET))},
-        elsewhere("truncated_to_one_step"),
-        descent("truncated_to_one_step"),
-    ),
-    "recurrent_node_perturbation": approximate("recurrent_node_perturbation"),
-    "recurrent_node_perturbation_ridge": approximate("recurrent_node_perturbation_ridge"),
-    "recurrent_node_perturbation_legacy": approximate("recurrent_node_perturbation_legacy"),
+    "truncated_to_one_step_gru": approximate("truncated_to_one_step_gru", **{"each step alone": each_step_alone}),
+    **{
+        name: approximate(name, **BOTH)
+        for name in (
+            "recurrent_feedback_alignment",
+            "recurrent_feedback_alignment_gru",
+            "recurrent_node_perturbation",
+            "recurrent_node_perturbation_gru",
+            "recurrent_node_perturbation_ridge",
+            "recurrent_node_perturbation_ridge_gru",
+            "recurrent_node_perturbation_legacy",
+        )
+    },
 }

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from plasticity_jax.ops.noise import rademacher
-from tests.oracles.feedback_recurrent import credit, effects, gradients, moments, run, signed
+from tests.oracles import feedback_recurrent as oracle
+from tests.oracles.feedback_recurrent import credit, effects, flat, gradients, moments, run, signed
 
 
 def draws(key, streams, steps, n, p):
@@ -18,64 +19,99 @@ def draws(key, streams, steps, n, p):
     return np.where(uniform < p, xi, 0).reshape(steps, streams, n), sign.reshape(steps, streams)
 
 
-def textbook(back, teach=None):
+def existing(update, params):
+    """Connections that exist: all, but for the two parts of a GRU's candidate."""
+    exist = np.ones_like(params["forward"]["w"])
+    if update is oracle.gru:
+        n = exist.shape[1]
+        exist[2, :, :n] = exist[3, :, n:-1] = 0
+    return exist
+
+
+def textbook(back, cell=lambda c: oracle.leaky(), teach=None, loss=oracle.half_square):
     """``(params, traces, key, batch, coefficients) -> (params, traces, loss)`` after one step at a rate of one."""
 
     def one_step(params, traces, key, batch, coefficients):
-        weights = params["forward"]
-        matrix = back(params)
-        paths = [run(weights, h, x, y) for h, x, y in zip(traces.h, batch.x, batch.y, strict=True)]
-        deltas = [credit(weights, path, matrix) for path in paths]
-        grads = [gradients(weights, path, delta) for path, delta in zip(paths, deltas, strict=True)]
-        forward = {name: weights[name] - np.mean([grad[name] for grad in grads], 0) for name in weights}
-        w_fb, after = params["feedback"]["w_fb"], traces
+        c = SimpleNamespace(**coefficients)
+        update, forward, matrix = cell(c), params["forward"], back(params)
+        windows = list(zip(traces.state, batch.x, batch.y, strict=True))
+        paths = [run(update, forward, *each, loss=loss) for each in windows]
+        deltas = [credit(path, matrix) for path in paths]
+        grads = [gradients(path, delta) for path, delta in zip(paths, deltas, strict=True)]
+        mean = {name: np.mean([grad[name] for grad in grads], 0) for name in forward}
+        mean["w"] = mean["w"] * existing(update, params)
+        feedback, after = params["feedback"], traces
         if teach is not None:
-            w_fb, after = teach(params, traces, key, batch, SimpleNamespace(**coefficients), paths, deltas)
-        after = after._replace(h=np.stack([path.h[-1] for path in paths]))
-        loss = np.mean([np.sum(path.loss) for path in paths])
-        return {"forward": forward, "feedback": {"w_fb": w_fb}}, after, loss
+            w_back, after = teach(update, params, traces, key, windows, c, paths, deltas)
+            feedback = {"w_back": w_back}
+        after = after._replace(state=np.stack([path.s[-1] for path in paths]))
+        new = {"forward": {name: forward[name] - mean[name] for name in forward}, "feedback": feedback}
+        return new, after, np.mean([np.sum(path.loss) for path in paths])
 
     return one_step
 
 
 def node_perturbation(p, legacy=False, clip=np.inf, ridge=False):
-    def teach(params, traces, key, batch, c, paths, deltas):
-        w_fb = params["feedback"]["w_fb"]
-        streams, steps = batch.x.shape[:2]
-        unit, sign = draws(key, streams, steps, len(w_fb), p)
-        second, cross = np.zeros_like(w_fb), np.zeros_like(w_fb)
-        for b, (path, delta) in enumerate(zip(paths, deltas, strict=True)):
+    def teach(update, params, traces, key, windows, c, paths, deltas):
+        shape = params["feedback"]["w_back"].shape
+        w_back = params["feedback"]["w_back"].reshape(-1, shape[-1])
+        streams, steps = len(windows), len(windows[0][1])
+        unit, sign = draws(key, streams, steps, shape[-1], p)
+        second, cross = np.zeros((len(w_back),) * 2), np.zeros_like(w_back)
+        for b, (path, delta) in enumerate(zip(paths, map(flat, deltas), strict=True)):
             zeta = c.sigma * unit[:, b]
-            noisy = run(params["forward"], traces.h[b], batch.x[b], batch.y[b], zeta)
+            noisy = run(update, params["forward"], *windows[b], zeta)
             pairs, heard = moments(delta, effects(path, noisy, zeta, c.sigma, p, legacy), 0 if legacy else 1)
             eta = signed(delta, sign[:, b])[1:]
             second += pairs if legacy else eta.T @ eta
             cross += heard
         traces = traces._replace(steps=traces.steps + 1)
         if not ridge:
-            return w_fb - np.clip((second @ w_fb - cross) / streams, -clip, clip), traces
+            w_back = w_back - np.clip((second @ w_back - cross) / streams, -clip, clip)
+            return w_back.reshape(shape), traces
         second = c.forgetting * traces.second.total + second
         cross = c.forgetting * traces.cross.total + cross
         if traces.steps % 2 == 0:
-            w_fb = np.linalg.solve(second + c.ridge * np.eye(len(w_fb)), cross)
+            w_back = np.linalg.solve(second + c.ridge * np.eye(len(w_back)), cross)
         # What is left of rounding is not the textbook's matter: zero, to the tolerance.
-        zero = np.zeros_like(second)
-        return w_fb, traces._replace(
-            second=traces.second._replace(total=second, rest=zero), cross=traces.cross._replace(total=cross, rest=zero)
-        )
+        left = [
+            sum_._replace(rest=np.zeros_like(total)) for sum_, total in ((traces.second, second), (traces.cross, cross))
+        ]
+        traces = traces._replace(second=left[0]._replace(total=second), cross=left[1]._replace(total=cross))
+        return w_back.reshape(shape), traces
 
     return teach
 
 
 def own(params):
-    return params["feedback"]["w_fb"]
+    return params["feedback"]["w_back"]
 
+
+def recurrent(params):
+    w = params["forward"]["w"]
+    return w[:, :, : w.shape[1]]
+
+
+def nothing(params):
+    return None
+
+
+def gru(c):
+    return oracle.gru
+
+
+BY_SGD, BY_RIDGE = node_perturbation(0.5, clip=0.5), node_perturbation(0.5, ridge=True)
 
 TEXTBOOK = {
-    "recurrent_backprop": textbook(lambda params: params["forward"]["w"]),
+    "bptt_windows": textbook(recurrent, lambda c: oracle.leaky(c.alpha), loss=oracle.cross_entropy),
+    "bptt_windows_gru": textbook(recurrent, gru, loss=oracle.cross_entropy),
     "recurrent_feedback_alignment": textbook(own),
-    "truncated_to_one_step": textbook(lambda params: 0 * params["forward"]["w"]),
-    "recurrent_node_perturbation": textbook(own, node_perturbation(0.5, clip=0.5)),
-    "recurrent_node_perturbation_ridge": textbook(own, node_perturbation(0.5, ridge=True)),
-    "recurrent_node_perturbation_legacy": textbook(own, node_perturbation(0.5, legacy=True)),
+    "recurrent_feedback_alignment_gru": textbook(own, gru),
+    "truncated_to_one_step": textbook(nothing),
+    "truncated_to_one_step_gru": textbook(nothing, gru),
+    "recurrent_node_perturbation": textbook(own, teach=BY_SGD),
+    "recurrent_node_perturbation_gru": textbook(own, gru, BY_SGD),
+    "recurrent_node_perturbation_ridge": textbook(own, teach=BY_RIDGE),
+    "recurrent_node_perturbation_ridge_gru": textbook(own, gru, BY_RIDGE),
+    "recurrent_node_perturbation_legacy": textbook(own, teach=node_perturbation(0.5, legacy=True)),
 }

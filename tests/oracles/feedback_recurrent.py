@@ -1,8 +1,10 @@
-"""The vanilla recurrent network and its credit in plain NumPy: one stream, every pair of steps (t, j) by itself.
+"""Recurrent networks of neurons and their credit in plain NumPy: one stream, every pair of steps (t, j) by itself.
 
-h^t = tanh(U x^t + W h^{t-1} + b) + zeta^t,  yhat^t = V h^t + b_out,  L^t = 1/2 |yhat^t - y^t|^2
-delta_{t,t} = (V^T e^t) * phi'^t,  delta_{t,j} = (B^T delta_{t,j+1}) * phi'^j
-dU += delta_{t,j} x^j^T,  dW += delta_{t,j} h^{j-1}^T  for all j <= t;  dV += e^t h^t^T
+v_g^t = W_g [s_0^{t-1} + zeta^{t-1}; x^t; 1],  s^t = update(s^{t-1}, v^t),  z^t = W_out [s_0^t + zeta^t; 1]
+c_{t,t} = (W_out^T e^t) for s_0,  c_{t,j} = D^T c_{t,j+1} + (sum_g B_g^T delta_{t,j+1,g}) for s_0,  delta_{t,j} = b c_{t,j}
+dW_g += delta_{t,j,g} rhat^j^T for all j <= t;  dW_out += e^t [s_0^t; 1]^T
+
+D = ds'/ds and b = ds'/dv of a neuron come from steps of i 1e-30, exact to rounding.
 """
 
 from types import SimpleNamespace
@@ -10,40 +12,97 @@ from types import SimpleNamespace
 import numpy as np
 
 
-def run(weights, h_0, x, y, noise=None):
-    """Activities h[0..S], h[0] the carried one; slopes, errors, losses and outputs of the S steps."""
-    path = SimpleNamespace(h=[h_0], slope=[], error=[], loss=[], output=[], x=x)
+def sigmoid(v):
+    return 1 / (1 + np.exp(-v))
+
+
+def leaky(alpha=1.0):
+    """alpha = 1 is the vanilla network."""
+    return lambda s, v: (1 - alpha) * s + alpha * np.tanh(v)
+
+
+def gru(s, v):
+    reset, keep = sigmoid(v[0]), sigmoid(v[1])
+    return ((1 - keep) * np.tanh(v[2] + reset * v[3]) + keep * s[0])[None]
+
+
+def half_square(z, y):
+    return 0.5 * np.sum((z - y) ** 2), z - y
+
+
+def cross_entropy(z, y):
+    """For y that sums to one."""
+    p = np.exp(z - z.max())
+    p /= p.sum()
+    return -np.sum(y * np.log(p)), p - y
+
+
+def derivative(f, at, by):
+    """df_a / d at_b, (a, b, n), of a function of neurons."""
+    tilted = at.astype(complex)
+    tilted[by] += 1e-30j
+    return np.imag(f(tilted)) / 1e-30
+
+
+def run(update, forward, s_0, x, y, noise=None, loss=half_square):
+    """States s[0..S], s[0] the carried one; what each of the S steps left."""
+    n = s_0.shape[-1]
+    noise = np.zeros((len(x), n)) if noise is None else noise
+    path = SimpleNamespace(s=[s_0], rhat=[], decay=[], gain=[], error=[], loss=[], output=[], q=[], heard=[])
     for t in range(len(x)):
-        phi = np.tanh(weights["u"] @ x[t] + weights["w"] @ path.h[-1] + weights["bias"])
-        path.h.append(phi if noise is None else phi + noise[t])
-        path.slope.append(1 - phi**2)
-        path.output.append(weights["v"] @ path.h[-1] + weights["bias_out"])
-        path.error.append(path.output[-1] - y[t])
-        path.loss.append(0.5 * np.sum(path.error[-1] ** 2))
+        before = path.s[-1]
+        rhat = np.concatenate([before[0] + (noise[t - 1] if t else 0), x[t], [1.0]])
+        v = forward["w"] @ rhat
+        s = update(before, v)
+        path.heard.append(np.append(s[0] + noise[t], 1.0))
+        path.output.append(forward["w_out"] @ path.heard[-1])
+        value, error = loss(path.output[-1], y[t])
+        path.loss.append(value)
+        path.error.append(error)
+        path.q.append(np.zeros_like(s))
+        path.q[-1][0] = forward["w_out"][:, :-1].T @ error
+        path.rhat.append(rhat)
+        path.decay.append(np.stack([derivative(lambda s, v=v: update(s, v), before, b) for b in range(len(s))], 1))
+        path.gain.append(np.stack([derivative(lambda v, s=before: update(s, v), v, g) for g in range(len(v))], 1))
+        path.s.append(s)
     return path
 
 
-def credit(weights, path, back):
-    """delta[t, j]; zero where t < j."""
-    steps, n = len(path.x), len(weights["w"])
-    delta = np.zeros((steps, steps, n))
+def states(path, back):
+    """c[t, j]; zero where t < j. back (G, n, n)."""
+    steps = len(path.q)
+    c = np.zeros((steps, steps, *path.q[0].shape))
     for t in range(steps):
-        delta[t, t] = weights["v"].T @ path.error[t] * path.slope[t]
+        c[t, t] = path.q[t]
         for j in reversed(range(t)):
-            delta[t, j] = back.T @ delta[t, j + 1] * path.slope[j]
-    return delta
+            later = c[t, j + 1]
+            c[t, j] = np.einsum("abn,an->bn", path.decay[j + 1], later)
+            for matrix, delta in zip(back, np.einsum("agn,an->gn", path.gain[j + 1], later), strict=True):
+                c[t, j, 0] += matrix.T @ delta
+    return c
 
 
-def gradients(weights, path, delta):
-    found = {name: np.zeros_like(weights[name]) for name in weights}
-    for t in range(len(path.x)):
-        found["v"] += np.outer(path.error[t], path.h[t + 1])
-        found["bias_out"] += path.error[t]
-        for j in range(t + 1):
-            found["u"] += np.outer(delta[t, j], path.x[j])
-            found["w"] += np.outer(delta[t, j], path.h[j])
-            found["bias"] += delta[t, j]
-    return found
+def sums(path, c):
+    """delta[t, j], (G, n) each, of c[t, j]."""
+    return np.stack([np.einsum("agn,tan->tgn", gain, c[:, j]) for j, gain in enumerate(path.gain)], 1)
+
+
+def credit(path, back):
+    """delta[t, j]; zero where t < j; without back only the diagonal is not."""
+    return sums(path, alone(path) if back is None else states(path, back))
+
+
+def alone(path):
+    c = np.zeros((len(path.q), len(path.q), *path.q[0].shape))
+    for t, q in enumerate(path.q):
+        c[t, t] = q
+    return c
+
+
+def gradients(path, delta):
+    """Of "w" and "w_out"."""
+    w = sum(np.einsum("gn,m->gnm", delta[t, j], path.rhat[j]) for t in range(len(path.q)) for j in range(t + 1))
+    return {"w": w, "w_out": sum(np.outer(e, heard) for e, heard in zip(path.error, path.heard, strict=True))}
 
 
 def effects(path, noisy, zeta, sigma, p, legacy=False):
@@ -60,10 +119,14 @@ def effects(path, noisy, zeta, sigma, p, legacy=False):
     return lam
 
 
+def flat(delta):
+    """The gates end to end, (T, S, G n)."""
+    return delta.reshape(*delta.shape[:2], -1)
+
+
 def moments(delta, lam, first):
-    """Sums over first <= j <= t of delta^T delta and delta^T lam."""
-    n = delta.shape[-1]
-    second, cross = np.zeros((n, n)), np.zeros((n, n))
+    """Sums over first <= j <= t of delta^T delta and delta^T lam, for delta (T, S, G n)."""
+    second, cross = np.zeros((delta.shape[-1],) * 2), np.zeros((delta.shape[-1], lam.shape[-1]))
     for t in range(len(delta)):
         for j in range(first, t + 1):
             second += np.outer(delta[t, j], delta[t, j])
