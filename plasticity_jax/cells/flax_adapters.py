@@ -204,8 +204,8 @@ def _of_neurons(module: Any, n_in: int, n_out: int, loss: Loss) -> Neurons:
 
 def _known(function: Callable[..., Any]) -> Any:
     """The name of a nonlinearity of which the derivative is written out, or the function itself."""
-    names = {jnp.tanh: "tanh", jax.nn.sigmoid: "sigmoid", jax.nn.relu: "relu"}
-    return names.get(function, function)
+    written_out = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}
+    return next((name for name, known in written_out.items() if function is known), function)
 
 
 def _residual(n_in: int, n: int, n_out: int, activation: Any, loss: Loss) -> Neurons:
