@@ -1,7 +1,8 @@
 """L10 for the recurrent family: an oracle from the equations, and what each rule owes to it.
 
-The oracle gives every step its own copy W^s of the recurrent weights and differentiates each loss by each copy,
-D[t, s] = dL^t / dW^s. Every gradient that a rule of this family claims is a sum over a part of D:
+The oracle gives every step its own copy W^s of the cell's weights and differentiates each loss by each copy,
+D[t, s] = dL^t / dW^s, a tree like the weights. Every gradient that a rule of this family claims is a sum over a part of
+D:
 
     past     dL^t / dW                sum_{s <= t} D[t, s]
     window   d(losses of it) / d(W in it)    sum over both t and s in it
@@ -11,7 +12,7 @@ D[t, s] = dL^t / dW^s. Every gradient that a rule of this family claims is a sum
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,155 +21,342 @@ import numpy as np
 import optax
 
 from plasticity_jax.base import LearningRule, learner
-from plasticity_jax.networks.leaky_rnn import leaky_rnn
+from plasticity_jax.cells.alif import alif
+from plasticity_jax.cells.gru import gru
+from plasticity_jax.cells.leaky import leaky
+from plasticity_jax.cells.lif import lif
+from plasticity_jax.registry import RULES
 from plasticity_jax.rules import online
-from plasticity_jax.typing import Array, Example, Params
+from plasticity_jax.typing import Array, Example, Params, PyTree
 from tests.laws.classes import Approximate, Exact, Local, Match, Unbiased
 from tests.laws.common import compiled, problem, seed
 
-ALPHA, STEPS, N = 0.5, 11, 5
+STEPS, N, N_IN, N_OUT = 11, 5, 2, 2
 SAMPLES, SAMPLED_AT = 10_000, (3, 7)
+MANY = {"reverse_kf_rtrl_gru": 30_000}
+"""Samples of a rule whose estimates scatter too widely for SAMPLES to show a bias."""
+
+
+# The equations of each cell, for all streams at once: s (B, S, n), v (B, G, n), parameters by name.
+
+
+def leaky_step(p: Any, s: Array, v: Array, phi: Any) -> list[Array]:
+    return [(1 - p["alpha"]) * s[:, 0] + p["alpha"] * phi(v[:, 0])]
+
+
+def gru_step(p: Any, s: Array, v: Array, phi: Any) -> list[Array]:
+    reset, update = (1 / (1 + jnp.exp(-v[:, g])) for g in (0, 1))
+    return [(1 - update) * phi(v[:, 2] + reset * v[:, 3]) + update * s[:, 0]]
+
+
+def soft_spike(x: Array) -> Array:
+    """The spike of the registry's cases."""
+    return 1 / (1 + jnp.exp(-4 * x))
+
+
+def lif_step(p: Any, s: Array, v: Array, spike: Any, of_reset: Any = lambda z: z) -> list[Array]:
+    return [p["decay"] * s[:, 0] + v[:, 0] / p["threshold"] - of_reset(spike(s[:, 0] - 1))]
+
+
+def alif_step(p: Any, s: Array, v: Array, spike: Any, of_reset: Any = lambda z: z) -> list[Array]:
+    u, a = s[:, 0], s[:, 1]
+    z = spike(u - 1 - a)
+    after = p["decay"] * u + v[:, 0] / p["threshold"] - of_reset(z)
+    return [after, p["adaptation_decay"] * a + p["strength"] * z]
+
+
+def rate(s: Array, phi: Any) -> Array:
+    return s[:, 0]
+
+
+def lif_spikes(s: Array, spike: Any) -> Array:
+    return spike(s[:, 0] - 1)
+
+
+def alif_spikes(s: Array, spike: Any) -> Array:
+    return spike(s[:, 0] - 1 - s[:, 1])
+
+
+class Equations(NamedTuple):
+    """A cell, written here.
+
+    Attributes:
+      build: ``(**options) -> cell``, the library's.
+      step: ``(parameters, s, v, nonlinearity) -> rows of s``.
+      output: ``(s, nonlinearity) -> (B, n)``, what neurons and readout hear.
+      nonlinearity: of the cell as it is by default.
+      linear: its stand-in that makes the cell linear, by the name of the option that takes it.
+      values: parameters, unless they learn.
+      tame: those under which a linear network forgets soon.
+      absent: (G, 3), True where a gate does not hear neurons, input, bias.
+    """
+
+    build: Callable[..., Any]
+    step: Callable[..., list[Array]]
+    output: Callable[..., Array]
+    nonlinearity: Callable[[Array], Array]
+    linear: dict[str, Callable[[Array], Array]]
+    values: dict[str, float]
+    tame: dict[str, float]
+    variables: int = 1
+    absent: tuple[tuple[bool, bool, bool], ...] = ((False, False, False),)
+
+
+def without_reset(step: Callable[..., list[Array]]) -> Callable[..., list[Array]]:
+    """The spike that sets a voltage back has no derivative there."""
+    return functools.partial(step, of_reset=jax.lax.stop_gradient)
+
+
+HEARD = (False, False, False)
+SPIKING, TAME = {"decay": 0.8, "threshold": 1.0}, {"decay": 0.6, "threshold": 1.5}
+ADAPTING = {**SPIKING, "adaptation_decay": 0.98, "strength": 0.3}
+TAME_ADAPTING = {**TAME, "adaptation_decay": 0.7, "strength": 0.3}
+PHI = {"activation": lambda v: v}
+SPIKE = {"spike": lambda x: 0.3 * x}
+LEARNED = ("threshold", "adaptation_decay")
+EQUATIONS = {
+    "leaky": Equations(leaky, leaky_step, rate, jnp.tanh, PHI, {"alpha": 0.5}, {"alpha": 0.5}),
+    "gru": Equations(
+        gru, gru_step, rate, jnp.tanh, PHI, {}, {}, 1, (HEARD, HEARD, (True, False, False), (False, True, False))
+    ),
+    "lif": Equations(
+        functools.partial(lif, reset_derivative=False),
+        without_reset(lif_step),
+        lif_spikes,
+        soft_spike,
+        SPIKE,
+        SPIKING,
+        TAME,
+    ),
+    "alif": Equations(
+        functools.partial(alif, learn=LEARNED), alif_step, alif_spikes, soft_spike, SPIKE, ADAPTING, TAME_ADAPTING, 2
+    ),
+    "alif, D without the reset": Equations(
+        functools.partial(alif, reset_derivative=False),
+        without_reset(alif_step),
+        alif_spikes,
+        soft_spike,
+        SPIKE,
+        ADAPTING,
+        TAME_ADAPTING,
+        2,
+    ),
+}
 
 
 class World(NamedTuple):
     """A network held still on a stream, with the gradients of all its losses.
 
     Attributes:
+      cell: a key of EQUATIONS.
       params: weights.
       examples: (T, B, ...).
-      r0: (B, n), rates at the start.
-      rates: (T, B, n).
-      past_future: D, (T, S, n, m), S the steps with a copy of W of their own; mean over streams.
+      s0: (B, S, n), state at the start.
+      heard: (T, B, n), what the readout hears.
+      past_future: D, leaves (T, S, ...), S the steps with a copy of W of their own; mean over streams.
       readout: (T, n_out, n + 1), dL^t / dW_out.
     """
 
+    cell: str
     params: Params
     examples: Example
-    r0: Array
-    rates: Array
-    past_future: Array
+    s0: Array
+    heard: Array
+    past_future: PyTree
     readout: Array
 
 
-def losses(w_copies: Array, w: Array, w_out: Array, r0: Array, examples: Example, linear: bool) -> tuple[Array, Array]:
-    """The equations, written out: step s uses w_copies[s], and w where they have run out; mean over streams."""
-    steps, streams = examples.x.shape[:2]
-    rest = jnp.broadcast_to(w, (steps - len(w_copies), *w.shape))
+def move(cell: str, linear: bool, weights: PyTree, s: Array, x: Array) -> Array:
+    """One step of all streams."""
+    of = EQUATIONS[cell]
+    phi = next(iter(of.linear.values())) if linear else of.nonlinearity
+    given = jnp.concatenate([of.output(s, phi), x, jnp.ones((len(x), 1))], 1)
+    n = s.shape[2]
+    hears = ~np.repeat(np.asarray(of.absent), [n, x.shape[1], 1], 1)
+    v = jnp.einsum("gij,bj->bgi", weights["w"] * hears[:, None], given)
+    parameters = {**(of.tame if linear else of.values), **weights.get("own", {})}
+    return jnp.stack(of.step(parameters, s, v, phi), 1)
 
-    def step(r: Array, at: Any) -> Any:
-        w_s, (x, y) = at
-        one = jnp.ones((streams, 1))
-        v = jnp.concatenate([r, x, one], 1) @ w_s.T
-        r = (1 - ALPHA) * r + ALPHA * (v if linear else jnp.tanh(v))
-        z = jnp.concatenate([r, one], 1) @ w_out.T
+
+def hears_of(cell: str, linear: bool, s: Array) -> Array:
+    of = EQUATIONS[cell]
+    return of.output(s, next(iter(of.linear.values())) if linear else of.nonlinearity)
+
+
+def losses(
+    cell: str, copies: PyTree, weights: PyTree, w_out: Array, s0: Array, examples: Example, linear: bool
+) -> tuple[Array, Array]:
+    """The equations, written out: step s uses copies[s], and weights where they have run out; mean over streams."""
+    steps, streams = examples.x.shape[:2]
+
+    def step(s: Array, at: Any) -> Any:
+        weights_s, (x, y) = at
+        s = move(cell, linear, weights_s, s, x)
+        heard = hears_of(cell, linear, s)
+        z = jnp.concatenate([heard, jnp.ones((streams, 1))], 1) @ w_out.T
         if linear:
             loss = 0.5 * jnp.sum((z - y) ** 2, 1)
         else:
             loss = -jnp.sum(y * (z - jax.scipy.special.logsumexp(z, axis=1, keepdims=True)), 1)
-        return r, (jnp.mean(loss), r)
+        return s, (jnp.mean(loss), heard)
 
-    _, out = jax.lax.scan(step, r0, (jnp.concatenate([w_copies, rest]), examples))
+    def filled(copies: Array, leaf: Array) -> Array:
+        return jnp.concatenate([copies, jnp.broadcast_to(leaf, (steps - len(copies), *leaf.shape))])
+
+    _, out = jax.lax.scan(step, s0, (jax.tree.map(filled, copies, weights), (examples.x, examples.y)))
     return out
 
 
+def weights_of(params: Params) -> PyTree:
+    return {name: leaf for name, leaf in params["forward"].items() if name != "w_out"}
+
+
 def world(
-    params: Params, examples: Example, r0: Array | None = None, copies: int = STEPS, linear: bool = False
+    cell: str, params: Params, examples: Example, s0: Array | None = None, copies: int = STEPS, linear: bool = False
 ) -> World:
-    w, w_out = params["forward"]["w"], params["forward"]["w_out"]
-    start = jnp.zeros((examples.x.shape[1], len(w))) if r0 is None else r0
+    weights, w_out = weights_of(params), params["forward"]["w_out"]
+    shape = (examples.x.shape[1], EQUATIONS[cell].variables, weights["w"].shape[1])
+    start = jnp.zeros(shape) if s0 is None else s0
 
     @compiled
-    def all_of_it(w_copies: Array, w_out: Array) -> Any:
-        def by_step(w_copies: Array, w_out: Array) -> Any:
-            return losses(w_copies, w, w_out, start, examples, linear)
+    def all_of_it(of_step: PyTree, w_out: Array) -> Any:
+        def by_step(of_step: PyTree, w_out: Array) -> Any:
+            return losses(cell, of_step, weights, w_out, start, examples, linear)
 
-        return jax.jacrev(by_step, argnums=(0, 1), has_aux=True)(w_copies, w_out)
+        return jax.jacrev(by_step, argnums=(0, 1), has_aux=True)(of_step, w_out)
 
-    (past_future, readout), rates = all_of_it(jnp.broadcast_to(w, (copies, *w.shape)), w_out)
-    return World(params, examples, start, rates, past_future, readout)
+    repeated = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (copies, *leaf.shape)), weights)
+    (past_future, readout), heard = all_of_it(repeated, w_out)
+    return World(cell, params, examples, start, heard, past_future, readout)
+
+
+def cell_of(name: str) -> str:
+    """The equations that a registered rule's case runs on."""
+    if name.startswith("eprop"):
+        return "lif" if name.endswith("_lif") else "alif, D without the reset"
+    return next((cell for cell in ("gru", "alif") if name.endswith(f"_{cell}")), "leaky")
 
 
 @functools.cache
-def recurrent_world(deaf: bool = False) -> World:
-    """The registry's own case, biases made alive; deaf: no unit listens to another, W_rec = 0."""
-    case = problem("rtrl")
+def recurrent_world(name: str = "rtrl", kind: str = "whole") -> World:
+    """The case's own network, biases and spikes made alive.
+
+    "deaf": no neuron listens to another, W_rec = 0. "alone": W_rec is diagonal. "gated alone": deaf, and a GRU's update
+    gate hears its bias alone, so that it is a leaky neuron with a leak of its own.
+    """
+    case, cell = problem(name), cell_of(name)
     params = case.params(seed(100))
     w = params["forward"]["w"]
-    w = w.at[:, -1].set(0.3 * jnp.cos(jnp.arange(N)))
-    params["forward"]["w"] = w.at[:, :N].set(0) if deaf else w
-    return world(params, case.batches(STEPS))
+    w = w.at[:, :, -1].set(0.3 * jnp.cos(jnp.arange(len(w) * N)).reshape(len(w), N))
+    if "lif" in cell:  # some neurons fire often, some rarely
+        w = w * 2
+        w = w.at[0, :, -1].set(jnp.linspace(0.1, 0.6, N))
+    if kind in ("deaf", "gated alone"):
+        w = w.at[:, :, :N].set(0)
+    if kind == "alone":
+        w = w.at[:, :, :N].set(jnp.eye(N) * w[:, :, :N] + 0.3 * jnp.eye(N))
+    if kind == "gated alone":
+        w = w.at[1, :, :-1].set(0)
+    if cell == "gru":
+        w = w.at[2, :, :N].set(0).at[3, :, N:-1].set(0)
+    params["forward"] = {**params["forward"], "w": w}
+    return world(cell, params, case.batches(STEPS))
 
 
 def hold(rule: LearningRule, w: World, traces: Any = None, start: Any = None, key: Array | None = None) -> Any:
-    """The rule's updates at every step of a world with the weights held, and whether it was ready, and its traces."""
+    """The rule's updates at every step of a world with the weights held, whether W was ready, and its traces."""
     key_init, key_run = jax.random.split(seed(101) if key is None else key)
 
     def body(traces: Any, at: Any) -> Any:
         t, batch = at
         updates, traces, info = rule.update(w.params, traces, jax.random.fold_in(key_run, t), batch)
-        return traces, (updates["forward"], info.ready)
+        ready = info.ready["forward"]["w"] if isinstance(info.ready, Mapping) else info.ready
+        return traces, (updates["forward"], ready)
 
     def run() -> Any:
         first = jax.tree.map(lambda leaf: leaf[0], w.examples)
-        initial = traces if traces is not None else rule.init(w.params, key_init, first)._replace(r=w.r0)
+        initial = traces if traces is not None else rule.init(w.params, key_init, first)._replace(state=w.s0)
         initial = initial if start is None else start(initial)
-        end, (updates, ready) = jax.lax.scan(body, initial, (jnp.arange(len(w.rates)), w.examples))
+        end, (updates, ready) = jax.lax.scan(body, initial, (jnp.arange(len(w.heard)), w.examples))
         return updates, ready, end
 
     return run() if key is not None else compiled(run)()
 
 
-def match(w: World, updates: Any, grad: Array, unlike: Array, steps: slice = slice(None)) -> Match:
-    """The recurrent weights against an oracle; the readout against its own gradient, which no rule delays."""
-    got = {"w": updates["w"][steps], "w_out": updates["w_out"]}
-    return Match(got, {"w": grad, "w_out": w.readout}, {"w": unlike, "w_out": w.readout}, w.rates)
+def match(w: World, updates: Any, grad: PyTree, unlike: PyTree, steps: slice = slice(None)) -> Match:
+    """The cell's weights against an oracle; the readout against its own gradient, which no rule delays."""
+    got = {name: jax.tree.map(lambda leaf: leaf[steps], updates[name]) for name in grad}
+    other = {"w_out": w.readout}
+    return Match({**got, "w_out": updates["w_out"]}, {**grad, **other}, {**unlike, **other}, w.heard)
 
 
-def immediate(w: World) -> Array:
+def summed(w: World, axis: int) -> PyTree:
+    """Of D: over the steps with a copy of W (1, the past of each loss), or over losses (0, the future of each step)."""
+    return jax.tree.map(lambda leaf: leaf.sum(axis), w.past_future)
+
+
+def immediate(w: World) -> PyTree:
     """D[t, t]: credit that goes back in time not at all."""
-    return jnp.einsum("ttij->tij", w.past_future)
+    return jax.tree.map(lambda leaf: jnp.einsum("tt...->t...", leaf), w.past_future)
 
 
 # Exact rules.
 
 
-def rtrl_windows() -> dict[str, Match]:
-    w = recurrent_world()
-    updates, _, _ = hold(problem("rtrl").case.make(), w)
-    return {"each loss": match(w, updates, w.past_future.sum(1), immediate(w))}
+def rtrl_windows(name: str) -> dict[str, Match]:
+    w = recurrent_world(name)
+    updates, _, _ = hold(problem(name).case.make(), w)
+    return {"each loss": match(w, updates, summed(w, 1), immediate(w))}
 
 
-def bptt_windows() -> dict[str, Match]:
-    found = {}
-    rules = {window: online.bptt(leaky_rnn(ALPHA), window=window) for window in (1, 3, 7)}
-    for window, rule in {"the case": problem("bptt").case.make(), **rules}.items():
-        w = recurrent_world()
+def empty(w: World) -> PyTree:
+    return jax.tree.map(lambda leaf: np.zeros((STEPS, *leaf.shape[2:])), w.past_future)
+
+
+def assign(tree: PyTree, t: int, values: Callable[[Array], Array], w: World) -> None:
+    """Writes a sum over a part of D at step t."""
+    for leaf, d in zip(jax.tree.leaves(tree), jax.tree.leaves(w.past_future), strict=True):
+        leaf[t] = values(d)
+
+
+def cell_by(name: str) -> Any:
+    """The library's cell of a registered rule's case."""
+    cell = cell_of(name)
+    options = {"spike": soft_spike, **EQUATIONS[cell].values} if "lif" in cell else EQUATIONS[cell].values
+    return EQUATIONS[cell].build(N_IN, N, N_OUT, **options)
+
+
+def bptt_windows(name: str) -> dict[str, Match]:
+    found, w = {}, recurrent_world(name)
+    rules = {window: online.bptt(cell_by(name), window=window) for window in (1, 3, 7)}
+    for window, rule in {"the case": problem(name).case.make(), **rules}.items():
         updates, ready, _ = hold(rule, w)
         edges = [0, *(int(t) + 1 for t in np.flatnonzero(ready))]
         spans = list(itertools.pairwise(edges))
         assert spans, "no window is ever ready"
         assert window == "the case" or all(b - a == window for a, b in spans)
-        want, unlike = np.zeros((2, STEPS, *w.params["forward"]["w"].shape))
+        want, unlike = empty(w), empty(w)
         for a, b in spans:
-            want[b - 1] = w.past_future[a:b, a:b].sum((0, 1))
-            unlike[b - 1] = immediate(w)[a:b].sum(0) if b - a > 1 else 0
+            assign(want, b - 1, lambda d, a=a, b=b: d[a:b, a:b].sum((0, 1)), w)
+            if b - a > 1:
+                assign(unlike, b - 1, lambda d, a=a, b=b: jnp.einsum("tt...->...", d[a:b, a:b]), w)
         found[f"windows of {window}"] = match(w, updates, want, unlike)
     return found
 
 
-def sliding_windows() -> dict[str, Match]:
-    found = {}
-    rules = {window: online.future_facing_bptt(leaky_rnn(ALPHA), window=window) for window in (1, 2, 8)}
-    for window, rule in {"the case": problem("future_facing_bptt").case.make(), **rules}.items():
-        w = recurrent_world()
+def sliding_windows(name: str) -> dict[str, Match]:
+    found, w = {}, recurrent_world(name)
+    rules = {window: online.future_facing_bptt(cell_by(name), window=window) for window in (1, 2, 8)}
+    for window, rule in {"the case": problem(name).case.make(), **rules}.items():
         updates, ready, _ = hold(rule, w)
         assert window == "the case" or rule.lag == window - 1
         np.testing.assert_array_equal(ready, np.arange(STEPS) >= rule.lag)
-        want, unlike = np.zeros((2, STEPS, *w.params["forward"]["w"].shape))
+        want, unlike = empty(w), empty(w)
         for t in range(rule.lag, STEPS):
             s = t - rule.lag
-            want[t] = w.past_future[s : t + 1, s].sum(0)
-            unlike[t] = w.past_future[s, s] if rule.lag else 0
+            assign(want, t, lambda d, s=s, t=t: d[s : t + 1, s].sum(0), w)
+            if rule.lag:
+                assign(unlike, t, lambda d, s=s: d[s, s], w)
         found[f"windows of {window}"] = match(w, updates, want, unlike)
     return found
 
@@ -178,137 +366,186 @@ def sliding_windows() -> dict[str, Match]:
 
 def unbiased(name: str) -> Unbiased:
     def estimates() -> Match:
-        w = recurrent_world()
+        w = recurrent_world(name)
         rule, at = problem(name).case.make(), np.array(SAMPLED_AT)
-        short = w._replace(rates=w.rates[: at[-1] + 1], examples=jax.tree.map(lambda x: x[: at[-1] + 1], w.examples))
-        sample = jax.jit(lambda keys: jax.lax.map(lambda key: hold(rule, short, key=key)[0], keys, batch_size=2000))
-        got = sample(jax.random.split(seed(102), SAMPLES))
-        return Match(
-            {"w": got["w"][:, at], "w_out": got["w_out"][:, at]},
-            {"w": w.past_future.sum(1)[at], "w_out": w.readout[at]},
-            {"w": immediate(w)[at], "w_out": w.readout[at]},
-            w.rates,
+        short = w._replace(heard=w.heard[: at[-1] + 1], examples=jax.tree.map(lambda x: x[: at[-1] + 1], w.examples))
+
+        def one(key: Array) -> PyTree:
+            return jax.tree.map(lambda leaf: leaf[at], hold(rule, short, key=key)[0])
+
+        got = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=2000))(
+            jax.random.split(seed(102), MANY.get(name, SAMPLES))
         )
+        past, unlike = (jax.tree.map(lambda leaf: leaf[at], tree) for tree in (summed(w, 1), immediate(w)))
+        other = {"w_out": w.readout[at]}
+        return Match(got, {**past, **other}, {**unlike, **other}, w.heard)
 
     return Unbiased(estimates)
 
 
-# Rules without a claim on the recurrent weights.
+# Rules without a claim on the cell's weights.
 
 
-def readout_alone() -> Match:
-    w = recurrent_world()
-    updates, _, _ = hold(problem("fixed_recurrent").case.make(), w)
-    nothing = jnp.zeros_like(immediate(w))
-    return Match(updates, {"w": nothing, "w_out": w.readout}, {"w": immediate(w), "w_out": w.readout}, w.rates)
+def readout_alone(name: str) -> Callable[[], Match]:
+    def claim() -> Match:
+        w = recurrent_world(name)
+        updates, _, _ = hold(problem(name).case.make(), w)
+        nothing = jax.tree.map(jnp.zeros_like, immediate(w))
+        other = {"w_out": w.readout}
+        return Match(updates, {**nothing, **other}, {**immediate(w), **other}, w.heard)
+
+    return claim
 
 
 # Approximate rules.
 
 
-def deaf_is_exact(rule: LearningRule) -> Callable[[], Match]:
-    """W_rec = 0: nothing but a unit's own leak carries its past, and the leaky trace is the whole influence."""
+def is_exact(name: str, kind: str, rule: Callable[[], LearningRule] | None = None) -> Callable[[], Match]:
+    """A world in which the rule's trace is the whole influence, or a setting in which it is so in any."""
 
     def reduction() -> Match:
-        w = recurrent_world(deaf=True)
-        return match(w, hold(rule, w)[0], w.past_future.sum(1), immediate(w))
+        w = recurrent_world(name, kind)
+        made = problem(name).case.make() if rule is None else rule()
+        return match(w, hold(made, w)[0], summed(w, 1), immediate(w))
 
     return reduction
 
 
-def equals(rule: LearningRule, other: LearningRule, unlike: LearningRule, deaf: bool = False) -> Callable[[], Match]:
+def equals(
+    name: str,
+    rule: Callable[[], LearningRule],
+    other: Callable[[], LearningRule],
+    unlike: Callable[[], LearningRule],
+    kind: str = "whole",
+) -> Callable[[], Match]:
     """Two rules that are one in a special case; a third, of another setting, is not."""
 
     def reduction() -> Match:
-        w = recurrent_world(deaf)
-        got, want, different = (hold(each, w)[0] for each in (rule, other, unlike))
-        return Match(got, want, different, w.rates)
+        w = recurrent_world(name, kind)
+        got, want, different = (hold(each(), w)[0] for each in (rule, other, unlike))
+        return Match(got, want, different, w.heard)
 
     return reduction
 
 
 def past_elsewhere(name: str) -> Callable[[], Any]:
     def elsewhere() -> Any:
-        w = recurrent_world()
-        return hold(problem(name).case.make(), w)[0]["w"], w.past_future.sum(1)
+        w = recurrent_world(name)
+        return hold(problem(name).case.make(), w)[0]["w"], w.past_future["w"].sum(1)
 
     return elsewhere
 
 
 def future_elsewhere(name: str) -> Callable[[], Any]:
     def elsewhere() -> Any:
-        w = recurrent_world()
+        w = recurrent_world(name)
         half = STEPS // 2
-        return hold(problem(name).case.make(), w)[0]["w"][:half], w.past_future.sum(0)[:half]
+        return hold(problem(name).case.make(), w)[0]["w"][:half], w.past_future["w"].sum(0)[:half]
 
     return elsewhere
 
 
-# DNI: c^t = A [r^t; y; 1] is exact where the future is linear in the present. With the identity as activation, squared
-# error, and input and target constant, r^{t+k} = J^k r^t + S_k d, d = alpha (W_in x + b), S_k = sum_{i<k} J^i, and
-#   c^t = sum_k J^k^T W^T (W (J^k r^t + S_k d) + b_out - y),   W the readout without its bias b_out.
+# DNI: c^t = A [s^t; y; 1] is exact where the future is linear in the present. With a linear cell, squared error, and
+# input and target constant, s^{t+k} = J^k s^t + S_k d, S_k = sum_{i<k} J^i, the readout hears O s + o, and
+#   c^t = sum_k J^k^T R^T (R (J^k s^t + S_k d) + W o + b - y),   R = W O,   W the readout without its bias b.
+# J, d, O and o are those of the equations above.
 
 HORIZON, CHECKED = 240, 6
 
 
-def linear_net() -> Any:
-    return leaky_rnn(ALPHA, activation="identity", readout="identity")
+def linear_cell(name: str) -> Any:
+    of = EQUATIONS[cell_of(name)]
+    return of.build(N_IN, N, N_OUT, loss="squared", **of.linear, **of.tame)
 
 
 @functools.cache
-def linear_world(size: float = 1.0, drive: bool = True) -> World:
-    """Constant input and target, over a horizon after which 0.9^240 = 1e-11 of the credit is left."""
-    params = jax.tree.map(lambda leaf: leaf, recurrent_world().params)
+def linear_world(name: str, size: float = 1.0, drive: bool = True) -> World:
+    """Constant input and target, over a horizon after which 0.9^240 = 1e-11 of the credit is left.
+
+    A GRU's gates hear their biases alone; its candidate is linear as they are constant.
+    """
+    cell = cell_of(name)
+    params = jax.tree.map(lambda leaf: leaf, recurrent_world(name).params)
+    w, w_out = params["forward"]["w"], params["forward"]["w_out"]
+    driven = slice(None)
+    if cell == "gru":
+        w, driven = w.at[:2, :, :-1].set(0), slice(2, None)
     if not drive:
-        params["forward"]["w_out"] = params["forward"]["w_out"].at[:, -1].set(0)
-        params["forward"]["w"] = params["forward"]["w"].at[:, N:].set(0)
+        w_out, w = w_out.at[:, -1].set(0), w.at[driven, :, N:].set(0)
+    params["forward"] = {**params["forward"], "w": w, "w_out": w_out}
+    if "own" in params["forward"]:
+        params["forward"]["own"] = {name: jnp.full(N, EQUATIONS[cell].tame[name]) for name in params["forward"]["own"]}
     x = jnp.broadcast_to(jnp.array([0.6, -0.9]), (HORIZON, 2, 2))
     y = size * jnp.broadcast_to(jnp.array([[0.7, -0.4], [-1.1, 0.5]]), (HORIZON, 2, 2))
-    r0 = size * jax.random.normal(seed(103), (2, N), jnp.float64)
-    return world(params, Example(x, y), r0, CHECKED, linear=True)
+    s0 = size * jax.random.normal(seed(103), (2, EQUATIONS[cell].variables, N), jnp.float64)
+    return world(cell, params, Example(x, y), s0, CHECKED, linear=True)
 
 
 def true_map(w: World) -> tuple[Array, Array]:
     """``(A, J)`` of a linear world."""
-    weights, w_out = np.asarray(w.params["forward"]["w"]), np.asarray(w.params["forward"]["w_out"])
-    j = (1 - ALPHA) * np.eye(N) + ALPHA * weights[:, :N]
-    d = ALPHA * weights[:, N:] @ np.append(w.examples.x[0, 0], 1.0)
-    readout, bias = w_out[:, :N], w_out[:, N]
-    of_r, summed, power = np.zeros((N, N)), np.zeros((N, N)), np.eye(N)
-    of_y, of_one = np.zeros((N, len(bias))), np.zeros(N)
+    shape = w.s0.shape[1:]
+    origin, x = jnp.zeros(shape), w.examples.x[0, :1]
+
+    def step(s: Array) -> Array:
+        return move(w.cell, True, weights_of(w.params), s[None], x)[0]
+
+    def heard(s: Array) -> Array:
+        return hears_of(w.cell, True, s[None])[0]
+
+    j = np.asarray(jax.jacobian(step)(origin)).reshape(origin.size, origin.size)
+    assert np.abs(np.linalg.eigvals(j)).max() < 0.91, "the horizon is too short"
+    d = np.asarray(step(origin)).reshape(-1)
+    w_out = np.asarray(w.params["forward"]["w_out"])
+    readout = w_out[:, :N] @ np.asarray(jax.jacobian(heard)(origin)).reshape(N, -1)
+    bias = w_out[:, N] + w_out[:, :N] @ np.asarray(heard(origin))
+    of_s, total, power = np.zeros(j.shape), np.zeros(j.shape), np.eye(len(j))
+    of_y, of_one = np.zeros((len(j), len(bias))), np.zeros(len(j))
     for _ in range(4 * HORIZON):
         back = power.T @ readout.T
-        of_r += back @ readout @ power
+        of_s += back @ readout @ power
         of_y -= back
-        of_one += back @ (readout @ summed @ d + bias)
-        summed += power
+        of_one += back @ (readout @ total @ d + bias)
+        total += power
         power = j @ power
-    return jnp.asarray(np.concatenate([of_r, of_y, of_one[:, None]], 1)), jnp.asarray(j)
+    return jnp.asarray(np.concatenate([of_s, of_y, of_one[:, None]], 1)), jnp.asarray(j)
 
 
-def at_the_true_map(rule: LearningRule, size: float = 1.0, drive: bool = True) -> Callable[[], Match]:
+def at_the_true_map(
+    name: str, rule: Callable[[Any], LearningRule], size: float = 1.0, drive: bool = True
+) -> Callable[[], Match]:
     """The rule from its true map on: its gradient is that of the future, and where it may learn it stays there."""
 
     def reduction() -> Match:
-        w = linear_world(size, drive)
+        w = linear_world(name, size, drive)
         a, j = true_map(w)
-        w_out = w.params["forward"]["w_out"]
-        # As if it had run before: q^{-1} is the credit of the rates that it starts from.
-        error = w.r0 @ w_out[:, :N].T + w_out[:, N] - w.examples.y[0]
-        state = jnp.concatenate([w.r0, w.examples.y[0], jnp.ones((2, 1))], 1)
+        w_out, streams = w.params["forward"]["w_out"], len(w.s0)
+
+        def credit(s: Array) -> Array:
+            heard, pull = jax.vjp(functools.partial(hears_of, w.cell, True), s)
+            return pull((heard @ w_out[:, :N].T + w_out[:, N] - w.examples.y[0]) @ w_out[:, :N])[0]
+
+        state = jnp.concatenate([w.s0.reshape(streams, -1), w.examples.y[0], jnp.ones((streams, 1))], 1)
 
         def start(traces: Any) -> Any:
+            """As if it had run before: q^{-1} is the credit of the state that it starts from."""
             jacobian = () if isinstance(traces.shared.jacobian, tuple) else j
             shared = traces.shared._replace(a=a, a_target=a, jacobian=jacobian)
-            own = traces.own._replace(credit=error @ w_out[:, :N], state=state)
+            own = traces.own._replace(credit=credit(w.s0).reshape(streams, -1), state=state)
             return traces._replace(shared=shared, own=own)
 
-        updates, _, end = hold(rule, w, start=start)
-        want = w.past_future.sum(0)
-        present = w.past_future[jnp.arange(CHECKED), jnp.arange(CHECKED)]
-        got = {"w": updates["w"][:CHECKED] / size, "w_out": updates["w_out"] / size, "a": end.shared.a}
+        updates, _, end = hold(rule(linear_cell(name)), w, start=start)
+        want = summed(w, 0)
+        present = jax.tree.map(lambda leaf: leaf[jnp.arange(CHECKED), jnp.arange(CHECKED)], w.past_future)
+        got = {part: jax.tree.map(lambda leaf: leaf[:CHECKED], updates[part]) for part in want}
+        scaled = [jax.tree.map(lambda leaf: leaf / size, tree) for tree in (got, want, present)]
+        got, want, present = scaled
         other = {"w_out": w.readout / size, "a": a}
-        return Match(got, {"w": want / size, **other}, {"w": present / size, **other}, w.rates[:CHECKED] / size)
+        return Match(
+            {**got, "w_out": updates["w_out"] / size, "a": end.shared.a},
+            {**want, **other},
+            {**present, **other},
+            w.heard[:CHECKED] / size,
+        )
 
     return reduction
 
@@ -320,17 +557,21 @@ def descent(name: str, rate: float = 0.05, steps: int = 4000, **options: Any) ->
     """
 
     def losses_of() -> tuple[float, float]:
-        params = recurrent_world().params
+        params = recurrent_world(name).params
         params = {**params, "feedback": {"w_fb": params["forward"]["w_out"][:, :N]}}
         period = 6
         x = np.zeros((period, 1, 2))
         x[0, 0, 0] = x[3, 0, 1] = 1
         y = np.asarray(jax.nn.softmax(2 * np.stack([np.sin(np.arange(6.0)), np.cos(np.arange(6.0))], 1)))[:, None]
-        rule = getattr(online, name)(leaky_rnn(ALPHA), **options)
-        only_w = {"forward": {"w": 1.0, "w_out": 0.0}, "feedback": {"w_fb": 0.0}}
-        tx = optax.chain(optax.stateless(lambda g, _: jax.tree.map(jnp.multiply, g, only_w)), optax.sgd(rate))
-        learn = learner(rule, tx)
+        rule = getattr(online, factory_of(name))(cell_by(name), **options)
         cycle = Example(jnp.asarray(x), jnp.asarray(y))
+
+        def only_w(updates: PyTree, _: Any) -> PyTree:
+            return jax.tree.map(jnp.zeros_like, updates) | {
+                "forward": {**jax.tree.map(jnp.zeros_like, updates["forward"]), "w": updates["forward"]["w"]}
+            }
+
+        learn = learner(rule, optax.chain(optax.stateless(only_w), optax.sgd(rate)))
 
         @compiled
         def run() -> Array:
@@ -349,63 +590,120 @@ def descent(name: str, rate: float = 0.05, steps: int = 4000, **options: Any) ->
     return losses_of
 
 
-NET = leaky_rnn(ALPHA)
+def factory_of(name: str) -> str:
+    for cell in ("gru", "alif", "lif"):
+        name = name.removesuffix(f"_{cell}")
+    return name
+
+
+# What each rule owes, on the cell of its case.
+
 SMALL = 1e-5
 
-CLASSES = {
-    "rtrl": Exact(rtrl_windows),
-    "bptt": Exact(bptt_windows),
-    "future_facing_bptt": Exact(sliding_windows),
-    "uoro": unbiased("uoro"),
-    "kf_rtrl": unbiased("kf_rtrl"),
-    "reverse_kf_rtrl": unbiased("reverse_kf_rtrl"),
-    "rflo": Approximate(
+
+def rflo_entry(name: str) -> Approximate:
+    deaf: dict[str, Callable[[], Match]] = {"W_rec = 0 is exact": is_exact(name, "deaf")}
+    if name == "rflo":
+        cell = cell_by(name)
+        deaf["W_rec = 0 is exact at the neuron's own leak"] = is_exact(name, "deaf", lambda: online.rflo(cell))
+        deaf["W_rec = 0 is RTRL"] = equals(
+            name, lambda: online.rflo(cell), lambda: online.rtrl(cell), lambda: online.rflo(cell, leak=1.0), "deaf"
+        )
+    return Approximate(deaf, past_elsewhere(name), descent(name))
+
+
+def snap_entry(name: str) -> Approximate:
+    cell = cell_by(name)
+    return Approximate(
         {
-            "W_rec = 0 is exact": deaf_is_exact(online.rflo(NET)),
-            "W_rec = 0 is RTRL": equals(online.rflo(NET), online.rtrl(NET), online.rflo(NET, leak=1.0), deaf=True),
+            "W_rec diagonal is exact": is_exact(name, "alone"),
+            "n large is exact": is_exact(name, "whole", lambda: online.snap(cell, n=N)),
+            "n = 2 reaches all neurons": is_exact(name, "whole", lambda: online.snap(cell, n=2)),
         },
-        past_elsewhere("rflo"),
-        descent("rflo"),
-    ),
-    "kernl": Approximate(
+        past_elsewhere(name),
+        descent(name),
+    )
+
+
+def kernl_entry(name: str) -> Approximate:
+    """On a GRU whose update gate hears its bias alone, 1 - z is the leak; on any, RFLO has the same leak."""
+    cell = cell_by(name)
+    if cell_of(name) == "leaky":
+        leak, deaf, same = jnp.full(N, 0.5), "deaf", lambda: online.rflo(cell)
+    else:
+        bias = 0.3 * jnp.cos(jnp.arange(N, 2 * N))
+        leak, deaf = 1 - 1 / (1 + jnp.exp(-bias)), "gated alone"
+        same = functools.partial(online.rflo, cell, leak=leak)
+    return Approximate(
         {
-            "without learning, alpha_i = alpha, is RFLO": equals(
-                online.kernl(NET, learning_rate=0.0, initial_leak=ALPHA),
-                online.rflo(NET),
-                online.kernl(NET, learning_rate=0.0, initial_leak=0.8),
+            "without learning, alpha_i the leak, is RFLO": equals(
+                name,
+                lambda: online.kernl(cell, learning_rate=0.0, initial_leak=leak),
+                same,
+                lambda: online.kernl(cell, learning_rate=0.0, initial_leak=0.9),
             ),
-            "W_rec = 0 is exact, and stays so while it learns": deaf_is_exact(
-                online.kernl(NET, learning_rate=0.5, sigma=0.1, initial_leak=ALPHA)
+            "W_rec = 0 is exact, and stays so while it learns": is_exact(
+                name, deaf, lambda: online.kernl(cell, learning_rate=0.5, sigma=0.1, initial_leak=leak)
             ),
         },
-        past_elsewhere("kernl"),
-        descent("kernl"),
-    ),
-    "dni": Approximate(
-        {
-            "A the true map of a linear future": at_the_true_map(online.dni(linear_net(), learning_rate=0.0)),
-            "and A stays there while it learns": at_the_true_map(online.dni(linear_net(), learning_rate=0.05)),
-        },
-        future_elsewhere("dni"),
-        descent("dni", learning_rate=0.02),
-    ),
-    "dni_b": Approximate(
+        past_elsewhere(name),
+        descent(name),
+    )
+
+
+def dni_entry(name: str) -> Approximate:
+    """A linear guess of what spikes will cost is a poor one: on spiking neurons it descends where steps are small."""
+    rate, eta = (0.003, 0.005) if "lif" in name else (0.05, 0.02)
+    return Approximate(
         {
             "A the true map of a linear future": at_the_true_map(
-                online.dni_b(linear_net(), learning_rate=0.0, feedback="readout")
+                name, lambda cell: online.dni(cell, learning_rate=0.0)
+            ),
+            "and A stays there while it learns": at_the_true_map(
+                name, lambda cell: online.dni(cell, learning_rate=0.05)
+            ),
+        },
+        future_elsewhere(name),
+        descent(name, rate, learning_rate=eta),
+    )
+
+
+def dni_b_entry(name: str) -> Approximate:
+    return Approximate(
+        {
+            "A the true map of a linear future": at_the_true_map(
+                name, lambda cell: online.dni_b(cell, learning_rate=0.0, feedback="readout")
             ),
             # tanh is the identity for small credit, to SMALL^2. A learns from its bias, which is not small; Jc from
             # activity alone, so its learning rate is scaled to what it would be for activity of order one.
             "A and Jc stay there while they learn, as activity becomes small": at_the_true_map(
-                online.dni_b(
-                    linear_net(), learning_rate=0.02, jacobian_learning_rate=0.02 / SMALL**2, feedback="readout"
+                name,
+                lambda cell: online.dni_b(
+                    cell, learning_rate=0.02, jacobian_learning_rate=0.02 / SMALL**2, feedback="readout"
                 ),
                 SMALL,
                 drive=False,
             ),
         },
-        future_elsewhere("dni_b"),
-        descent("dni_b", learning_rate=0.02, jacobian_learning_rate=0.02),
-    ),
-    "fixed_recurrent": Local({"the readout's gradient, and no other": readout_alone}),
+        future_elsewhere(name),
+        descent(name, learning_rate=0.02, jacobian_learning_rate=0.02),
+    )
+
+
+OWED = {
+    "rtrl": lambda name: Exact(lambda: rtrl_windows(name)),
+    "bptt": lambda name: Exact(lambda: bptt_windows(name)),
+    "future_facing_bptt": lambda name: Exact(lambda: sliding_windows(name)),
+    "uoro": unbiased,
+    "kf_rtrl": unbiased,
+    "reverse_kf_rtrl": unbiased,
+    "rflo": rflo_entry,
+    "eprop": rflo_entry,
+    "snap": snap_entry,
+    "kernl": kernl_entry,
+    "dni": dni_entry,
+    "dni_b": dni_b_entry,
+    "fixed_recurrent": lambda name: Local({"the readout's gradient, and no other": readout_alone(name)}),
 }
+
+CLASSES = {name: OWED[factory_of(name)](name) for name in RULES if factory_of(name) in OWED}

@@ -47,7 +47,7 @@ def _run(
     alpha,
     lr,
     noise=None,
-    readout="softmax",
+    loss="softmax",
     activation="tanh",
     feedback="readout",
     immediate_gain=None,
@@ -79,7 +79,7 @@ def _run(
     )  # fmt: skip
     step, state = rule.build(f, noise, **options)  # the step, and readers of what it carries
     frozen = rule is RULES["fixed_recurrent"]
-    two, softmax = readout == "softmax" and n_out == 2, readout == "softmax"
+    two, softmax = loss == "softmax" and n_out == 2, loss == "softmax"
     pairs = y.tolist() if two else None
     grads = np.zeros((steps, n, m)) if record else None
     grads_out = np.zeros((steps, n_out, n + 1)) if record else None

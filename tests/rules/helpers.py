@@ -11,15 +11,16 @@ from plasticity_jax.typing import Example
 F64 = jnp.float64
 
 
-def problem(seed, n=6, n_in=3, n_out=2, steps=40, streams=1, readout="softmax", gain=1.0):
-    """Params with an orthogonal W_rec times gain and biases that are not zero, and a stream of `Example`."""
+def problem(seed, n=6, n_in=3, n_out=2, steps=40, streams=1, loss="softmax", gain=1.0):
+    """Params of a cell of one gate, an orthogonal W_rec times gain and biases that are not zero, and a stream."""
     rng = np.random.default_rng(seed)
     w_rec = gain * np.linalg.qr(rng.standard_normal((n, n)))[0]
     w = np.concatenate([w_rec, rng.standard_normal((n, n_in)) / n_in**0.5, 0.3 * rng.standard_normal((n, 1))], 1)
     w_out = np.concatenate([rng.standard_normal((n_out, n)) / n**0.5, 0.3 * rng.standard_normal((n_out, 1))], 1)
-    params = {"forward": {"w": w, "w_out": w_out}, "feedback": {"w_fb": rng.standard_normal((n_out, n)) / n_out**0.5}}
+    w_fb = rng.standard_normal((n_out, n)) / n_out**0.5
+    params = {"forward": {"w": w[None], "w_out": w_out}, "feedback": {"w_fb": w_fb}}
     y = rng.standard_normal((steps, streams, n_out))
-    y = np.exp(2 * y) / np.exp(2 * y).sum(-1, keepdims=True) if readout == "softmax" else y
+    y = np.exp(2 * y) / np.exp(2 * y).sum(-1, keepdims=True) if loss == "softmax" else y
     examples = Example(rng.standard_normal((steps, streams, n_in)), y)
     return jax.tree.map(jnp.asarray, (params, examples))
 
@@ -28,16 +29,33 @@ def first(examples):
     return jax.tree.map(lambda a: a[0], examples)
 
 
+def with_immediate_gain(cell, alpha, gain=1.0):
+    """The leaky cell of the authors' 2019 code: `gain` is in alpha's place in the immediate influence, but not in J.
+
+    What neurons hear of each other has its slope divided by what the gain is multiplied by, and its value kept.
+    """
+    scale = gain / alpha
+
+    def partials(own, s, v):
+        found = cell.partials(own, s, v)
+        return found._replace(gain=scale * found.gain)
+
+    def output(s):
+        return s[0] / scale + jax.lax.stop_gradient(s[0] - s[0] / scale)
+
+    return cell._replace(partials=partials, output=output)
+
+
 def train(rule, lr, start, examples):
-    """Learning by SGD from a learner's state on: the last state, losses, rates, and w after each step."""
+    """Learning by SGD from a learner's state on: the last state, losses, states, and w after each step."""
     learn = learner(rule, optax.sgd(lr))
 
     def body(state, batch):
         state, info = learn.step(state, batch)
-        return state, (info.loss, state.traces.r, state.params["forward"]["w"])
+        return state, (info.loss, state.traces.state, state.params["forward"]["w"])
 
-    end, (loss, r, w) = jax.lax.scan(body, start, examples)
-    return end, loss, r, w
+    end, (loss, s, w) = jax.lax.scan(body, start, examples)
+    return end, loss, s, w
 
 
 def hold(rule, params, examples, key, traces=None):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.networks.leaky_rnn import leaky_rnn
+from plasticity_jax.cells import leaky
 from plasticity_jax.rules import online
 from plasticity_jax.typing import Example
 from tests.oracles.online import ORACLES
@@ -21,9 +21,14 @@ def linear(alpha, seed=0):
     w_in = 1.5 * np.linalg.qr(rng.standard_normal((N, N)))[0]
     w = np.concatenate([w_rec, w_in, np.zeros((N, 1))], 1)
     w_out = rng.standard_normal((N_OUT, N + 1)) / N**0.5
-    params = {"forward": {"w": w, "w_out": w_out}, "feedback": {"w_fb": rng.standard_normal((N_OUT, N))}}
+    params = {"forward": {"w": w[None], "w_out": w_out}, "feedback": {"w_fb": rng.standard_normal((N_OUT, N))}}
     j = (1 - alpha) * np.eye(N) + alpha * w_rec
-    return leaky_rnn(alpha, "identity", "identity"), jax.tree.map(jnp.asarray, params), w_rec, j
+    return (
+        leaky(N, N, N_OUT, alpha=alpha, activation="identity", loss="squared"),
+        jax.tree.map(jnp.asarray, params),
+        w_rec,
+        j,
+    )
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5])
@@ -58,8 +63,8 @@ def test_the_printed_sign_of_equation_3_diverges(alpha, printed, diverges):
     """In the NumPy oracle alone: the library has no such option."""
     _, params, w_rec, _ = linear(alpha)
     x = np.random.default_rng(1).standard_normal((800, N))
-    given = params["forward"]["w"], params["forward"]["w_out"], params["feedback"]["w_fb"], x, np.zeros((800, N_OUT))
-    options = {"readout": "identity", "activation": "identity", "printed_sign": printed}
+    given = params["forward"]["w"][0], params["forward"]["w_out"], params["feedback"]["w_fb"], x, np.zeros((800, N_OUT))
+    options = {"loss": "squared", "activation": "identity", "printed_sign": printed}
     options |= {"learning_rate": 0.0, "jacobian_learning_rate": 0.02}
     with np.errstate(over="ignore", invalid="ignore"):
         jacobian = ORACLES["dni_b"].run(*given, alpha=alpha, lr=0, **options)["state"]["jacobian"]
@@ -91,7 +96,7 @@ def test_at_the_true_linear_map_the_gradient_is_exact(alpha):
     r0 = jax.random.normal(jax.random.key(3), (N,), jnp.float64)
     rule = online.dni(net, learning_rate=0.1, target_interval=3)
 
-    w, w_out = params["forward"]["w"], params["forward"]["w_out"]
+    w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
     rhat = jnp.concatenate([r0, jnp.zeros(N), jnp.ones(1)])
     # The credit of the step before the first, which the rule would have kept: A rests from the first step on.
     q0 = (w_out[:, :N] @ r0 + w_out[:, N] - y[0, 0]) @ w_out[:, :N]
@@ -101,7 +106,9 @@ def test_at_the_true_linear_map_the_gradient_is_exact(alpha):
         start = rule.init(params, jax.random.key(0), first(examples))
         own = start.own._replace(credit=q0[None])
         shared = start.shared._replace(a=a, a_target=a)
-        return hold(rule, params, examples, jax.random.key(0), start._replace(r=r0[None], own=own, shared=shared))
+        return hold(
+            rule, params, examples, jax.random.key(0), start._replace(state=r0[None, None], own=own, shared=shared)
+        )
 
     def total(copies):
         def body(r, w):
@@ -112,12 +119,12 @@ def test_at_the_true_linear_map_the_gradient_is_exact(alpha):
 
     expected = jax.jit(jax.grad(total))(jnp.broadcast_to(w, (steps, *w.shape)))[:checked]
     g, _, traces, _ = run(a)
-    close(g[:checked], expected, 1e-10)
+    close(g[:checked, 0], expected, 1e-10)
     close(traces.shared.a[-1], a, 1e-10)
     # A at any other place gives another gradient, and moves.
     other = a.at[0, 0].add(0.3)
     g, _, traces, _ = run(other)
-    differ(g[:checked], expected)
+    differ(g[:checked, 0], expected)
     differ(traces.shared.a[-1], other, 1e-3)
     # The loss of the step itself is not all that the gradient credits.
     own = jax.grad(
@@ -131,7 +138,7 @@ def test_at_the_true_linear_map_the_gradient_is_exact(alpha):
 def test_the_target_is_a_copy_of_every_kth_step(name, interval):
     """After k, 2k, ... steps it equals A; in between it stands still while A moves."""
     params, examples = problem(3, steps=11)
-    rule = getattr(online, name)(leaky_rnn(0.5), learning_rate=0.1, target_interval=interval)
+    rule = getattr(online, name)(leaky(3, 6, 2), learning_rate=0.1, target_interval=interval)
     traces = rule.init(params, jax.random.key(0), first(examples))
     run = jax.jit(lambda: hold(rule, params, examples, jax.random.key(0), traces)[2].shared)
     start, shared = traces.shared, run()
@@ -150,7 +157,7 @@ def test_the_interval_matters():
     params, examples = problem(3, steps=11)
 
     def run(interval):
-        rule = online.dni(leaky_rnn(0.5), learning_rate=0.1, target_interval=interval)
+        rule = online.dni(leaky(3, 6, 2), learning_rate=0.1, target_interval=interval)
         return jax.jit(lambda: hold(rule, params, examples, jax.random.key(0))[0])()
 
     differ(run(1)[-1], run(5)[-1], 1e-3)
@@ -158,7 +165,7 @@ def test_the_interval_matters():
 
 def test_dni_b_is_dni_with_three_changes():
     params, examples = problem(3, steps=11)
-    net, rates = leaky_rnn(0.5), {"learning_rate": 0.1, "jacobian_learning_rate": 0.1}
+    net, rates = leaky(3, 6, 2), {"learning_rate": 0.1, "jacobian_learning_rate": 0.1}
     changes = {"jacobian": "learned", "label": "tanh", "feedback": "random"}
 
     @jax.jit

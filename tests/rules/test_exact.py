@@ -12,45 +12,45 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.networks.leaky_rnn import leaky_rnn
+from plasticity_jax.cells import leaky
 from plasticity_jax.rules import online
-from tests.rules.helpers import close, differ, hold, problem
+from tests.rules.helpers import close, differ, hold, problem, with_immediate_gain
 
-STEPS, N = 16, 5
+STEPS, N, N_IN, N_OUT = 16, 5, 2, 3
 PHI = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "identity": lambda v: v}
 KEY = jax.random.key(1)
 
 
-def loss_of(z, y, readout):
-    if readout == "softmax":
+def loss_of(z, y, kind):
+    if kind == "softmax":
         return jax.nn.logsumexp(z) - jnp.dot(y, z)
     return 0.5 * jnp.sum((z - y) ** 2)
 
 
-def forward(ws, w_out, x, y, alpha, activation, readout):
+def forward(ws, w_out, x, y, alpha, activation, loss):
     """Losses (T,) and rates (T, n) of a leaky network whose step s reads ws[s]."""
 
     def body(r, at):
         w, x, y = at
         r = (1 - alpha) * r + alpha * PHI[activation](w @ jnp.concatenate([r, x, jnp.ones(1)]))
-        return r, (loss_of(w_out @ jnp.append(r, 1.0), y, readout), r)
+        return r, (loss_of(w_out @ jnp.append(r, 1.0), y, loss), r)
 
     return jax.lax.scan(body, jnp.zeros(w_out.shape[1] - 1), (ws, x, y))[1]
 
 
 @functools.cache
-def case(alpha=0.5, activation="tanh", readout="softmax", gain=1.0):
+def case(alpha=0.5, activation="tanh", loss="softmax", gain=1.0):
     """A problem, its credit tensors and its activity."""
-    params, examples = problem(7, N, 2, 3, STEPS, readout=readout, gain=gain)
-    w, w_out = params["forward"]["w"], params["forward"]["w_out"]
+    params, examples = problem(7, N, N_IN, N_OUT, STEPS, loss=loss, gain=gain)
+    w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
     x, y = examples.x[:, 0], examples.y[:, 0]
-    run = functools.partial(forward, x=x, y=y, alpha=alpha, activation=activation, readout=readout)
+    run = functools.partial(forward, x=x, y=y, alpha=alpha, activation=activation, loss=loss)
 
     @jax.jit
     def tensors(w, w_out):
         copies = jnp.broadcast_to(w, (STEPS, *w.shape))
         by_loss = jax.jacrev(lambda copies: run(copies, w_out)[0])(copies)
-        direct = jax.vmap(jax.grad(lambda w_out, r, y: loss_of(w_out @ jnp.append(r, 1.0), y, readout)), (None, 0, 0))
+        direct = jax.vmap(jax.grad(lambda w_out, r, y: loss_of(w_out @ jnp.append(r, 1.0), y, loss)), (None, 0, 0))
         summed = jax.grad(lambda w, w_out: run(jnp.broadcast_to(w, copies.shape), w_out)[0].sum(), (0, 1))(w, w_out)
         losses, rates = run(copies, w_out)
         return by_loss, direct(w_out, rates, y), summed, losses, rates
@@ -62,24 +62,29 @@ def case(alpha=0.5, activation="tanh", readout="softmax", gain=1.0):
 def influence():
     """dr_k^t / dW^(s)_ij as (t, k, s, i, j), of the first network."""
     params, examples = case()[:2]
-    w, w_out = params["forward"]["w"], params["forward"]["w_out"]
+    w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
     copies = jnp.broadcast_to(w, (STEPS, *w.shape))
     given = examples.x[:, 0], examples.y[:, 0], 0.5, "tanh", "softmax"
     return jax.jit(jax.jacrev(lambda copies: forward(copies, w_out, *given)[1]))(copies)
 
 
 @functools.cache
-def updates(name, alpha=0.5, activation="tanh", readout="softmax", gain=1.0, **options):
-    params, examples = case(alpha, activation, readout, gain)[:2]
-    rule = getattr(online, name)(leaky_rnn(alpha, activation, readout), **options)
+def updates(name, alpha=0.5, activation="tanh", loss="softmax", gain=1.0, immediate_gain=None, **options):
+    """Gradients of W, its one gate's axis left out, of W_out, traces and infos."""
+    params, examples = case(alpha, activation, loss, gain)[:2]
+    cell = leaky(N_IN, N, N_OUT, alpha=alpha, activation=activation, loss=loss)
+    cell = cell if immediate_gain is None else with_immediate_gain(cell, alpha, immediate_gain)
+    rule = getattr(online, name)(cell, **options)
     run = jax.jit(lambda params, examples: hold(rule, params, examples, KEY))
-    return run(params, examples)
+    g, *rest = run(params, examples)
+    assert g.shape[1] == 1
+    return g[:, 0], *rest
 
 
 NETWORKS = [
     (0.5, "tanh", "softmax"),
-    (1.0, "tanh", "identity"),
-    (0.5, "sigmoid", "identity"),
+    (1.0, "tanh", "squared"),
+    (0.5, "sigmoid", "squared"),
 ]
 WINDOWS = [(4, NETWORKS[0]), (4, NETWORKS[1]), (4, NETWORKS[2]), (1, NETWORKS[0]), (STEPS, NETWORKS[0])]
 
@@ -89,7 +94,7 @@ def test_rtrl_is_the_gradient_of_each_loss(network):
     _, _, credit, direct, summed, losses, rates = case(*network)
     g, g_out, traces, info = updates("rtrl", *network)
     close(info.loss, losses)
-    close(traces.r[:, 0], rates)
+    close(traces.state[:, 0, 0], rates)
     close(g, credit.sum(1))
     close(g.sum(0), summed[0])
     close(g_out, direct)
@@ -105,7 +110,8 @@ def test_rtrl_is_the_gradient_of_each_loss(network):
 def test_rtrl_influence_is_the_derivative_of_the_rates():
     by_rate = influence()
     traces = updates("rtrl")[2]
-    close(jnp.moveaxis(traces.own.influence[:, 0], -1, 1), by_rate.sum(2))
+    assert set(traces.own.influence) == {"w"}
+    close(jnp.moveaxis(traces.own.influence["w"][:, 0, 0], -1, 1), by_rate.sum(2))
 
 
 def test_rtrl_equals_central_finite_differences():
@@ -121,7 +127,7 @@ def test_rtrl_equals_central_finite_differences():
             loss += np.log(np.exp(z).sum()) - y_t @ z
         return loss
 
-    weights = [np.asarray(params["forward"][name]) for name in ("w", "w_out")]
+    weights = [np.asarray(params["forward"]["w"][0]), np.asarray(params["forward"]["w_out"])]
     g, g_out, *_ = updates("rtrl")
     for which, actual in enumerate((g.sum(0), g_out.sum(0))):
         slope = np.zeros(actual.shape)
@@ -153,7 +159,7 @@ def test_disjoint_bptt_is_the_gradient_of_its_window(window, network):
         inside = slice(end - window + 1, end + 1)
         expected[end] = credit[inside, inside].sum((0, 1))
     close(g, expected)
-    np.testing.assert_array_equal(info.ready, np.arange(STEPS) % window == window - 1)
+    np.testing.assert_array_equal(info.ready["forward"]["w"], np.arange(STEPS) % window == window - 1)
     close(g_out, case(*network)[3])
     if window < STEPS:
         differ(expected.sum(0), credit.sum((0, 1)))
@@ -169,9 +175,9 @@ def test_future_facing_bptt_sums_the_losses_that_its_window_reaches(window, netw
         s = t - window + 1
         expected[t] = credit[s : t + 1, s].sum(0)
     close(g, expected)
-    np.testing.assert_array_equal(info.ready, np.arange(STEPS) >= window - 1)
+    np.testing.assert_array_equal(info.ready["forward"]["w"], np.arange(STEPS) >= window - 1)
     close(g_out, case(*network)[3])
-    rule = online.future_facing_bptt(leaky_rnn(0.5), window=window)
+    rule = online.future_facing_bptt(leaky(N_IN, N, N_OUT), window=window)
     assert rule.lag == window - 1
     if window > 1:
         differ(expected[-1], credit[-1].sum(0))  # the future is not the past

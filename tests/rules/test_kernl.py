@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.networks.leaky_rnn import leaky_rnn
+from plasticity_jax.cells import leaky
 from plasticity_jax.rules import online
 from plasticity_jax.typing import Example
 from tests.rules.helpers import F64, close, differ, first, hold, problem
@@ -31,7 +31,7 @@ N = 4
 @pytest.mark.parametrize("aligned", [True, False])
 def test_without_learning_it_is_rflo(alpha, aligned):
     params, examples = problem(2, steps=30, streams=2)
-    net = leaky_rnn(alpha)
+    net = leaky(3, 6, 2, alpha=alpha)
 
     @jax.jit
     def run(key):
@@ -51,8 +51,9 @@ def linear(j, alpha):
     """A linear network with Jacobian J, and one step's input; W_in = 0, b = 0, for the input cancels."""
     n = j.shape[0]
     w = np.concatenate([(j - (1 - alpha) * np.eye(n)) / alpha, np.zeros((n, 2))], 1)
-    params = {"forward": {"w": jnp.asarray(w), "w_out": jnp.ones((1, n + 1))}, "feedback": {"w_fb": jnp.ones((1, n))}}
-    return leaky_rnn(alpha, "identity", "identity"), params
+    forward = {"w": jnp.asarray(w)[None], "w_out": jnp.ones((1, n + 1))}
+    params = {"forward": forward, "feedback": {"w_fb": jnp.ones((1, n))}}
+    return leaky(1, n, 1, alpha=alpha, activation="identity", loss="squared"), params
 
 
 def power_sum(j, kappa, aligned):
@@ -155,10 +156,10 @@ def test_the_leak_finds_the_time_constant():
 def test_the_noisy_copy_starts_with_the_network():
     """Without noise the copies agree for ever, so that A and alpha_i rest: no error of order 1 at the first step."""
     params, examples = problem(2, steps=10)
-    rule = online.kernl(leaky_rnn(0.5), learning_rate=1.0, sigma=0.0)
+    rule = online.kernl(leaky(3, 6, 2), learning_rate=1.0, sigma=0.0)
     traces = rule.init(params, jax.random.key(0), first(examples))
-    assert traces.r.dtype == F64
+    assert traces.state.dtype == F64
     out = jax.jit(lambda: hold(rule, params, examples, jax.random.key(0))[2])()
-    np.testing.assert_allclose(out.own.noisy_r, out.r, atol=1e-14)
+    np.testing.assert_allclose(out.own.noisy_s, out.state[:, :, 0], atol=1e-14)
     np.testing.assert_allclose(out.shared.a[-1], np.eye(6), atol=1e-14)
     np.testing.assert_allclose(out.shared.leak[-1], 0.8, atol=1e-14)

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.networks.leaky_rnn import advance, jacobian, leaky_rnn
+from plasticity_jax.cells import leaky
 from plasticity_jax.ops.noise import unit_noise
 from plasticity_jax.rules import online
 from tests.rules.helpers import F64, first, hold, problem
 
 N, STEPS, KEYS = 8, 12, 8_000
 NAMES = ["uoro", "kf_rtrl", "reverse_kf_rtrl"]
-NET = leaky_rnn(0.5)
+NET = leaky(2, N, 2)
 PARAMS, EXAMPLES = problem(11, N, 2, 2, STEPS)
 
 
@@ -86,7 +86,7 @@ def test_unbiased_and_as_noisy_as_they_should_be():
         assert np.abs(z).max() < 5
         assert np.sqrt(np.mean(z**2)) < 2
         assert np.abs(z_scores(samples, exact(0.9))).max() > 5
-        rms[name] = np.sqrt(np.mean(np.sum((samples - exact()) ** 2, (1, 2))) / np.sum(exact() ** 2))
+        rms[name] = np.sqrt(np.mean(np.sum((samples - exact()) ** 2, (1, 2, 3))) / np.sum(exact() ** 2))
     assert 2 < rms["uoro"] < 9
     assert 0.8 < rms["kf_rtrl"] < 3.6
     assert 2 < rms["reverse_kf_rtrl"] < 9
@@ -97,21 +97,36 @@ def test_unbiased_and_as_noisy_as_they_should_be():
 def product(name, traces):
     """The influence tensor M_kij that a pair of factors stands for."""
     indices = {"uoro": "k,ij->kij", "kf_rtrl": "j,ki->kij", "reverse_kf_rtrl": "i,kj->kij"}
-    return jnp.einsum(indices[name], traces.own.a[0], traces.own.b[0])
+    return jnp.einsum(indices[name], *factors(name, traces))
+
+
+def factors(name, traces):
+    """A and B of the one stream, without the axes that one variable and one gate leave at length 1."""
+    a, b = traces.own
+    return {"uoro": lambda: (a[0, 0], b["w"][0, 0]), "kf_rtrl": lambda: (a[0], b[0])}.get(
+        name, lambda: (a[0, 0], b[0])
+    )()
+
+
+def derivatives(w, r, x):
+    """``(rhat, slope, J)`` of the network, alpha = 1/2, from its equations."""
+    rhat = jnp.concatenate([r, x, jnp.ones(1)])
+    slope = 1 - jnp.tanh(w @ rhat) ** 2
+    return rhat, slope, 0.5 * jnp.eye(N) + 0.5 * slope[:, None] * w[:, :N]
 
 
 @functools.cache
 def one_step(name):
     """Mean squared error of one step's product, over every key alike, as a function of (rho0, rho1); None balances."""
     batch = first(EXAMPLES)
-    w = PARAMS["forward"]["w"]
+    w = PARAMS["forward"]["w"][0]
     start = getattr(online, name)(NET).init(PARAMS, jax.random.key(8), batch)
     rates = 0.5 * jax.random.normal(jax.random.key(9), (1, N), F64)
     scaled = start.own._replace(a=3.0 * start.own.a)  # so that no rho is near 1 by chance
-    start = start._replace(r=rates, own=scaled)
-    rhat, slope, _ = advance(NET, w, rates[0], batch.x[0])
+    start = start._replace(state=rates[None], own=scaled)
+    rhat, slope, j = derivatives(w, rates[0], batch.x[0])
     immediate = 0.5 * slope
-    mean = jnp.einsum("kl,lij->kij", jacobian(NET, w, slope), product(name, start))
+    mean = jnp.einsum("kl,lij->kij", j, product(name, start))
     mean = mean + jnp.einsum("ki,i,j->kij", jnp.eye(N), immediate, rhat)
 
     def error(rho0, rho1, kind="rademacher"):
@@ -122,18 +137,17 @@ def one_step(name):
 
         return jnp.mean(jax.vmap(one)(jax.random.split(jax.random.key(10), 4000)))
 
-    a, b = start.own.a[0], start.own.b[0]
-    j, norm = jacobian(NET, w, slope), jnp.linalg.norm
+    (a, b), norm = factors(name, start), jnp.linalg.norm
     rho0 = jnp.sqrt(norm(b) / norm(j @ a)) if name == "uoro" else jnp.sqrt(norm(j @ b) / norm(a))
     other = 1 / norm(rhat) if name == "kf_rtrl" else norm(rhat) / N**0.5
     rho1 = jnp.sqrt(norm(immediate) * other)
     fixed = jax.jit(jax.vmap(error))
-    factors = np.array(
+    multiples = np.array(
         [[1, 1], [1.5, 1], [1 / 1.5, 1], [1, 1.5], [1, 1 / 1.5], [3, 1], [1, 3], [1.5, 1.5], [1 / 3, 1 / 3]]
     )
     balanced = jax.jit(lambda: error(None, None))()
     return dict(
-        zip(map(tuple, factors.tolist()), fixed(rho0 * factors[:, 0], rho1 * factors[:, 1]), strict=True)
+        zip(map(tuple, multiples.tolist()), fixed(rho0 * multiples[:, 0], rho1 * multiples[:, 1]), strict=True)
     ), balanced
 
 
@@ -161,14 +175,14 @@ def test_gaussian_noise_is_gaussian(name):
     rule = getattr(online, name)(NET, rho0=1.0, rho1=1.0, noise="gaussian")
     batch, key = first(EXAMPLES), jax.random.key(4)
     start = rule.init(PARAMS, key, batch)
-    rhat, slope, _ = advance(NET, PARAMS["forward"]["w"], jnp.zeros(N), batch.x[0])
+    rhat, _, j = derivatives(PARAMS["forward"]["w"][0], jnp.zeros(N), batch.x[0])
     end = rule.update(PARAMS, start, key, batch)[1]
     nu = unit_noise(key, 2 if name == "kf_rtrl" else N, F64, "gaussian")
-    a, j = start.own.a[0], jacobian(NET, PARAMS["forward"]["w"], slope)
+    a = factors(name, start)[0]
     moved = {
         "uoro": lambda: j @ a + nu,
         "kf_rtrl": lambda: nu[0] * a + nu[1] * rhat,
         "reverse_kf_rtrl": lambda: a + nu,
     }
-    np.testing.assert_allclose(end.own.a[0], moved[name](), atol=1e-12)
+    np.testing.assert_allclose(factors(name, end)[0], moved[name](), atol=1e-12)
     assert len(np.unique(np.abs(np.asarray(nu)))) == nu.size

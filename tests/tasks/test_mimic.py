@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from plasticity_jax.networks.leaky_rnn import leaky_rnn
+from plasticity_jax.cells import leaky
 from plasticity_jax.tasks.mimic import mimic
 
 KEY = jax.random.key(9)
@@ -25,10 +25,10 @@ def begin(task, steps):
 @pytest.mark.parametrize(("alpha", "tau", "batch"), [(0.5, 2, 1), (1.0, 1, 2), (0.3, 3, 2)])
 def test_labels_are_the_output_of_the_target(alpha, tau, batch):
     n, n_in, n_out, steps = 7, 3, 4, 40
-    task = mimic(leaky_rnn(alpha), n=n, n_in=n_in, n_out=n_out, tau=tau, batch=batch)
+    task = mimic(leaky(n_in, n, n_out, alpha=alpha), tau=tau, batch=batch)
     start, example = jax.tree.map(np.asarray, begin(task, steps)(KEY))
     assert example.x.shape == (steps, batch, n_in)
-    w, w_out = start.w, start.w_out
+    w, w_out = start.weights["w"][0], start.weights["w_out"]
     for stream in range(batch):
         r = np.zeros(n)
         for t in range(steps):
@@ -45,7 +45,7 @@ def test_labels_are_the_output_of_the_target(alpha, tau, batch):
 
 
 def test_a_cut_stream_is_the_stream():
-    task = mimic(leaky_rnn(0.5), n=5, n_in=3, n_out=2, tau=2, batch=2)
+    task = mimic(leaky(3, 5, 2), tau=2, batch=2)
     compiled = {k: jax.jit(functools.partial(task.take, steps=k)) for k in (1, 3, 4, 12)}
     start = jax.jit(task.init)(KEY)
     whole = compiled[12](start)[1]
@@ -65,10 +65,10 @@ def test_statistics_of_target_and_symbols():
     Bounds of five standard errors: false alarm below 1e-5 together, and the seed is fixed.
     """
     n, n_in, n_out, steps = 60, 50, 40, 2000
-    task = mimic(leaky_rnn(0.5), n=n, n_in=n_in, n_out=n_out, tau=1)
+    task = mimic(leaky(n_in, n, n_out), tau=1)
     run = begin(task, steps)
     start, example = jax.tree.map(np.asarray, run(KEY))
-    w, w_out = start.w, start.w_out
+    w, w_out = start.weights["w"][0], start.weights["w_out"]
     np.testing.assert_allclose(w[:, :n] @ w[:, :n].T, np.eye(n), atol=1e-12)
     parts = {
         "in": w[:, n:-1] * n_in**0.5,
@@ -79,15 +79,15 @@ def test_statistics_of_target_and_symbols():
     for part in parts.values():
         assert abs(part.mean()) < 5 / part.size**0.5
         assert abs(part.var() - 1) < 5 * (2 / part.size) ** 0.5
-    np.testing.assert_array_equal(start.r, np.zeros((1, n)))
+    np.testing.assert_array_equal(start.s, np.zeros((1, 1, n)))
     sign = 2 * example.x[:, 0] - 1
     assert abs(sign.mean()) < 5 / sign.size**0.5
     assert abs(np.mean(sign[1:] * sign[:-1])) < 5 / sign[1:].size ** 0.5
     assert abs(np.mean(sign[:, 1:] * sign[:, :-1])) < 5 / sign[:, 1:].size ** 0.5
-    assert np.abs(run(jax.random.key(10))[0].w - w).max() > 0.1
+    assert np.abs(run(jax.random.key(10))[0].weights["w"][0] - w).max() > 0.1
 
 
 @pytest.mark.parametrize("options", [{"tau": 0}, {"batch": 0}])
 def test_what_mimic_refuses(options):
     with pytest.raises(ValueError, match="at least 1"):
-        mimic(leaky_rnn(0.5), **options)
+        mimic(leaky(3, 5, 2), **options)
