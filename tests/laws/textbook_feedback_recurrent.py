@@ -74,11 +74,10 @@ def node_perturbation(p, legacy=False, clip=np.inf, ridge=False):
         if traces.steps % 2 == 0:
             w_back = np.linalg.solve(second + c.ridge * np.eye(len(w_back)), cross)
         # What is left of rounding is not the textbook's matter: zero, to the tolerance.
-        left = [
-            sum_._replace(rest=np.zeros_like(total)) for sum_, total in ((traces.second, second), (traces.cross, cross))
-        ]
-        traces = traces._replace(second=left[0]._replace(total=second), cross=left[1]._replace(total=cross))
-        return w_back.reshape(shape), traces
+        return w_back.reshape(shape), traces._replace(
+            second=traces.second._replace(total=second, rest=np.zeros_like(second)),
+            cross=traces.cross._replace(total=cross, rest=np.zeros_like(cross)),
+        )
 
     return teach
 

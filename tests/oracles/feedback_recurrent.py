@@ -1,7 +1,8 @@
 """Recurrent networks of neurons and their credit in plain NumPy: one stream, every pair of steps (t, j) by itself.
 
 v_g^t = W_g [s_0^{t-1} + zeta^{t-1}; x^t; 1],  s^t = update(s^{t-1}, v^t),  z^t = W_out [s_0^t + zeta^t; 1]
-c_{t,t} = (W_out^T e^t) for s_0,  c_{t,j} = D^T c_{t,j+1} + (sum_g B_g^T delta_{t,j+1,g}) for s_0,  delta_{t,j} = b c_{t,j}
+c_{t,t} = (W_out^T e^t) for s_0,  c_{t,j} = D^T c_{t,j+1} + (sum_g B_g^T delta_{t,j+1,g}) for s_0
+delta_{t,j} = b c_{t,j}
 dW_g += delta_{t,j,g} rhat^j^T for all j <= t;  dW_out += e^t [s_0^t; 1]^T
 
 D = ds'/ds and b = ds'/dv of a neuron come from steps of i 1e-30, exact to rounding.

@@ -292,10 +292,7 @@ def test_b_becomes_w():
 
 
 def test_b_becomes_w_of_all_gates_at_once():
-    """Two gates whose gains differ from step to step; what the second hears is heard by the first at double strength.
-
-    Regressed gate by gate, each B_g would take on what the others owe.
-    """
+    """Two gates whose gains differ from step to step. Regressed one by one, each would take on what the other owes."""
     cell = cells.neurons(
         n_in=2,
         n=6,

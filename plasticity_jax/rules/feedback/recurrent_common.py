@@ -12,6 +12,9 @@ its own credit through D, which needs no other neuron's weights.
 
 The loss is the mean over the batch of the SUM over the window's steps, for all rules and all weights, so that they
 share a step size. The state that a window starts from is that at the end of the last; no credit flows between them.
+
+Memory: the window. Time per step: O(G n m). What a synapse reads is up to the rule; its gradient takes the presynaptic
+activity and the credit of the postsynaptic neuron of all steps of a window, at its end.
 """
 
 from collections.abc import Callable
@@ -42,11 +45,29 @@ def windowed_rule(cell: Neurons, credit: Callable[[Params, Window], Array], feed
 
     Args:
       cell: a network of neurons.
-      credit: ``(params, window) -> c``, of the shape of ``window.credit``.
+      credit: ``(params, window) -> c`` of the shape of ``window.credit``, (S, B, S, n), time first.
       feedback: "back" if the rule reads ``params["feedback"]["w_back"]``, or else "readout".
 
     Returns:
-      The rule; it leaves the feedback alone.
+      The rule; it leaves the feedback alone. Its batch is windows, x (B, S, n_in), y (B, S, n_out), start and weight
+      (B, S).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=2, n=16, n_out=1, loss="squared")
+      >>> def fading(params, window):  # a step's credit and half of the next step's
+      ...     later = jnp.concatenate([window.credit[1:], jnp.zeros_like(window.credit[:1])])
+      ...     return window.credit + 0.5 * later
+      >>> x = jax.random.normal(jax.random.key(0), (20, 6, 2))
+      >>> batch = pj.Example(x, x[..., :1] - x[..., 1:])
+      >>> learn = pj.learner(windowed_rule(cell, fading), optax.sgd(0.02))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=200)
+      >>> bool(info.loss[-1] < 0.2 * info.loss[0])
+      True
+
+    Reference:
+      Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", arXiv:1906.00889.
     """
 
     def init(params: Params, key: Key, batch: Example) -> WindowTraces:
