@@ -246,6 +246,7 @@ def is_ready(ready: Ready) -> Array:
 def _hold(ready: Ready, new: tuple[Params, PyTree], old: tuple[Params, PyTree]) -> tuple[Params, PyTree]:
     """Params and optimiser state after a step: the new ones where they are ready, the old ones where not."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(new[0])
+    _check_names(ready, new[0])
     of_weight = {path: _ready_at(ready, path) for path, _ in leaves}
 
     def weight_of(path: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -277,9 +278,18 @@ def _ready_at(ready: Ready, path: tuple[Any, ...]) -> Any:
         if not isinstance(ready, Mapping):
             break
         ready = ready.get(getattr(step, "key", None), READY)
-    if isinstance(ready, Mapping):
-        raise ValueError(f"Info.ready names weights below {jax.tree_util.keystr(path)}, where there are none")
     return True if ready is READY else ready
+
+
+def _check_names(ready: Ready, params: Params, where: str = "") -> None:
+    """Refuses names of weights that params do not have, which would be ignored in silence."""
+    if not isinstance(ready, Mapping):
+        return
+    for name, below in ready.items():
+        if not isinstance(params, Mapping) or name not in params:
+            known = ", ".join(map(repr, params)) if isinstance(params, Mapping) else "no names"
+            raise ValueError(f"Info.ready names {where}{name!r}, but params have {known} there")
+        _check_names(below, params[name], f"{where}{name!r}/")
 
 
 def _any(ready: list[Any]) -> Any:

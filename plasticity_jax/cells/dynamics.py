@@ -11,6 +11,8 @@ What a step leaves for its derivatives, its `local`, is a tree of arrays, so tha
 Where a trial starts, J is zero, and with it everything that a rule would have carried over the edge.
 """
 
+import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
@@ -126,14 +128,16 @@ class NeuronsDynamics:
         """See `Dynamics`."""
         sums, n = self.noise_shape
         w = self._compact(weights["w"])
-        u = jnp.sum(local.slope * a, 0)
+        u = _total(local.slope[b] * a[b] for b in range(len(a)))
         v = (w @ jnp.pad(u, (0, w.shape[1] - n))).reshape(sums, n)
-        return jnp.sum(local.decay * a[None], 1) + jnp.sum(local.gain * v[None], 1)
+        carried = _total(local.decay[:, b] * a[b][None] for b in range(len(a)))
+        return carried + _total(local.gain[:, g] * v[g][None] for g in range(sums))
 
     def pull(self, weights: PyTree, local: NeuronsLocal, c: Array) -> Array:
         """See `Dynamics`."""
         back = self.sums_credit(local, c).reshape(-1) @ self._compact(weights["w"])
-        return jnp.sum(local.decay * c[:, None], 0) + local.slope * back[None, : self.cell.n]
+        carried = _total(local.decay[a] * c[a][None] for a in range(len(c)))
+        return carried + local.slope * back[None, : self.cell.n]
 
     def for_pulls(self, weights: PyTree) -> PyTree:
         """See `Dynamics`."""
@@ -141,7 +145,7 @@ class NeuronsDynamics:
 
     def sums_credit(self, local: NeuronsLocal, c: Array) -> Array:
         """Credit for the gates' sums, (..., G, n), of credit (..., S, n) for the state."""
-        return jnp.sum(local.gain * c[..., None, :], -3)
+        return _total(local.gain[..., a, :, :] * c[..., a, None, :] for a in range(self.state_shape[0]))
 
     def jacobian(self, weights: PyTree, local: NeuronsLocal) -> Array:
         """See `Dynamics`."""
@@ -192,7 +196,8 @@ class NeuronsDynamics:
         """Traces with the axes of `influence`, carried on by each neuron's own D (S, S, n)."""
 
         def leaf(trace: Array) -> Array:
-            return jnp.sum((decay[:, :, None, :, None] if trace.ndim == 4 else decay) * trace[None], 1)
+            kept = decay[:, :, None, :, None] if trace.ndim == 4 else decay
+            return _total(kept[:, b] * trace[b][None] for b in range(len(trace)))
 
         return jax.tree.map(leaf, trace)
 
@@ -200,7 +205,8 @@ class NeuronsDynamics:
         """Credit (S, n) times traces with the axes of `influence`, summed over variables: a tree like the weights."""
 
         def leaf(trace: Array) -> Array:
-            return jnp.sum((c[:, None, :, None] if trace.ndim == 4 else c) * trace, 0)
+            credit = c[:, None, :, None] if trace.ndim == 4 else c
+            return _total(credit[a] * trace[a] for a in range(len(trace)))
 
         return jax.tree.map(leaf, trace)
 
@@ -222,6 +228,11 @@ class NeuronsDynamics:
         """W as (G n, m), or its recurrent part (G n, n) if a product with all of W reads more than the copy costs."""
         n, m = self.cell.n, w.shape[2]
         return (w if m <= 3 * n else w[:, :, :n]).reshape(-1, m if m <= 3 * n else n)
+
+
+def _total(terms: Iterable[Array]) -> Array:
+    """The sum over a neuron's variables or gates, term by term: on a CPU XLA sums so short an axis far more slowly."""
+    return functools.reduce(jnp.add, terms)
 
 
 class CellLocal(NamedTuple):

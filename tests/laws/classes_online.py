@@ -51,7 +51,7 @@ def gru_step(p: Any, s: Array, v: Array, phi: Any) -> list[Array]:
 
 def soft_spike(x: Array) -> Array:
     """The spike of the registry's cases."""
-    return 1 / (1 + jnp.exp(-4 * x))
+    return 1 / (1 + jnp.exp(-2 * x))
 
 
 def lif_step(p: Any, s: Array, v: Array, spike: Any, of_reset: Any = lambda z: z) -> list[Array]:

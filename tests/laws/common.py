@@ -253,8 +253,9 @@ STOCHASTIC: Mapping[str, bool] = {
 
 def is_stochastic(name: str) -> bool:
     """What the rule declares: a wing's table `PLAUSIBILITY`, by name, or its module's own; or else `STOCHASTIC`."""
-    if name in STOCHASTIC:
-        return STOCHASTIC[name]
+    for known in (name, name.removesuffix("_gru")):  # on another cell it is as random
+        if known in STOCHASTIC:
+            return STOCHASTIC[known]
     tables = [table for module in modules() if isinstance(table := getattr(module, "PLAUSIBILITY", None), dict)]
     factory = factory_of(name)
     own = getattr(sys.modules[factory.__module__], "PLAUSIBILITY", None) if factory else None

@@ -42,8 +42,8 @@ def gru(p, s, v):
 
 def spikes(x):
     """A spike of the registry's cases, soft, and its slope."""
-    z = sigmoid(4 * x)
-    return z, 4 * z * (1 - z)
+    z = sigmoid(2 * x)
+    return z, 2 * z * (1 - z)
 
 
 def lif(p, s, v, reset=1.0):

@@ -45,7 +45,7 @@ def _gru() -> Neurons:
 
 def soft_spike(x: Array) -> Array:
     """A spike without its step: finite differences, which see no surrogate, can judge gradients through it."""
-    return jax.nn.sigmoid(4 * x)
+    return jax.nn.sigmoid(2 * x)
 
 
 def _alif(decay: float = 0.8, strength: float = 0.3) -> Neurons:

@@ -84,7 +84,7 @@ def rflo(cell: Neurons, *, leak: Scalar | None = None, feedback: Feedback = "rea
     def _decay(moment: Moment) -> Array:
         if leak is None:
             return moment.local.decay
-        own = jnp.broadcast_to(1 - jnp.asarray(leak), moment.local.decay.shape)
-        return moment.carried_on(own.astype(moment.local.decay.dtype))
+        decay = 1 - jnp.asarray(leak, moment.s.dtype)
+        return moment.carried_on(decay.reshape(1, 1, -1))
 
     return online_rule(cell, init, step, feedback=feedback)
