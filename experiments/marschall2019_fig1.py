@@ -153,7 +153,7 @@ class Setting(NamedTuple):
 
 
 def with_gain(cell: Neurons, alpha: float, gain: Array) -> Neurons:
-    """A leaky cell whose immediate influence has `gain` in the place of alpha, as the authors' code of 2019 has it, at 1.
+    """A leaky cell whose immediate influence has `gain` in the place of alpha; at 1 as in the authors' code of 2019.
 
     The Jacobian keeps its alpha: what the weights pass on is divided by what the immediate influence is multiplied by.
     """

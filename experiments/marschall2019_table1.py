@@ -17,8 +17,8 @@ import optax
 from experiments._stats import put
 from experiments.marschall2019_fig1 import LABELS, RULES
 from plasticity_jax.base import Learner, LearningRule, compare, learner
-from plasticity_jax.diagnostics.bias_variance import bias_variance, updates_along
 from plasticity_jax.cells import Neurons, init_params, leaky
+from plasticity_jax.diagnostics.bias_variance import bias_variance, updates_along
 from plasticity_jax.rules import online
 from plasticity_jax.rules.online.cases import PLAUSIBILITY
 from plasticity_jax.run import Claim, Program, once, sweep, train_from_parts
@@ -160,7 +160,9 @@ def alignment(config: Config, alpha: float, lags: tuple[int, int]) -> Program:
     """Cosines between all pairs of rules' recurrent gradients for the same step, averaged over each half of the run."""
     cell = leaky(2, config.align_n, 2, alpha=alpha)
     stream = add(lags, max(1, round(1 / alpha)))
-    named = {name: rule for name, rule in rules_at(cell, alpha, config.align_window).items() if name != "fixed_recurrent"}
+    named = {
+        name: rule for name, rule in rules_at(cell, alpha, config.align_window).items() if name != "fixed_recurrent"
+    }
     # A rule of lag l speaks at step t of step t - l: hold every other rule's word back until the latest has spoken.
     latest = max(rule.lag for rule in named.values())
     delay = np.array([latest - rule.lag for rule in named.values()])

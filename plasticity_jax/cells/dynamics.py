@@ -19,9 +19,8 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 
-from plasticity_jax.cells import neurons
 from plasticity_jax.cells.cell import Cell, read_size, start_vector
-from plasticity_jax.cells.neurons import Neurons
+from plasticity_jax.cells.neurons import Neurons, derivatives, heard, slope_of, start_of
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, PyTree
 
@@ -111,15 +110,15 @@ class NeuronsDynamics:
 
     def start(self, dtype: Any) -> Array:
         """See `Dynamics`."""
-        return neurons.start_of(self.cell, dtype)
+        return start_of(self.cell, dtype)
 
     def step(
         self, weights: PyTree, s_tm1: Array, x: Array, alive: Array | None = None, noise: Array | None = None
     ) -> tuple[Array, NeuronsLocal]:
         """See `Dynamics`."""
-        rhat, v = neurons.heard(self.cell, weights["w"], s_tm1, x, noise)
-        s, decay, gain, own_gain = neurons.derivatives(self.cell, weights.get("own", {}), s_tm1, v)
-        slope = neurons.slope_of(self.cell.output, s_tm1)
+        rhat, v = heard(self.cell, weights["w"], s_tm1, x, noise)
+        s, decay, gain, own_gain = derivatives(self.cell, weights.get("own", {}), s_tm1, v)
+        slope = slope_of(self.cell.output, s_tm1)
         if alive is not None:
             decay, slope = alive * decay, alive * slope
         return s, NeuronsLocal(rhat, decay, gain, own_gain if self.names else (), slope)
@@ -222,7 +221,7 @@ class NeuronsDynamics:
 
     def unread(self, s: Array, c: Array) -> Array:
         """See `Dynamics`."""
-        return neurons.slope_of(self.cell.read, s) * c[None]
+        return slope_of(self.cell.read, s) * c[None]
 
     def _compact(self, w: Array) -> Array:
         """W as (G n, m), or its recurrent part (G n, n) if a product with all of W reads more than the copy costs."""

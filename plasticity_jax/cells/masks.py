@@ -41,7 +41,7 @@ def stack_mask(layers: Sequence[int], n_in: int) -> np.ndarray:
 def sparse_mask(key: Key, n: int, share: float) -> np.ndarray:
     """Random connections between neurons, each of which exists with a given probability, and each neuron's to itself.
 
-    Weights of W_rec keep their scale: multiply them by 1 / sqrt(share) for sums of the variance that a full network has.
+    Weights keep their scale: multiply W_rec by 1 / sqrt(share) for sums of the variance that a full network has.
 
     Args:
       key: consumed.

@@ -215,7 +215,10 @@ def init_neurons(key: Key, cell: Neurons, dtype: Any = None) -> PyTree:
     n, n_out = cell.n, cell.n_out
     w = gates_from(key_w, key_in, cell, dtype) if cell.init_w is orthogonal_weights else cell.init_w(key_w, cell, dtype)
     w_out = jax.random.normal(key_out, (n_out, n), dtype) / n**0.5
-    forward = {"w": masked(cell, w), "w_out": jnp.concatenate([w_out, jnp.zeros((n_out, 1), dtype)], axis=1)}
+    forward: dict[str, Any] = {
+        "w": masked(cell, w),
+        "w_out": jnp.concatenate([w_out, jnp.zeros((n_out, 1), dtype)], axis=1),
+    }
     if cell.own:
         forward["own"] = {
             name: jnp.array(jnp.broadcast_to(jnp.asarray(value, dtype), (n,))) for name, value in cell.own.items()

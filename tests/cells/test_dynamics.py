@@ -1,4 +1,4 @@
-"""A law for every cell: the structured derivatives of a step are those of autodiff, and so is all that rules ask of them.
+"""A law for every cell: the structured derivatives of a step are those of autodiff, and so are all products of them.
 
 The reference is `jax.jacobian` of `cells.advance`, which knows of no structure.
 """
@@ -70,7 +70,7 @@ def close(got, want):
 
 
 def test_partials_are_those_of_autodiff_and_diagonal(moment):
-    cell, weights, s, x = moment
+    cell, weights, s, _ = moment
     own = weights.get("own", {})
     v = jax.random.normal(jax.random.key(4), (len(cell.gates), N), jnp.float64)
     for step in (derivatives(cell, own, s, v), by_autodiff(cell, own, s, v)):
@@ -80,7 +80,7 @@ def test_partials_are_those_of_autodiff_and_diagonal(moment):
         close(jnp.einsum("abi,ij->aibj", step.decay, eye), of_s)
         close(jnp.einsum("agi,ij->aigj", step.gain, eye), of_v)
         for p, name in enumerate(sorted(own)):
-            of_p = jax.jacobian(lambda o: cell.update(o, s, v))(own)[name]  # noqa: B023
+            of_p = jax.jacobian(lambda o: cell.update(o, s, v))(own)[name]
             close(jnp.einsum("ai,ij->aij", step.own_gain[:, p], eye), of_p)
             assert np.abs(of_p).max() > 1e-3
         assert np.abs(of_v).max() > 1e-3

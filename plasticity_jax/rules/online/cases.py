@@ -103,10 +103,10 @@ LEAKY = {
     "uoro": _case(online.uoro, "unbiased"),
     "kf_rtrl": _case(online.kf_rtrl, "unbiased"),
     "reverse_kf_rtrl": _case(online.reverse_kf_rtrl, "unbiased"),
-    "kernl": _case(online.kernl, "approximate", **KERNL_RATES),
+    "kernl": _case(online.kernl, "approximate", _leaky, None, **KERNL_RATES),
     "rflo": _case(online.rflo, "approximate", leak=0.5),
     "dni": _case(online.dni, "approximate", learning_rate=0.05),
-    "dni_b": _case(online.dni_b, "approximate", **DNI_B_RATES),
+    "dni_b": _case(online.dni_b, "approximate", _leaky, None, **DNI_B_RATES),
     "snap": _case(online.snap, "approximate"),
     "fixed_recurrent": _case(online.fixed_recurrent, "local"),
 }

@@ -14,8 +14,8 @@ and W_out^T by fixed random feedback.
 Source: Jaderberg et al. (2017); Marschall, Cho & Savin (2019), Table 1, eq. 3 and appendix. Kind: approximate; with A
 held at the true linear map of future credit it is exact.
 Memory: 2 N (N + n_out + 1) for a state of N = S n numbers. Time: O(N^2). DNI takes any cell and
-fails criteria ii and iii; DNI(b) takes neurons of one variable, whose synapses read activity and credit of their own two
-neurons, and fails none.
+fails criteria ii and iii; DNI(b) takes neurons of one variable, whose synapses read activity and credit of their own
+two neurons, and fails none. At a weight of 0 DNI still teaches the cell: its credit is a forecast.
 Where a trial ends, the target of its last step is that step's own credit: there is no future.
 Departures from the print: eq. 3's sign (as printed it diverges), the factor rtld in A's update, the delay by one step,
 the lagged copy A_, and DNI(b)'s random feedback, all as in the authors' code.

@@ -16,7 +16,7 @@ synapse on itself. On a cell of tier one the pattern is found at init from the J
 kept whole: time and memory are RTRL's.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -126,9 +126,9 @@ def _of_reach(dyn: NeuronsDynamics, n: int, feedback: Feedback) -> LearningRule:
         old = traces.influence
         new = jnp.einsum("igml,ikl->igmk", old["w"], blocks).reshape(cell.n, sums, cell.m, rows, -1)
         gain = local.gain.transpose(2, 1, 0)[:, :, None] * local.rhat[None, None, :, None]  # (n, G, m, S)
-        influence = {"w": new.at[..., 0].add(gain).reshape(old["w"].shape)}
+        influence: dict[str, Any] = {"w": new.at[..., 0].add(gain).reshape(old["w"].shape)}
         credit = (moment.credit[:, reached] * valid[None]).transpose(1, 0, 2).reshape(cell.n, size)
-        grad = {"w": jnp.einsum("igmk,ik->gim", influence["w"], credit)}
+        grad: dict[str, Any] = {"w": jnp.einsum("igmk,ik->gim", influence["w"], credit)}
         if dyn.names:
             own = {}
             for p, name in enumerate(dyn.names):
