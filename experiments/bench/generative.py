@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import optax
 
 from experiments.bench._timing import best, product_rate
-from plasticity_jax.ops import prng
 from plasticity_jax.base import LearnerState, learner
 from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.ops import prng
 from plasticity_jax.rules import generative
 from plasticity_jax.run import sweep
 from plasticity_jax.typing import Array, Example
