@@ -127,15 +127,15 @@ class NeuronsDynamics:
         """See `Dynamics`."""
         sums, n = self.noise_shape
         w = self._compact(weights["w"])
-        u = _total(local.slope[b] * a[b] for b in range(len(a)))
+        u = total(local.slope[b] * a[b] for b in range(len(a)))
         v = (w @ jnp.pad(u, (0, w.shape[1] - n))).reshape(sums, n)
-        carried = _total(local.decay[:, b] * a[b][None] for b in range(len(a)))
-        return carried + _total(local.gain[:, g] * v[g][None] for g in range(sums))
+        carried = total(local.decay[:, b] * a[b][None] for b in range(len(a)))
+        return carried + total(local.gain[:, g] * v[g][None] for g in range(sums))
 
     def pull(self, weights: PyTree, local: NeuronsLocal, c: Array) -> Array:
         """See `Dynamics`."""
         back = self.sums_credit(local, c).reshape(-1) @ self._compact(weights["w"])
-        carried = _total(local.decay[a] * c[a][None] for a in range(len(c)))
+        carried = total(local.decay[a] * c[a][None] for a in range(len(c)))
         return carried + local.slope * back[None, : self.cell.n]
 
     def for_pulls(self, weights: PyTree) -> PyTree:
@@ -144,7 +144,7 @@ class NeuronsDynamics:
 
     def sums_credit(self, local: NeuronsLocal, c: Array) -> Array:
         """Credit for the gates' sums, (..., G, n), of credit (..., S, n) for the state."""
-        return _total(local.gain[..., a, :, :] * c[..., a, None, :] for a in range(self.state_shape[0]))
+        return total(local.gain[..., a, :, :] * c[..., a, None, :] for a in range(self.state_shape[0]))
 
     def jacobian(self, weights: PyTree, local: NeuronsLocal) -> Array:
         """See `Dynamics`."""
@@ -196,7 +196,7 @@ class NeuronsDynamics:
 
         def leaf(trace: Array) -> Array:
             kept = decay[:, :, None, :, None] if trace.ndim == 4 else decay
-            return _total(kept[:, b] * trace[b][None] for b in range(len(trace)))
+            return total(kept[:, b] * trace[b][None] for b in range(len(trace)))
 
         return jax.tree.map(leaf, trace)
 
@@ -205,7 +205,7 @@ class NeuronsDynamics:
 
         def leaf(trace: Array) -> Array:
             credit = c[:, None, :, None] if trace.ndim == 4 else c
-            return _total(credit[a] * trace[a] for a in range(len(trace)))
+            return total(credit[a] * trace[a] for a in range(len(trace)))
 
         return jax.tree.map(leaf, trace)
 
@@ -229,7 +229,7 @@ class NeuronsDynamics:
         return (w if m <= 3 * n else w[:, :, :n]).reshape(-1, m if m <= 3 * n else n)
 
 
-def _total(terms: Iterable[Array]) -> Array:
+def total(terms: Iterable[Array]) -> Array:
     """The sum over a neuron's variables or gates, term by term: on a CPU XLA sums so short an axis far more slowly."""
     return functools.reduce(jnp.add, terms)
 

@@ -235,7 +235,6 @@ STOCHASTIC: Mapping[str, bool] = {
     "oja": False,
     "plastic_feedback": False,
     "pes": True,
-    "recurrent_backprop": False,
     "recurrent_feedback_alignment": False,
     "recurrent_node_perturbation": True,
     "recurrent_node_perturbation_legacy": True,

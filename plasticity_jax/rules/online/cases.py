@@ -32,6 +32,11 @@ def _batch(key: Key) -> Example:
     return Example(x, jax.nn.softmax(jax.random.normal(key_y, (STREAMS, N_OUT))))
 
 
+def _windows(key: Key) -> Example:
+    """Windows of three steps, leaves (B, 3, ...)."""
+    return jax.vmap(_batch, out_axes=1)(jax.random.split(key, 3))
+
+
 Cells = Callable[..., AnyCell]
 
 
@@ -88,6 +93,10 @@ def _bptt(cell: AnyCell) -> LearningRule:
     return online.bptt(cell, window=4)
 
 
+def _bptt_windows(cell: AnyCell) -> LearningRule:
+    return online.bptt(cell, window=None)
+
+
 def _future_facing_bptt(cell: AnyCell) -> LearningRule:
     return online.future_facing_bptt(cell, window=4)
 
@@ -137,10 +146,16 @@ SPIKING = {
     "eprop_lif": _case(online.eprop, "approximate", _lif_by_eprop, {"decay": 0.8}),
 }
 
-CASES = {**LEAKY, **GRU, **SPIKING}
+WINDOWS = {
+    "bptt_windows": _case(_bptt_windows, "exact")._replace(batch=_windows),
+    "bptt_windows_gru": _case(_bptt_windows, "exact", _gru, {})._replace(batch=_windows),
+}
+
+CASES = {**LEAKY, **GRU, **SPIKING, **WINDOWS}
 
 OF_RULE: dict[str, Plausibility] = {
     "bptt": BPTT,
+    "bptt_windows": BPTT,
     "future_facing_bptt": BPTT,
     "rtrl": RTRL,
     "uoro": UORO,

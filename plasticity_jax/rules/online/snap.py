@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.cells.dynamics import AnyCell, CellDynamics, CellLocal, NeuronsDynamics, dynamics
+from plasticity_jax.cells.dynamics import AnyCell, CellDynamics, CellLocal, NeuronsDynamics, dynamics, total
 from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Params, PyTree
@@ -98,7 +98,8 @@ def _of_one_step(dyn: NeuronsDynamics, feedback: Feedback) -> LearningRule:
 
     def step(moment: Moment, traces: SnApTraces, shared: tuple[()], key: Key) -> Credit:
         local = moment.local
-        onto_itself = jnp.sum(local.gain * moment.weights["w"][None, :, i, i], 1)  # (S, n)
+        w = moment.weights["w"][:, i, i]
+        onto_itself = total(local.gain[:, g] * w[g][None] for g in range(len(w)))  # (S, n)
         block = local.decay + onto_itself[:, None] * local.slope[None]
         influence = jax.tree.map(jnp.add, dyn.fade(block, traces.influence), dyn.influence(local))
         return Credit(dyn.collect(moment.credit, influence), SnApTraces(influence))
