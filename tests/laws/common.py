@@ -175,7 +175,7 @@ class Problem:
         return max(t for t, info in enumerate(self.walk[1]) if t == 0 or is_ready(info.ready))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)  # the compiled programs of all rules would take gigabytes
 def problem(name: str) -> Problem:
     return Problem(name)
 
