@@ -5,21 +5,30 @@ one `learner`, one law suite, one runner and one set of diagnostics serve all of
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from plasticity_jax.ops import prng
-from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Traces, Updates
+from plasticity_jax.ops.readiness import READY, Ready, hold, is_ready
+from plasticity_jax.typing import Array, Batch, Key, Params, Traces, Updates
 
-READY = np.array(True)
-"""`Info.ready` of a rule that teaches all its weights at every step. It is not traced, so a learner holds nothing."""
-
-Ready: TypeAlias = Any
-"""A bool of shape (), or names of params, nested as they are, with a bool each; a name left out is ready."""
+__all__ = [
+    "READY",
+    "Info",
+    "InitFn",
+    "Learner",
+    "LearnerState",
+    "LearningRule",
+    "Ready",
+    "RuleCase",
+    "UpdateFn",
+    "compare",
+    "is_ready",
+    "learner",
+]
 
 
 class Info(NamedTuple):
@@ -183,7 +192,7 @@ def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
         updates, opt_state = optimiser.update(updates, state.opt_state, state.params, value=info.loss)
         params = optax.apply_updates(state.params, updates)
         if info.ready is not READY:
-            params, opt_state = _hold(info.ready, (params, opt_state), (state.params, state.opt_state))
+            params, opt_state = hold(info.ready, (params, opt_state), (state.params, state.opt_state))
         return LearnerState(params, traces, opt_state, state.key, state.step + 1), info
 
     return Learner(init, step)
@@ -236,66 +245,6 @@ def compare(
     }
     updates, after, infos = ({name: result[i] for name, result in results.items()} for i in range(3))
     return updates, after, infos
-
-
-def is_ready(ready: Ready) -> Array:
-    """Whether every group of params is ready, shape (), bool."""
-    return jnp.all(jnp.stack([jnp.asarray(leaf) for leaf in jax.tree.leaves(ready)]))
-
-
-def _hold(ready: Ready, new: tuple[Params, PyTree], old: tuple[Params, PyTree]) -> tuple[Params, PyTree]:
-    """Params and optimiser state after a step: the new ones where they are ready, the old ones where not."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(new[0])
-    _check_names(ready, new[0])
-    of_weight = {path: _ready_at(ready, path) for path, _ in leaves}
-
-    def weight_of(path: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """The weight that a leaf of the optimiser's state belongs to: the one whose path ends that of the leaf."""
-        return next((path[i:] for i in range(len(path)) if path[i:] in of_weight), None)
-
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(new[1])[0]]
-
-    def at(path: tuple[Any, ...]) -> Any:
-        own = weight_of(path)
-        if own is not None:
-            return of_weight[own]
-        for end in reversed(range(len(path))):  # a counter goes with the weights of the innermost state that has any
-            beside = {weight_of(other) for other in paths if other[:end] == path[:end]} - {None}
-            if beside:
-                return _any([of_weight[weight] for weight in beside if weight is not None])
-        return _any(list(of_weight.values()))
-
-    def select(path: tuple[Any, ...], ready: Any, new: Array, old: Array) -> Array:
-        return new if ready is True else jnp.where(ready, new, old)
-
-    params = jax.tree_util.tree_map_with_path(lambda path, n, o: select(path, of_weight[path], n, o), new[0], old[0])
-    opt_state = jax.tree_util.tree_map_with_path(lambda path, n, o: select(path, at(path), n, o), new[1], old[1])
-    return params, opt_state
-
-
-def _ready_at(ready: Ready, path: tuple[Any, ...]) -> Any:
-    for step in path:
-        if not isinstance(ready, Mapping):
-            break
-        ready = ready.get(getattr(step, "key", None), READY)
-    return True if ready is READY else ready
-
-
-def _check_names(ready: Ready, params: Params, where: str = "") -> None:
-    """Refuses names of weights that params do not have, which would be ignored in silence."""
-    if not isinstance(ready, Mapping):
-        return
-    for name, below in ready.items():
-        if not isinstance(params, Mapping) or name not in params:
-            known = ", ".join(map(repr, params)) if isinstance(params, Mapping) else "no names"
-            raise ValueError(f"Info.ready names {where}{name!r}, but params have {known} there")
-        _check_names(below, params[name], f"{where}{name!r}/")
-
-
-def _any(ready: list[Any]) -> Any:
-    if any(each is True for each in ready):
-        return True
-    return jnp.any(jnp.stack([jnp.asarray(each) for each in ready]))
 
 
 def _without_aliases(state: LearnerState) -> LearnerState:

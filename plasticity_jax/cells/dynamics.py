@@ -19,7 +19,8 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 
-from plasticity_jax.cells.cell import Cell, read_size, start_vector
+from plasticity_jax.cells.cell import Cell, read_size
+from plasticity_jax.cells.cell_dynamics import CellDynamics
 from plasticity_jax.cells.neurons import Neurons, derivatives, heard, slope_of, start_of
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, PyTree
@@ -232,84 +233,6 @@ class NeuronsDynamics:
 def total(terms: Iterable[Array]) -> Array:
     """The sum over a neuron's variables or gates, term by term: on a CPU XLA sums so short an axis far more slowly."""
     return functools.reduce(jnp.add, terms)
-
-
-class CellLocal(NamedTuple):
-    """A step of a cell of tier one, from which its derivatives are taken again when they are asked for.
-
-    Attributes:
-      s_tm1: (N,), state before the step.
-      x: (n_in,), input.
-      alive: shape (), 0 where a trial starts.
-    """
-
-    s_tm1: Array
-    x: Array
-    alive: Array
-
-
-class CellDynamics:
-    """`Dynamics` of a cell of tier one, by autodiff."""
-
-    def __init__(self, cell: Cell):
-        """Keeps the cell, and the size of its state."""
-        self.cell = cell
-        self.size = start_vector(cell, jnp.float32)[0].size
-        self.state_shape = self.noise_shape = (self.size,)
-
-    def start(self, dtype: Any) -> Array:
-        """See `Dynamics`."""
-        return start_vector(self.cell, dtype)[0]
-
-    def _move(self, weights: PyTree, s: Array, x: Array) -> Array:
-        _, unravel = start_vector(self.cell, s.dtype)
-        after = self.cell.step(weights["cell"], unravel(s), x)
-        return jax.flatten_util.ravel_pytree(after)[0].astype(s.dtype)
-
-    def step(
-        self, weights: PyTree, s_tm1: Array, x: Array, alive: Array | None = None, noise: Array | None = None
-    ) -> tuple[Array, CellLocal]:
-        """See `Dynamics`."""
-        s = self._move(weights, s_tm1, x)
-        on = jnp.ones((), s.dtype) if alive is None else alive
-        return s if noise is None else s + noise, CellLocal(s_tm1, x, on)
-
-    def push(self, weights: PyTree, local: CellLocal, a: Array) -> Array:
-        """See `Dynamics`."""
-        return jax.jvp(lambda s: self._move(weights, s, local.x), (local.s_tm1,), (local.alive * a,))[1]
-
-    def pull(self, weights: PyTree, local: CellLocal, c: Array) -> Array:
-        """See `Dynamics`."""
-        return local.alive * jax.vjp(lambda s: self._move(weights, s, local.x), local.s_tm1)[1](c)[0]
-
-    def for_pulls(self, weights: PyTree) -> PyTree:
-        """See `Dynamics`."""
-        return weights
-
-    def jacobian(self, weights: PyTree, local: CellLocal) -> Array:
-        """See `Dynamics`."""
-        return local.alive * jax.jacrev(lambda s: self._move(weights, s, local.x))(local.s_tm1)
-
-    def weigh(self, weights: PyTree, local: CellLocal, c: Array) -> PyTree:
-        """See `Dynamics`."""
-        return jax.vjp(lambda w: self._move(w, local.s_tm1, local.x), weights)[1](c)[0]
-
-    def weigh_norm(self, weights: PyTree, local: CellLocal, c: Array) -> Array:
-        """See `Dynamics`."""
-        return safe_norm(jax.flatten_util.ravel_pytree(self.weigh(weights, local, c))[0])
-
-    def weigh_all(self, weights: PyTree, local: CellLocal, c: Array) -> PyTree:
-        """See `Dynamics`."""
-        move = jax.vmap(self._move, (None, 0, 0))
-        return jax.vjp(lambda w: move(w, local.s_tm1, local.x), weights)[1](c)[0]
-
-    def read(self, s: Array) -> Array:
-        """See `Dynamics`."""
-        return self.cell.read(start_vector(self.cell, s.dtype)[1](s))
-
-    def unread(self, s: Array, c: Array) -> Array:
-        """See `Dynamics`."""
-        return jax.vjp(self.read, s)[1](c)[0]
 
 
 def dynamics(cell: AnyCell) -> NeuronsDynamics | CellDynamics:

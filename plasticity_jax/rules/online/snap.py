@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.cells.dynamics import AnyCell, CellDynamics, CellLocal, NeuronsDynamics, dynamics, total
+from plasticity_jax.cells.cell_dynamics import CellDynamics, CellLocal
+from plasticity_jax.cells.dynamics import AnyCell, NeuronsDynamics, dynamics, total
 from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Params, PyTree
