@@ -146,7 +146,8 @@ def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
 
     Where a step is not `Info.ready`, weights and the optimiser's state of them stay as they are. A counter that several
     groups of weights share (Adam's, say) moves on if any of them is ready: give groups that begin to learn at different
-    times optimisers of their own with `optax.partition`. Optimisers that read the loss are given it as ``value``.
+    times optimisers of their own with `optax.partition`. State of another form than the params (`optax.flatten`) is not
+    held. Optimisers that read the loss are given it as ``value``.
 
     A gradient through learning with Adam needs ``optax.adam(rate, eps_root=1e-8)``: at a gradient of zero the root has
     no finite derivative without it.

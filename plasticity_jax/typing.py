@@ -33,7 +33,8 @@ class Example(NamedTuple):
       y: target, shape (B, n_out); for a softmax also integer labels, shape (B,).
       start: (B,), bool: a new trial begins in that stream at this step, so that the network's state and the rule's
         traces start afresh. None: none does.
-      weight: (B,), the share of each example in the loss; 0 is padding. None: 1 for all.
+      weight: (B,), the share of each example in the loss, whose mean is over B whatever the weights; 0 is padding,
+        which may hold anything. None: 1 for all.
     """
 
     x: Array

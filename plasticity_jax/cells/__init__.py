@@ -1,4 +1,4 @@
-"""Recurrent networks that every online rule teaches: cells of neurons, and any step at all."""
+"""Recurrent networks for the online rules: cells of neurons, and `Cell`, tier one, whose step may be anything."""
 
 from typing import Any
 

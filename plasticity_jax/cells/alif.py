@@ -57,7 +57,8 @@ def alif(
       reset_derivative: whether D = ds'/ds, which traces and credit are carried by, includes the reset; see `lif`.
       refractory: steps after a spike in which a neuron cannot fire.
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
-      learn: names among "decay", "threshold", "adaptation_decay" and "strength" that each neuron learns.
+      learn: names among "decay", "threshold", "adaptation_decay" and "strength" that each neuron learns. Nothing keeps
+        them in their range while they learn: give them a small rate of their own with `optax.partition`.
       mask: see `neurons`.
 
     Returns:

@@ -40,7 +40,14 @@ class CellDynamics:
 
     def _move(self, weights: PyTree, s: Array, x: Array) -> Array:
         _, unravel = start_vector(self.cell, s.dtype)
-        after = self.cell.step(weights["cell"], unravel(s), x)
+        before = unravel(s)
+        after = self.cell.step(weights["cell"], before, x)
+        forms = [jax.tree.map(jnp.shape, state) for state in (before, after)]
+        if jax.tree.structure(before) != jax.tree.structure(after) or forms[0] != forms[1]:
+            raise ValueError(
+                f"{self.cell.name}: step returns a state of shapes {forms[1]}, and init_state one of {forms[0]}; they "
+                "must be alike"
+            )
         return jax.flatten_util.ravel_pytree(after)[0].astype(s.dtype)
 
     def step(

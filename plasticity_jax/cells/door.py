@@ -74,6 +74,8 @@ def enter(
         if name not in forward:
             raise ValueError(f'params["forward"] has no {name!r}; {cell.name} has {", ".join((*learned, "w_out"))}')
     w_out = forward["w_out"]
+    if not (hasattr(w_out, "dtype") and jnp.issubdtype(w_out.dtype, jnp.floating)):
+        raise ValueError(f'params["forward"]["w_out"] is {getattr(w_out, "dtype", type(w_out).__name__)}: give floats')
     dtype, width, n_out = w_out.dtype, read_width(cell), cell.n_out
     chex.assert_shape(w_out, (n_out, width + 1), custom_message=f"w_out must be {(n_out, width + 1)}, the bias last")
     if isinstance(cell, Neurons):
@@ -81,6 +83,12 @@ def enter(
         gates = ", ".join(cell.gates)
         message = f"w must be (gates, n, m) = {shape} for {cell.name} with the gates {gates}"
         chex.assert_shape(forward["w"], shape, custom_message=message)
+        known, given = sorted(cell.own), sorted(forward.get("own", {}))
+        if known != given:
+            raise ValueError(
+                f'params["forward"]["own"] has {", ".join(given) or "nothing"}, and {cell.name} learns '
+                f"{', '.join(known) or 'no parameters of its neurons'}: use the params of init_params of this cell"
+            )
         for name in cell.own:
             chex.assert_shape(forward["own"].get(name), (cell.n,), custom_message=f"own[{name!r}] must be ({cell.n},)")
     if feedback == "back" and isinstance(cell, Neurons):
@@ -105,7 +113,14 @@ def enter(
 def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]) -> Example:
     """The batch in one dtype, labels as distributions; its leading axes are `axes`, ("B",) or ("B", "S")."""
     lead, rank = ", ".join(axes), len(axes)
-    batch = jax.tree.map(jnp.asarray, batch)
+    if batch.x is None or batch.y is None:
+        raise ValueError("batch.x and batch.y must both be there; a step without a target has a weight of 0")
+    labels = batch.y
+    start, weight = (None if field is None else jnp.asarray(field) for field in (batch.start, batch.weight))
+    batch = Example(jnp.asarray(batch.x), jnp.asarray(batch.y), start, weight)
+    for name, field in zip(batch._fields, batch, strict=True):
+        if field is not None and jnp.issubdtype(field.dtype, jnp.complexfloating):
+            raise ValueError(f"batch.{name} is complex; give real numbers")
     chex.assert_rank(batch.x, rank + 1, custom_message=f"batch.x must be ({lead}, n_in), n_in={cell.n_in}")
     outer = batch.x.shape[:rank]
     not_empty("batch.x", outer[0])
@@ -116,7 +131,7 @@ def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]
     )
     x, y, start, weight = cast_floats(batch, dtype)
     if jnp.issubdtype(y.dtype, jnp.integer) and cell.loss == "softmax" and y.shape == outer:
-        y = one_hot_labels(batch.y, cell.n_out, dtype)
+        y = one_hot_labels(labels, cell.n_out, dtype)
     if not callable(cell.loss):
         chex.assert_shape(
             y,
@@ -133,7 +148,21 @@ def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]
         if leaf is not None:
             chex.assert_shape(leaf, outer, custom_message=f"batch.{name} must be ({lead}) = {outer}")
     x = x.astype(dtype)
+    if weight is not None:
+        x, y = _padded(x, y, weight)
     return Example(x, y, None if start is None else start != 0, None if weight is None else weight.astype(dtype))
+
+
+def _padded(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
+    """Inputs and targets in which padding may hold anything: where the weight is 0, what is not finite becomes 0."""
+
+    def finite(leaf: Array) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        padding = (weight == 0).reshape(*weight.shape, *(1,) * (leaf.ndim - weight.ndim))
+        return jnp.where(padding & ~jnp.isfinite(leaf), 0, leaf)
+
+    return finite(x), finite(y)
 
 
 def cell_weights(cell: AnyCell, params: Params) -> dict[str, Any]:
@@ -157,4 +186,7 @@ def keep_dtypes(new: PyTree, old: PyTree) -> PyTree:
 
 
 def _dicts(tree: PyTree) -> PyTree:
-    return {name: _dicts(leaf) for name, leaf in tree.items()} if isinstance(tree, Mapping) else tree
+    """Mappings as dicts, but for a cell's own params, whose form its step knows."""
+    if not isinstance(tree, Mapping):
+        return tree
+    return {name: leaf if name == "cell" else _dicts(leaf) for name, leaf in tree.items()}

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from plasticity_jax.cells.cell import Cell, read_size
 from plasticity_jax.cells.cell_dynamics import CellDynamics
 from plasticity_jax.cells.neurons import Neurons, derivatives, heard, slope_of, start_of
+from plasticity_jax.ops.losses import check_loss
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, PyTree
 
@@ -251,8 +252,12 @@ def check_cell(cell: Any) -> None:
 
     Raises:
       TypeError: naming what was given and the remedy.
+      ValueError: if its loss is not known or its sizes make no sense.
     """
     if isinstance(cell, Neurons | Cell):
+        check_loss(cell.loss)
+        if cell.n_in < 0 or cell.n_out < 1:
+            raise ValueError(f"{cell.name}: n_in={cell.n_in} must be at least 0 and n_out={cell.n_out} at least 1")
         return
     name = getattr(cell, "__name__", type(cell).__name__)
     if callable(cell) and not hasattr(cell, "apply"):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.cells.neurons import Derivatives, Neurons, Own, neurons
 from plasticity_jax.ops.activations import activation_of
-from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.checks import in_range, of_each_neuron
 from plasticity_jax.ops.losses import Loss
 from plasticity_jax.typing import Array, Scalar
 
@@ -36,8 +36,9 @@ def leaky(
       n_out: outputs.
       alpha: inverse time constant in (0, 1], a number or (n,); may be a tracer.
       activation: phi, a key of `plasticity_jax.ops.activations.ACTIVATIONS` or an elementwise callable.
-      loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
-      learn: ("alpha",) if each neuron's alpha is to learn, from the value that is given.
+      loss: "softmax", "squared" (half the sum of squares) or a callable ``(z, y) -> ()``.
+      learn: ("alpha",) if each neuron's alpha is to learn, from the value that is given. Nothing keeps it in its range
+        while it learns: give it a small rate of its own with `optax.partition`.
       mask: see `neurons`.
 
     Returns:
@@ -53,6 +54,7 @@ def leaky(
       >>> init_params(jax.random.key(0), cell)["forward"]["w"].shape
       (1, 8, 11)
     """
+    alpha = of_each_neuron("alpha", alpha, n)
     in_range("alpha", alpha, 0, 1, open_low=True, why="the fraction of a rate renewed at each step")
     phi, slope = activation_of(activation)
     constants, own = split_own("leaky", {"alpha": alpha}, learn)

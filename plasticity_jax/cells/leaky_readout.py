@@ -10,7 +10,7 @@ scaled by 1 - decay. The output's bias is added to what is filtered, where their
 import jax.numpy as jnp
 
 from plasticity_jax.cells.neurons import Derivatives, Neurons, Own, derivatives, slope_of
-from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.checks import in_range, of_each_neuron
 from plasticity_jax.typing import Array, Scalar
 
 NAME = "readout_decay"
@@ -23,7 +23,8 @@ def leaky_readout(cell: Neurons, decay: Scalar, *, learn: bool = False) -> Neuro
     Args:
       cell: a network of neurons.
       decay: share of the filter kept at each step, in [0, 1], a number or (n,); may be a tracer.
-      learn: whether the decay learns, one for each neuron, as ``own["readout_decay"]``.
+      learn: whether the decay learns, one for each neuron, as ``own["readout_decay"]``. Nothing keeps it in its range
+        while it learns.
 
     Returns:
       The cell with the variable "filtered" after its own, which the readout receives.
@@ -53,7 +54,10 @@ def leaky_readout(cell: Neurons, decay: Scalar, *, learn: bool = False) -> Neuro
         raise TypeError(f"leaky_readout needs a cell of neurons, not a {type(cell).__name__}")
     if "filtered" in cell.variables:
         raise ValueError(f"{cell.name} has a filtered readout already")
+    decay = of_each_neuron("decay", decay, cell.n)
     in_range("decay", decay, 0, 1, why="the share of the filter kept at each step")
+    if learn and NAME in cell.own:
+        raise ValueError(f"{cell.name} has a parameter {NAME!r} of its own: give it another name")
     names = sorted([*cell.own, NAME]) if learn else sorted(cell.own)
 
     def parted(own: Own, s: Array) -> tuple[Own, Array]:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from plasticity_jax.cells.leaky import split_own
 from plasticity_jax.cells.neurons import Derivatives, Neurons, Own, neurons
 from plasticity_jax.cells.surrogate import Slope, spike_function
-from plasticity_jax.ops.checks import in_range, one_of
+from plasticity_jax.ops.checks import in_range, of_each_neuron, one_of
 from plasticity_jax.ops.losses import Loss
 from plasticity_jax.typing import Array, Key, Scalar
 
@@ -64,7 +64,8 @@ def lif(
         by `jax.grad` through a rule's own steps (meta-gradients) include it in either case.
       refractory: steps after a spike in which a neuron cannot fire.
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
-      learn: names among "decay" and "threshold" that each neuron learns, from the values that are given.
+      learn: names among "decay" and "threshold" that each neuron learns, from the values that are given. Nothing keeps
+        them in their range while they learn: give them a small rate of their own with `optax.partition`.
       mask: see `neurons`.
 
     Returns:
@@ -190,6 +191,7 @@ def spiking(
     """
     if int(refractory) != refractory or refractory < 0:
         raise ValueError(f"{name}: refractory={refractory} must be a whole number of steps, at least 0")
+    values = {key: of_each_neuron(key, value, sizes[1]) for key, value in values.items()}
     constants, own = split_own(name, values, learn)
     names = sorted(own)
     if refractory:

@@ -64,7 +64,7 @@ class Neurons(NamedTuple):
       gates: names of the G sums.
       own: initial values of the parameters that learn, by name.
       mask: (G, n, m), bool, the connections that exist; None: all.
-      loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
+      loss: "softmax", "squared" (half the sum of squares) or a callable ``(z, y) -> ()``.
       init_w: ``(key, cell, dtype) -> (G, n, m)``, initial weights.
       start: (S,), what every neuron's variables start from.
       partials: ``(own, s, v) -> Derivatives`` written out; None takes them by autodiff.
@@ -107,7 +107,7 @@ def neurons(
     mask: Any = None,
     loss: Loss = "softmax",
     init_w: Callable[[Key, Neurons, Any], Array] | None = None,
-    start: Sequence[float] | None = None,
+    start: float | Sequence[float] | None = None,
     partials: Partials | None = None,
     name: str = "neurons",
 ) -> Neurons:
@@ -126,9 +126,9 @@ def neurons(
       own: initial values, numbers or (n,), of each neuron's own parameters that learn.
       mask: connections that exist: (n, n) between neurons, (n, m) with inputs and biases, or (G, n, m) gate by gate;
         None: all. `plasticity_jax.cells.stack_mask` and `sparse_mask` make some.
-      loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
+      loss: "softmax", "squared" (half the sum of squares) or a callable ``(z, y) -> ()``.
       init_w: ``(key, cell, dtype) -> (G, n, m)``; None: W_rec orthogonal, W_in ~ N(0, 1/n_in), biases 0, gate by gate.
-      start: what the variables start from; None: 0.
+      start: what the variables start from, one number or one for each; None: 0.
       partials: the derivatives of `update` written out, where that is faster than autodiff.
       name: what messages call the cell.
 
@@ -160,9 +160,9 @@ def neurons(
         raise ValueError(
             f"{name}: hears has {len(hears)} entries for {sums} gates: give (recurrent, input, bias) for each"
         )
-    start = (0.0,) * rows if start is None else tuple(start)
-    if len(start) != rows:
-        raise ValueError(f"{name}: start has {len(start)} values for the {rows} variables {', '.join(variables)}")
+    begin = (float(start or 0),) * rows if start is None or isinstance(start, int | float) else tuple(start)
+    if len(begin) != rows:
+        raise ValueError(f"{name}: start has {len(begin)} values for the {rows} variables {', '.join(variables)}")
     out = _first if output is None else output
     cell = Neurons(
         name,
@@ -178,7 +178,7 @@ def neurons(
         connections(name, hears, mask, n, n_in),
         loss,
         orthogonal_weights if init_w is None else init_w,
-        start,
+        begin,
         partials,
     )
     check_functions(cell)
@@ -261,7 +261,12 @@ def advance(cell: Neurons, weights: PyTree, s_tm1: Array, x: Array, noise: Array
       (S, n), variables after the step.
     """
     _, v = heard(cell, masked(cell, weights["w"]), s_tm1, x, noise)
-    return cell.update(weights.get("own", {}), s_tm1, v)
+    return updated(cell, weights.get("own", {}), s_tm1, v)
+
+
+def updated(cell: Neurons, own: Own, s: Array, v: Array) -> Array:
+    """`Neurons.update` in the dtype of s, whatever that of the cell's constants."""
+    return cell.update(own, s, v).astype(s.dtype)
 
 
 def heard(cell: Neurons, w: Array, s_tm1: Array, x: Array, noise: Array | None) -> tuple[Array, Array]:
@@ -277,9 +282,8 @@ def derivatives(cell: Neurons, own: Own, s: Array, v: Array) -> Derivatives:
 
     A tangent that is one for all neurons in one variable or gate gives a row of the derivatives for all of them.
     """
-    if cell.partials is not None:
-        return cell.partials(own, s, v)
-    return by_autodiff(cell, own, s, v)
+    step = by_autodiff(cell, own, s, v) if cell.partials is None else cell.partials(own, s, v)
+    return Derivatives(*(leaf.astype(s.dtype) for leaf in step))
 
 
 def by_autodiff(cell: Neurons, own: Own, s: Array, v: Array) -> Derivatives:
@@ -289,7 +293,7 @@ def by_autodiff(cell: Neurons, own: Own, s: Array, v: Array) -> Derivatives:
 
     def move(moving: Array) -> Array:
         parameters = {name: moving[rows + sums + p] for p, name in enumerate(names)}
-        return cell.update(parameters, moving[:rows], moving[rows : rows + sums])
+        return updated(cell, parameters, moving[:rows], moving[rows : rows + sums])
 
     stacked = jnp.concatenate([s, v, *(own[name][None] for name in names)])
     s_next, push = jax.linearize(move, stacked)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.cells.door import cell_weights
 from plasticity_jax.cells.dynamics import AnyCell, NeuronsDynamics, NeuronsLocal, dynamics, need_neurons
-from plasticity_jax.cells.neurons import Neurons, derivatives, masked, slope_of, start_of
+from plasticity_jax.cells.neurons import Neurons, derivatives, masked, slope_of, start_of, updated
 from plasticity_jax.ops.checks import default_float
 from plasticity_jax.ops.losses import loss_and_error
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree
@@ -118,7 +118,7 @@ def heard_with_noise(cell: Neurons, params: Params, s_0: Array, example: Example
         if start is not None:
             s_tm1, ripple_tm1 = jnp.where(start, rest, s_tm1), jnp.where(start, 0, ripple_tm1)
         v = drive_t + ((cell.output(s_tm1) + ripple_tm1) @ w_rec.T).reshape(drive_t.shape)
-        return cell.update(own, s_tm1, v)
+        return updated(cell, own, s_tm1, v)
 
     def step(s_tm1: Array, at: tuple[Array, Array | None, Array]) -> tuple[Array, Array]:
         s = jax.vmap(one)(s_tm1, *at)
@@ -225,6 +225,11 @@ def init_feedback(key: Key, cell: Neurons, dtype: Any = None) -> dict[str, Array
     scale = jnp.sqrt(jnp.sum(w_rec * w_rec, (1, 2)) / count)
     w_back = exists * scale[:, None, None] * jax.random.normal(key_b, w_rec.shape, wide)
     return {"w_back": w_back.astype(dtype)}
+
+
+def masked_back(cell: Neurons, back: Array) -> Array:
+    """Matrices (G, n, n) that carry credit back, 0 where no connection goes forward."""
+    return back if cell.mask is None else jnp.where(cell.mask[:, :, : cell.n], back, 0)
 
 
 def _path(cell: AnyCell, weights: PyTree, s_0: Array, example: Example) -> tuple[Array, Any]:

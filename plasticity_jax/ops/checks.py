@@ -1,6 +1,6 @@
 """Checks of arguments, and how data and updates are brought to the form of the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -42,11 +42,36 @@ def in_range(name: str, value: Scalar, low: float, high: float = np.inf, *, open
     """
     if isinstance(value, Tracer):
         return
-    values = np.asarray(value, float)
+    try:
+        values = np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}={value!r} is not a number: it is {why}") from None
     bad = ~((values > low if open_low else values >= low) & (values <= high))
     if bad.any():
         shown = f"{low:g}, {high:g}]" if np.isfinite(high) else f"{low:g}, inf)"
         raise ValueError(f"{name}={values[bad].flat[0]:g} is outside {'(' if open_low else '['}{shown}: it is {why}")
+
+
+def whole(name: str, value: Any, least: int, unit: str) -> None:
+    """Refuses what is not a whole number of at least `least`.
+
+    Raises:
+      ValueError: naming the argument and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {least} {unit}")
+
+
+def of_each_neuron(name: str, value: Any, n: int) -> Any:
+    """A coefficient as a number or an array (n,), lists as arrays.
+
+    Raises:
+      ValueError: if it has another shape.
+    """
+    value = np.asarray(value) if isinstance(value, list | tuple) else value
+    if np.shape(value) not in ((), (n,)):
+        raise ValueError(f"{name} has shape {np.shape(value)}; give one number, or one for each neuron, ({n},)")
+    return value
 
 
 def default_float() -> jnp.dtype:
@@ -65,10 +90,24 @@ def cast_floats(tree: PyTree, dtype: Any) -> PyTree:
 
 
 def like(updates: PyTree, params: PyTree) -> PyTree:
-    """Updates with the containers and dtypes of the params: lists for lists, FrozenDicts for FrozenDicts."""
-    leaves, structure = jax.tree.leaves(updates), jax.tree.structure(params)
-    cast = [leaf.astype(weight.dtype) for leaf, weight in zip(leaves, jax.tree.leaves(params), strict=True)]
-    return jax.tree.unflatten(structure, cast)
+    """Updates with the containers and dtypes of the params: lists for lists, FrozenDicts for FrozenDicts.
+
+    What has a name is found by its name, for containers differ in their order: a dict of JAX's is sorted, an
+    OrderedDict is not.
+    """
+    below, level = jax.tree_util.tree_flatten_with_path(params, is_leaf=lambda node: node is not params)
+    if len(below) == 1 and not below[0][0]:
+        return updates.astype(params.dtype)
+    if isinstance(updates, Mapping):
+        each = [updates[key_name(path[0])] for path, _ in below]
+    else:
+        each = jax.tree.leaves(updates, is_leaf=lambda node: node is not updates)
+    return jax.tree.unflatten(level, [like(new, old) for new, (_, old) in zip(each, below, strict=True)])
+
+
+def key_name(key: Any) -> Any:
+    """The name or index that an entry of a path stands for, whatever its container."""
+    return next((getattr(key, name) for name in ("key", "name", "idx") if hasattr(key, name)), None)
 
 
 def not_empty(name: str, size: int) -> None:

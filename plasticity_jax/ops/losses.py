@@ -48,7 +48,11 @@ def loss_and_error(loss: Loss, z: Array, y: Array) -> tuple[Array, Array]:
       >>> float(value), error.tolist()
       (0.0, [0.0, 0.0])
     """
+    check_loss(loss)
     if callable(loss):
+        shape = jax.eval_shape(loss, z, y).shape
+        if shape != ():
+            raise ValueError(f"loss returns shape {shape} for one output {z.shape}; it must return one number")
         return jax.value_and_grad(loss)(z, y)
     if loss == "softmax":
         log_p = jax.nn.log_softmax(z)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from plasticity_jax.ops.checks import key_name
 from plasticity_jax.typing import Array, Params, PyTree
 
 READY = np.array(True)
@@ -68,7 +69,7 @@ def _ready_at(ready: Ready, path: tuple[Any, ...]) -> Any:
     for step in path:
         if not isinstance(ready, Mapping):
             break
-        ready = ready.get(getattr(step, "key", None), READY)
+        ready = ready.get(key_name(step), READY)
     return True if ready is READY else ready
 
 

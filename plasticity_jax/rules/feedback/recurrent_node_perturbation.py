@@ -57,6 +57,7 @@ from plasticity_jax.cells.window import (
     carry_back,
     gradients,
     heard_with_noise,
+    masked_back,
     run_window,
     sums_credit,
     time_first,
@@ -217,7 +218,7 @@ def recurrent_node_perturbation(
             taught = jax.tree.map(lambda g: jnp.where(steps > warm_up, g, 0), taught)
         feedback = {
             **jax.tree.map(jnp.zeros_like, params["feedback"]),
-            "w_back": change.reshape(w_back.shape),
+            "w_back": masked_back(cell, change.reshape(w_back.shape)),
         }
         updates = like(filled(params, {"forward": taught, "feedback": feedback}), given)
         after = keep_dtypes(RecurrentNodePerturbationTraces(window.s[-1], steps, second, cross), traces)

@@ -34,7 +34,7 @@ from plasticity_jax.cells.window import (
     time_first,
     window_report,
 )
-from plasticity_jax.ops.checks import like, one_of
+from plasticity_jax.ops.checks import like, one_of, whole
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
 
@@ -66,8 +66,7 @@ def _empty(cell: AnyCell, window: int, sizes: Sizes) -> BPTTTraces:
 
 
 def _check(window: int) -> None:
-    if window < 1:
-        raise ValueError(f"window={window} must be at least 1 step")
+    whole("window", window, 1, "step")
 
 
 def _count(key: Key, sizes: Sizes, params: Params) -> Array:

@@ -83,7 +83,8 @@ class Moment(NamedTuple):
 
     def carried_on(self, trace: PyTree) -> PyTree:
         """A trace of the step before, or zeros where a trial starts, for what J does not carry."""
-        return trace if self.alive is None else jax.tree.map(lambda leaf: self.alive * leaf, trace)
+        alive = self.alive
+        return trace if alive is None else jax.tree.map(lambda leaf: jnp.where(alive > 0, leaf, 0), trace)
 
 
 class Credit(NamedTuple):
@@ -213,6 +214,7 @@ def online_rule(
             if start is not None:
                 alive = 1 - start.astype(sizes.dtype)
                 s_tm1 = jnp.where(start, dynamics.start(sizes.dtype), s_tm1)
+                own = _without_ruins(start, own)
             if noise is None:
                 ripple = None
             else:
@@ -282,6 +284,15 @@ def per_neuron(value: Scalar) -> Array:
     """A coefficient of shape () or (n,) as one that multiplies traces (..., n, m)."""
     value = jnp.asarray(value)
     return value if value.ndim == 0 else value[:, None]
+
+
+def _without_ruins(start: Array, own: PyTree) -> PyTree:
+    """Traces without what is not finite where a trial starts, for J = 0 does not clear it: 0 times infinity is NaN."""
+
+    def leaf(trace: Array) -> Array:
+        return jnp.where(start & ~jnp.isfinite(trace), 0, trace) if jnp.issubdtype(trace.dtype, jnp.floating) else trace
+
+    return jax.tree.map(leaf, own)
 
 
 def _size(shape: tuple[int, ...]) -> int:

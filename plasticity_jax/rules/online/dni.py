@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import AnyCell, dynamics
 from plasticity_jax.cells.neurons import Neurons, with_bias
-from plasticity_jax.ops.checks import one_of
+from plasticity_jax.ops.checks import one_of, whole
 from plasticity_jax.rules.online.common import (
     Credit,
     Feedback,
@@ -127,12 +127,11 @@ def dni(
     """
     one_of("jacobian", jacobian, ("exact", "learned"))
     one_of("label", label, ("identity", "tanh"))
-    if target_interval < 1:
-        raise ValueError(f"target_interval={target_interval} must be at least 1 step")
+    whole("target_interval", target_interval, 1, "step")
     shape = dynamics(cell).state_shape
     if jacobian == "learned" and not (isinstance(cell, Neurons) and len(cell.variables) == 1):
         raise ValueError(
-            f"jacobian='learned' is for neurons of one variable, and {cell.name} has more: use dni with 'exact'"
+            f"jacobian='learned' is for neurons of one variable, which {cell.name} does not have: use dni with 'exact'"
         )
     squash = jnp.tanh if label == "tanh" else lambda u: u
 
@@ -148,6 +147,10 @@ def dni(
         return DNIShared(a, a, learned, jnp.zeros((), jnp.int32))
 
     def step(moment: Moment, traces: DNITraces, shared: DNIShared, key: Key) -> Credit:
+        if moment.y.shape != moment.output.shape:
+            raise ValueError(
+                f"dni reads the target as {moment.output.size} numbers; batch.y has {moment.y.size}: give (B, n_out)"
+            )
         s, s_tm1, label_and_bias = moment.s.reshape(-1), moment.s_tm1.reshape(-1), with_bias(moment.y.reshape(-1))
         state = jnp.concatenate([s, label_and_bias])
         first = jnp.concatenate([s_tm1, label_and_bias])

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import NeuronsDynamics, need_neurons
 from plasticity_jax.cells.neurons import Neurons
-from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.checks import in_range, of_each_neuron
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, PyTree, Scalar
 
@@ -67,7 +67,8 @@ def rflo(cell: Neurons, *, leak: Scalar | None = None, feedback: Feedback = "rea
     cell = need_neurons(cell, "rflo")
     dynamics = NeuronsDynamics(cell)
     if leak is not None:
-        in_range("leak", leak, 0, 1, open_low=True, why="the share that a trace forgets at each step")
+        each: Scalar = of_each_neuron("leak", leak, cell.n)
+        in_range("leak", each, 0, 1, open_low=True, why="the share that a trace forgets at each step")
         if len(cell.variables) > 1:
             raise ValueError(
                 f"leak={leak} is for cells of one variable; {cell.name} has {', '.join(cell.variables)}: leave it out"

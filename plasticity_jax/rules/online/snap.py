@@ -12,8 +12,8 @@ Source: Menick, Elsen, Evci, Osindero, Simonyan & Graves (2021). Kind: approxima
 diagonal, any n where no path is longer.
 Memory: S G n m at n = 1, K times that with K neurons within reach. Time: O(S^2 G n m), K^2 times that.
 At n = 1 each synapse reads its pre- and postsynaptic activity, its own trace, one credit signal and its neuron's
-synapse on itself. On a cell of tier one the pattern is found at init from the Jacobians at random states, and M is
-kept whole: time and memory are RTRL's.
+synapse on itself. On a cell of tier one the pattern is found at init from the Jacobians at random weights and
+states, and M is kept whole: time and memory are RTRL's.
 """
 
 from typing import Any, NamedTuple
@@ -26,7 +26,8 @@ from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.cell_dynamics import CellDynamics, CellLocal
 from plasticity_jax.cells.dynamics import AnyCell, NeuronsDynamics, dynamics, total
 from plasticity_jax.cells.neurons import Neurons
-from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
+from plasticity_jax.ops.checks import whole
+from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, normal_like, online_rule
 from plasticity_jax.typing import Array, Key, Params, PyTree
 
 PLAUSIBILITY = Plausibility(
@@ -38,7 +39,7 @@ PLAUSIBILITY = Plausibility(
 )
 
 PROBES = 4
-"""Random states at which the pattern of a cell of tier one is looked for."""
+"""Random weights and states at which the pattern of a cell of tier one is looked for."""
 
 
 class SnApTraces(NamedTuple):
@@ -81,8 +82,7 @@ def snap(cell: AnyCell, *, n: int = 1, feedback: Feedback = "readout") -> Learni
       Menick, Elsen, Evci, Osindero, Simonyan & Graves, "Practical real time recurrent learning with a sparse
       approximation", ICLR 2021.
     """
-    if n < 1:
-        raise ValueError(f"n={n} must be at least 1 step")
+    whole("n", n, 1, "step")
     dyn = dynamics(cell)
     if isinstance(dyn, CellDynamics):
         return _of_any_cell(dyn, n, feedback)
@@ -164,10 +164,9 @@ def _of_any_cell(dyn: CellDynamics, n: int, feedback: Feedback) -> LearningRule:
         return SnApTraces(jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape, size), sizes.dtype), sizes.weights))
 
     def init_shared(key: Key, sizes: Sizes, params: Params) -> PyTree:
-        weights = {"cell": params["forward"]["cell"]}
-
         def at(key: Key) -> tuple[Array, PyTree]:
-            key_s, key_x = jax.random.split(key)
+            key_w, key_s, key_x = jax.random.split(key, 3)
+            weights = normal_like(key_w, sizes.weights)  # not the initial ones, whose zeros may go
             s, x = jax.random.normal(key_s, (size,), sizes.dtype), jax.random.normal(key_x, (sizes.n_in,), sizes.dtype)
             local = CellLocal(s, x, jnp.ones((), sizes.dtype))
             immediate = jax.vmap(lambda c: dyn.weigh(weights, local, c), out_axes=-1)(unit.astype(sizes.dtype))
