@@ -193,5 +193,5 @@ def test_tier_one_finds_the_same_pattern(steps):
 
 @pytest.mark.parametrize("n", [0, -1])
 def test_no_steps_are_refused(n):
-    with pytest.raises(ValueError, match=f"n={n} must be at least 1"):
+    with pytest.raises(ValueError, match=f"n={n} must be a whole number of at least 1"):
         online.snap(leaky(N_IN, N, N_OUT), n=n)
