@@ -100,7 +100,7 @@ def test_frozen_error_against_lstsq():
             x = np.maximum(x @ w.T, 0)
         return np.hstack([x, np.ones((len(x), 1))])
 
-    x, y = (np.asarray(leaf).reshape(-1, leaf.shape[-1]) for leaf in seen.support)
+    x, y = (np.asarray(leaf).reshape(-1, leaf.shape[-1]) for leaf in seen.support[:2])
     ridge = 0.1
     penalty = np.diag([(len(x) * ridge) ** 0.5] * 8 + [0.0])
     solution = np.linalg.lstsq(np.vstack([features(x), penalty]), np.vstack([y, np.zeros((9, 1))]), rcond=None)[0]
