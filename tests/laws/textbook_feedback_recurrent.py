@@ -43,7 +43,8 @@ def textbook(back, cell=lambda c: oracle.leaky(), teach=None, loss=oracle.half_s
         feedback, after = params["feedback"], traces
         if teach is not None:
             w_back, after = teach(update, params, traces, key, windows, c, paths, deltas)
-            feedback = {"w_back": w_back}
+            there = np.broadcast_to(existing(update, params), forward["w"].shape)[:, :, : w_back.shape[-1]] > 0
+            feedback = {"w_back": np.where(there, w_back, own(params))}  # no feedback where nothing goes forward
         after = after._replace(state=np.stack([path.s[-1] for path in paths]))
         new = {"forward": {name: forward[name] - mean[name] for name in forward}, "feedback": feedback}
         return new, after, np.mean([np.sum(path.loss) for path in paths])

@@ -7,7 +7,8 @@ r"""Feedback through time learned by node perturbation: noise tells what a neuro
     G_W = sum_j delta^j rhat^j^T,   delta^j = sum_{t >= j} delta_{t,j}          as in feedback alignment
 
 The gates' matrices B_g (n, n) are one matrix B (G n, n): what a loss owes to an output is the sum over the gates of
-those who hear it, sum_g W_g^T (b_g c), so it is regressed on the credit of all gates at once. The leaky cell with
+those who hear it, sum_g W_g^T (b_g c), so it is regressed on the credit of all gates at once; where the cell's mask has
+no connection, B stays as it is. The leaky cell with
 alpha = 1 is the paper's network, h~^t = phi(W [h~^{t-1}; x^t; 1]) + zeta^t.
 
 The regression needs two sums over the pairs (t, j), both of which a backward sweep collects without a loop over t,
