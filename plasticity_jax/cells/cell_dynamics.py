@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.cells.cell import Cell, start_vector
 from plasticity_jax.ops.norms import safe_norm
-from plasticity_jax.typing import Array, PyTree
+from plasticity_jax.typing import Array, PyTree, Scalar
 
 
 class CellLocal(NamedTuple):
@@ -74,9 +74,9 @@ class CellDynamics:
         """See `Dynamics`."""
         return local.alive * jax.jacrev(lambda s: self._move(weights, s, local.x))(local.s_tm1)
 
-    def weigh(self, weights: PyTree, local: CellLocal, c: Array) -> PyTree:
+    def weigh(self, weights: PyTree, local: CellLocal, c: Array, over: Scalar = 1.0) -> PyTree:
         """See `Dynamics`."""
-        return jax.vjp(lambda w: self._move(w, local.s_tm1, local.x), weights)[1](c)[0]
+        return jax.vjp(lambda w: self._move(w, local.s_tm1, local.x), weights)[1](c / over)[0]
 
     def weigh_norm(self, weights: PyTree, local: CellLocal, c: Array) -> Array:
         """See `Dynamics`."""

@@ -24,7 +24,7 @@ from plasticity_jax.cells.cell_dynamics import CellDynamics
 from plasticity_jax.cells.neurons import Neurons, derivatives, heard, slope_of, start_of
 from plasticity_jax.ops.losses import check_loss
 from plasticity_jax.ops.norms import safe_norm
-from plasticity_jax.typing import Array, PyTree
+from plasticity_jax.typing import Array, PyTree, Scalar
 
 AnyCell: TypeAlias = Neurons | Cell
 
@@ -61,8 +61,8 @@ class Dynamics(Protocol):
         """J, (N, N) for a state of N numbers."""
         ...
 
-    def weigh(self, weights: PyTree, local: Any, c: Array) -> PyTree:
-        """c ds^t / dW, a tree like the weights."""
+    def weigh(self, weights: PyTree, local: Any, c: Array, over: Scalar = 1.0) -> PyTree:
+        """c ds^t / dW / over, a tree like the weights."""
         ...
 
     def weigh_norm(self, weights: PyTree, local: Any, c: Array) -> Array:
@@ -157,10 +157,10 @@ class NeuronsDynamics:
         within = local.decay[:, None] * jnp.eye(n, dtype=w_rec.dtype)[None, :, None, :]
         return (within + across).reshape(rows * n, rows * n)
 
-    def weigh(self, weights: PyTree, local: NeuronsLocal, c: Array) -> PyTree:
+    def weigh(self, weights: PyTree, local: NeuronsLocal, c: Array, over: Scalar = 1.0) -> PyTree:
         """See `Dynamics`."""
-        gates = self.sums_credit(local, c)
-        own = jnp.sum(local.own_gain * c[:, None], 0) if self.names else None
+        gates = self.sums_credit(local, c) / over
+        own = jnp.sum(local.own_gain * c[:, None], 0) / over if self.names else None
         return self.tree(gates[..., None] * local.rhat[None, None], own)
 
     def weigh_norm(self, weights: PyTree, local: NeuronsLocal, c: Array) -> Array:

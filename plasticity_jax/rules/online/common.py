@@ -73,9 +73,9 @@ class Moment(NamedTuple):
         """J, (N, N), the state's numbers end to end."""
         return self.dynamics.jacobian(self.weights, self.local)
 
-    def weigh(self, c: Array) -> PyTree:
-        """The gradient that credit for the state gives the weights by this step alone, a tree like the weights."""
-        return self.dynamics.weigh(self.weights, self.local, c)
+    def weigh(self, c: Array, over: Scalar = 1.0) -> PyTree:
+        """The gradient that credit for the state gives the weights by this step alone, a tree like them, over a number."""
+        return self.dynamics.weigh(self.weights, self.local, c, over)
 
     def weigh_norm(self, c: Array) -> Array:
         """The norm of what `weigh` returns."""

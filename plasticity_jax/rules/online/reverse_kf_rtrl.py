@@ -92,17 +92,18 @@ def reverse_kf_rtrl(
         nu = unit_noise(key, traces.a.size, moment.s.dtype, noise).reshape(traces.a.shape)
         sums, gain, rhat = len(cell.gates), moment.local.gain, moment.local.rhat
         forward = moment.jacobian() @ traces.b
-        post = jnp.sum(gain * nu[None, :sums], 1)
-        new = post.reshape(-1)[:, None] * rhat[None]
+        post = jnp.sum(gain * nu[None, :sums], 1).reshape(-1)
         if cell.own:  # what reads the bias alone
-            new = new.at[:, -1].add(jnp.sum(moment.local.own_gain * nu[None, sums:], 1).reshape(-1))
+            of_bias = jnp.sum(moment.local.own_gain * nu[None, sums:], 1).reshape(-1)
+            new = (post[:, None] * rhat[None]).at[:, -1].add(of_bias)
             size = safe_norm(new)
         else:
-            size = safe_norm(post) * safe_norm(rhat)
+            of_bias, size = None, safe_norm(post) * safe_norm(rhat)
         keep = balance(safe_norm(forward), safe_norm(traces.a)) if rho0 is None else rho0
         write = balance(size, safe_norm(nu)) if rho1 is None else rho1
         a = keep * traces.a + write * nu
-        b = forward / keep + new / write
+        b = forward / keep + (post / write)[:, None] * rhat[None]
+        b = b if of_bias is None else b.at[:, -1].add(of_bias / write)
         of_inputs = moment.credit.reshape(-1) @ b
         grad = dynamics.tree(a[:sums, :, None] * of_inputs[None, None], a[sums:] * of_inputs[-1])
         return Credit(grad, ReverseKFRTRLTraces(a, b))

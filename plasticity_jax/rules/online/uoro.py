@@ -106,7 +106,7 @@ def uoro(
         keep = balance(tree_norm(traces.b), safe_norm(forward)) if rho0 is None else rho0
         write = balance(moment.weigh_norm(nu), safe_norm(nu)) if rho1 is None else rho1
         a = keep * forward + write * nu
-        b = jax.tree.map(lambda old, new: old / keep + new, traces.b, moment.weigh(nu / write))
+        b = jax.tree.map(lambda old, new: old / keep + new, traces.b, moment.weigh(nu, write))
         along = jnp.sum(moment.credit * a)
         return Credit(jax.tree.map(lambda leaf: along * leaf, b), UOROTraces(a, b))
 
