@@ -74,7 +74,7 @@ class Moment(NamedTuple):
         return self.dynamics.jacobian(self.weights, self.local)
 
     def weigh(self, c: Array, over: Scalar = 1.0) -> PyTree:
-        """The gradient that credit for the state gives the weights by this step alone, a tree like them, over a number."""
+        """Gradient for the weights, by this step alone, of credit for the state over a number; a tree like them."""
         return self.dynamics.weigh(self.weights, self.local, c, over)
 
     def weigh_norm(self, c: Array) -> Array:
