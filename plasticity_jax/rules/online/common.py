@@ -5,6 +5,7 @@ into a gradient for the cell's weights. It is written for one stream; `online_ru
 streams afresh where a trial begins, and weighs what is padded with zero.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -220,7 +221,7 @@ def online_rule(
             else:
                 key, key_noise = jax.random.split(key)
                 count = dynamics.noise_shape
-                ripple = (noise * normal(key_noise, _size(count), sizes.dtype)).astype(sizes.dtype).reshape(count)
+                ripple = (noise * normal(key_noise, math.prod(count), sizes.dtype)).astype(sizes.dtype).reshape(count)
             s, local = dynamics.step(weights, s_tm1, example.x, alive, ripple)
             r = dynamics.read(s)
             z = read_out(w_out, r)
@@ -280,12 +281,6 @@ def check_scales(**scales: Scalar | None) -> None:
             in_range(name, value, 0, open_low=True, why="the scale of one factor of the estimate over the other")
 
 
-def per_neuron(value: Scalar) -> Array:
-    """A coefficient of shape () or (n,) as one that multiplies traces (..., n, m)."""
-    value = jnp.asarray(value)
-    return value if value.ndim == 0 else value[:, None]
-
-
 def _without_ruins(start: Array, own: PyTree) -> PyTree:
     """Traces without what is not finite where a trial starts, for J = 0 does not clear it: 0 times infinity is NaN."""
 
@@ -293,10 +288,3 @@ def _without_ruins(start: Array, own: PyTree) -> PyTree:
         return jnp.where(start & ~jnp.isfinite(trace), 0, trace) if jnp.issubdtype(trace.dtype, jnp.floating) else trace
 
     return jax.tree.map(leaf, own)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for axis in shape:
-        size *= axis
-    return size
