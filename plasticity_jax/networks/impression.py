@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax.networks.mlp import read
 from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
 from plasticity_jax.ops.checks import default_float
 from plasticity_jax.ops.densities import check_density, log_density, sample
+from plasticity_jax.ops.groups import read
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.typing import Array, Key, Params, Scalar

@@ -12,18 +12,18 @@ where B^{i+1} has the shape of W^{i+1}, or directly from the output, where it is
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.ops import losses
+from plasticity_jax.ops import groups, losses
 from plasticity_jax.ops.activations import activation_of, check_activation
-from plasticity_jax.ops.checks import cast_floats, default_float, like, not_empty
+from plasticity_jax.ops.checks import cast_floats, default_float, not_empty
 from plasticity_jax.ops.losses import Loss, check_loss, one_hot_labels
-from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree
 
 Phi: TypeAlias = str | Callable[[Array], Array]
 """A nonlinearity: a key of `plasticity_jax.ops.activations.ACTIVATIONS`, or any elementwise function."""
@@ -148,7 +148,7 @@ def check_shapes(net: MLP, params: Params, batch: Example, name: str = "batch") 
     """
     if not isinstance(batch, Example):
         raise TypeError(f"{name} is a {type(batch).__name__}: give an Example, as in Example(x, y)")
-    w, bias = read(params, "forward", "w"), read(params, "forward", "bias")
+    w, bias = groups.read(params, "forward", "w"), groups.read(params, "forward", "bias")
     layers = len(net.activations)
     if not len(w) == len(bias) == layers:
         raise ValueError(f"{layers} activations, {len(w)} matrices w, {len(bias)} biases: give each layer one of each")
@@ -180,47 +180,6 @@ def fitted(net: MLP, params: Params, batch: Example, name: str = "batch") -> Exa
     y = cast_floats(y, dtype) if callable(net.loss) else jnp.asarray(y, dtype)
     weight = None if batch.weight is None else jnp.asarray(batch.weight, dtype)
     return Example(jnp.asarray(batch.x, dtype), y, batch.start, weight)
-
-
-def read(params: Params, *path: str) -> PyTree:
-    """Weights by their path, as in ``read(params, "feedback", "w_fb")``.
-
-    Raises:
-      ValueError: naming what is missing.
-    """
-    found = params
-    for depth, name in enumerate(path):
-        if not isinstance(found, Mapping) or name not in found:
-            missing = "".join(f'["{each}"]' for each in path[: depth + 1])
-            held = f"has {', '.join(map(str, found)) or 'nothing'}" if isinstance(found, Mapping) else "has no names"
-            above = "".join(f'["{each}"]' for each in path[:depth])
-            raise ValueError(f"params{missing} is missing, and this rule reads it: params{above} {held}")
-        found = found[name]
-    return found
-
-
-def filled(params: Params, taught: PyTree) -> Updates:
-    """Updates like the params in structure and dtype: those given, and zeros wherever none are.
-
-    Args:
-      params: the weights.
-      taught: updates in mappings nested like those of the params, from which any name may be left out.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> params = {"forward": {"w": [jnp.ones(1)]}, "feedback": {"w_fb": [jnp.ones(2)]}}
-      >>> filled(params, {"forward": {"w": (jnp.full(1, 3.0),)}})
-      {'feedback': {'w_fb': [Array([0., 0.], ...)]}, 'forward': {'w': [Array([3.], ...)]}}
-    """
-
-    def fill(weights: PyTree, given: Any) -> PyTree:
-        if given is None:
-            return jax.tree.map(jnp.zeros_like, weights)
-        if not isinstance(weights, Mapping):
-            return given
-        return {name: fill(below, given.get(name)) for name, below in weights.items()}
-
-    return like(fill(params, taught), params)
 
 
 def forward(net: MLP, weights: PyTree, x: Array) -> Pass:

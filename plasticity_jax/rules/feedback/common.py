@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP, Form, Pass
+from plasticity_jax.ops import groups
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
 
 
@@ -97,7 +98,7 @@ def feedback_rule(
         matrices = params["feedback"]["w_fb"] if back is None else back(params)
         gradients = weight_gradients(activity, carry_back(error, matrices, activity.slope, form).error)
         updates = {"forward": gradients} if teach is None else teach(params, gradients)
-        return mlp.filled(params, updates), (), Info(jnp.mean(loss), READY, {"output": activity.h[-1]})
+        return groups.filled(params, updates), (), Info(jnp.mean(loss), READY, {"output": activity.h[-1]})
 
     return LearningRule(init, update)
 
@@ -119,7 +120,7 @@ def check(net: MLP, params: Params, batch: Example, form: Form | None) -> tuple[
     widths = mlp.check_shapes(net, params, batch)
     layers = len(net.activations)
     if form is not None:
-        w_fb = mlp.read(params, "feedback", "w_fb")
+        w_fb = groups.read(params, "feedback", "w_fb")
         senders = widths[2:] if form == "chain" else (widths[-1],) * (layers - 1)
         if len(w_fb) != layers - 1:
             raise ValueError(f"{len(w_fb)} feedback matrices for {layers - 1} hidden layers: give each layer one")

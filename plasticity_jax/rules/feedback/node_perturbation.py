@@ -35,6 +35,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import READY, Info, LearningRule, Ready
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP, Form
+from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import in_range
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import check_noise, stored_noise
@@ -169,7 +170,7 @@ def node_perturbation(
         gradients = weight_gradients(clean, carried.error)
         if warm_up:
             gradients = jax.tree.map(lambda g: jnp.where(steps > warm_up, g, 0), gradients)
-        updates = mlp.filled(params, {"forward": gradients, "feedback": {"w_fb": back}})
+        updates = groups.filled(params, {"forward": gradients, "feedback": {"w_fb": back}})
         return updates, traces, Info(jnp.mean(loss), ready_after(steps), {"output": clean.h[-1]})
 
     def ready_after(steps: Array) -> Ready:

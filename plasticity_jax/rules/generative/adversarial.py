@@ -35,9 +35,9 @@ from jax.core import Tracer
 
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.networks.hierarchy import FREE, OSCILLATION, SLEEP, WAKE, AdversarialNet, Judgement, Parents, Phases
-from plasticity_jax.networks.mlp import read
 from plasticity_jax.ops import prng
 from plasticity_jax.ops.checks import cast_floats, in_range, like, not_empty
+from plasticity_jax.ops.groups import read
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, Batch, Key, Params, Scalar, Updates
 

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.impression import ImpressionNet
-from plasticity_jax.networks.mlp import filled
+from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
 from plasticity_jax.rules.generative.schedules import Schedule, alternating
 from plasticity_jax.typing import Example, Key, Params, Updates

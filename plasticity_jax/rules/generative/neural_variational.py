@@ -24,8 +24,8 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.impression import ImpressionNet, Moment
-from plasticity_jax.networks.mlp import filled
 from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
 from plasticity_jax.rules.generative.schedules import Schedule, alternating
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks import impression as network
 from plasticity_jax.networks.impression import ImpressionNet, Moment
-from plasticity_jax.networks.mlp import filled
+from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative.common import check_streams, free_energy, preconditioned, report, stimuli
 from plasticity_jax.typing import Array, Example, Key, Params, Updates
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
@@ -90,7 +91,7 @@ def local_rule(
             w[i] = -share * per_weight("alpha", rate, w[i]) * change(i, params, heard)
         taught = {"forward": {"w": w}} | ({} if teach is None else {"feedback": teach(params, heard, share)})
         loss = jnp.mean(loss if weight is None else loss * weight)
-        return mlp.filled(params, taught), (), Info(loss, READY, {"output": h[-1]})
+        return groups.filled(params, taught), (), Info(loss, READY, {"output": h[-1]})
 
     return LearningRule(init, update)
 
@@ -143,7 +144,7 @@ def check(net: MLP, params: Params, batch: Example, fed: bool) -> None:
     widths = mlp.check_shapes(net, params, batch)
     if not fed:
         return
-    w_fb, bias = mlp.read(params, "feedback", "w_fb"), mlp.read(params, "feedback", "bias")
+    w_fb, bias = groups.read(params, "feedback", "w_fb"), groups.read(params, "feedback", "bias")
     if not len(w_fb) == len(bias) == len(net.activations):
         raise ValueError(
             f"{len(w_fb)} feedback matrices and {len(bias)} biases for {len(net.activations)} layers: "

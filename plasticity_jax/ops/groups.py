@@ -1,0 +1,51 @@
+"""Groups of params: how a rule reads them by name, and how its updates come to their form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.ops.checks import like
+from plasticity_jax.typing import Params, PyTree, Updates
+
+
+def read(params: Params, *path: str) -> PyTree:
+    """Weights by their path, as in ``read(params, "feedback", "w_fb")``.
+
+    Raises:
+      ValueError: naming what is missing.
+    """
+    found = params
+    for depth, name in enumerate(path):
+        if not isinstance(found, Mapping) or name not in found:
+            missing = "".join(f'["{each}"]' for each in path[: depth + 1])
+            held = f"has {', '.join(map(str, found)) or 'nothing'}" if isinstance(found, Mapping) else "has no names"
+            above = "".join(f'["{each}"]' for each in path[:depth])
+            raise ValueError(f"params{missing} is missing, and this rule reads it: params{above} {held}")
+        found = found[name]
+    return found
+
+
+def filled(params: Params, taught: PyTree) -> Updates:
+    """Updates like the params in structure and dtype: those given, and zeros wherever none are.
+
+    Args:
+      params: the weights.
+      taught: updates in mappings nested like those of the params, from which any name may be left out.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> params = {"forward": {"w": [jnp.ones(1)]}, "feedback": {"w_fb": [jnp.ones(2)]}}
+      >>> filled(params, {"forward": {"w": (jnp.full(1, 3.0),)}})
+      {'feedback': {'w_fb': [Array([0., 0.], ...)]}, 'forward': {'w': [Array([3.], ...)]}}
+    """
+
+    def fill(weights: PyTree, given: Any) -> PyTree:
+        if given is None:
+            return jax.tree.map(jnp.zeros_like, weights)
+        if not isinstance(weights, Mapping):
+            return given
+        return {name: fill(below, given.get(name)) for name, below in weights.items()}
+
+    return like(fill(params, taught), params)
