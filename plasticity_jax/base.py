@@ -132,6 +132,7 @@ class RuleCase(NamedTuple):
       kind: "exact" (equals backpropagation through time on finite windows), "unbiased" (in expectation),
         "approximate" (exact in a named special case), or "local" (no claim on the gradient).
       coefficients: what a meta-learner may differentiate, with the defaults.
+      stochastic: whether a step draws random numbers; None says nothing.
     """
 
     make: Callable[..., LearningRule]
@@ -139,6 +140,7 @@ class RuleCase(NamedTuple):
     batch: Callable[[Key], Batch]
     kind: Literal["exact", "unbiased", "approximate", "local"]
     coefficients: Mapping[str, float]
+    stochastic: bool | None = None
 
 
 def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:

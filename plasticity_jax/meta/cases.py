@@ -81,7 +81,8 @@ def _episodes(key: Key) -> Episode:
 
 
 def _case(make: Callable[..., LearningRule], theta: Callable[[Key], PyTree], kind: str, **coefficients: float):
-    return RuleCase(lambda **given: make(**{**coefficients, **given}), theta, _episodes, kind, coefficients)  # pyright: ignore
+    stochastic = "sigma" in coefficients
+    return RuleCase(lambda **given: make(**{**coefficients, **given}), theta, _episodes, kind, coefficients, stochastic)  # pyright: ignore
 
 
 CASES = {

@@ -41,7 +41,7 @@ def _case(
     def params(key: Key) -> Params:
         return jax.tree.map(lambda w: 0.5 * w, init_params(key, SIZES, form))
 
-    return RuleCase(make, params, _batch, kind, coefficients)  # pyright: ignore
+    return RuleCase(make, params, _batch, kind, coefficients, stochastic="sigma" in coefficients)  # pyright: ignore
 
 
 NOISE = {"sigma": 0.2}
@@ -115,7 +115,7 @@ def _recurrent_case(
         key_forward, key_back = jax.random.split(key)
         return {**cells.init_params(key_forward, cell()), "feedback": cells.init_feedback(key_back, cell())}
 
-    return RuleCase(make, params, _windows, kind, coefficients)  # pyright: ignore
+    return RuleCase(make, params, _windows, kind, coefficients, stochastic="sigma" in coefficients)  # pyright: ignore
 
 
 def _by_sgd(cell: Neurons, **given: Any) -> LearningRule:

@@ -57,7 +57,7 @@ def _case(
         sigmas = {name: (values.pop(name, 0.3),) * len(sizes) for name in SIGMAS}
         return rule(impression_net(**sigmas, **(net or {})), **values)
 
-    return RuleCase(make, _params(sizes), _batch(sizes[0]), kind, coefficients)
+    return RuleCase(make, _params(sizes), _batch(sizes[0]), kind, coefficients, stochastic=True)
 
 
 def _adversarial(
@@ -77,7 +77,7 @@ def _adversarial(
         x = jax.random.uniform(key, (3, sizes[0]))
         return Example(x, x)
 
-    return RuleCase(make, lambda key: autoencoder_params(key, net), batch, "local", coefficients)
+    return RuleCase(make, lambda key: autoencoder_params(key, net), batch, "local", coefficients, stochastic=True)
 
 
 CASES = {

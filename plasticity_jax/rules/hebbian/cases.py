@@ -60,7 +60,7 @@ def _case(
     def make(**given: Any) -> LearningRule:
         return rule(net, **{**coefficients, **given})
 
-    return RuleCase(make, params, batch, "local", coefficients)
+    return RuleCase(make, params, batch, "local", coefficients, stochastic=False)
 
 
 CASES = {

@@ -151,7 +151,7 @@ WINDOWS = {
     "bptt_windows_gru": _case(_bptt_windows, "exact", _gru, {})._replace(batch=_windows),
 }
 
-CASES = {**LEAKY, **GRU, **SPIKING, **WINDOWS}
+WORKED = {**LEAKY, **GRU, **SPIKING, **WINDOWS}
 
 OF_RULE: dict[str, Plausibility] = {
     "bptt": BPTT,
@@ -171,5 +171,7 @@ OF_RULE: dict[str, Plausibility] = {
 }
 
 PLAUSIBILITY: dict[str, Plausibility] = {
-    name: OF_RULE[name.removesuffix("_gru").removesuffix("_alif").removesuffix("_lif")] for name in CASES
+    name: OF_RULE[name.removesuffix("_gru").removesuffix("_alif").removesuffix("_lif")] for name in WORKED
 }
+
+CASES = {name: case._replace(stochastic=PLAUSIBILITY[name].stochastic) for name, case in WORKED.items()}
