@@ -15,12 +15,12 @@ from jax.typing import ArrayLike
 
 from experiments._feedback import Images, evaluated, images, scaled
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
+from plasticity_jax.data import looking_up, minibatches
 from plasticity_jax.networks import mlp
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.run import Program, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
-from plasticity_jax.tasks.minibatches import looking_up, minibatches
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Example, Key, Params, PyTree
 

@@ -10,9 +10,8 @@ import optax
 
 from experiments._benjamin import CLASSES
 from experiments._feedback import images
+from plasticity_jax.data import load, minibatches
 from plasticity_jax.ops.convolution import convolve
-from plasticity_jax.tasks.datasets import load
-from plasticity_jax.tasks.minibatches import minibatches
 from plasticity_jax.typing import Array, Params
 
 

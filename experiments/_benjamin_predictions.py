@@ -10,13 +10,12 @@ import numpy as np
 
 from experiments._benjamin import digits
 from experiments._feedback import scaled, unfolded
+from plasticity_jax.data import load, resize
 from plasticity_jax.diagnostics.pattern_overlap import pattern_overlap
 from plasticity_jax.networks.autoencoder import Autoencoder
 from plasticity_jax.networks.hierarchy import FREE, Judgement, Parents, Phases, stacked_phases
 from plasticity_jax.ops.norms import cosine
 from plasticity_jax.run.program import Metrics
-from plasticity_jax.tasks.datasets import load
-from plasticity_jax.tasks.few_shot import resize
 from plasticity_jax.typing import Array, Key, Params
 
 KINDS = ("again", "omniglot", "upside_down", "inverted", "shuffled")

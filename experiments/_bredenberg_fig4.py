@@ -8,7 +8,7 @@ import numpy as np
 from experiments._bredenberg import COLOURS, LABELS
 from experiments._feedback import draw
 from experiments._stats import mean_sem
-from plasticity_jax.tasks.mel_spectrogram import HOP, MELS, RATE
+from plasticity_jax.data.mel_spectrogram import HOP, MELS, RATE
 
 METHODS = ("il", "il_authors", "nvi", "published")
 SETTLE, LAGS, SHOWN, BINS = 100, 40, 30, 85

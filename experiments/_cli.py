@@ -103,8 +103,8 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         return 0
 
     from experiments._run import keep_record, run_experiment, table
+    from plasticity_jax.data import MissingData
     from plasticity_jax.run import RunError
-    from plasticity_jax.tasks.datasets import MissingData
 
     try:
         result = run_experiment(

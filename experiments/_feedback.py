@@ -13,10 +13,9 @@ import numpy as np
 import optax
 
 from plasticity_jax.base import Info, Learner, LearnerState
+from plasticity_jax.data import load, looking_up, minibatches
 from plasticity_jax.run import Claim, Program, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
-from plasticity_jax.tasks.datasets import load
-from plasticity_jax.tasks.minibatches import looking_up, minibatches
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Example, Key, Params, PyTree
 

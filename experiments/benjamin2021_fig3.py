@@ -58,11 +58,11 @@ from experiments._benjamin_digits import Sizes, assessed, baselines, check_sizes
 from experiments._benjamin_fig3 import figures
 from experiments._feedback import Images, gap_claim
 from experiments._stats import put
+from plasticity_jax.data import minibatches
 from plasticity_jax.networks.autoencoder import Autoencoder, autoencoder, init_params
 from plasticity_jax.rules.generative import adversarial
 from plasticity_jax.run import Claim, Program, train_from_parts
 from plasticity_jax.run.program import Metrics, TrainingState, once
-from plasticity_jax.tasks.minibatches import minibatches
 from plasticity_jax.typing import Key
 
 TITLE = "Figure 3: digits by a recurrent stochastic autoencoder, wake/sleep against the combined objective"

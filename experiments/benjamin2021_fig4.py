@@ -49,12 +49,12 @@ from experiments._benjamin_cifar import Pictures, judge, judged, pictures, signe
 from experiments._benjamin_fig4 import MEASURED, PARTS, TRAINED, figures, table
 from experiments._feedback import gap_claim, unfolded
 from experiments._stats import put
+from plasticity_jax.data import minibatches
 from plasticity_jax.networks.dcgan import Dcgan, dcgan, init_params
 from plasticity_jax.networks.hierarchy import reconstruct
 from plasticity_jax.rules.generative.adversarial import adversarial
 from plasticity_jax.run import Claim, Program, train_from_parts
 from plasticity_jax.run.program import Metrics, TrainingState, once
-from plasticity_jax.tasks.minibatches import minibatches
 from plasticity_jax.typing import Array, Example, Key, Params
 
 TITLE = "Figure 4: CIFAR-10 in a convolutional hierarchy: reconstructions, dreams, classes read out by layer"

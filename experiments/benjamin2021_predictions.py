@@ -57,11 +57,11 @@ from experiments._benjamin_predictions_figures import figures
 from experiments._feedback import gap_claim, scaled, unfolded
 from experiments._stats import put
 from plasticity_jax.base import Learner, LearnerState, learner
+from plasticity_jax.data import looking_up, minibatches
 from plasticity_jax.networks.autoencoder import Autoencoder, autoencoder, init_params
 from plasticity_jax.rules.generative import adversarial
 from plasticity_jax.run import Claim, Program, online_training, train_from_parts
 from plasticity_jax.run.program import Metrics, TrainingState, once
-from plasticity_jax.tasks.minibatches import looking_up, minibatches
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Key, PyTree
 

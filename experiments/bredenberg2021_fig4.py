@@ -38,6 +38,8 @@ from experiments._bredenberg_fig4 import BINS, FEATURES, LAGS, LAYERS, LOSSES, M
 from experiments._feedback import gap_claim, unfolded
 from experiments._stats import put
 from plasticity_jax.base import Learner, LearnerState, LearningRule, learner
+from plasticity_jax.data import SpokenDigits, load_spoken_digits, looking_up
+from plasticity_jax.data.mel_spectrogram import MELS
 from plasticity_jax.diagnostics.linear_readout import linear_readout
 from plasticity_jax.networks import impression as network
 from plasticity_jax.networks.impression import (
@@ -52,9 +54,7 @@ from plasticity_jax.networks.impression import (
 from plasticity_jax.rules.generative import impression, neural_variational
 from plasticity_jax.run import Claim, Program, online_training, train_from_parts
 from plasticity_jax.run.program import Metrics, TrainingState, at_each
-from plasticity_jax.tasks.mel_spectrogram import MELS
-from plasticity_jax.tasks.minibatches import looking_up
-from plasticity_jax.tasks.spoken_digits import SpokenDigits, load_spoken_digits, spoken_digits
+from plasticity_jax.tasks import spoken_digits
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar
 

@@ -29,12 +29,12 @@ from experiments._feedback import COLOURS, Images, images, scaled
 from experiments._fixed_weights import HELD, drawn_weights, expected, layers_of, regression, second_order
 from experiments._stats import put
 from plasticity_jax.base import Learner, learner
+from plasticity_jax.data import looking_up, minibatches
 from plasticity_jax.diagnostics.alignment import alignment
 from plasticity_jax.networks import mlp
 from plasticity_jax.networks.mlp import MLP
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.run import Claim, Program, train_from_parts
-from plasticity_jax.tasks.minibatches import looking_up, minibatches
 from plasticity_jax.typing import Array, Example, Key, Params
 
 TITLE = "Supplementary figure 1: feedback becomes the fixed weights on MNIST, by noise level and by width"

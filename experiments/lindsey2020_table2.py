@@ -36,7 +36,7 @@ are still falling, and the second plastic layer costs more than it brings. That 
 it costs 1.3 +- 0.5 percent; but feature reuse, which cannot be hurt by it, has 2.4 +- 1.2, so that four seeds and 200
 lives do not settle it. That FLP is on a par with the gradient-based learner on i.i.d. lives: it is ahead, see above.
 
-mini-ImageNet needs its builder, see `plasticity_jax.tasks.mini_imagenet_dataset_builder`, and runs with
+mini-ImageNet needs its builder, see `plasticity_jax.data.mini_imagenet_dataset_builder`, and runs with
 ``--preset mini_imagenet``; until then its column says that it has not been reached.
 """
 
@@ -52,14 +52,14 @@ from experiments._feedback import draw, evaluated, gap_claim, scaled
 from experiments._lindsey import COLOURS, LABELS, flp_theta, gradient_theta, held_out, layers, meta_training
 from experiments._stats import mean_sem, put
 from plasticity_jax.base import Learner
+from plasticity_jax.data import by_class, check_disjoint, load, resize
 from plasticity_jax.meta import Life, first_order, flp_life, gradient_life, meta_gradient
 from plasticity_jax.meta.supervised import Prefix
 from plasticity_jax.networks import convnet
 from plasticity_jax.run import Claim, Program, train_from_parts
 from plasticity_jax.run.program import Metrics, TrainingState
-from plasticity_jax.tasks.datasets import load
 from plasticity_jax.tasks.episodes import Order
-from plasticity_jax.tasks.few_shot import by_class, check_disjoint, few_shot, resize
+from plasticity_jax.tasks.few_shot import few_shot
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Episode, Key, PyTree
 

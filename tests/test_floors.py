@@ -1,8 +1,8 @@
 """What import-linter cannot see: what the lower floors may not call, and what a rule's docstring says.
 
 The lower floors are everything below `plasticity_jax.run`. They are pure functions for others to compile: they do not
-jit, print, call back to the host, touch files or draw Python-side random numbers, and they import what is heavy inside
-the function that needs it, if at all.
+jit, print, call back to the host, draw Python-side random numbers or touch files (`plasticity_jax.data` apart), and they
+import what is heavy inside the function that needs it, if at all.
 """
 
 import ast
@@ -23,9 +23,9 @@ FORBIDDEN = {"jax.jit", "jax.pmap", "print", "numpy.random", "random", *HOST, *F
 # Locality is made by arguments: a stop_gradient inside a rule silently corrupts meta-gradients.
 FORBIDDEN |= {"jax.lax.stop_gradient"}
 # The exceptions, each by name. Data sets are read from files, once, into host arrays.
-ALLOWED = {"tasks/datasets.py": FILE_ACCESS}
+ALLOWED = {"data/datasets.py": FILE_ACCESS}
 # A builder is a subclass of tensorflow-datasets' own, so its file cannot do without; nothing imports it but who builds.
-HEAVY_AT_TOP = {"tasks/mini_imagenet_dataset_builder.py": {"tensorflow_datasets"}}
+HEAVY_AT_TOP = {"data/mini_imagenet_dataset_builder.py": {"tensorflow_datasets"}}
 
 
 def names_of(tree: ast.AST) -> dict[str, str]:

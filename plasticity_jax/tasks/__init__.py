@@ -1,1 +1,42 @@
 """Tasks, generated on the device: a key in, a batch or an endless stream of them out."""
+
+from plasticity_jax.tasks.add import add, add_entropy_floors, check_lags
+from plasticity_jax.tasks.delayed_xor import check_delays, delayed_xor, delayed_xor_bounds, responses
+from plasticity_jax.tasks.episodes import Order, episode_stream
+from plasticity_jax.tasks.few_shot import few_shot
+from plasticity_jax.tasks.incremental_sines import incremental_sines, no_lifetime_learning, predict_zero
+from plasticity_jax.tasks.mimic import mimic
+from plasticity_jax.tasks.moving_mnist import Scene, moving_mnist, render
+from plasticity_jax.tasks.ou_mixture import ou_mixture, ou_moments
+from plasticity_jax.tasks.spoken_digits import spoken_digits
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.tasks.windows import windows
+
+__all__ = [
+    "Order",
+    "Scene",
+    "Stream",
+    "add",
+    "add_entropy_floors",
+    "check_delays",
+    "check_lags",
+    "delayed_xor",
+    "delayed_xor_bounds",
+    "episode_stream",
+    "few_shot",
+    "incremental_sines",
+    "mimic",
+    "moving_mnist",
+    "no_lifetime_learning",
+    "ou_mixture",
+    "ou_moments",
+    "predict_zero",
+    "render",
+    "responses",
+    "spoken_digits",
+    "windows",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,10 +1,11 @@
 """Few-shot classification: each lifetime meets a few images of a few classes, and is to recognise others of them.
 
-Images are large and their indices are not, so the stream holds indices, as `plasticity_jax.tasks.minibatches`
+Images are large and their indices are not, so the stream holds indices, as `plasticity_jax.data.minibatches`
 does. They count through an array of (classes, per_class, ...) images on the device, laid flat:
 
-    images = by_class(resize(data["image"], 84), data["label"])               # (classes, per_class, 84, 84, 1)
-    stream = few_shot(*images.shape[:2])
+    data = pj.data.load("omniglot")
+    images = pj.data.by_class(pj.data.resize(data["image"], 84), data["label"])  # (classes, per_class, 84, 84, 1)
+    stream = pj.tasks.few_shot(*images.shape[:2])
     bank = jnp.asarray(images).reshape(-1, *images.shape[2:])                 # bank[index] / 255
 
 Source: Lindsey & Litwin-Kumar (2020), section 6. The authors draw support and query of a lifetime independently from
@@ -13,14 +14,10 @@ the same images, so that a quarter of their Omniglot queries were support, too; 
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from plasticity_jax.tasks.episodes import Order, check_counts, check_order, episode_stream
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Episode, Example, Key
-
-CHUNK = 1024
-"""Images to a resize at a time, which are float32 meanwhile."""
 
 
 def few_shot(
@@ -109,74 +106,3 @@ def few_shot(
         return jax.nn.one_hot(label, outputs, dtype=jnp.zeros(()).dtype)
 
     return episode_stream(draw, episodes)
-
-
-def by_class(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Images in rows, a row for each class, on the host.
-
-    Args:
-      images: (N, ...).
-      labels: (N,), any integers.
-
-    Returns:
-      Shape (classes, per_class, ...): classes by their labels in ascending order, the images of each in theirs.
-
-    Raises:
-      ValueError: if the classes are not of the same size, or labels and images not as many.
-
-    Example:
-      >>> by_class(np.arange(6), np.array([7, 2, 2, 7, 2, 7]))
-      array([[1, 2, 4],
-             [0, 3, 5]])
-    """
-    if len(images) != len(labels):
-        raise ValueError(f"{len(images)} images with {len(labels)} labels: give each image its own")
-    names, counts = np.unique(labels, return_counts=True)
-    least, most = counts.argmin(), counts.argmax()
-    if counts[least] < counts[most]:
-        raise ValueError(
-            f"every class must have as many images, but {names[least]} has {counts[least]} and {names[most]} has "
-            f"{counts[most]}: leave some out"
-        )
-    return images[np.argsort(labels, kind="stable")].reshape(len(names), counts[0], *images.shape[1:])
-
-
-def check_disjoint(train_labels: np.ndarray, test_labels: np.ndarray) -> None:
-    """Refuses a split of which both sides have a class.
-
-    Args:
-      train_labels: of the classes that meta-training sees, (N,).
-      test_labels: of those that it is judged by, (M,).
-
-    Raises:
-      ValueError: if a class is in both.
-    """
-    shared = np.intersect1d(train_labels, test_labels)
-    if shared.size:
-        raise ValueError(
-            f"{shared.size} classes are in both the training and the test split, such as {shared[0]}: the test would "
-            "not be of new classes"
-        )
-
-
-def resize(images: np.ndarray, side: int) -> np.ndarray:
-    """Square images of another size, each new pixel a weighted mean of those near it (bilinear, antialiased).
-
-    Args:
-      images: (N, H, W, C) uint8.
-      side: new height and width.
-
-    Returns:
-      Shape (N, side, side, C) uint8, on the host.
-
-    Example:
-      >>> resize(np.full((2, 105, 105, 1), 255, np.uint8), 84).shape
-      (2, 84, 84, 1)
-    """
-    resized = np.empty((len(images), side, side, images.shape[-1]), np.uint8)
-    for start in range(0, len(images), CHUNK):
-        part = jnp.asarray(images[start : start + CHUNK], jnp.float32)
-        shape = (len(part), side, side, images.shape[-1])
-        exact = jax.image.resize(part, shape, "linear", antialias=True)
-        resized[start : start + CHUNK] = np.clip(np.round(np.asarray(exact)), 0, 255)
-    return resized

@@ -1,7 +1,7 @@
 """Moving digits: videos of images that glide over a canvas at constant speed and bounce off its edges.
 
 Frames are large and what makes them is not, so the stream holds scenes, which a step renders from digits that lie on
-the device, as `plasticity_jax.tasks.minibatches` does with indices. A batch of 32 videos is 10 MB, its scenes 1 KB:
+the device, as `plasticity_jax.data.minibatches` does with indices. A batch of 32 videos is 10 MB, its scenes 1 KB:
 
     digits = jnp.asarray(data["image"][..., 0])                       # (N, 28, 28) uint8
     learn = looking_up(pj.learner(rule, tx), lambda scene: render(digits, scene))

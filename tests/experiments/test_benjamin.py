@@ -11,8 +11,8 @@ from experiments import benjamin2021_fig3 as fig3
 from experiments._benjamin_digits import Sizes, assessed, baselines, check_sizes, explained, first_of_each, picture
 from experiments._benjamin_fig3 import strip
 from experiments._feedback import Images
+from plasticity_jax.data.datasets import MissingData
 from plasticity_jax.networks.hierarchy import FREE, stacked_phases
-from plasticity_jax.tasks.datasets import MissingData
 from tests.laws.common import compiled
 
 

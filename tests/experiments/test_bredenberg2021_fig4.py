@@ -7,8 +7,8 @@ import pytest
 
 from experiments import bredenberg2021_fig4 as fig4
 from experiments._bredenberg_fig4 import bin_of
+from plasticity_jax.data.mel_spectrogram import RATE, WINDOW, mel_filters
 from plasticity_jax.networks.impression import impression_net, init_params
-from plasticity_jax.tasks.mel_spectrogram import RATE, WINDOW, mel_filters
 from tests.laws.common import compiled
 
 CONFIG = fig4.PRESETS["smoke"]

@@ -1,15 +1,15 @@
-"""Few-shot episodes: classes, labels, images and orders of every lifetime; the host's part; real characters."""
+"""Few-shot episodes: classes, labels, images and orders of every lifetime; real characters."""
 
 import functools
 
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 
-from plasticity_jax.tasks.few_shot import by_class, check_disjoint, few_shot, resize
-from tests.data import real
+from plasticity_jax.data import by_class, resize
+from plasticity_jax.tasks import few_shot
 from tests.laws.common import compiled
+from tests.real_data import real
 
 CLASSES, PER_CLASS = 12, 7
 SMALL = {"ways": 4, "shots": 3, "queries": 2}
@@ -118,49 +118,6 @@ def test_what_it_refuses(options, match):
     with pytest.raises(ValueError, match=match) as error:
         few_shot(CLASSES, PER_CLASS, **options)
     assert "\n" not in str(error.value)
-
-
-# On the host.
-
-
-def test_by_class():
-    labels = np.tile([5, 9, 5, 2, 9, 2, 2, 5, 9], 9)
-    images = np.random.default_rng(0).integers(0, 256, (81, 2, 2, 1), np.uint8)
-    grouped = by_class(images, labels)
-    assert grouped.dtype == np.uint8
-    np.testing.assert_array_equal(grouped, [[images[i] for i in range(81) if labels[i] == k] for k in (2, 5, 9)])
-    with pytest.raises(ValueError, match="as many images, but 2 has 2 and 5 has 3"):
-        by_class(images[:5], np.array([5, 2, 5, 2, 5]))
-    with pytest.raises(ValueError, match="81 images with 80 labels"):
-        by_class(images, labels[:-1])
-
-
-def test_check_disjoint():
-    check_disjoint(np.array([0, 1, 1]), np.array([2, 3]))
-    with pytest.raises(ValueError, match=r"2 classes are in both the training and the test split, such as 1:"):
-        check_disjoint(np.array([0, 1, 4]), np.array([4, 1, 1, 7]))
-
-
-@pytest.mark.parametrize(("before", "after"), [(105, 84), (105, 28), (7, 16)])
-def test_resize_is_that_of_pillow(before, after):
-    """The authors' resize. Pillow rounds after each of two passes, here once: at most one grey level apart."""
-    images = np.random.default_rng(before).integers(0, 256, (3, before, before, 1), np.uint8)
-    wanted = [
-        np.asarray(Image.fromarray(image[..., 0], "L").resize((after, after), Image.Resampling.BILINEAR))
-        for image in images
-    ]
-    got = resize(images, after)
-    assert got.dtype == np.uint8
-    apart = np.abs(got[..., 0].astype(int) - np.stack(wanted))
-    assert apart.max() <= 1
-    assert (apart == 0).mean() > 0.5
-
-
-def test_resize_in_pieces(monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 3), np.uint8)
-    whole = resize(images, 6)
-    monkeypatch.setattr("plasticity_jax.tasks.few_shot.CHUNK", 2)
-    np.testing.assert_array_equal(resize(images, 6), whole)
 
 
 def test_omniglot():

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from plasticity_jax.tasks.moving_mnist import Scene, moving_mnist, render
-from tests.data import real
 from tests.laws.common import compiled
+from tests.real_data import real
 
 KEY = jax.random.key(0)
 QUICK = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}

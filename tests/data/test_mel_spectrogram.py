@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plasticity_jax.tasks.mel_spectrogram import mel_filters, mel_spectrogram, resampled
+from plasticity_jax.data.mel_spectrogram import mel_filters, mel_spectrogram, resampled
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from plasticity_jax.tasks import datasets
-from plasticity_jax.tasks.datasets import MissingData, load
-from plasticity_jax.tasks.few_shot import by_class, check_disjoint
-from plasticity_jax.tasks.mini_imagenet_dataset_builder import Builder, build
+from plasticity_jax.data import MissingData, by_class, check_disjoint, datasets, load
+from plasticity_jax.data.mini_imagenet_dataset_builder import Builder, build
 
 CLASSES = {"train": ["n03", "n01", "n05"], "val": ["n02"], "test": ["n06", "n04"]}
 LABELS = {"n01": 0, "n02": 1, "n03": 2, "n04": 3, "n05": 4, "n06": 5}
@@ -105,7 +103,7 @@ def test_the_way_to_it_is_told(tmp_path, monkeypatch):
     for word in ("images/", "train.csv, val.csv, test.csv", "TFDS_DATA_DIR", str(tmp_path)):
         assert word in message
     built = []
-    monkeypatch.setattr("plasticity_jax.tasks.mini_imagenet_dataset_builder.build", built.append)
+    monkeypatch.setattr("plasticity_jax.data.mini_imagenet_dataset_builder.build", built.append)
     exec(line)
     assert built == ["FOLDER"]
     assert Builder.name in datasets.SETS

@@ -11,12 +11,10 @@ import optax
 import pytest
 
 from plasticity_jax.base import Info, LearningRule, learner
+from plasticity_jax.data import MissingData, datasets, load, looking_up, minibatches
 from plasticity_jax.run import online_training
-from plasticity_jax.tasks import datasets
-from plasticity_jax.tasks.datasets import MissingData, load
-from plasticity_jax.tasks.minibatches import looking_up, minibatches
 from plasticity_jax.typing import Example
-from tests.data import real
+from tests.real_data import real
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from plasticity_jax.tasks.datasets import MissingData, load
+from plasticity_jax.data import MissingData, load
 
 
 def real(name, split="test"):

@@ -2,7 +2,7 @@
 
 A set is a folder ``NAME/VERSION`` of array_record files, in the directory that the environment variable TFDS_DATA_DIR
 names (``~/tensorflow_datasets`` if it does not). What was read is kept as .npz in the user's cache folder, so that the
-second time costs no decoding. `plasticity_jax.tasks.minibatches` draws batches from the arrays on the device.
+second time costs no decoding. `plasticity_jax.data.minibatches` draws batches from the arrays on the device.
 """
 
 import hashlib
@@ -98,7 +98,7 @@ SETS: Mapping[str, DataSet] = {
         _mini_imagenet,
         (
             "from a FOLDER that holds images/ and train.csv, val.csv, test.csv (columns filename, label)",
-            "from plasticity_jax.tasks.mini_imagenet_dataset_builder import build; build('FOLDER')",
+            "from plasticity_jax.data.mini_imagenet_dataset_builder import build; build('FOLDER')",
         ),
     ),
 }
@@ -114,7 +114,7 @@ def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     from length (N,) int32 on, label, and filename (N,), a string DIGIT_SPEAKER_RECORDING.wav. mini_imagenet (train,
     validation, test: 64, 16 and 20 classes of 600 images): image (N, 84, 84, 3) uint8, label (N,) int32, which counts
     the classes of all three splits, and wnid (N,), the class's name in ImageNet; nobody may pass it on, so its user
-    builds it, with `plasticity_jax.tasks.mini_imagenet_dataset_builder`.
+    builds it, with `plasticity_jax.data.mini_imagenet_dataset_builder`.
 
     Args:
       name: one of `SETS`.

@@ -6,7 +6,7 @@ The images are ImageNet's and may not be passed on, so there is nothing to downl
     train.csv, val.csv, test.csv       columns filename and label (the class, such as n01532829)
 
 as Ravi & Larochelle (2017) split it: 64, 16 and 20 classes of 600 images. `build` needs no TensorFlow; afterwards
-`plasticity_jax.tasks.datasets.load("mini_imagenet")` reads what it wrote.
+`plasticity_jax.data.load("mini_imagenet")` reads what it wrote.
 
 Only who builds the set imports this file: a builder is a subclass, so tensorflow-datasets must be there to define it.
 """
@@ -79,7 +79,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def build(folder: str, data_dir: str | None = None) -> None:
-    """Writes the set as array_record files, for `plasticity_jax.tasks.datasets.load`.
+    """Writes the set as array_record files, for `plasticity_jax.data.load`.
 
     Args:
       folder: what the module's docstring describes.

@@ -1,0 +1,24 @@
+"""Data sets on disk as arrays, and minibatches of them: beside `run`, the only room that touches files."""
+
+from plasticity_jax.data.datasets import MissingData, load
+from plasticity_jax.data.images import by_class, check_disjoint, resize
+from plasticity_jax.data.mel_spectrogram import mel_spectrogram
+from plasticity_jax.data.minibatches import looking_up, minibatches
+from plasticity_jax.data.spoken_digits import SpokenDigits, load_spoken_digits
+
+__all__ = [
+    "MissingData",
+    "SpokenDigits",
+    "by_class",
+    "check_disjoint",
+    "load",
+    "load_spoken_digits",
+    "looking_up",
+    "mel_spectrogram",
+    "minibatches",
+    "resize",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
