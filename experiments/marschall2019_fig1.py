@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments._marschall_authors import kernl_late
 from experiments._stats import put, smooth
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.cells import Neurons, init_params, leaky
@@ -145,11 +146,11 @@ PRESETS = {
 
 
 class Setting(NamedTuple):
-    """What a reading changes; every field may be a tracer. gain: of phi' in the immediate influence."""
+    """What a reading changes; every field may be a tracer. gain: of phi' in the immediate influence; late: KeRNL."""
 
     lags: tuple[Array, Array]
     gain: Array
-    aligned: Array
+    late: Array
 
 
 def with_gain(cell: Neurons, alpha: float, gain: Array) -> Neurons:
@@ -177,22 +178,22 @@ def build_rule(name: str, cell: Neurons, alpha: float, window: int, setting: Set
     if name in ("rtrl", "uoro", "kf_rtrl", "reverse_kf_rtrl"):
         return getattr(online, name)(with_gain(cell, alpha, setting.gain))
     if name == "kernl":
-        return online.kernl(cell, aligned=setting.aligned)
+        return kernl_late(cell, setting.late)
     return getattr(online, name)(cell)
 
 
 def settings(config: Config, task: str, rule: str) -> Setting:
     """The readings in which this rule differs on this task, stacked; one only where both are the same."""
     if task == "long":
-        rows = [(config.long_lags, 1.0, True)]
+        rows = [(config.long_lags, 1.0, False)]
     else:
         lags = [config.lags_written, config.lags_run] if task == "add" else [(0, 0), (0, 0)]
         legacy = rule in ("rtrl", "uoro", "kf_rtrl", "reverse_kf_rtrl", "future_facing_bptt")
         gains = [config.alpha, 1.0 if legacy else config.alpha]
-        rows = list(dict.fromkeys(zip(lags, gains, [True, rule != "kernl"], strict=True)))
-    lags, gains, aligned = zip(*rows, strict=True)
+        rows = list(dict.fromkeys(zip(lags, gains, [False, rule == "kernl"], strict=True)))
+    lags, gains, late = zip(*rows, strict=True)
     first, second = jnp.array(lags, jnp.int32).T
-    return Setting((first, second), jnp.array(gains, jnp.zeros(()).dtype), jnp.array(aligned))
+    return Setting((first, second), jnp.array(gains, jnp.zeros(()).dtype), jnp.array(late))
 
 
 def part(config: Config, task: str, name: str) -> Program:

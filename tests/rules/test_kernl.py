@@ -21,10 +21,16 @@ import pytest
 
 from plasticity_jax.cells import leaky
 from plasticity_jax.rules import online
+from plasticity_jax.rules.online.kernl import fitted_kernel
 from plasticity_jax.typing import Example
 from tests.rules.helpers import F64, close, differ, first, hold, problem
 
 N = 4
+
+
+def made(aligned, net, **options):
+    """The rule, or, if not aligned, one whose A is to explain the newest noise by an effect that does not hold it."""
+    return online.kernl(net, **options) if aligned else fitted_kernel(net, lambda noisy, zeta, s: noisy - s, **options)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
@@ -35,8 +41,8 @@ def test_without_learning_it_is_rflo(alpha, aligned):
 
     @jax.jit
     def run(key):
-        rule = online.kernl(net, learning_rate=0.0, initial_leak=alpha, aligned=aligned, sigma=0.1)
-        other = online.kernl(net, learning_rate=0.5, initial_leak=alpha, aligned=aligned, sigma=0.1)
+        rule = made(aligned, net, learning_rate=0.0, initial_leak=alpha, sigma=0.1)
+        other = made(aligned, net, learning_rate=0.5, initial_leak=alpha, sigma=0.1)
         return [hold(r, params, examples, key)[:3] for r in (rule, online.rflo(net), other)]
 
     (g, g_out, traces), (expected, expected_out, _), (learned, *_) = run(jax.random.key(0))
@@ -76,10 +82,9 @@ def drift(aligned):
     net, params = linear(j, 0.5)
     batch = Example(jnp.zeros((1, 1)), jnp.zeros((1, 1)))
     held = Example(jnp.zeros((BURN, 1, 1)), jnp.zeros((BURN, 1, 1)))
-    options = {"sigma": 0.7, "aligned": aligned}
 
     def one(key, a):
-        still, moving = (online.kernl(net, learning_rate=rate, **options) for rate in (0.0, 1.0))
+        still, moving = (made(aligned, net, learning_rate=rate, sigma=0.7) for rate in (0.0, 1.0))
         traces = still.init(params, key, batch)
         traces = traces._replace(shared=traces.shared._replace(leak=jnp.asarray(1 - kappa)))
         end = jax.tree.map(lambda x: x[-1], hold(still, params, held, key, traces)[2])
@@ -130,7 +135,7 @@ def test_a_converges_where_the_leak_rests(aligned):
 
     @jax.jit
     def run(key):
-        rule = online.kernl(net, learning_rate=0.02, sigma=1.0, initial_leak=1 - kappa, aligned=aligned)
+        rule = made(aligned, net, learning_rate=0.02, sigma=1.0, initial_leak=1 - kappa)
         return hold(rule, params, still, key)[2].shared
 
     shared = run(jax.random.key(1))

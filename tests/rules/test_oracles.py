@@ -35,7 +35,6 @@ OPTIONS = [
     ("future_facing_bptt", {"window": 18}),
     ("rtrl", {"decay": 0.7}),
     ("rflo", {"leak": 0.2}),
-    ("kernl", {"aligned": False}),
     ("kernl", {"initial_leak": 0.3}),
     ("kernl", {"initial_leak": 1.4, "learning_rate": 0.0}),  # kappa is clamped at 0
     *[

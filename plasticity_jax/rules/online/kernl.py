@@ -16,11 +16,12 @@ and alpha_i are left out of the print. M_kij approximated by A_ki B_ij. Kind: ap
 and eta = 0 it is RFLO, which is exact at W_rec = 0.
 Cells of one variable a neuron. Memory: n^2 + G n m. Time: O(G n m). Fails criterion vi (a noisy copy of the network).
 Departures: the immediate influence has the network's alpha (the print has alpha_i); the newest noise, which is in
-Omega, is also in the perturbation that Omega is to explain. The authors' code adds it one step late
-(``aligned=False``), and its A converges to (1 - kappa^2) sum_{s>=1} (kappa J)^s instead of
-(1 - kappa^2) (I - kappa J)^{-1} at constant J.
+Omega, is also in the perturbation that Omega is to explain. The authors' code adds it one step late, eps = A Omega -
+(s~^t - s^t), and its A converges to (1 - kappa^2) sum_{s>=1} (kappa J)^s instead of (1 - kappa^2) (I - kappa J)^{-1} at
+constant J; `fitted_kernel` takes either effect.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -87,7 +88,6 @@ def kernl(
     learning_rate: Scalar = 5.0,
     sigma: Scalar = 1e-3,
     initial_leak: Scalar = 0.8,
-    aligned: bool | Array = True,
     feedback: Feedback = "readout",
 ) -> LearningRule:
     """Eligibility traces whose kernel is learned from perturbations.
@@ -97,7 +97,6 @@ def kernl(
       learning_rate: eta, of A and alpha_i; the rate at which A moves is eta sigma^2 per step.
       sigma: standard deviation of the noise on the copy's state.
       initial_leak: alpha_i at the start, positive, a number or (n,); from 1 on a trace keeps nothing.
-      aligned: False reproduces the authors' delay of one step between noise and effect (legacy).
       feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
 
     Returns:
@@ -111,6 +110,53 @@ def kernl(
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
       >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
       >>> learn = pj.learner(kernl(cell), optax.sgd(0.05))
+      >>> batch = pj.Example(jnp.ones((1, 1)), jnp.ones((1, 1)))
+      >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
+
+    Reference:
+      Roth, Kanitscheider & Fiete, "Kernel RNN learning (KeRNL)", ICLR 2019.
+    """
+
+    def effect(noisy_s: Array, zeta: Array, s: Array) -> Array:
+        return noisy_s + zeta - s
+
+    return fitted_kernel(cell, effect, learning_rate, sigma, initial_leak, feedback)
+
+
+def fitted_kernel(
+    cell: Neurons,
+    effect: Callable[[Array, Array, Array], Array],
+    learning_rate: Scalar = 5.0,
+    sigma: Scalar = 1e-3,
+    initial_leak: Scalar = 0.8,
+    feedback: Feedback = "readout",
+) -> LearningRule:
+    """`kernl` with an effect of one's own for A Omega to explain.
+
+    Args:
+      cell: a network of neurons of one variable, of `plasticity_jax.cells`.
+      effect: ``(noisy_s, zeta, s) -> (n,)`` of the copy's state s~^t, the newest noise zeta^t, which moves the copy at
+        the next step, and the network's state s^t.
+      learning_rate: see `kernl`, and so for the others.
+      sigma: of the noise.
+      initial_leak: alpha_i at the start.
+      feedback: what carries the error back.
+
+    Returns:
+      A rule as `kernl`.
+
+    Raises:
+      TypeError: if the cell is not one of neurons.
+      ValueError: as `kernl`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
+      >>> late = fitted_kernel(cell, lambda noisy_s, zeta, s: noisy_s - s)  # of all noise but the newest
+      >>> learn = pj.learner(late, optax.sgd(0.05))
       >>> batch = pj.Example(jnp.ones((1, 1)), jnp.ones((1, 1)))
       >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
       >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
@@ -151,8 +197,7 @@ def kernl(
         carried = dynamics.fade(kappa[None, None], before.eligibility)
         eligibility = jax.tree.map(jnp.add, carried, dynamics.influence(moment.local))
 
-        effect = noisy_s + jnp.where(aligned, zeta, 0) - s
-        error = shared.a @ omega - effect
+        error = shared.a @ omega - effect(noisy_s, zeta, s)
         a = shared.a - learning_rate * mean_over_streams(error[:, None] * omega[None])
         leak = shared.leak - learning_rate * mean_over_streams((error @ shared.a) * gamma)
 
