@@ -43,6 +43,7 @@ import numpy as np
 import optax
 
 from experiments._feedback import COLOURS as FAMILY_COLOURS
+from experiments._lansdell_authors import own_step_perturbation
 from experiments._stats import mean_sem, put
 from experiments._windows import glorot_params, vanilla
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
@@ -195,14 +196,8 @@ def build_rule(config: Config, at: Setting, method: str) -> LearningRule:
     """One of `METHODS`."""
     cell = network(config)
     if method in ("np", "legacy"):
-        return feedback.recurrent_node_perturbation(
-            cell,
-            sigma=config.sigma,
-            p=config.p,
-            clip=config.clip / at.batch,
-            warm_up=at.warm_up,
-            legacy=method == "legacy",
-        )
+        rule = own_step_perturbation if method == "legacy" else feedback.recurrent_node_perturbation
+        return rule(cell, sigma=config.sigma, p=config.p, clip=config.clip / at.batch, warm_up=at.warm_up)
     if method in ("fa", "fa_unfair"):
         return feedback.recurrent_feedback_alignment(cell)
     return online.bptt(cell, window=None) if method == "bp" else feedback.truncated_to_one_step(cell)

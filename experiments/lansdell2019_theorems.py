@@ -35,6 +35,7 @@ from experiments._fixed_weights import (
     regression,
     second_order,
 )
+from experiments._lansdell_authors import own_step_perturbation
 from experiments._stats import put
 from experiments._windows import glorot_params, vanilla
 from plasticity_jax.base import Info, Learner, LearnerState, learner
@@ -272,7 +273,9 @@ def recurrent(config: Config, legacy: bool) -> Program:
     first = time_first(jax.tree.map(lambda leaf: leaf[0], seen))
 
     def make(sigma: Array) -> Learner:
-        return learner(recurrent_node_perturbation(cell, sigma=sigma, p=P, estimator="ridge", legacy=legacy), HELD)
+        if legacy:
+            return learner(own_step_perturbation(cell, sigma=sigma, p=P, ridge=0.1), HELD)
+        return learner(recurrent_node_perturbation(cell, sigma=sigma, p=P, estimator="ridge"), HELD)
 
     def evaluate(params: Params) -> Mapping[str, Array]:
         w, b = params["forward"]["w"][0, :, :n], params["feedback"]["w_back"][0]

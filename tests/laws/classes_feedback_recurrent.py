@@ -202,8 +202,7 @@ def descent(name: str, rate: float = 0.02, steps: int = 400) -> Callable[[], tup
         x = jnp.zeros((1, 6, 2)).at[0, 0].set(jnp.array([1.0, -1.0]))
         t = jnp.arange(6.0)
         batch = Example(x, 0.5 * jnp.stack([jnp.sin(t), jnp.cos(t)], -1)[None])
-        learns = "perturbation" in name and not name.endswith("legacy")
-        only = {"forward": {"w": 1.0, "w_out": 0.0}, "feedback": {"w_back": float(learns)}}
+        only = {"forward": {"w": 1.0, "w_out": 0.0}, "feedback": {"w_back": float("perturbation" in name)}}
         tx = optax.chain(optax.stateless(lambda g, _: jax.tree.map(jnp.multiply, g, only)), optax.sgd(rate))
         learn = learner(problem(name).case.make(), tx)
 
@@ -246,7 +245,6 @@ CLASSES = {
             "recurrent_node_perturbation_gru",
             "recurrent_node_perturbation_ridge",
             "recurrent_node_perturbation_ridge_gru",
-            "recurrent_node_perturbation_legacy",
         )
     },
 }

@@ -237,7 +237,6 @@ STOCHASTIC: Mapping[str, bool] = {
     "pes": True,
     "recurrent_feedback_alignment": False,
     "recurrent_node_perturbation": True,
-    "recurrent_node_perturbation_legacy": True,
     "recurrent_node_perturbation_ridge": True,
     "reparameterised": True,
     "sign_symmetry": False,

@@ -52,7 +52,7 @@ def textbook(back, cell=lambda c: oracle.leaky(), teach=None, loss=oracle.half_s
     return one_step
 
 
-def node_perturbation(p, legacy=False, clip=np.inf, ridge=False):
+def node_perturbation(p, clip=np.inf, ridge=False):
     def teach(update, params, traces, key, windows, c, paths, deltas):
         shape = params["feedback"]["w_back"].shape
         w_back = params["feedback"]["w_back"].reshape(-1, shape[-1])
@@ -62,9 +62,9 @@ def node_perturbation(p, legacy=False, clip=np.inf, ridge=False):
         for b, (path, delta) in enumerate(zip(paths, map(flat, deltas), strict=True)):
             zeta = c.sigma * unit[:, b]
             noisy = run(update, params["forward"], *windows[b], zeta)
-            pairs, heard = moments(delta, effects(path, noisy, zeta, c.sigma, p, legacy), 0 if legacy else 1)
+            _, heard = moments(delta, effects(path, noisy, zeta, c.sigma, p), 1)
             eta = signed(delta, sign[:, b])[1:]
-            second += pairs if legacy else eta.T @ eta
+            second += eta.T @ eta
             cross += heard
         traces = traces._replace(steps=traces.steps + 1)
         if not ridge:
@@ -113,5 +113,4 @@ TEXTBOOK = {
     "recurrent_node_perturbation_gru": textbook(own, gru, BY_SGD),
     "recurrent_node_perturbation_ridge": textbook(own, teach=BY_RIDGE),
     "recurrent_node_perturbation_ridge_gru": textbook(own, gru, BY_RIDGE),
-    "recurrent_node_perturbation_legacy": textbook(own, teach=node_perturbation(0.5, legacy=True)),
 }

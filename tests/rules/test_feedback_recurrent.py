@@ -262,7 +262,7 @@ def test_what_b_is_regressed_on_is_the_gradient_of_later_losses(name):
 
 
 def learned(cell, windows, streams=100, steps=4, **options):
-    """B after many windows of random inputs and targets, all weights held; W_rec; the slopes of a window."""
+    """B after many windows of random inputs and targets, all weights held; and W_rec."""
     n = cell.n
     key_params, key_batch, key_run = jax.random.split(jax.random.key(11), 3)
     params = {**cells.init_params(key_params, cell), "feedback": cells.init_feedback(key_run, cell)}
@@ -282,12 +282,11 @@ def learned(cell, windows, streams=100, steps=4, **options):
 
     start = params["feedback"]["w_back"], rule.init(params, key_run, batch(0))
     (w_back, _), _ = jax.jit(lambda: jax.lax.scan(body, start, jnp.arange(windows)))()
-    window = run_window(cell, params, jnp.zeros((streams, 1, n)), time_first(batch(0)))
-    return np.asarray(w_back), np.asarray(params["forward"]["w"])[:, :, :n], np.asarray(window.local.gain)[:, :, 0, 0]
+    return np.asarray(w_back), np.asarray(params["forward"]["w"])[:, :, :n]
 
 
 def test_b_becomes_w():
-    w_back, w, _ = learned(vanilla(n=6, n_out=6), 1000, ridge=300.0, forgetting=0.998)
+    w_back, w = learned(vanilla(n=6, n_out=6), 1000, ridge=300.0, forgetting=0.998)
     assert np.linalg.norm(w_back - w) < 0.1 * np.linalg.norm(w)
 
 
@@ -301,17 +300,9 @@ def test_b_becomes_w_of_all_gates_at_once():
         gates=("one", "two"),
         loss="squared",
     )
-    w_back, w, _ = learned(cell, 2000, ridge=300.0, forgetting=0.999, sigma=0.02)
+    w_back, w = learned(cell, 2000, ridge=300.0, forgetting=0.999, sigma=0.02)
     assert np.linalg.norm(w_back - w) < 0.2 * np.linalg.norm(w)
     assert np.linalg.norm(w[0] - w[1]) > np.linalg.norm(w[0])
-
-
-def test_the_authors_rule_makes_b_diagonal():
-    """Noise of step j, seen by delta_{t,j} = phi'^j dL^t/dh^j: B is p E[phi'] / E[phi'^2] on the diagonal, not W."""
-    w_back, w, slope = learned(vanilla(n=6, n_out=6), 1000, ridge=10.0, forgetting=0.998, legacy=True)
-    diagonal = np.diag(0.1 * slope.mean((0, 1)) / (slope**2).mean((0, 1)))[None]
-    assert np.linalg.norm(w_back - diagonal) < 0.2 * np.linalg.norm(diagonal)
-    assert np.linalg.norm(w_back - w) > 0.9 * np.linalg.norm(w)
 
 
 def test_noise_does_not_reach_a_trial_that_starts():

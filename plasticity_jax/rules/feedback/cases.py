@@ -126,10 +126,6 @@ def _by_ridge(cell: Neurons, **given: Any) -> LearningRule:
     return feedback.recurrent_node_perturbation(cell, p=0.5, estimator="ridge", solve_every=2, **given)
 
 
-def _by_legacy(cell: Neurons, **given: Any) -> LearningRule:
-    return feedback.recurrent_node_perturbation(cell, p=0.5, legacy=True, **given)
-
-
 RIDGE = {"sigma": 0.2, "ridge": 20.0, "forgetting": 0.9}
 
 RECURRENT_CASES = {
@@ -141,6 +137,5 @@ RECURRENT_CASES = {
     "recurrent_node_perturbation_gru": _recurrent_case(_by_sgd, "approximate", _gru, NOISE),
     "recurrent_node_perturbation_ridge": _recurrent_case(_by_ridge, "approximate", _vanilla, RIDGE),
     "recurrent_node_perturbation_ridge_gru": _recurrent_case(_by_ridge, "approximate", _gru, RIDGE),
-    "recurrent_node_perturbation_legacy": _recurrent_case(_by_legacy, "approximate", _vanilla, NOISE),
 }
 CASES |= RECURRENT_CASES

@@ -31,8 +31,8 @@ Memory: the window, B, and for ridge V (G n, G n) and C, twice. Time per step: t
 and two for V and C, whatever S. Each forward synapse reads its presynaptic activity and its neuron's credit signals; a
 feedback synapse the credit that it carries, plain and weighted, and its target's noise one step before.
 A pair (t, j) counts where no trial starts at j.
-Departures from the print: the noise's index and 1/p. `legacy` is the authors' rule, pair by pair in O(S^2): it
-correlates the error with the noise of its own step, and leaves out 1/p,
+Departures from the print: the noise's index and 1/p. The authors' rule correlates the error with the noise of its own
+step, and leaves out 1/p,
 
     lam_{t,j} = (L~^t - L^t) zeta^j / sigma^2
     updates of B: sum_{j <= t} delta_{t,j}^T (delta_{t,j} B - lam_{t,j}) / batch
@@ -100,7 +100,6 @@ def recurrent_node_perturbation(
     solve_every: int = 1,
     warm_up: int = 0,
     clip: Scalar | None = None,
-    legacy: bool = False,
 ) -> LearningRule:
     """Credit carried back by matrices that are regressed on the effects of noise.
 
@@ -114,7 +113,6 @@ def recurrent_node_perturbation(
       solve_every: windows between solutions (ridge); in between the group "feedback" is not ready.
       warm_up: windows in which only B is learned: the group "forward" is not ready.
       clip: bound of each entry of B's updates (sgd), at least 0; None is none.
-      legacy: the authors' rule.
 
     Returns:
       A rule over ``w`` (G, n, m), ``own``, ``w_out`` (n_out, n + 1) and ``params["feedback"]["w_back"]`` (G, n, n), of
@@ -176,7 +174,7 @@ def recurrent_node_perturbation(
         size, share, keep = (jnp.asarray(value, dtype) for value in (sigma, p, forgetting))
 
         window = run_window(cell, params, traces.state, example)
-        unit = _noise(key, (*example.x.shape[:2], n), dtype, p)  # zeta / sigma
+        unit = sparse_noise(key, (*example.x.shape[:2], n), dtype, p)  # zeta / sigma
         noisy = heard_with_noise(cell, params, traces.state, example, size * unit)
         rise = answers(cell, params["forward"]["w_out"], noisy, example)[1] - window.loss
 
@@ -191,19 +189,14 @@ def recurrent_node_perturbation(
 
         collected, delta = jax.vmap(carried, 1, 1)(starts)
         rho, eta = (_alive(delta[:, i], example.start) for i in (1, 2))
-        if legacy:
-            each = jnp.eye(len(q), dtype=dtype)[:, :, None, None, None] * q[None]  # the loss of step t alone, t first
-            pairs = jax.vmap(lambda q: carried(q)[1])(each)
-            seen, heard = _moment(pairs), _moment(delta[:, 1], unit) / size
-        else:
-            seen, heard = _moment(eta[1:]), _moment(rho[1:], unit[:-1]) / (share * size)
+        seen, heard = second_moment(eta[1:]), cross_moment(rho[1:], unit[:-1]) / (share * size)
 
         steps, second, cross, back = traces.steps + 1, traces.second, traces.cross, w_back.reshape(rows, n)
         if isinstance(second, RunningSum) and isinstance(cross, RunningSum):
             second, cross = add(second, seen, keep), add(cross, heard, keep)
 
             def solved(second: Array, cross: Array) -> Array:
-                return back - _solution(second, cross, ridge)
+                return back - ridge_solution(second, cross, ridge)
 
             def still(second: Array, cross: Array) -> Array:
                 return jnp.zeros_like(back)
@@ -235,11 +228,19 @@ def recurrent_node_perturbation(
     return LearningRule(init, update)
 
 
-def _noise(key: Key, shape: tuple[int, ...], dtype: jnp.dtype, p: Scalar) -> Array:
+def sparse_noise(key: Key, shape: tuple[int, ...], dtype: jnp.dtype, p: Scalar) -> Array:
     """m xi: a normal number with probability p, else 0.
 
-    The numbers are drawn in a loop of two rounds, for on a CPU XLA makes what is not drawn in one anew for each reader.
+    Args:
+      key: consumed.
+      shape: of the array.
+      dtype: of it.
+      p: probability of a number.
+
+    Returns:
+      The array, of which a share 1 - p is 0.
     """
+    # In a loop of two rounds, for on a CPU XLA makes what is not drawn in one anew for each reader.
     count, wide = math.prod(shape), jnp.promote_types(dtype, jnp.float32)
 
     def drawn(part: Array) -> Array:
@@ -260,14 +261,28 @@ def _alive(delta: Array, start: Array | None) -> Array:
     return delta if start is None else jnp.where(start[..., None, None], 0, delta)
 
 
-def _moment(a: Array, b: Array | None = None) -> Array:
-    """Sum of a^T b over all steps, a (..., G, n) as rows of G n, b (..., n); b is a if None."""
-    rows = a.reshape(-1, a.shape[-2] * a.shape[-1])
-    return rows.T @ (rows if b is None else b.reshape(-1, b.shape[-1]))
+def second_moment(credit: Array) -> Array:
+    """Sum over all leading axes of the products of credit (..., G, n) with itself: (G n, G n)."""
+    rows = credit.reshape(-1, credit.shape[-2] * credit.shape[-1])
+    return rows.T @ rows
 
 
-def _solution(second: Array, cross: Array, ridge: Scalar) -> Array:
-    """B^, (G n, n)."""
+def cross_moment(credit: Array, noise: Array) -> Array:
+    """Sum over all leading axes of the products of credit (..., G, n) with noise (..., n): (G n, n)."""
+    return credit.reshape(-1, credit.shape[-2] * credit.shape[-1]).T @ noise.reshape(-1, noise.shape[-1])
+
+
+def ridge_solution(second: Array, cross: Array, ridge: Scalar) -> Array:
+    """B^ = (V + ridge I)^{-1} C.
+
+    Args:
+      second: V, (k, k).
+      cross: C, (k, n).
+      ridge: added to the diagonal.
+
+    Returns:
+      B^, (k, n).
+    """
     wide = jnp.promote_types(second.dtype, jnp.float32)  # LAPACK has no smaller one
     v, least = second.astype(wide), jnp.asarray(ridge, wide)
     if second.dtype != wide:  # V's own rounding can be larger than the ridge
