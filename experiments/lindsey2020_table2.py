@@ -55,7 +55,7 @@ from plasticity_jax.base import Learner
 from plasticity_jax.data import by_class, check_disjoint, load, resize
 from plasticity_jax.meta import Life, first_order, flp_life, gradient_life, meta_gradient
 from plasticity_jax.meta.supervised import Prefix
-from plasticity_jax.networks import convnet
+from plasticity_jax.networks.convnet import convnet, features, init_params, sides
 from plasticity_jax.run import Claim, Program, train_from_parts
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.episodes import Order
@@ -148,7 +148,7 @@ class Config:
             raise ValueError(f"data={self.data!r} is not known; use 'omniglot', 'mini_imagenet' or 'prototypes'")
         if self.points < 1 or self.episodes % self.points:
             raise ValueError(f"points={self.points} must divide episodes={self.episodes}, both at least 1")
-        convnet.sides(convnet.convnet(self.channels, self.strides), (self.side, self.side, 1))
+        convnet((self.side, self.side, 1), self.channels, self.strides)
 
 
 DEFAULT = Config(
@@ -263,17 +263,17 @@ def make_program(config: Config, method: str, train: Bank, test: Bank) -> Progra
     "untrained" is feature reuse that learns in its lives alone.
     """
     shape = train.images.shape[1:]
-    net = convnet.convnet(config.channels, config.strides)
-    height, width = convnet.sides(net, shape)[-1]
+    net = convnet(shape, config.channels, config.strides)
+    height, width = sides(net)[-1]
     by_gradient = method.startswith("gradient")
     cut = layers((height * width * config.channels, config.width, config.outputs), PLASTIC[method], "softmax")
 
     def prefix(bank: Bank) -> Prefix:
-        def features(weights: PyTree, index: Array) -> Array:
+        def seen(weights: PyTree, index: Array) -> Array:
             images = shown(config, bank.images[index])
-            return cut.features(weights["dense"], convnet.features(net, weights["conv"], images))
+            return cut.features(weights["dense"], features(net, weights["conv"], images))
 
-        return features
+        return seen
 
     def life(bank: Bank) -> Life:
         if by_gradient:
@@ -286,7 +286,7 @@ def make_program(config: Config, method: str, train: Bank, test: Bank) -> Progra
         born = (
             gradient_theta(key_rest, cut, config.inner_rate) if by_gradient else flp_theta(key_rest, cut, alphas, 1.0)
         )
-        return {**born, "prefix": {"conv": convnet.init_params(key_conv, net, shape), "dense": born["prefix"]}}
+        return {**born, "prefix": {"conv": init_params(key_conv, net), "dense": born["prefix"]}}
 
     def stream(bank: Bank, lives: int, order: Array | int) -> Stream:
         def ordered(name: Order) -> Stream:

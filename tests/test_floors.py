@@ -1,7 +1,7 @@
 """What import-linter cannot see: what the lower floors may not call, and what a rule's docstring says.
 
 The lower floors are everything below `plasticity_jax.run`. They are pure functions for others to compile: they do not
-jit, print, call back to the host, draw Python-side random numbers or touch files (`plasticity_jax.data` apart), and they
+jit, print, call back to the host, draw Python-side random numbers, or touch files (`plasticity_jax.data` may), and they
 import what is heavy inside the function that needs it, if at all.
 """
 

@@ -17,11 +17,9 @@ import jax.numpy as jnp
 
 from experiments._benjamin import EPOCHS, optimiser
 from experiments.bench._timing import best, product_rate
+from plasticity_jax import networks
 from plasticity_jax.base import Learner, LearnerState, learner
-from plasticity_jax.networks import autoencoder as dense
-from plasticity_jax.networks import conv_lstm as video
-from plasticity_jax.networks import dcgan as convolutional
-from plasticity_jax.networks.hierarchy import AdversarialNet
+from plasticity_jax.networks import AdversarialNet
 from plasticity_jax.rules.generative import adversarial
 from plasticity_jax.typing import Array, Example, Key, Params
 
@@ -46,7 +44,7 @@ def critic(maps: Sequence[float], phases: int, waves: int, data: bool, normalise
     return players + waves * (4 * total + normalised * (total + rest))
 
 
-def dense_multiplications(net: dense.Autoencoder, gamma: float) -> float:
+def dense_multiplications(net: networks.Autoencoder, gamma: float) -> float:
     """Of an image in a step of the autoencoder with one layer of neurons."""
 
     def chain(*sizes: int) -> list[int]:
@@ -65,7 +63,7 @@ def dense_multiplications(net: dense.Autoencoder, gamma: float) -> float:
     return count
 
 
-def convolutional_multiplications(net: convolutional.Dcgan, params: Params) -> float:
+def convolutional_multiplications(net: networks.Dcgan, params: Params) -> float:
     """Of an image in a step of the convolutional hierarchy, gamma below 1."""
 
     def kernel(layer: Params) -> int:
@@ -87,7 +85,9 @@ def convolutional_multiplications(net: convolutional.Dcgan, params: Params) -> f
     return count
 
 
-def rows_per_second(net: AdversarialNet, gamma: float, params: Params, shape: tuple[int, ...], batch: int) -> float:
+def rows_per_second(
+    net: AdversarialNet, gamma: float, params: Params, shape: tuple[int, ...], batch: int
+) -> float:
     """Images, or videos, in a scan of whole steps inside one jit."""
     key = jax.random.key(0)
     learn = learner(adversarial(net, gamma), optimiser(epoch_steps=100))
@@ -127,17 +127,17 @@ def rows(quick: bool) -> Iterator[tuple[str, str, Any, float, Params, tuple[int,
     """Name, data set, network, gamma, weights, shape of an image, batch, and multiplications of an image."""
     key: Key = jax.random.key(2)
     for name, discriminators, gamma in (("combined", "local", 0.1), ("wake/sleep", "global", 1.0)):
-        net = dense.autoencoder(discriminators=discriminators)
-        params = dense.init_params(key, net)
+        net = networks.autoencoder(discriminators=discriminators)
+        params = networks.init_params(key, net)
         for batch in (512,) if quick else (64, 512):
             yield name, "mnist", net, gamma, params, net.sizes[:1], batch, dense_multiplications(net, gamma)
-    net = convolutional.dcgan(output="identity")
-    params = convolutional.init_params(key, net)
+    net = networks.dcgan(output="identity")
+    params = networks.init_params(key, net)
     for batch in (64,) if quick or jax.default_backend() == "cpu" else (64, 512):
         yield "combined", "cifar10", net, 0.5, params, net.image, batch, convolutional_multiplications(net, params)
     if not quick:
-        net = video.conv_lstm()
-        params = video.init_params(key, net)
+        net = networks.conv_lstm()
+        params = networks.init_params(key, net)
         shape, batch = (net.context + net.horizon, net.size, net.size, 1), 4 if jax.default_backend() == "cpu" else 32
         yield "combined", "moving_mnist", net, 0.5, params, shape, batch, float("nan")
 

@@ -1,1 +1,86 @@
-"""Functional networks: their forward step, and the derivatives that learning rules are built from."""
+"""Networks of a form of their own: factories and types, and the one `init_params` for all of them.
+
+A network that `plasticity_jax.rules.adversarial` takes is an `AdversarialNet`. One of your own may be a `Stack` of
+layers, of which `stacked_phases` and `reconstruct` do the rest.
+"""
+
+from typing import Any
+
+from plasticity_jax.networks.autoencoder import Autoencoder, autoencoder
+from plasticity_jax.networks.autoencoder import init_params as _init_autoencoder
+from plasticity_jax.networks.conv_lstm import ConvLstm, conv_lstm, predict
+from plasticity_jax.networks.conv_lstm import init_params as _init_conv_lstm
+from plasticity_jax.networks.convnet import ConvNet, convnet, features
+from plasticity_jax.networks.convnet import init_params as _init_convnet
+from plasticity_jax.networks.dcgan import Dcgan, dcgan
+from plasticity_jax.networks.dcgan import init_params as _init_dcgan
+from plasticity_jax.networks.hierarchy import (
+    FREE,
+    AdversarialNet,
+    Judgement,
+    Parents,
+    Phases,
+    Stack,
+    reconstruct,
+    stacked_phases,
+)
+from plasticity_jax.typing import Key, Params
+
+__all__ = [
+    "FREE",
+    "AdversarialNet",
+    "Autoencoder",
+    "ConvLstm",
+    "ConvNet",
+    "Dcgan",
+    "Judgement",
+    "Parents",
+    "Phases",
+    "Stack",
+    "autoencoder",
+    "conv_lstm",
+    "convnet",
+    "dcgan",
+    "features",
+    "init_params",
+    "predict",
+    "reconstruct",
+    "stacked_phases",
+]
+
+_INITS: dict[type, Any] = {
+    Autoencoder: _init_autoencoder,
+    ConvLstm: _init_conv_lstm,
+    ConvNet: _init_convnet,
+    Dcgan: _init_dcgan,
+}
+
+
+def init_params(key: Key, net: Autoencoder | ConvLstm | ConvNet | Dcgan, *, dtype: Any = None) -> Params:
+    """Draws the initial weights of any network of this room.
+
+    Args:
+      key: shape (), consumed.
+      net: of one of the room's factories.
+      dtype: of the weights; JAX's default float if None.
+
+    Returns:
+      The weights, in the form that the network's module describes.
+
+    Raises:
+      TypeError: if the network is not of this room.
+
+    Example:
+      >>> import jax
+      >>> params = init_params(jax.random.key(0), convnet((9, 9, 1), channels=4, strides=(2, 1)))
+      >>> params["Conv_1"]["kernel"].shape
+      (3, 3, 4, 4)
+    """
+    if type(net) not in _INITS:
+        known = ", ".join(sorted(kind.__name__ for kind in _INITS))
+        raise TypeError(f"net={net!r} is not a network of this room ({known}); cells and layers have their own")
+    return _INITS[type(net)](key, net, dtype=dtype)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -18,7 +18,7 @@ and biases U(-1, 1) / sqrt(n_in), the default of the authors' framework; one ste
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -175,7 +175,7 @@ def autoencoder(
     return Autoencoder(tuple(sizes), hidden, critic_hidden, recurrence, sites, activation, critic_activation, output)
 
 
-def init_params(key: Key, net: Autoencoder, dtype: jnp.dtype | None = None) -> Params:
+def init_params(key: Key, net: Autoencoder, *, dtype: Any = None) -> Params:
     """Weights and biases U(-1, 1) / sqrt(n_in).
 
     Args:

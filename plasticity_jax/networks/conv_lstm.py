@@ -29,7 +29,7 @@ D_z)}``. A convolution is ``{"kernel": (k, k, in, out), "bias": (out,)}``, an LS
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -213,7 +213,7 @@ def conv_lstm(
     )
 
 
-def init_params(key: Key, net: ConvLstm, dtype: jnp.dtype | None = None) -> Params:
+def init_params(key: Key, net: ConvLstm, *, dtype: Any = None) -> Params:
     """Kernels N(0, 1 / fan_in), fan_in the numbers that an output adds up; biases 0, of the forget gates 1.
 
     Args:

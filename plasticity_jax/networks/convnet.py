@@ -24,12 +24,14 @@ class ConvNet(nn.Module):
     """What is fixed about the network; build it with `convnet`.
 
     Attributes:
+      image_shape: (H, W, C) of the images.
       channels: of every layer.
       strides: one for each layer.
       kernel: k, the side of every kernel.
       param_dtype: of the weights; JAX's default float if None.
     """
 
+    image_shape: tuple[int, int, int]
     channels: int
     strides: tuple[int, ...]
     kernel: int
@@ -53,10 +55,16 @@ class ConvNet(nn.Module):
         return h.reshape(h.shape[0], -1)
 
 
-def convnet(channels: int = 128, strides: Sequence[int] = (2, 1, 2, 1, 2, 2), kernel: int = 3) -> ConvNet:
+def convnet(
+    image_shape: Sequence[int],
+    channels: int = 128,
+    strides: Sequence[int] = (2, 1, 2, 1, 2, 2),
+    kernel: int = 3,
+) -> ConvNet:
     """Checks and names a network's fixed properties.
 
     Args:
+      image_shape: (H, W, C) of the images; the paper's are (84, 84, 1) and (84, 84, 3).
       channels: of every layer.
       strides: one for each layer.
       kernel: k, the side of every kernel.
@@ -65,12 +73,12 @@ def convnet(channels: int = 128, strides: Sequence[int] = (2, 1, 2, 1, 2, 2), ke
       A `ConvNet`.
 
     Raises:
-      ValueError: if there is no layer, or a number is below 1.
+      ValueError: if there is no layer, a number is below 1, or the images are too small, or not of that form.
 
     Example:
       >>> import jax
-      >>> net = convnet(channels=4, strides=(2, 1))
-      >>> params = init_params(jax.random.key(0), net, (9, 9, 1))
+      >>> net = convnet((9, 9, 1), channels=4, strides=(2, 1))
+      >>> params = init_params(jax.random.key(0), net)
       >>> features(net, params, jax.numpy.ones((5, 9, 9, 1))).shape
       (5, 16)
 
@@ -81,27 +89,32 @@ def convnet(channels: int = 128, strides: Sequence[int] = (2, 1, 2, 1, 2, 2), ke
         raise ValueError(
             f"channels={channels}, strides={tuple(strides)} and kernel={kernel}: at least one layer, nothing below 1"
         )
-    return ConvNet(channels, tuple(strides), kernel)
+    if len(image_shape) != 3:
+        raise ValueError(f"image_shape={tuple(image_shape)} must be (height, width, channels)")
+    height, width, c_0 = image_shape
+    net = ConvNet((height, width, c_0), channels, tuple(strides), kernel)
+    for i, (rows, columns) in enumerate([(height, width), *sides(net)[:-1]]):
+        if min(rows, columns) < kernel:
+            raise ValueError(
+                f"images of {height} x {width} are too small: layer {i} gets {rows} x {columns}, less than its kernel "
+                f"of {kernel} x {kernel}; use larger images, or fewer or smaller strides"
+            )
+    return net
 
 
-def init_params(key: Key, net: ConvNet, image_shape: Sequence[int], dtype: jnp.dtype | None = None) -> Params:
+def init_params(key: Key, net: ConvNet, *, dtype: Any = None) -> Params:
     """Kernels ~ N(0, 2 / (k k c)), c the channels of what they read; biases 0.
 
     Args:
       key: one part of it for each kernel.
       net: fixed properties.
-      image_shape: (H, W, C).
       dtype: of the weights; JAX's default float if None.
 
     Returns:
       Flax's tree, shapes as in the module's docstring.
-
-    Raises:
-      ValueError: if the images are too small.
     """
-    sides(net, image_shape)
     dtype = default_float() if dtype is None else dtype
-    blank = jax.ShapeDtypeStruct((1, *image_shape), dtype)
+    blank = jax.ShapeDtypeStruct((1, *net.image_shape), dtype)
     return net.clone(param_dtype=dtype).lazy_init(key, blank)["params"]
 
 
@@ -117,37 +130,24 @@ def features(net: ConvNet, params: Params, images: Array) -> Array:
       Shape (N, n), n = height * width * channels of the last layer.
 
     Raises:
-      ValueError: if the images are too small.
+      ValueError: if the images have another shape than the network's.
     """
-    sides(net, images.shape[1:])
+    if images.shape[1:] != net.image_shape:
+        raise ValueError(f"images have shape {images.shape}, but the network takes (N, H, W, C) of {net.image_shape}")
     images = cast_floats(images, jax.tree.leaves(params)[0].dtype)
     return jnp.asarray(net.apply({"params": params}, images))
 
 
-def sides(net: ConvNet, image_shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def sides(net: ConvNet) -> tuple[tuple[int, int], ...]:
     """Height and width after each layer.
 
-    Args:
-      net: fixed properties.
-      image_shape: (H, W, C).
-
-    Raises:
-      ValueError: if the images are too small, or not of that form.
-
     Example:
-      >>> [height for height, _ in sides(convnet(), (84, 84, 1))]
+      >>> [height for height, _ in sides(convnet((84, 84, 1)))]
       [41, 39, 19, 17, 8, 3]
     """
-    if len(image_shape) != 3:
-        raise ValueError(f"images of shape {tuple(image_shape)} must be (height, width, channels)")
-    height, width = image_shape[:2]
+    height, width = net.image_shape[:2]
     found = []
-    for i, stride in enumerate(net.strides):
-        if min(height, width) < net.kernel:
-            raise ValueError(
-                f"images of {image_shape[0]} x {image_shape[1]} are too small: layer {i} gets {height} x {width}, less "
-                f"than its kernel of {net.kernel} x {net.kernel}; use larger images, or fewer or smaller strides"
-            )
+    for stride in net.strides:
         height, width = (height - net.kernel) // stride + 1, (width - net.kernel) // stride + 1
         found.append((height, width))
     return tuple(found)

@@ -23,7 +23,7 @@ normalises the top layer and its prior as well: `top_norm`.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -213,7 +213,7 @@ def dcgan(
     return Dcgan((n, n, c), channels, top, critic_width, activation, critic_activation, output, top_norm, epsilon)
 
 
-def init_params(key: Key, net: Dcgan, dtype: jnp.dtype | None = None) -> Params:
+def init_params(key: Key, net: Dcgan, *, dtype: Any = None) -> Params:
     """Weights N(0, 0.02^2), biases 0.
 
     Args:

@@ -176,7 +176,7 @@ def test_the_papers_network_has_its_number_of_weights():
 def test_initial_weights(dtype):
     """U(-1, 1) / sqrt(n_in): range, and variance within five standard errors; no two arrays share numbers."""
     net = autoencoder((60, 50, 40), 70, 80)
-    params = init_params(jax.random.key(10), net, dtype)
+    params = init_params(jax.random.key(10), net, dtype=dtype)
     nets = [part for group in ("inference", "generation") for layer in params[group] for part in layer.values()]
     corners = []
     for part in (*nets, *params["discriminator"]):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.networks import conv_lstm as m
+from plasticity_jax.networks.conv_lstm import conv_lstm, draw, init_params, predict
 from plasticity_jax.networks.hierarchy import SLEEP, WAKE, Parents
 from tests.laws.common import compiled
 
@@ -18,13 +18,13 @@ KEY = jax.random.key(3)
 
 @functools.cache
 def initial(net, dtype):
-    return compiled(lambda key: m.init_params(key, net, dtype))(jax.random.key(0))
+    return compiled(lambda key: init_params(key, net, dtype=dtype))(jax.random.key(0))
 
 
 def given(dtype=jnp.float64, **options):
     """Smooth and tiny; no bias is zero."""
     sizes = {"size": 8, "hidden": 2, "decoder_hidden": 3, "kernel": 3, "context": 3, "horizon": 3, "critic_width": 4}
-    net = m.conv_lstm(**{**sizes, "activation": "tanh", "output": "sigmoid", **options})
+    net = conv_lstm(**{**sizes, "activation": "tanh", "output": "sigmoid", **options})
     params = initial(net._replace(context=1, horizon=1, teacher_forcing=False, critic_activation="tanh"), dtype)
     leaves, tree = jax.tree.flatten(params)
     moved = [
@@ -121,7 +121,7 @@ def test_phases_by_hand(options):
     net, params, x = given(**options)
     got = phases_of(net)(params, x)
     steps = {WAKE: net.context + net.horizon - 1, SLEEP: net.horizon}
-    noise = [np.asarray(m.draw(net, KEY, phase, n, VIDEOS, jnp.dtype(jnp.float64))) for phase, n in steps.items()]
+    noise = [np.asarray(draw(net, KEY, phase, n, VIDEOS, jnp.dtype(jnp.float64))) for phase, n in steps.items()]
     host = jax.tree.map(np.asarray, params)
     each = [by_hand(net, host, np.asarray(x[b]), *(draws[:, :, b] for draws in noise)) for b in range(VIDEOS)]
     for phase, rows in zip(got, zip(*each, strict=True), strict=True):
@@ -257,7 +257,7 @@ def test_predict_is_the_oscillation():
     """With the key and horizon of phases; and for any number of frames, whatever the network was trained on."""
     net, params, x = given()
     phases = phases_of(net)(params, x)
-    run = compiled(lambda frames, horizon: m.predict(net, params, frames, KEY, horizon), static_argnums=1)
+    run = compiled(lambda frames, horizon: predict(net, params, frames, KEY, horizon), static_argnums=1)
     got = run(x[:, : net.context], net.horizon)
     np.testing.assert_allclose(got.reshape(-1, 8, 8, 1), phases.oscillation[0], rtol=0, atol=1e-13)
     assert run(x[:, :1], 5).shape == (VIDEOS, 5, 8, 8, 1)
@@ -273,8 +273,8 @@ def test_without_an_oscillation():
 
 def test_the_papers_sizes():
     """64 x 64, 20 frames, 32 units in each LSTM, 16 channels to the frames."""
-    net = m.conv_lstm()
-    params = jax.eval_shape(lambda key: m.init_params(key, net), KEY)
+    net = conv_lstm()
+    params = jax.eval_shape(lambda key: init_params(key, net), KEY)
     x = jax.ShapeDtypeStruct((3, 20, 64, 64, 1), jnp.float32)
     phases = jax.eval_shape(lambda params, x: net.phases(params, x, KEY), params, x)
     frames, latents = (30, 64, 64, 1), (30, 32, 32, 32)
@@ -302,8 +302,8 @@ def test_dtypes(dtype):
 
 def test_initial_weights():
     """Kernels N(0, 1 / fan_in), biases 0 but 1 of forget gates; five standard errors, 8 tests; the seed is fixed."""
-    net = m.conv_lstm(size=8, hidden=6, decoder_hidden=5, kernel=3)
-    params = compiled(lambda key: m.init_params(key, net))(jax.random.key(0))
+    net = conv_lstm(size=8, hidden=6, decoder_hidden=5, kernel=3)
+    params = compiled(lambda key: init_params(key, net))(jax.random.key(0))
     up, down = params["inference"], params["generation"]
     wide = [
         (up["stem"], 9 * 4),
@@ -341,9 +341,9 @@ def test_what_it_refuses():
             net.phases(params, x, KEY, parents)
     for frames, horizon in ((x[:, :0], 1), (x, 0)):
         with pytest.raises(ValueError, match="at least one of each"):
-            m.predict(net, params, frames, KEY, horizon)
+            predict(net, params, frames, KEY, horizon)
     with pytest.raises(ValueError, match="of type uint8"):
-        m.predict(net, params, jnp.zeros(x.shape, jnp.uint8), KEY, 1)
+        predict(net, params, jnp.zeros(x.shape, jnp.uint8), KEY, 1)
 
 
 @pytest.mark.parametrize(
@@ -359,4 +359,4 @@ def test_what_it_refuses():
 )
 def test_what_the_factory_refuses(options, message):
     with pytest.raises(ValueError, match=message):
-        m.conv_lstm(**options)
+        conv_lstm(**options)

@@ -31,8 +31,8 @@ def weights_of(params):
 
 
 def given(strides=(2, 1, 2), shape=(14, 17, 2), kernel=3):
-    net = convnet(channels=4, strides=strides, kernel=kernel)
-    params = init_params(jax.random.key(0), net, shape)
+    net = convnet(shape, channels=4, strides=strides, kernel=kernel)
+    params = init_params(jax.random.key(0), net)
     biases = {name: {**layer, "bias": 0.1 * jnp.cos(jnp.arange(4.0))} for name, layer in params.items()}
     return net, biases, jax.random.uniform(jax.random.key(1), (3, *shape))
 
@@ -68,9 +68,9 @@ def test_gradients_are_finite_differences():
 
 def test_the_papers_sizes():
     """84 to 41, 39, 19, 17, 8, 3; of 128 channels 1,152 features. With the two dense layers, 1,015,784 parameters."""
-    net = convnet()
-    assert sides(net, (84, 84, 1)) == tuple((n, n) for n in (41, 39, 19, 17, 8, 3))
-    params = jax.eval_shape(lambda key: init_params(key, net, (84, 84, 1)), jax.random.key(0))
+    net = convnet((84, 84, 1))
+    assert sides(net) == tuple((n, n) for n in (41, 39, 19, 17, 8, 3))
+    params = jax.eval_shape(lambda key: init_params(key, net), jax.random.key(0))
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count + (1152 + 1) * 128 + (128 + 1) * 1000 == 1_015_784
     images = jax.ShapeDtypeStruct((50, 84, 84, 1), jnp.float32)
@@ -82,8 +82,8 @@ def test_initial_weights():
 
     False alarm: two moments of each of two kernels, 4 * 6e-7. A normal cut at two sigma never passes three.
     """
-    net = convnet(channels=64, strides=(2, 1))
-    params = compiled(lambda key: init_params(key, net, (20, 20, 8)))(jax.random.key(0))
+    net = convnet((20, 20, 8), channels=64, strides=(2, 1))
+    params = compiled(lambda key: init_params(key, net))(jax.random.key(0))
     kernels, biases = weights_of(params)
     assert [kernel.shape for kernel in kernels] == [(3, 3, 8, 64), (3, 3, 64, 64)]
     for kernel in kernels:
@@ -98,20 +98,24 @@ def test_initial_weights():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_dtypes(dtype):
-    net = convnet(channels=2, strides=(2,))
-    params = init_params(jax.random.key(0), net, (5, 5, 1), dtype)
+    net = convnet((5, 5, 1), channels=2, strides=(2,))
+    params = init_params(jax.random.key(0), net, dtype=dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
     assert features(net, params, jnp.ones((1, 5, 5, 1), jnp.float32)).dtype == dtype
 
 
 def test_what_it_refuses():
-    net = convnet()
     with pytest.raises(ValueError, match=r"images of 28 x 28 are too small: layer 5 gets 1 x 1, less than its kernel"):
-        init_params(jax.random.key(0), net, (28, 28, 1))
+        convnet((28, 28, 1))
     with pytest.raises(ValueError, match="too small: layer 5 gets 1 x 8"):
-        features(net, {}, jnp.zeros((1, 28, 84, 1)))
-    with pytest.raises(ValueError, match=r"images of shape \(84, 84\) must be \(height, width, channels\)"):
-        features(net, {}, jnp.zeros((5, 84, 84)))
+        convnet((28, 84, 1))
+    convnet((3, 5, 1), strides=(2,))  # just large enough
+    with pytest.raises(ValueError, match="too small: layer 0 gets 2 x 5"):
+        convnet((2, 5, 1), strides=(2,))
+    with pytest.raises(ValueError, match=r"image_shape=\(84, 84\) must be \(height, width, channels\)"):
+        convnet((84, 84))
+    with pytest.raises(ValueError, match=r"images have shape \(5, 84, 84\), but the network takes .*\(84, 84, 1\)"):
+        features(convnet((84, 84, 1)), {}, jnp.zeros((5, 84, 84)))
     for options in ({"strides": ()}, {"strides": (2, 0)}, {"channels": 0}, {"kernel": 0}):
         with pytest.raises(ValueError, match="at least one layer, nothing below 1"):
-            convnet(**options)
+            convnet((84, 84, 1), **options)

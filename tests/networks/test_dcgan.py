@@ -272,7 +272,7 @@ def test_initial_weights():
 def test_dtypes(dtype):
     net, params, x = given()
     params, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, x))
-    drawn = jax.eval_shape(lambda key: init_params(key, net, dtype), jax.random.key(0))
+    drawn = jax.eval_shape(lambda key: init_params(key, net, dtype=dtype), jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(drawn)} == {jnp.dtype(dtype)}
     phases = jax.eval_shape(lambda *args: net.phases(*args), params, x, jax.random.key(0))
     verdict = jax.eval_shape(lambda h: net.judge(params["discriminator"][0], 0, (h,)), phases.sleep[0])

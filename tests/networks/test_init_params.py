@@ -1,0 +1,40 @@
+"""One way to draw weights for all networks: the same numbers as each network's own, in any floating dtype."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax import networks
+
+NETS = {
+    "autoencoder": networks.autoencoder((4, 2), 3, 3),
+    "dcgan": networks.dcgan((4, 4, 1), 2, 2, 2),
+    "conv_lstm": networks.conv_lstm(8, 2, 2, 3, 1, 1, 2),
+    "convnet": networks.convnet((5, 5, 1), 2, (2,)),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_rooms_weights_are_the_networks_own(name):
+    own = importlib.import_module(f"plasticity_jax.networks.{name}").init_params
+    got, wanted = (draw(jax.random.key(0), NETS[name]) for draw in (networks.init_params, own))
+    jax.tree.map(np.testing.assert_array_equal, got, wanted)
+    other = networks.init_params(jax.random.key(1), NETS[name])
+    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(other), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize("name", NETS)
+def test_weights_are_drawn_in_any_dtype(name, dtype):
+    leaves = jax.tree.leaves(networks.init_params(jax.random.key(0), NETS[name], dtype=dtype))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype(dtype)}
+    assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
+    assert any(np.any(leaf != 0) for leaf in leaves)
+
+
+def test_what_is_not_of_the_room_is_refused():
+    with pytest.raises(TypeError, match=r"not a network of this room \(Autoencoder, ConvLstm, ConvNet, Dcgan"):
+        networks.init_params(jax.random.key(0), "convnet")
