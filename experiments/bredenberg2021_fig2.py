@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._bredenberg_authors import published_nvi
 from experiments._bredenberg_gradients import BLOCK, checkpoints, following, pairs, path
 from experiments._feedback import gap_claim
 from experiments._stats import mean_sem, put
@@ -134,7 +135,8 @@ def with_baseline(rule: LearningRule, baseline: Array) -> LearningRule:
 
 def nvi(pattern: Array, published: bool = False) -> LearningRule:
     """NVI* that does not forget, and whose baseline stands still."""
-    return neural_variational(NET, schedule=following(pattern), gamma_g=1.0, gamma_baseline=0.0, published=published)
+    rule = published_nvi if published else neural_variational
+    return rule(NET, schedule=following(pattern), gamma_g=1.0, gamma_baseline=0.0)
 
 
 def exact(params: Params, key: Key, z: Array) -> tuple[Array, Array]:

@@ -34,6 +34,7 @@ import numpy as np
 import optax
 
 from experiments._bredenberg import LABELS, authors_loss, autocorrelation, r_squared
+from experiments._bredenberg_authors import impression_at_rest_on_waking, published_nvi
 from experiments._bredenberg_fig4 import BINS, FEATURES, LAGS, LAYERS, LOSSES, METHODS, SETTLE, SHOWN, figures
 from experiments._feedback import gap_claim, unfolded
 from experiments._stats import put
@@ -221,9 +222,9 @@ def make_parts(config: Config) -> dict[str, Program]:
     rates = at_each(nvi, jnp.asarray(config.rates, jnp.zeros(()).dtype))
     return {
         "il": at(trained(impression(net), "whole"), config.rate_il),
-        "il_authors": at(trained(impression(net, rests="hidden"), "losses"), config.rate_il),
+        "il_authors": at(trained(impression_at_rest_on_waking(net), "losses"), config.rate_il),
         "nvi": at(nvi, config.rate_nvi),
-        "published": at(trained(neural_variational(net, published=True), "losses"), config.rate_published),
+        "published": at(trained(published_nvi(net), "losses"), config.rate_published),
         "rates": rates._replace(chunks=config.rates_epochs + 1, may_diverge=True),
         "data": Program(lambda key: key, about_data, 1, 1, 1),
     }

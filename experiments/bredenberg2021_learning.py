@@ -31,6 +31,7 @@ import numpy as np
 import optax
 
 from experiments._bredenberg import LAGS, METHODS, pca_r_squared, training
+from experiments._bredenberg_authors import published_nvi
 from experiments._bredenberg_learning import best, figures, final, tasks_of
 from experiments._feedback import gap_claim
 from experiments._stats import put
@@ -146,7 +147,7 @@ def build_rule(method: str) -> LearningRule:
         "ws_coordinatewise": wake_sleep(NET, phase=LONG, coordinatewise=True),
         "bp": reparameterised(NET),
         "nvi": neural_variational(NET),
-        "published": neural_variational(NET, published=True),
+        "published": published_nvi(NET),
     }
     return rules[method]
 

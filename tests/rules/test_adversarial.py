@@ -112,45 +112,49 @@ def samples(count=7):
     return Phases((draw[0], draw[1]), (draw[2], draw[3]), (2 * draw[4],))
 
 
+KEY = 196
+
+
 def taught(net, critics, gamma=1.0, **options):
     params = {"inference": (jnp.ones(1),), "generation": (), "discriminator": critics}
     x = net.activity.wake[0]
     rule = adversarial(net, gamma, **{"reduction": "mean", **options})
-    return compiled(lambda: rule.update(params, (), seed(196), Example(x, x)))()
+    return compiled(lambda: rule.update(params, (), seed(KEY), Example(x, x)))()
 
 
-@pytest.mark.parametrize("penalty_at", ["interpolates", "ends"])
 @pytest.mark.parametrize("scale", [1.0, 0.4, 2.5])
-def test_the_penalty_of_a_linear_critic(scale, penalty_at):
-    """(|u| - 1)^2 whatever the points, over all that a critic sees; once for the way between, once for each end."""
+def test_the_penalty_of_a_linear_critic(scale):
+    """(|u| - 1)^2 whatever the points, over all that a critic sees."""
     u = jnp.array([1.0, -2.0, 3.0, 0.5, -1.0])
-    once = 1 if penalty_at == "interpolates" else 2
     for sites, critics, gamma in ((GLOBAL, (u,), 1.0), (LOCAL, (u[:3], u[3:]), 0.3)):
         critics = tuple(scale * each / jnp.linalg.norm(each) for each in critics)
         with_it, without = (
-            taught(Given(samples(), sites), critics, gamma, penalty=strength, penalty_at=penalty_at)
-            for strength in (0.7, 0.0)
+            taught(Given(samples(), sites), critics, gamma, penalty=strength) for strength in (0.7, 0.0)
         )
-        close(with_it[2].aux["penalty"], np.full(len(sites), once * (scale - 1) ** 2))
+        close(with_it[2].aux["penalty"], np.full(len(sites), (scale - 1) ** 2))
         for site, each in enumerate(critics):
             got = with_it[0]["discriminator"][site] - without[0]["discriminator"][site]
-            close(got, 0.7 * once * 2 * (scale - 1) * np.asarray(each) / scale)
-        close(with_it[2].aux["critic"] - without[2].aux["critic"], 0.7 * len(sites) * once * (scale - 1) ** 2)
+            close(got, 0.7 * 2 * (scale - 1) * np.asarray(each) / scale)
+        close(with_it[2].aux["critic"] - without[2].aux["critic"], 0.7 * len(sites) * (scale - 1) ** 2)
 
 
 def test_the_penalty_where_the_slope_is_the_point():
-    """D = |h|^2 / 2: E (|h| - 1)^2, at the ends of both ways, weighted as the ways are."""
-    acts, gamma = samples(), 0.3
+    """D = |h|^2 / 2: E (|h| - 1)^2, anywhere between two phases, weighted as the ways are; one share for all layers."""
+    acts, gamma = host(samples()), 0.3
+    draws = [jax.random.fold_in(jax.random.fold_in(seed(KEY), 1), site) for site in range(2)]
+    shares = [np.asarray(jax.random.uniform(draw, (7, 1))) for draw in draws]
 
-    def steep(*layers):
-        return np.mean((np.linalg.norm(np.concatenate(layers, 1), axis=1) - 1) ** 2)
+    def steep(site, true, false):
+        between = shares[site] * np.concatenate(true, 1) + (1 - shares[site]) * np.concatenate(false, 1)
+        return np.mean((np.linalg.norm(between, axis=1) - 1) ** 2)
 
     (w_0, w_1), (s_0, s_1), (o_0,) = acts
     u = (jnp.zeros(5),)
-    joint = taught(Given(acts, GLOBAL, False), u, penalty_at="ends")[2].aux["penalty"]
-    close(joint, [steep(w_0, w_1) + steep(s_0, s_1)])
-    local = taught(Given(acts, LOCAL, False), u * 2, gamma, penalty_at="ends")[2].aux["penalty"]
-    close(local, [steep(w_0) + gamma * steep(s_0) + (1 - gamma) * steep(o_0), steep(w_1) + steep(s_1)])
+    joint = taught(Given(acts, GLOBAL, False), u)[2].aux["penalty"]
+    close(joint, [steep(0, (w_0, w_1), (s_0, s_1))])
+    local = taught(Given(acts, LOCAL, False), u * 2, gamma)[2].aux["penalty"]
+    dreams = gamma * steep(0, (w_0,), (s_0,)) + (1 - gamma) * steep(0, (w_0,), (o_0,))
+    close(local, [dreams, steep(1, (w_1,), (s_1,))])
 
 
 def test_a_linear_critics_gradient_is_the_difference_of_means_and_none_where_phases_coincide():
@@ -250,10 +254,6 @@ LOCAL_NET, GLOBAL_NET = (autoencoder((4, 3), 2, 2, discriminators=kind) for kind
         (lambda: adversarial(LOCAL_NET, penalty=-1.0), r"penalty=-1 is outside \[0, inf\)"),
         (lambda: adversarial(LOCAL_NET, reconstruction=-0.5), r"reconstruction=-0\.5 is outside"),
         (lambda: adversarial(LOCAL_NET, reduction="max"), "reduction='max' is not known; use 'sum' or 'mean'"),
-        (
-            lambda: adversarial(LOCAL_NET, penalty_at="start"),
-            "penalty_at='start' is not known; use 'interpolates' or 'ends'",
-        ),
         (lambda: adversarial(GLOBAL_NET, 0.5), "gamma=0.5: discriminators of several layers .* use gamma=1, or local"),
         (lambda: adversarial(GLOBAL_NET), "gamma=0.1: discriminators of several layers"),
     ],

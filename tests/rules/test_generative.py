@@ -1,7 +1,6 @@
 """The generative wing: updates against autodiff of the log densities; IL, NVI* and BP against NumPy; refusals."""
 
 import functools
-from statistics import NormalDist
 
 import jax
 import jax.numpy as jnp
@@ -68,12 +67,11 @@ def test_precondition_is_the_variance(make):
     close(scaled, jax.tree.map(lambda leaf, variance: variance * leaf, raw, variances(w.net)))
 
 
-@pytest.mark.parametrize("name", ["impression", "neural_variational", "reparameterised", "published"])
+@pytest.mark.parametrize("name", ["impression", "neural_variational", "reparameterised"])
 def test_streams_are_the_mean_of_single_ones(name, monkeypatch):
     """With the numbers of each stream given."""
     w = laws.world(2)
-    options = {"published": True} if name == "published" else {}
-    rule = getattr(generative, "neural_variational" if options else name)(w.net, precondition=False, **options)
+    rule = getattr(generative, name)(w.net, precondition=False)
     numbers = [jnp.asarray(np.stack(layer)) for layer in zip(*w.innovations, strict=True)]
 
     def walk(which):
@@ -99,20 +97,6 @@ def test_one_step_of_wake_teaches_no_transition():
     assert np.abs(one["generation"]["w"][0]).max() > 0.1
     taught = np.abs(np.asarray(two["generation"]["transition"])).max(1) > 0
     np.testing.assert_array_equal(taught, [t % 4 == 1 for t in range(laws.STEPS)])  # r is 0 before the first
-
-
-def test_hidden_weights_may_rest_on_waking():
-    """As in the authors' code: D_1 and b beside the transition; the output's weights, and all others, learn as ever."""
-    w = laws.world(2)
-    got, all_learn = (laws.hold(generative.impression(w.net, rests=which), w)[0] for which in ("hidden", "transition"))
-    onset = np.array([t % 4 == 0 and t > 0 for t in range(laws.STEPS)])
-    want = jax.tree.map(np.array, all_learn)
-    assert all(np.abs(want["generation"][name][-1][onset]).max() > 1e-3 for name in ("w", "bias"))
-    for name in ("w", "bias"):
-        want["generation"][name][-1][onset] = 0
-    jax.tree.map(np.testing.assert_array_equal, got, want)
-    with pytest.raises(ValueError, match="rests='all' is not known; use 'transition' or 'hidden'"):
-        generative.impression(w.net, rests="all")
 
 
 @pytest.mark.parametrize("name", ["impression", "neural_variational"])
@@ -150,56 +134,6 @@ def test_a_trial_of_one_step_remembers_nothing():
     assert np.abs(one["inference"]["w"][0] - long["inference"]["w"][0]).max() > 0.1
 
 
-def test_the_published_code_is_transcribed():
-    """+(loss - average) trace, of a loss -2 log p~/q~; awake, of neurons, sum (r - f) for sum (r - f)^2."""
-    w = laws.world(2, "tanh")
-    gamma_g, gamma_l = 0.8, 0.1
-    rule = generative.neural_variational(
-        w.net, gamma_g=gamma_g, gamma_baseline=gamma_l, published=True, precondition=False
-    )
-    got = laws.hold(rule, w)[0]
-    steps = oracle.walk(w.net, laws.numpy_of(w.params), np.asarray(w.z), laws.HALF, w.innovations)
-    average, logged = np.zeros(laws.STREAMS), []
-    for awake, now in zip(laws.HALF, steps, strict=True):
-        loss = np.zeros(laws.STREAMS)
-        for layer, x in enumerate(now.x):
-            from_q = x - now.inferred[layer]
-            from_q = from_q if awake and layer > 0 else from_q**2
-            of_p, of_q = (
-                (x - now.generated[layer]) ** 2 / w.net.sigma_gen[layer] ** 2,
-                from_q / w.net.sigma_inf[layer] ** 2,
-            )
-            loss += np.sum(of_p - of_q, 1) if awake else np.sum(of_q - of_p, 1)
-        average = gamma_l * loss + (1 - gamma_l) * average
-        logged.append(loss - average)
-    streams = []
-    for b in range(laws.STREAMS):
-        x = tuple(jnp.array([now.x[layer][b : b + 1] for now in steps]) for layer in range(3))
-        top_tm1 = jnp.concatenate([jnp.zeros_like(x[-1][:1]), x[-1][:-1]])
-        other, sampled = (laws.scored_at(w, laws.HALF, x, top_tm1, swap=swap) for swap in (False, True))
-        trace, changes = jax.tree.map(lambda leaf: np.zeros_like(leaf[0]), sampled), []
-        for t in range(laws.STEPS):
-            trace = jax.tree.map(lambda g, minus, t=t: gamma_g * g - minus[t], trace, sampled)
-            changes.append(jax.tree.map(lambda a, g, t=t, b=b: a[t] - logged[t][b] * g, other, trace))
-        streams.append(jax.tree.map(lambda *leaves: np.stack(leaves), *changes))
-    close(got, jax.tree.map(lambda *leaves: np.mean(leaves, 0), *streams))
-
-
-def test_the_published_second_term_climbs():
-    """Against the true one, by quadrature: the mean inner product is negative, at z < -5 (a false alarm of 3e-7)."""
-    first = laws.trials(generative.impression(laws.ONE_NET, precondition=False))
-    options = {"gamma_g": 1.0, "gamma_baseline": 0.0, "precondition": False}
-    published = laws.trials(generative.neural_variational(laws.ONE_NET, published=True, **options))
-    true = laws.one_neuron_gradient(laws.ONE_NET, laws.numpy_of(laws.one_neuron()), laws.ONE_Z)
-    second = jax.tree.map(lambda all_of_it, a: all_of_it - np.mean(a, 0), true, first)
-    products = sum(
-        np.sum(np.asarray(p - a) * s, axis=tuple(range(1, p.ndim)))
-        for p, a, s in zip(*map(jax.tree.leaves, (published, first, second)), strict=True)
-    )
-    z = products.mean() / (products.std() / len(products) ** 0.5)
-    assert z < NormalDist().inv_cdf(3e-7)
-
-
 @pytest.mark.parametrize("depth", [1, 2])
 def test_truncation_to_one_step_takes_the_last_state_as_given(depth):
     """The derivative of each step's loss with r_{t-1} held, by complex steps."""
@@ -234,8 +168,6 @@ def test_poisson_noise_is_refused_where_it_cannot_be():
     net = impression_net((0.3, 0.3), (0.3, 0.3), "sigmoid", noise="poisson")
     with pytest.raises(ValueError, match="samples of 'poisson' noise have no derivative by their mean; use impression"):
         generative.reparameterised(net)
-    with pytest.raises(ValueError, match="published=True is the authors' code, for Gaussian noise; this network's"):
-        generative.neural_variational(net, published=True)
 
 
 def test_another_number_of_streams_is_refused():

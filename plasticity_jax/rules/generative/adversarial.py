@@ -21,12 +21,13 @@ discriminator of its own layer alone, its sign by the phase.
 
 Departures, where the paper is silent or cannot be meant: E_p_phi in equations 4 and 7 is of p_theta. Discriminators do
 not climb L_R, which has no bound. Both players move at once, from the same weights; the authors' first code let the
-discriminator go first. The penalty is that of each discriminator's own input.
+discriminator go first, and took the penalty at both phases themselves. The penalty is of a discriminator's own input.
 L_R is a sum over features, as in Larsen et al.; their mean, which the paper does not rule out, is too weak a pull to
 learn reconstruction in thousands of steps (`experiments/benjamin2021_fig3`).
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import chex
 import jax
@@ -50,11 +51,10 @@ def adversarial(
     *,
     penalty: Scalar = 1.0,
     reconstruction: Scalar = 1.0,
-    reduction: str = "sum",
+    reduction: Literal["sum", "mean"] = "sum",
     oscillation_to_inference: bool = True,
     target_moves: bool = True,
     per_layer: bool = False,
-    penalty_at: str = "interpolates",
 ) -> LearningRule:
     """Wake/sleep and oscillations against discriminators, in one minimax step.
 
@@ -67,7 +67,6 @@ def adversarial(
       oscillation_to_inference: whether inference gets credit for what is made of its samples one layer down.
       target_moves: whether inference gets credit for L_R as what is to be reconstructed.
       per_layer: each layer learns from its own discriminators alone, what it reads taken as given; needs a stack.
-      penalty_at: "interpolates" between the phases, or their "ends", as in the authors' first code.
 
     Returns:
       A `LearningRule` without traces, for batches with images or video in `x`, and params ``{"inference", "generation",
@@ -91,8 +90,6 @@ def adversarial(
         raise ValueError(f"gamma={gamma} must lie in [0, 1]: the weight of wake/sleep against the oscillation")
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction={reduction!r} is not known; use 'sum' or 'mean'")
-    if penalty_at not in ("interpolates", "ends"):
-        raise ValueError(f"penalty_at={penalty_at!r} is not known; use 'interpolates' or 'ends'")
     in_range("penalty", penalty, 0, why="the weight of the gradient penalty")
     in_range("reconstruction", reconstruction, 0, why="the weight of a distance")
     top = max(layer for site in net.sites for layer in site)
@@ -155,13 +152,9 @@ def adversarial(
 
             true, *others = seen(phases, site)
             share = jax.random.uniform(prng.fold_in(key, jnp.uint32(site)), true[0].shape[:1], true[0].dtype)
-            points = [
-                point
-                for other in others
-                for point in ([true, other] if penalty_at == "ends" else [_between(true, other, share)])
-            ]
+            points = [_between(true, other, share) for other in others]
             steep = _steepness(score, tuple(jnp.concatenate(same) for same in zip(*points, strict=True)))
-            steep = jnp.sum(jnp.mean(steep.reshape(len(others), -1, len(share)), -1), -1)
+            steep = jnp.mean(steep.reshape(len(others), len(share)), -1)
             found.append(-jnp.asarray(shares[site][1:], steep.dtype) @ steep)
         return jnp.stack(found)
 

@@ -13,6 +13,7 @@ the factors 1 / sigma^2, as in the authors' code, so that one learning rate suit
 from typing import Any, NamedTuple
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, Ready
@@ -95,7 +96,6 @@ def scores(
     *,
     inference: Scalar,
     generation: Scalar,
-    hidden: Scalar | None = None,
     precondition: bool,
 ) -> Updates:
     """The derivative of ``inference log q_t + generation log p_mt`` by the weights, samples held fixed; mean over B.
@@ -107,7 +107,6 @@ def scores(
       onset: shape (), k_t.
       inference: weight of log q.
       generation: weight of log p_m.
-      hidden: weight of the part of log p_m that is about the neurons below the top; None is that of the rest.
       precondition: without the factors 1 / sigma^2.
 
     Returns:
@@ -124,9 +123,8 @@ def scores(
         local(i, moment.inferred[i], moment.inferred_slope[i - 1], inference, net.sigma_inf[i])
         for i in range(1, depth + 1)
     ]
-    weights = (generation, *(generation if hidden is None else hidden,) * (depth - 1))
     down = [
-        local(i, moment.generated[i], moment.generated_slope[i], weights[i], net.sigma_gen[i]) for i in range(depth)
+        local(i, moment.generated[i], moment.generated_slope[i], generation, net.sigma_gen[i]) for i in range(depth)
     ]
     top = local(depth, moment.generated[-1], None, generation, net.sigma_gen[-1])
     return {
@@ -140,6 +138,25 @@ def scores(
             "transition": (1 - onset) * jnp.mean(top * moment.top_tm1, 0),
         },
     }
+
+
+def scores_by_stream(
+    net: ImpressionNet,
+    params: Params,
+    moment: Moment,
+    onset: Array,
+    *,
+    inference: Scalar,
+    generation: Scalar,
+    precondition: bool,
+) -> Updates:
+    """`scores` of each stream by itself: arrays lead with (B,)."""
+
+    def of_one(stream: Moment) -> Updates:
+        alone = jax.tree.map(lambda leaf: leaf[None], stream)
+        return scores(net, params, alone, onset, inference=inference, generation=generation, precondition=precondition)
+
+    return jax.vmap(of_one)(moment)
 
 
 def preconditioned(net: ImpressionNet, gradient: PyTree) -> Updates:

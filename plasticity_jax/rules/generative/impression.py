@@ -14,10 +14,10 @@ and, of its postsynaptic neuron, the activity, the other stream's prediction of 
 one phase signal lambda for the whole network. Departures: the factor 2 of equation 5 is left to the learning rate, as
 in the authors' code; transitions have r_{t-1} as presynaptic factor (the print of 45: r_t), layer 1 its own sigma and
 slope (46, 47: those of s), and the output is linear (48: tanh). The authors take the noiseless stimulus z in place of s
-in dD_s; that they do not teach layer 1 on waking either is an option.
+in dD_s, and on waking do not teach the weights that generate hidden layers either, of which the density asks that.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.impression import ImpressionNet
@@ -37,7 +37,6 @@ def impression(
     net: ImpressionNet,
     *,
     schedule: Schedule | None = None,
-    rests: Literal["transition", "hidden"] = "transition",
     precondition: bool = True,
 ) -> LearningRule:
     """Impression learning under any schedule of wake and sleep.
@@ -45,8 +44,6 @@ def impression(
     Args:
       net: the network.
       schedule: of lambda; None is `alternating(2)`, the authors'. It should wake half of the time.
-      rests: which of generation's weights do not learn on waking: the "transition" alone, as the density has it, or, as
-        in the authors' code, also those that generate "hidden" layers.
       precondition: leave out the factors 1 / sigma^2, as the authors' code does, so that one learning rate suits all
         weights; False gives the gradient's own scale.
 
@@ -56,7 +53,7 @@ def impression(
       log q_t - log p_mt.
 
     Raises:
-      ValueError: if what rests is not known, or (on calling) network and weights have different depths.
+      ValueError: on calling, if network and weights have different depths.
 
     Example:
       >>> from plasticity_jax.networks.impression import impression_net
@@ -65,8 +62,6 @@ def impression(
     Reference:
       Bredenberg, Lyo, Simoncelli & Savin, "Impression learning", NeurIPS 2021.
     """
-    if rests not in ("transition", "hidden"):
-        raise ValueError(f"rests={rests!r} is not known; use 'transition' or 'hidden'")
     schedule = alternating() if schedule is None else schedule
 
     def init(params: Params, key: Key, batch: Example) -> ImpressionTraces:
@@ -77,10 +72,7 @@ def impression(
     ) -> tuple[Updates, ImpressionTraces, Info]:
         moment, wake, walk = move(net, schedule, params, traces.walk, key, batch)
         onset = wake * (1 - traces.walk.wake)
-        hidden = -wake if rests == "transition" else onset - wake
-        updates = scores(
-            net, params, moment, onset, inference=wake - 1, generation=-wake, hidden=hidden, precondition=precondition
-        )
+        updates = scores(net, params, moment, onset, inference=wake - 1, generation=-wake, precondition=precondition)
         return filled(params, updates), ImpressionTraces(walk), report(wake, free_energy(net, moment))
 
     return LearningRule(init, update)

@@ -12,9 +12,8 @@ gamma_g = 1 and gamma_L = 0, over a trial, given the state at its start; gamma_g
 goes with past scores, which biases by the order of gamma_L. Memory: a trace for every weight and stream. Time: that of
 impression learning and two passes over the traces. Each synapse reads what it reads there, its own trace, and one
 signal for all. Departures: the baseline is that of the step before, for that of equation 7 contains l_t and so shrinks
-the second term by 1 - gamma_L. `published` is the authors' code: the second term's sign and factor, +(loss - average)
-for a loss of -2 l; no normalisers; awake, sum (r - f) in place of sum (r - f)^2; the average taken after its update. It
-climbs the loss.
+the second term by 1 - gamma_L. The authors' code climbs the loss: its second term is +(loss - average) g for a loss of
+-2 l, without normalisers, awake with sum (r - f) in place of sum (r - f)^2, the average taken after its update.
 """
 
 from typing import NamedTuple
@@ -23,10 +22,18 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks.impression import ImpressionNet, Moment
+from plasticity_jax.networks.impression import ImpressionNet
 from plasticity_jax.ops.checks import in_range
 from plasticity_jax.ops.groups import filled
-from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
+from plasticity_jax.rules.generative.common import (
+    Walk,
+    begin,
+    free_energy,
+    move,
+    report,
+    scores,
+    scores_by_stream,
+)
 from plasticity_jax.rules.generative.schedules import Schedule, alternating
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
@@ -55,7 +62,6 @@ def neural_variational(
     gamma_baseline: Scalar = 0.01,
     trial: int | None = None,
     precondition: bool = True,
-    published: bool = False,
 ) -> LearningRule:
     """The score-function gradient with an eligibility trace and a running baseline.
 
@@ -66,15 +72,12 @@ def neural_variational(
       gamma_baseline: rate of the running average, in [0, 1].
       trial: steps after which the eligibility trace begins anew; None is never.
       precondition: leave out the factors 1 / sigma^2 of the scores, see `impression`.
-      published: the authors' code, whose defects are in the module's docstring, in place of the equations. Gaussian
-        only.
 
     Returns:
       A rule over the same weights, batches and reports as `impression`.
 
     Raises:
-      ValueError: if the published code is asked for with other noise than it had, the trial is not a positive whole
-        number of steps, or a coefficient is out of range.
+      ValueError: if the trial is not a positive whole number of steps, or a coefficient is out of range.
 
     Example:
       >>> from plasticity_jax.networks.impression import impression_net
@@ -83,8 +86,6 @@ def neural_variational(
     Reference:
       Mnih & Gregor, "Neural variational inference and learning in belief networks", ICML 2014.
     """
-    if published and net.noise != "gaussian":
-        raise ValueError(f"published=True is the authors' code, for Gaussian noise; this network's is {net.noise!r}")
     if trial is not None and (not isinstance(trial, int) or isinstance(trial, bool) or trial < 1):
         raise ValueError(f"trial={trial!r} must be a positive whole number of steps, or None")
     in_range("gamma_g", gamma_g, 0, 1, why="what the eligibility trace keeps at each step")
@@ -104,26 +105,19 @@ def neural_variational(
         moment, wake, walk = move(net, schedule, params, traces.walk, key, batch)
         onset = wake * (1 - traces.walk.wake)
 
-        def score_of(moment: Moment, inference: Array, generation: Array) -> PyTree:
-            return scores(
-                net, params, moment, onset, inference=inference, generation=generation, precondition=precondition
-            )
-
-        def sampled(stream: Moment) -> PyTree:
-            return score_of(jax.tree.map(lambda leaf: leaf[None], stream), wake, 1 - wake)
-
+        own = scores_by_stream(
+            net, params, moment, onset, inference=wake, generation=1 - wake, precondition=precondition
+        )
+        other = scores(net, params, moment, onset, inference=wake - 1, generation=-wake, precondition=precondition)
         energy = free_energy(net, moment)
         decay, steps = jnp.asarray(gamma_g, energy.dtype), traces.steps
         if trial is not None:
             decay, steps = jnp.where(steps == 0, 0, decay), (steps + 1) % trial
-        own = jax.vmap(sampled)(moment)
         eligibility = jax.tree.map(lambda g, new: decay * g + new, traces.eligibility, own)
-        signal = 2 * _published_loss(net, moment, wake) if published else (1 - 2 * wake) * energy
-        signal = signal.astype(energy.dtype)
+        signal = (1 - 2 * wake) * energy
         baseline = traces.baseline + jnp.asarray(gamma_baseline, energy.dtype) * (signal - traces.baseline)
-        third = signal - (baseline if published else traces.baseline)
-        present = score_of(moment, wake - 1, -wake)
-        updates = jax.tree.map(lambda a, g: a - jnp.tensordot(third, g, 1) / third.shape[0], present, eligibility)
+        third = signal - traces.baseline
+        updates = jax.tree.map(lambda a, g: a - jnp.tensordot(third, g, 1) / third.shape[0], other, eligibility)
         traces = NeuralVariationalTraces(walk, eligibility, baseline, steps)
         return filled(params, updates), traces, report(wake, energy)
 
@@ -137,17 +131,3 @@ def _scored(params: Params) -> PyTree:
         "inference": {"w": tuple(up["w"]), "bias": tuple(up["bias"])},
         "generation": {"w": tuple(down["w"]), "bias": tuple(down["bias"]), "transition": down["transition"]},
     }
-
-
-def _published_loss(net: ImpressionNet, moment: Moment, wake: Array) -> Array:
-    """Half of what the authors' code logged, (B,): log q~ - log p~ without normalisers, and without a square."""
-
-    def squares(means: tuple[Array, ...], sigmas: tuple[Scalar, ...]) -> list[Array]:
-        return [jnp.sum((x - m) ** 2, -1) / s**2 for x, m, s in zip(moment.x, means, sigmas, strict=True)]
-
-    inferred, generated = squares(moment.inferred, net.sigma_inf), squares(moment.generated, net.sigma_gen)
-    slips = [
-        jnp.sum(x - m - (x - m) ** 2, -1) / s**2
-        for x, m, s in zip(moment.x[1:], moment.inferred[1:], net.sigma_inf[1:], strict=True)
-    ]
-    return (2 * wake - 1) * (sum(generated) - sum(inferred)) / 2 - wake * sum(slips) / 2  # pyright: ignore
