@@ -1,1 +1,45 @@
 """How good a rule's credit is: comparisons with what is exact, computed beside the learning and never part of it."""
+
+from plasticity_jax.diagnostics.alignment import (
+    Alignment,
+    alignment,
+    angle,
+    feedback_rank,
+    relative_error,
+    sign_congruence,
+)
+from plasticity_jax.diagnostics.bias_variance import BiasVariance, Moments, bias_variance, moments, updates_along
+from plasticity_jax.diagnostics.interference import interference
+from plasticity_jax.diagnostics.linear_readout import Readout, linear_readout
+from plasticity_jax.diagnostics.pattern_overlap import PatternDivergence, PatternOverlap, pattern_overlap
+from plasticity_jax.diagnostics.recurrent_alignment import angles_by_lag
+from plasticity_jax.diagnostics.video import squared_error, ssim
+from plasticity_jax.ops.norms import cosine
+
+__all__ = [
+    "Alignment",
+    "BiasVariance",
+    "Moments",
+    "PatternDivergence",
+    "PatternOverlap",
+    "Readout",
+    "alignment",
+    "angle",
+    "angles_by_lag",
+    "bias_variance",
+    "cosine",
+    "feedback_rank",
+    "interference",
+    "linear_readout",
+    "moments",
+    "pattern_overlap",
+    "relative_error",
+    "sign_congruence",
+    "squared_error",
+    "ssim",
+    "updates_along",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -16,8 +16,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP, Form
+from plasticity_jax.layers.chain import Chain, Pathway
+from plasticity_jax.layers.dense import is_dense
+from plasticity_jax.layers.door import fitted
+from plasticity_jax.layers.passes import credit_through, forward, loss_and_credit
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine, safe_norm
 from plasticity_jax.rules.feedback.common import carry_back, check
@@ -71,7 +73,7 @@ def angle(a: Array, b: Array) -> Array:
 
 
 def alignment(
-    net: MLP, params: Params, batch: Example, feedback: Form = "chain", back: Sequence[Array] | None = None
+    net: Chain, params: Params, batch: Example, pathway: Pathway = "chain", back: Sequence[Array] | None = None
 ) -> Alignment:
     """Feedback against the transport of weights, on a batch.
 
@@ -79,31 +81,45 @@ def alignment(
       net: the network.
       params: its weights.
       batch: any number of examples.
-      feedback: "chain", where each matrix is held against the weights of its layer, or "direct", where it is held
-        against the product of all weights above (what is owed to the layer in a linear network).
-      back: L - 1 matrices that carry errors back; None is ``params["feedback"]["w_fb"]``.
+      pathway: "chain", where each matrix is held against the weights of its layer, or "direct", where it is held
+        against the product of all weights above (what is owed to the layer in a linear network), all of them dense.
+      back: L - 1 weights that carry errors back; None is ``params["feedback"]["w_fb"]``.
 
     Returns:
       The `Alignment` of every hidden layer.
+
+    Raises:
+      ValueError: if the pathway is direct, and a layer above the first is not dense.
     """
-    check(net, params, batch, feedback if back is None else None)
+    check(net, params, batch, pathway if back is None else None)
     matrices: Sequence[Array] = params["feedback"]["w_fb"] if back is None else back
-    w = params["forward"]["w"]
-    activity = mlp.forward(net, params["forward"], batch.x)
-    _, error = mlp.loss_and_error(net, activity.h[-1], activity.slope[-1], batch.y)
-    given = carry_back(error, matrices, activity.slope, feedback)
-    exact = carry_back(error, w[1:], activity.slope)
-    owed = list(w[1:])
-    if feedback == "direct":
+    owed = list(params["forward"]["w"][1:])
+    batch = fitted(net, params, batch)
+    activity = forward(net, params["forward"], batch.x)
+    error = activity.pull[-1](loss_and_credit(net, activity.h[-1], batch.y)[1])
+    given = carry_back(net, activity, error, matrices, pathway)
+    exact = carry_back(net, activity, error, owed)
+    layers = range(len(owed))
+    if pathway == "direct":
+        if not all(map(is_dense, net.layers[1:])):
+            raise ValueError("alignment: what a direct pathway owes is known for chains of dense layers alone")
         for i in reversed(range(len(owed) - 1)):
             owed[i] = owed[i + 1] @ owed[i]
-    layers = range(len(owed))
+        wanted = [given.source[i] @ owed[i] for i in layers]
+    else:
+        wanted = [credit_through(net, i + 1, owed[i], activity, given.source[i]) for i in layers]
+    credit, wanted, true = ([_rows(c) for c in each] for each in (given.credit, wanted, exact.credit))
     return Alignment(
         jnp.stack([relative_error(owed[i], matrices[i]) for i in layers]),
         jnp.stack([sign_congruence(owed[i], matrices[i]) for i in layers]),
-        jnp.stack([angle(given.credit[i], given.source[i] @ owed[i]) for i in layers]),
-        jnp.stack([angle(given.credit[i], exact.credit[i]) for i in layers]),
+        jnp.stack([angle(credit[i], wanted[i]) for i in layers]),
+        jnp.stack([angle(credit[i], true[i]) for i in layers]),
     )
+
+
+def _rows(credit: Array) -> Array:
+    """One row for each example."""
+    return credit.reshape(len(credit), -1)
 
 
 def feedback_rank(traces: NodePerturbationTraces, tolerance: float = 1e-6) -> Array:

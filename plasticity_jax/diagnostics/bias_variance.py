@@ -176,12 +176,10 @@ def updates_along(rule: LearningRule, params: Params, key: Key, batches: Batch) 
       The updates, leaves (T, ...): ``lambda key: updates_along(rule, params, key, batches)`` is an estimate of theirs.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from plasticity_jax.networks.mlp import init_params, mlp
-      >>> from plasticity_jax.rules.hebbian import hebb
-      >>> from plasticity_jax.typing import Example
-      >>> key, batches = jax.random.key(0), Example(jnp.ones((5, 1, 3)), jnp.ones((5, 1, 2)))
-      >>> along = updates_along(hebb(mlp(["identity"])), init_params(key, (3, 2)), key, batches)
+      >>> import jax, jax.numpy as jnp, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 2), ("identity",))
+      >>> key, batches = jax.random.key(0), pj.Example(jnp.ones((5, 1, 3)), jnp.ones((5, 1, 2)))
+      >>> along = updates_along(pj.rules.hebb(net), pj.layers.init_params(key, net), key, batches)
       >>> along["forward"]["w"][0].shape
       (5, 2, 3)
     """

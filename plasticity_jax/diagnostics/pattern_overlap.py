@@ -25,21 +25,22 @@ patterns "round" of 8 x and 8 z, where 30,000 rows leave nearly every pattern al
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Key
 
-Quantise = Literal["binary", "round"]
+Quantise: TypeAlias = Literal["binary", "round"]
 """Of activity: x > 0.5 and z > 0, or to the nearest integer from -8 to 7, what is beyond counting as those."""
 
 BITS = {"binary": 1, "round": 4}
 
 
-class Divergence(NamedTuple):
+class PatternDivergence(NamedTuple):
     """How far two samples of patterns are apart; any shape, that of its entries.
 
     Attributes:
@@ -66,10 +67,10 @@ class PatternOverlap(NamedTuple):
       frequencies: (draws, top, 2), in half of wake and in sleep, of the patterns most frequent in both together.
     """
 
-    sleep: Divergence
-    floor: Divergence
-    shuffled: Divergence
-    unpaired: Divergence
+    sleep: PatternDivergence
+    floor: PatternDivergence
+    shuffled: PatternDivergence
+    unpaired: PatternDivergence
     index_shuffled: Array
     index_unpaired: Array
     frequencies: Array
@@ -132,7 +133,7 @@ def pattern_overlap(
     rows = jax.random.permutation(key_rows, len(wake[0]))[: 2 * n, None]
     frequent = jnp.mean(wake[0] > 0.5, 0) > share
 
-    def draw(key: Key) -> tuple[Divergence, Array]:
+    def draw(key: Key) -> tuple[PatternDivergence, Array]:
         key_x, key_z = jax.random.split(key)
         score = jax.random.gumbel(key_x, frequent.shape) + jnp.where(frequent, 1000, 0)
         of_x, of_z = jnp.argsort(-score)[:n_x], jax.random.permutation(key_z, wake[1].shape[1])[:n_z]
@@ -149,7 +150,7 @@ def pattern_overlap(
     means = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), apart)
     asleep, floor, shuffled, unpaired = (jax.tree.map(lambda leaf, i=i: leaf[i], means) for i in range(4))
 
-    def index(control: Divergence) -> Array:
+    def index(control: PatternDivergence) -> Array:
         scale = control.js - floor.js
         return jnp.where(scale > 0, (control.js - asleep.js) / jnp.where(scale > 0, scale, 1), jnp.nan)
 
@@ -187,7 +188,7 @@ def pattern_counts(samples: Array, bits: int) -> Array:
     return jnp.zeros((groups, groups * n), jnp.int32).at[whose, pattern].add(1)
 
 
-def divergence(first: Array, second: Array) -> Divergence:
+def divergence(first: Array, second: Array) -> PatternDivergence:
     """How far two histograms are apart.
 
     Args:
@@ -195,7 +196,7 @@ def divergence(first: Array, second: Array) -> Divergence:
       second: (K,) counts of the same patterns; those that neither shows count nothing.
 
     Returns:
-      The `Divergence`, entries ().
+      The `PatternDivergence`, entries ().
 
     Example:
       >>> import jax.numpy as jnp
@@ -209,7 +210,7 @@ def divergence(first: Array, second: Array) -> Divergence:
     js = (jnp.sum(_relative(p, middle)) + jnp.sum(_relative(q, middle))) / 2
     smooth_p, smooth_q = (jnp.where(shown, counts + 0.5, 0) for counts in (first, second))
     kl = jnp.sum(_relative(smooth_p / jnp.sum(smooth_p), smooth_q / jnp.sum(smooth_q)))
-    return Divergence(js, kl, jnp.sum(jnp.abs(p - q)) / 2)
+    return PatternDivergence(js, kl, jnp.sum(jnp.abs(p - q)) / 2)
 
 
 def _relative(p: Array, q: Array) -> Array:
@@ -226,9 +227,10 @@ def _digits(x: Array, z: Array, quantise: Quantise) -> Array:
     return (jnp.clip(jnp.round(jnp.concatenate([x, z], 1)), -half, half - 1) + half).astype(jnp.uint32)
 
 
-def _check(n: int, asleep: int, sizes: list[int], units: tuple[int, int], quantise: str, draws: int, top: int) -> None:
-    if quantise not in BITS:
-        raise ValueError(f"quantise={quantise!r} is not known; use 'binary' or 'round'")
+def _check(
+    n: int, asleep: int, sizes: list[int], units: tuple[int, int], quantise: Quantise, draws: int, top: int
+) -> None:
+    one_of("quantise", quantise, get_args(Quantise))
     if n < 1 or asleep < n:
         raise ValueError(f"half of wake is {n} rows and sleep {asleep}: give at least 2 of wake, half as many of sleep")
     if sum(units) < 1 or any(not 0 <= k <= size for k, size in zip(units, sizes, strict=True)):

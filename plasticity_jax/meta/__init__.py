@@ -6,6 +6,7 @@ from plasticity_jax.meta.gradient import meta_gradient
 from plasticity_jax.meta.lifetime import Life, birth, lifetime, live, outcome
 from plasticity_jax.meta.oml import first_order, gradient_life
 from plasticity_jax.meta.pes import pes
+from plasticity_jax.meta.supervised import supervised_life
 from plasticity_jax.meta.truncated import truncated
 
 __all__ = [
@@ -20,5 +21,10 @@ __all__ = [
     "meta_gradient",
     "outcome",
     "pes",
+    "supervised_life",
     "truncated",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

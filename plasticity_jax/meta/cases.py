@@ -7,20 +7,25 @@ import jax.numpy as jnp
 import optax
 
 from plasticity_jax.base import LearningRule, RuleCase, learner
+from plasticity_jax.layers.passes import forward
 from plasticity_jax.meta.es import es
 from plasticity_jax.meta.gradient import meta_gradient
 from plasticity_jax.meta.lifetime import Life
 from plasticity_jax.meta.oml import first_order, gradient_life
 from plasticity_jax.meta.pes import pes
 from plasticity_jax.meta.truncated import truncated
-from plasticity_jax.networks.mlp import forward, mlp
+from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.typing import Array, Episode, Example, Key, Params, PyTree
 
 EPISODES, STEPS, EXAMPLES, QUERIES = 2, 2, 3, 4
 N_IN, N = 2, 3
 
-FRONT, NET, LINEAR = mlp(["tanh"]), mlp(["tanh", "identity"]), mlp(["identity"])
+FRONT, NET, LINEAR = (
+    mlp((N_IN, N), ["tanh"]),
+    mlp((N, N, 1), ["tanh", "identity"]),
+    mlp((N_IN, 1), ["identity"]),
+)
 """The prefix that rests in a life and the network behind it; and the linear network of the quadratic life."""
 
 WINDOWS, PAIRS = 2, 2

@@ -162,17 +162,6 @@ def antithetic(losses: Array, sigma: PyTree, units: PyTree) -> PyTree:
     return jax.tree.map(mean, jax.tree.broadcast(sigma, units), units)
 
 
-def check_counts(rule: str, **counts: int) -> None:
-    """Refuses counts below 1.
-
-    Raises:
-      ValueError: naming the rule and the count.
-    """
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{rule}: {name}={count} must be at least 1")
-
-
 def check_sigma(rule: str, sigma: PyTree) -> None:
     """Refuses perturbations of no size, where that can be seen: tracers pass.
 

@@ -20,7 +20,6 @@ from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.meta.episodes import (
     antithetic,
     both_signs,
-    check_counts,
     check_sigma,
     count_episodes,
     mean_outcome,
@@ -28,6 +27,7 @@ from plasticity_jax.meta.episodes import (
     unit_normals,
 )
 from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
 
@@ -56,7 +56,7 @@ def es(life: Life, *, sigma: PyTree, pairs: int) -> LearningRule:
       Salimans, Ho, Chen, Sidor & Sutskever, "Evolution strategies as a scalable alternative to reinforcement
       learning", arXiv:1703.03864.
     """
-    check_counts("es", pairs=pairs)
+    check_counts(pairs=pairs)
     check_sigma("es", sigma)
 
     def init(params: PyTree, key: Key, batch: Episode) -> tuple[()]:

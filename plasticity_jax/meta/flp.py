@@ -6,26 +6,41 @@ Source: Lindsey & Litwin-Kumar (2020), section 4.1. The frozen layers are the pr
 life; all of theta is learned between lives, and of it only the plastic w changes within one.
 """
 
-from typing import Any
+from typing import Literal
 
 import optax
 
 from plasticity_jax.base import Learner, learner
+from plasticity_jax.layers.chain import Chain
 from plasticity_jax.meta.lifetime import Life
 from plasticity_jax.meta.supervised import Prefix, supervised_life
-from plasticity_jax.networks.mlp import MLP
 from plasticity_jax.rules.hebbian import flp
 from plasticity_jax.typing import Params, PyTree
 
 
-def flp_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = False, **options: Any) -> Life:
+def flp_life(
+    net: Chain,
+    *,
+    prefix: Prefix | None = None,
+    blockwise: bool = False,
+    signal: Literal["error", "target"] = "error",
+    output: Literal["mixed", "clamped"] = "mixed",
+    presynaptic: Literal["before", "after"] = "before",
+    product: Literal["hebb", "oja"] = "oja",
+    reduction: Literal["sum", "mean"] = "sum",
+) -> Life:
     """A life of `plasticity_jax.rules.hebbian.flp`.
 
     Args:
       net: the plastic layers, all of them.
       prefix: see `supervised_life`.
       blockwise: see `supervised_life`.
-      **options: of `flp`, but for alpha and beta, which theta holds, one for each layer.
+      signal: as `flp` takes it, and so output, presynaptic, product and reduction; theta holds alpha and beta, one for
+        each layer.
+      output: see `flp`.
+      presynaptic: see `flp`.
+      product: see `flp`.
+      reduction: see `flp`.
 
     Returns:
       A `Life` over the theta of the module's docstring; "prefix" only if there is one. Episodes are those of
@@ -33,17 +48,15 @@ def flp_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = False,
 
     Example:
       >>> import jax, jax.numpy as jnp, plasticity_jax as pj
-      >>> from plasticity_jax.networks.mlp import init_params, mlp
-      >>> from plasticity_jax.rules.hebbian.flp import init_feedback
       >>> from plasticity_jax.tasks.incremental_sines import incremental_sines
-      >>> key, sizes = jax.random.key(0), (3, 20, 1)
+      >>> key, net = jax.random.key(0), pj.networks.mlp((3, 20, 1), ("relu", "identity"))
       >>> theta = {
-      ...     "forward": init_params(key, sizes)["forward"],
-      ...     "feedback": init_feedback(key, sizes),
+      ...     "forward": pj.layers.init_params(key, net)["forward"],
+      ...     "feedback": pj.rules.flp_feedback(key, net),
       ...     "alpha": (jnp.zeros((20, 3)), jnp.zeros((1, 20))),
       ...     "beta": (jnp.asarray(0.5), jnp.asarray(0.5)),
       ... }
-      >>> rule = pj.meta.meta_gradient(flp_life(mlp(["relu", "identity"])))
+      >>> rule = pj.meta.meta_gradient(flp_life(net))
       >>> stream = incremental_sines(functions=2, batches=5)
       >>> _, episodes = stream.take(stream.init(key), 1)
       >>> updates, _, info = rule.update(theta, (), key, jax.tree.map(lambda leaf: leaf[0], episodes))
@@ -55,7 +68,17 @@ def flp_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = False,
     """
 
     def learns(theta: PyTree) -> Learner:
-        return learner(flp(net, alpha=theta["alpha"], beta=theta["beta"], **options), optax.sgd(1.0))
+        rule = flp(
+            net,
+            alpha=theta["alpha"],
+            beta=theta["beta"],
+            signal=signal,
+            output=output,
+            presynaptic=presynaptic,
+            product=product,
+            reduction=reduction,
+        )
+        return learner(rule, optax.sgd(1.0))
 
     def params(theta: PyTree) -> Params:
         return {"forward": theta["forward"], "feedback": theta["feedback"]}

@@ -26,15 +26,15 @@ import jax.numpy as jnp
 import optax
 
 from plasticity_jax.base import READY, Info, Learner, LearningRule, learner
+from plasticity_jax.layers.chain import Chain
 from plasticity_jax.meta.episodes import cast_like, count_episodes, over_episodes, summary
 from plasticity_jax.meta.lifetime import Life, birth, lifetime
 from plasticity_jax.meta.supervised import Prefix, supervised_life
-from plasticity_jax.networks.mlp import MLP
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Updates
 
 
-def gradient_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = False) -> Life:
+def gradient_life(net: Chain, *, prefix: Prefix | None = None, blockwise: bool = False) -> Life:
     """A life of SGD, by backpropagation, on the network's own loss.
 
     Args:
@@ -48,14 +48,15 @@ def gradient_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = F
       `supervised_life`.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from plasticity_jax.networks.mlp import forward, init_params, mlp
-      >>> front, net = mlp(["relu", "relu"]), mlp(["relu", "identity"])
+      >>> import jax, jax.numpy as jnp, plasticity_jax as pj
+      >>> from plasticity_jax.layers import forward, init_params
+      >>> front = pj.networks.mlp((11, 30, 30), ("relu", "relu"))
+      >>> net = pj.networks.mlp((30, 30, 1), ("relu", "identity"))
       >>> life = gradient_life(net, prefix=lambda weights, x: forward(front, weights, x).h[-1])
       >>> keys = jax.random.split(jax.random.key(0))
       >>> theta = {
-      ...     "prefix": init_params(keys[0], (11, 30, 30))["forward"],
-      ...     "forward": init_params(keys[1], (30, 30, 1))["forward"],
+      ...     "prefix": init_params(keys[0], front)["forward"],
+      ...     "forward": init_params(keys[1], net)["forward"],
       ...     "rate": jnp.asarray(0.006),
       ... }
       >>> sorted(life.params(theta))
@@ -74,7 +75,7 @@ def gradient_life(net: MLP, *, prefix: Prefix | None = None, blockwise: bool = F
     return supervised_life(net, learns, params, prefix=prefix, blockwise=blockwise)
 
 
-def first_order(net: MLP, *, prefix: Prefix | None = None) -> LearningRule:
+def first_order(net: Chain, *, prefix: Prefix | None = None) -> LearningRule:
     """The meta-gradient of `gradient_life` with the gradients of the inner loop held.
 
     Args:

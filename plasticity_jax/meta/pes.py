@@ -26,13 +26,13 @@ from plasticity_jax.meta.episodes import (
     antithetic,
     begin,
     both_signs,
-    check_counts,
     check_sigma,
     mean_window,
     summary,
     unit_normals,
 )
 from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
 
@@ -78,7 +78,7 @@ def pes(life: Life, *, sigma: PyTree, pairs: int, windows: int) -> LearningRule:
       Vicol, Metz & Sohl-Dickstein, "Unbiased gradient estimation in unrolled computation graphs with persistent
       evolution strategies", ICML 2021.
     """
-    check_counts("pes", pairs=pairs, windows=windows)
+    check_counts(pairs=pairs, windows=windows)
     check_sigma("pes", sigma)
 
     def init(params: PyTree, key: Key, batch: Episode) -> PESTraces:

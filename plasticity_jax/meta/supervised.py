@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 
 from plasticity_jax.base import Learner
+from plasticity_jax.layers.chain import Chain
+from plasticity_jax.layers.door import fitted
+from plasticity_jax.layers.passes import forward, loss_and_credit
 from plasticity_jax.meta.lifetime import Life
-from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP
 from plasticity_jax.typing import Array, Episode, Example, Params, PyTree
 
 Prefix = Callable[[PyTree, Array], Array]
@@ -15,7 +16,7 @@ Prefix = Callable[[PyTree, Array], Array]
 
 
 def supervised_life(
-    net: MLP,
+    net: Chain,
     learner: Callable[[PyTree], Learner],
     params: Callable[[PyTree], Params],
     *,
@@ -58,10 +59,9 @@ def supervised_life(
 
     def loss(theta: PyTree, params: Params, query: Example) -> tuple[Array, Mapping[str, Array]]:
         query = query._replace(x=features(theta, query.x, 1)) if blockwise else query
-        x, y, _, weight = mlp.fitted(net, params, query, "batch.query")
-        activity = mlp.forward(net, params["forward"], x)
-        output = activity.h[-1]
-        losses, _ = mlp.loss_and_error(net, output, activity.slope[-1], y, weight)
+        x, y, _, weight = fitted(net, params, query, "batch.query")
+        output = forward(net, params["forward"], x).h[-1]
+        losses, _ = loss_and_credit(net, output, y, weight)
         if callable(net.loss):
             return jnp.mean(losses), {}
         if net.loss == "softmax":

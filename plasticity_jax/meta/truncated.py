@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule
-from plasticity_jax.meta.episodes import Inner, begin, check_counts, mean_window
+from plasticity_jax.meta.episodes import Inner, begin, mean_window
 from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
 
@@ -62,7 +63,7 @@ def truncated(life: Life, *, windows: int, remat: bool | int = True) -> Learning
     Reference:
       Wu, Ren, Liao & Grosse, "Understanding short-horizon bias in stochastic meta-optimization", ICLR 2018.
     """
-    check_counts("truncated", windows=windows)
+    check_counts(windows=windows)
 
     def init(params: PyTree, key: Key, batch: Episode) -> TruncatedTraces:
         return TruncatedTraces(begin(life, params, key, batch), jnp.zeros((), jnp.int32))

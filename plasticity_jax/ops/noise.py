@@ -1,13 +1,21 @@
 """Random numbers, as few as the method needs."""
 
+import math
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax.ops import prng
+from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Key
 
 VECTOR = 16
 """Numbers to a vector instruction, at most."""
+
+Noise: TypeAlias = Literal["rademacher", "gaussian"]
+"""Of mean 0 and variance 1: fair signs, or normals."""
 
 
 def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
@@ -37,8 +45,7 @@ def check_noise(kind: str) -> None:
     Raises:
       ValueError: if the kind is neither "rademacher" nor "gaussian".
     """
-    if kind not in ("rademacher", "gaussian"):
-        raise ValueError(f"noise={kind!r} is not known; use 'rademacher' or 'gaussian' (both have unit variance)")
+    one_of("noise", kind, get_args(Noise))
 
 
 def unit_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
@@ -48,7 +55,7 @@ def unit_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
       key: consumed.
       n: how many.
       dtype: of the result.
-      kind: "rademacher" or "gaussian".
+      kind: a `Noise`.
 
     Returns:
       Shape (n,).
@@ -70,7 +77,7 @@ def stored_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
       key: consumed.
       n: how many.
       dtype: of the result.
-      kind: "rademacher" or "gaussian".
+      kind: a `Noise`.
 
     Returns:
       Shape (n,).
@@ -84,3 +91,11 @@ def stored_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
     drawn = half if half < VECTOR else -(-half // VECTOR) * VECTOR  # the rest of a vector loop is a scalar one
     halves = jax.lax.map(lambda part: unit_noise(prng.fold_in(key, part), drawn, dtype, kind), jnp.arange(2))
     return halves[:, :half].reshape(-1)[:n]
+
+
+def noise_of_shapes(key: Key, shapes: Sequence[tuple[int, ...]], dtype: jnp.dtype, kind: str) -> list[Array]:
+    """Independent numbers of mean 0 and variance 1 in arrays of these shapes, all from one draw of `stored_noise`."""
+    sizes = [math.prod(shape) for shape in shapes]
+    flat = stored_noise(key, sum(sizes), dtype, kind)
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [flat[start : start + size].reshape(shape) for start, size, shape in zip(starts, sizes, shapes, strict=True)]

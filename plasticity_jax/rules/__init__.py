@@ -1,5 +1,96 @@
-"""Learning rules, one per file, in four wings that do not know each other."""
+"""Learning rules, one per file, in four wings that do not know each other; every factory is here by its name."""
 
 from plasticity_jax.rules import feedback, generative, hebbian, online
+from plasticity_jax.rules.feedback import (
+    backprop,
+    direct_feedback_alignment,
+    feedback_alignment,
+    kolen_pollack,
+    matching,
+    node_perturbation,
+    recurrent_feedback_alignment,
+    recurrent_node_perturbation,
+    sign_symmetry,
+    truncated_to_one_step,
+    weight_mirror,
+    weight_perturbation,
+)
+from plasticity_jax.rules.generative import (
+    adversarial,
+    alternating,
+    always,
+    held,
+    impression,
+    independent,
+    neural_variational,
+    reparameterised,
+    wake_sleep,
+)
+from plasticity_jax.rules.hebbian import flp, flp_feedback, flp_terms, hebb, oja, plastic_feedback, taylor
+from plasticity_jax.rules.online import (
+    bptt,
+    dni,
+    dni_b,
+    eprop,
+    fixed_recurrent,
+    future_facing_bptt,
+    kernl,
+    kf_rtrl,
+    reverse_kf_rtrl,
+    rflo,
+    rtrl,
+    snap,
+    uoro,
+)
 
-__all__ = ["feedback", "generative", "hebbian", "online"]
+__all__ = [
+    "adversarial",
+    "alternating",
+    "always",
+    "backprop",
+    "bptt",
+    "direct_feedback_alignment",
+    "dni",
+    "dni_b",
+    "eprop",
+    "feedback",
+    "feedback_alignment",
+    "fixed_recurrent",
+    "flp",
+    "flp_feedback",
+    "flp_terms",
+    "future_facing_bptt",
+    "generative",
+    "hebb",
+    "hebbian",
+    "held",
+    "impression",
+    "independent",
+    "kernl",
+    "kf_rtrl",
+    "kolen_pollack",
+    "matching",
+    "neural_variational",
+    "node_perturbation",
+    "oja",
+    "online",
+    "plastic_feedback",
+    "recurrent_feedback_alignment",
+    "recurrent_node_perturbation",
+    "reparameterised",
+    "reverse_kf_rtrl",
+    "rflo",
+    "rtrl",
+    "sign_symmetry",
+    "snap",
+    "taylor",
+    "truncated_to_one_step",
+    "uoro",
+    "wake_sleep",
+    "weight_mirror",
+    "weight_perturbation",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

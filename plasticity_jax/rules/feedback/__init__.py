@@ -9,6 +9,8 @@ from plasticity_jax.rules.feedback.recurrent_feedback_alignment import recurrent
 from plasticity_jax.rules.feedback.recurrent_node_perturbation import recurrent_node_perturbation
 from plasticity_jax.rules.feedback.sign_symmetry import sign_symmetry
 from plasticity_jax.rules.feedback.truncated_to_one_step import truncated_to_one_step
+from plasticity_jax.rules.feedback.weight_mirror import weight_mirror
+from plasticity_jax.rules.feedback.weight_perturbation import weight_perturbation
 
 __all__ = [
     "backprop",
@@ -21,4 +23,6 @@ __all__ = [
     "recurrent_node_perturbation",
     "sign_symmetry",
     "truncated_to_one_step",
+    "weight_mirror",
+    "weight_perturbation",
 ]

@@ -11,18 +11,30 @@ from plasticity_jax.base import LearningRule, RuleCase
 from plasticity_jax.cells.gru import gru
 from plasticity_jax.cells.leaky import leaky
 from plasticity_jax.cells.neurons import Neurons
-from plasticity_jax.networks.mlp import MLP, Form, init_params, mlp
+from plasticity_jax.layers import Chain, Pathway, chain, conv, dense, flatten, init_params, pool
+from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules import feedback
 from plasticity_jax.typing import Example, Key, Params
 
 SIZES, EXAMPLES = (3, 5, 4, 2), 3
 """With half the paper's weights, for the laws learn at a rate at which whole ones would run away."""
 
+IMAGE = (4, 4, 1)
 
-def _batch(key: Key) -> Example:
+
+def _batch(net: Chain, key: Key) -> Example:
     key_x, key_y = jax.random.split(key)
-    x = jax.random.normal(key_x, (EXAMPLES, SIZES[0]))
+    x = jax.random.normal(key_x, (EXAMPLES, *net.h_shapes[0]))
     return Example(x, 0.5 * jax.random.normal(key_y, (EXAMPLES, SIZES[-1])))
+
+
+def _dense(activations: Sequence[str] = ("tanh", "sigmoid", "identity")) -> Chain:
+    return mlp(SIZES, activations)
+
+
+def _conv() -> Chain:
+    layers = [conv(2, 3, "tanh"), pool(2), conv(3, (2, 1), "sigmoid", padding="VALID"), flatten(), dense(SIZES[-1])]
+    return chain(IMAGE, layers)
 
 
 def _case(
@@ -30,40 +42,46 @@ def _case(
     kind: str,
     coefficients: Mapping[str, float] = MappingProxyType({}),
     *,
-    form: Form = "chain",
-    activations: Sequence[str] = ("tanh", "sigmoid", "identity"),
+    pathway: Pathway = "chain",
+    net: Callable[[], Chain] = _dense,
 ) -> RuleCase:
-    net: MLP = mlp(activations)
-
     def make(**given: float) -> LearningRule:
-        return rule(net, **{**coefficients, **given})
+        return rule(net(), **{**coefficients, **given})
 
     def params(key: Key) -> Params:
-        return jax.tree.map(lambda w: 0.5 * w, init_params(key, SIZES, form))
+        return jax.tree.map(lambda w: 0.5 * w, init_params(key, net(), pathway=pathway))
 
-    return RuleCase(make, params, _batch, kind, coefficients, stochastic="sigma" in coefficients)  # pyright: ignore
+    return RuleCase(make, params, lambda key: _batch(net(), key), kind, coefficients)  # pyright: ignore
 
 
 NOISE = {"sigma": 0.2}
+MIRROR = {"sigma": 0.2, "decay": 0.5}
 STATISTICS = {"sigma": 0.2, "ridge": 1.0, "forgetting": 0.9}
 LINEAR = ("identity", "identity", "identity")
 
 CASES = {
     "backprop": _case(feedback.backprop, "exact"),
     "feedback_alignment": _case(feedback.feedback_alignment, "approximate"),
-    "direct_feedback_alignment": _case(feedback.direct_feedback_alignment, "approximate", form="direct"),
+    "direct_feedback_alignment": _case(feedback.direct_feedback_alignment, "approximate", pathway="direct"),
     "sign_symmetry": _case(feedback.sign_symmetry, "approximate", {"scale": 0.5}),
     "matching": _case(feedback.matching, "approximate", {"decay": 0.0}),
     "kolen_pollack": _case(feedback.kolen_pollack, "approximate", {"decay": 0.1}),
+    "weight_mirror": _case(feedback.weight_mirror, "approximate", MIRROR),
+    "weight_perturbation": _case(feedback.weight_perturbation, "approximate", NOISE),
+    "weight_perturbation_antithetic": _case(
+        lambda net, **c: feedback.weight_perturbation(net, antithetic=True, noise="rademacher", **c),
+        "approximate",
+        NOISE,
+    ),
     "node_perturbation": _case(feedback.node_perturbation, "approximate", NOISE),
     "node_perturbation_antithetic": _case(
         lambda net, **c: feedback.node_perturbation(net, antithetic=True, **c), "approximate", NOISE
     ),
     "node_perturbation_direct": _case(
-        lambda net, **c: feedback.node_perturbation(net, feedback="direct", noise="rademacher", **c),
+        lambda net, **c: feedback.node_perturbation(net, pathway="direct", noise="rademacher", **c),
         "approximate",
         NOISE,
-        form="direct",
+        pathway="direct",
     ),
     "node_perturbation_ridge": _case(
         lambda net, **c: feedback.node_perturbation(net, estimator="ridge", solve_every=2, **c),
@@ -71,19 +89,35 @@ CASES = {
         STATISTICS,
     ),
     "node_perturbation_ridge_direct": _case(
-        lambda net, **c: feedback.node_perturbation(net, estimator="ridge", feedback="direct", **c),
+        lambda net, **c: feedback.node_perturbation(net, estimator="ridge", pathway="direct", **c),
         "approximate",
         STATISTICS,
-        form="direct",
+        pathway="direct",
     ),
     "node_perturbation_offline": _case(
         lambda net, **c: feedback.node_perturbation(net, estimator="offline", **c),
         "approximate",
         STATISTICS,
-        activations=LINEAR,
+        net=lambda: _dense(LINEAR),
     ),
 }
 
+CASES |= {
+    f"{name}_conv": _case(
+        rule, "approximate" if name != "backprop" else "exact", coefficients, pathway=pathway, net=_conv
+    )
+    for name, rule, coefficients, pathway in (
+        ("backprop", feedback.backprop, {}, "chain"),
+        ("feedback_alignment", feedback.feedback_alignment, {}, "chain"),
+        ("direct_feedback_alignment", feedback.direct_feedback_alignment, {}, "direct"),
+        ("sign_symmetry", feedback.sign_symmetry, {"scale": 0.5}, "chain"),
+        ("matching", feedback.matching, {"decay": 0.0}, "chain"),
+        ("kolen_pollack", feedback.kolen_pollack, {"decay": 0.1}, "chain"),
+        ("weight_mirror", feedback.weight_mirror, MIRROR, "chain"),
+        ("node_perturbation", feedback.node_perturbation, NOISE, "chain"),
+        ("weight_perturbation", feedback.weight_perturbation, NOISE, "chain"),
+    )
+}
 
 STREAMS, WINDOW, N_IN, N, N_OUT = 2, 3, 2, 5, 2
 

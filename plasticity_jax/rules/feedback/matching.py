@@ -13,63 +13,78 @@ Memory: none carried, beside B. Time: that of backpropagation. Each synapse read
 signal of its postsynaptic neuron; a feedback synapse reads the same two, which it joins the other way round.
 """
 
+import jax
+
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.layers.chain import Chain
+from plasticity_jax.layers.passes import Pass
 from plasticity_jax.ops.checks import in_range
 from plasticity_jax.rules.feedback.common import feedback_rule
-from plasticity_jax.typing import Params, PyTree, Scalar
+from plasticity_jax.typing import Key, Params, PyTree, Scalar
 
 
-def matching(net: MLP, *, decay: Scalar = 0.0) -> LearningRule:
+def matching(net: Chain, *, decay: Scalar = 0.0) -> LearningRule:
     """The same change for feedback as for forward weights.
 
     Args:
-      net: the network.
+      net: a chain of layers, of `plasticity_jax.layers`.
       decay: of W and B alike, a rate relative to the learning rate, at least 0, which keeps W - B constant.
 
     Returns:
-      A rule over ``w`` and ``bias``, and over ``w_fb`` of the form "chain", for which it emits W's own gradients: give
-      both groups the same optimiser.
+      A rule over ``w`` and ``bias``, and over ``w_fb`` of the pathway "chain", for which it emits W's own gradients:
+      give both groups the same optimiser.
 
     Raises:
       ValueError: if the decay is negative.
 
     Example:
-      >>> from plasticity_jax.networks.mlp import mlp
-      >>> rule = matching(mlp(["tanh", "identity"]))
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 20, 1), ("tanh", "identity"))
+      >>> learn = pj.learner(matching(net), optax.sgd(0.1))
+      >>> x = jax.random.normal(jax.random.key(0), (50, 3))
+      >>> batch = pj.Example(x, jnp.sin(x[:, :1] - x[:, 1:2]))
+      >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=300)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", ICLR 2020.
     """
     in_range("decay", decay, 0, why="the share of a weight that each step takes off, relative to the learning rate")
 
-    def teach(params: Params, gradients: PyTree) -> PyTree:
-        w, w_fb = params["forward"]["w"], params["feedback"]["w_fb"]
-        same = gradients["w"][1:]
+    def decayed(gradients: PyTree, weights: PyTree) -> PyTree:
+        return jax.tree.map(lambda g, w: g + decay * w, tuple(gradients), tuple(weights))
+
+    def teach(params: Params, gradients: PyTree, activity: Pass, key: Key) -> PyTree:
         return {
-            "forward": {
-                "w": tuple(g + decay * a for g, a in zip(gradients["w"], w, strict=True)),
-                "bias": gradients["bias"],
-            },
-            "feedback": {"w_fb": tuple(g + decay * b for g, b in zip(same, w_fb, strict=True))},
+            "forward": {**gradients, "w": decayed(gradients["w"], params["forward"]["w"])},
+            "feedback": {"w_fb": decayed(gradients["w"][1:], params["feedback"]["w_fb"])},
         }
 
     return feedback_rule(net, teach=teach)
 
 
-def kolen_pollack(net: MLP, *, decay: Scalar = 1e-3) -> LearningRule:
+def kolen_pollack(net: Chain, *, decay: Scalar = 1e-3) -> LearningRule:
     """Matched changes with weight decay, which makes B become W.
 
     Args:
-      net: the network.
+      net: a chain of layers, of `plasticity_jax.layers`.
       decay: as in `matching`; at a learning rate eta the difference W - B falls like exp(-eta decay t).
 
     Returns:
       A rule, as `matching`.
 
     Example:
-      >>> from plasticity_jax.networks.mlp import mlp
-      >>> rule = kolen_pollack(mlp(["tanh", "identity"]), decay=0.01)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 20, 1), ("tanh", "identity"))
+      >>> learn = pj.learner(kolen_pollack(net, decay=0.01), optax.sgd(0.1))
+      >>> x = jax.random.normal(jax.random.key(0), (50, 3))
+      >>> batch = pj.Example(x, jnp.sin(x[:, :1] - x[:, 1:2]))
+      >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=300)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Kolen & Pollack, "Backpropagation without weight transport", IEEE ICNN 1994.

@@ -14,6 +14,8 @@ With "direct" feedback e^L takes the place of e~^{i+1} in the second half. Three
 
 For ridge and offline the update emitted is B - B^, so that SGD at a rate of 1 on the "feedback" group sets B to B^.
 
+as they stand for dense layers; in any layer e B is linear(B, .)^T e, and sgd's update of B is linear(., e B - lam)^T e.
+
 Source: Lansdell, Prakash & Kording (2020), section 3 and supplement A. Kind: approximate; exact at B = W, and
 consistent: B becomes W for sigma -> 0 where the e~ that it regresses on has full rank (assumption A3).
 Memory: B, and V and S, twice for ridge and offline. Time: that of backpropagation, a second pass through all layers but
@@ -26,6 +28,7 @@ the code has sums. V and S are compensated sums, for in float32 plain ones drift
 pairs and signs for noise are additions.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -33,15 +36,18 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule, Ready
-from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP, Form
+from plasticity_jax.layers.chain import Chain, Pathway, check_pathway
+from plasticity_jax.layers.dense import is_dense
+from plasticity_jax.layers.door import fitted
+from plasticity_jax.layers.layer import gradient
+from plasticity_jax.layers.passes import between, forward, gradients, loss_and_credit, perturbed_output
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import in_range
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
-from plasticity_jax.ops.noise import check_noise, stored_noise
+from plasticity_jax.ops.noise import check_noise, noise_of_shapes
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
-from plasticity_jax.rules.feedback.common import Carried, carry_back, check, weight_gradients
-from plasticity_jax.typing import Array, Example, Key, Params, Scalar, Updates
+from plasticity_jax.rules.feedback.common import Carried, carry_back, check
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
 Estimator = Literal["sgd", "ridge", "offline"]
 
@@ -62,12 +68,12 @@ class NodePerturbationTraces(NamedTuple):
 
 
 def node_perturbation(
-    net: MLP,
+    net: Chain,
     *,
     sigma: Scalar = 1e-2,
-    noise: str = "gaussian",
+    noise: Literal["gaussian", "rademacher"] = "gaussian",
     antithetic: bool = False,
-    feedback: Form = "chain",
+    pathway: Pathway = "chain",
     estimator: Estimator = "sgd",
     ridge: Scalar = 0.1,
     forgetting: Scalar = 1.0,
@@ -81,7 +87,7 @@ def node_perturbation(
       sigma: the noise's standard deviation, above 0; in float32 best within 1e-4 to 1e-1.
       noise: "gaussian" (the paper's) or "rademacher" (cheaper, and of less variance).
       antithetic: (L(+) - L(-)) / 2 in place of L(+) - L, for another forward pass.
-      feedback: "chain" or "direct".
+      pathway: "chain" or "direct".
       estimator: "sgd", "ridge" or "offline".
       ridge: added to the diagonal of V at each solution, at least 0; not forgotten.
       forgetting: factor of V and S at each step, in (0, 1]. Below 1 old errors, of another B and W, fade.
@@ -89,40 +95,55 @@ def node_perturbation(
       warm_up: steps in which only B is learned: the group "forward" is not ready.
 
     Returns:
-      A rule over ``w`` and ``bias``, and over ``w_fb`` of the form given.
+      A rule over ``w`` and ``bias``, and over ``w_fb`` of the pathway given.
 
     Raises:
       ValueError: if an option is not known or out of range, there is no hidden layer, or offline meets a nonlinear or
         directly fed one.
 
     Example:
-      >>> from plasticity_jax.networks.mlp import mlp
-      >>> rule = node_perturbation(mlp(["tanh", "identity"]), estimator="ridge", forgetting=0.9999)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 20, 1), ("tanh", "identity"))
+      >>> learn = pj.learner(node_perturbation(net, estimator="ridge", forgetting=0.99), optax.sgd(0.1))
+      >>> x = jax.random.normal(jax.random.key(0), (50, 3))
+      >>> batch = pj.Example(x, jnp.sin(x[:, :1] - x[:, 1:2]))
+      >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=300)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", ICLR 2020.
     """
     check_noise(noise)
-    mlp.check_form(feedback)
+    check_pathway(pathway)
     if estimator not in ("sgd", "ridge", "offline"):
         raise ValueError(f"estimator={estimator!r} is not known; use 'sgd', 'ridge' or 'offline'")
-    if len(net.activations) < 2:
-        raise ValueError("node perturbation needs a hidden layer to perturb: name at least two activations")
+    if len(net.layers) < 2:
+        raise ValueError("node perturbation needs a hidden layer to perturb: give the network two layers with weights")
     if solve_every < 1 or warm_up < 0:
         raise ValueError(f"solve_every={solve_every} must be at least 1 step and warm_up={warm_up} at least 0")
-    if estimator == "offline" and (feedback != "chain" or set(net.activations[:-1]) != {"identity"}):
+    if estimator == "offline" and (pathway != "chain" or {layer.phi for layer in net.layers[:-1]} != {"identity"}):
         raise ValueError("estimator='offline' is for chains of linear hidden layers; use 'ridge'")
+    others = [layer.name for layer in net.layers[1:] if not is_dense(layer)]
+    others += [layer.name for group in net.between[1:] for layer in group if layer.name != "flatten()"]
+    if estimator != "sgd" and pathway == "chain" and others:
+        raise ValueError(
+            f"estimator={estimator!r} solves for matrices between dense layers, and {others[0]} is in their way: use "
+            "'sgd', or pathway='direct'"
+        )
 
     in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
     in_range("ridge", ridge, 0, why="added to the diagonal of a second moment")
     in_range("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each step")
 
     def init(params: Params, key: Key, batch: Example) -> NodePerturbationTraces:
-        n = check(net, params, batch, feedback)
-        steps, dtype = jnp.zeros((), jnp.int32), params["forward"]["w"][0].dtype
+        check(net, params, batch, pathway)
+        steps, dtype = jnp.zeros((), jnp.int32), jax.tree.leaves(params["forward"]["w"])[0].dtype
         if estimator == "sgd":
             return NodePerturbationTraces(steps, (), ())
-        shared = feedback == "direct" or estimator == "offline"
+        shared = pathway == "direct" or estimator == "offline"
+        n = [math.prod(shape) for shape in net.h_shapes]
         senders = n[-1:] if shared else n[2:]
         second = tuple(empty_sum((sender, sender), dtype) for sender in senders)
         pairs = zip(senders * (len(n) - 2) if shared else senders, n[1:-1], strict=True)
@@ -131,30 +152,32 @@ def node_perturbation(
     def update(
         params: Params, traces: NodePerturbationTraces, key: Key, batch: Example
     ) -> tuple[Updates, NodePerturbationTraces, Info]:
-        n = check(net, params, batch, feedback)
-        x, y, _, weight = mlp.fitted(net, params, batch)
+        check(net, params, batch, pathway)
+        x, y, _, weight = fitted(net, params, batch)
         weights, w_fb = params["forward"], params["feedback"]["w_fb"]
-        clean = mlp.forward(net, weights, x)
-        loss, error = mlp.loss_and_error(net, clean.h[-1], clean.slope[-1], y, weight)
-        carried = carry_back(error, w_fb, clean.slope, feedback)
-        xi = layers_of_noise(key, len(x), n[1:-1], error.dtype, noise)
+        clean = forward(net, weights, x)
+        loss, credit = loss_and_credit(net, clean.h[-1], y, weight)
+        error = clean.pull[-1](credit)
+        carried = carry_back(net, clean, error, w_fb, pathway)
+        xi = noise_of_shapes(key, [(len(x), *shape) for shape in net.h_shapes[1:-1]], error.dtype, noise)
         size, keep = jnp.asarray(sigma, error.dtype), jnp.asarray(forgetting, error.dtype)
 
         def loss_with(size: Array) -> Array:
-            output = mlp.perturbed_output(net, weights, clean.h[1], [size * each for each in xi])
-            return mlp.loss_and_error(net, output, clean.slope[-1], y, weight)[0]
+            output = perturbed_output(net, weights, clean.h[1], [size * each for each in xi])
+            return loss_and_credit(net, output, y, weight)[0]
 
         effect = (loss_with(size) - loss_with(-size)) / (2 * size) if antithetic else (loss_with(size) - loss) / size
-        target = [effect[:, None] * each for each in xi]  # lam^i
+        target = [jnp.expand_dims(effect, tuple(range(1, each.ndim))) * each for each in xi]  # lam^i
 
         steps = traces.steps + 1
         if estimator == "sgd":
-            back = _descend(carried, target)
+            back = _descend(net, w_fb, carried, target, pathway)
             traces = NodePerturbationTraces(steps, (), ())
         else:
             seen = [error] if estimator == "offline" else carried.source[: len(traces.second)]
             second = tuple(add(v, e.T @ e, keep) for v, e in zip(traces.second, seen, strict=True))
             seen = seen * len(w_fb) if len(second) == 1 else seen
+            target = [lam.reshape(len(lam), -1) for lam in target]
             cross = tuple(add(s, e.T @ lam, keep) for s, e, lam in zip(traces.cross, seen, target, strict=True))
             traces = NodePerturbationTraces(steps, second, cross)
 
@@ -167,10 +190,10 @@ def node_perturbation(
 
             back = solved() if solve_every == 1 else jax.lax.cond(steps % solve_every == 0, solved, still)
 
-        gradients = weight_gradients(clean, carried.error)
+        taught = gradients(net, weights, clean, carried.error)
         if warm_up:
-            gradients = jax.tree.map(lambda g: jnp.where(steps > warm_up, g, 0), gradients)
-        updates = groups.filled(params, {"forward": gradients, "feedback": {"w_fb": back}})
+            taught = jax.tree.map(lambda g: jnp.where(steps > warm_up, g, 0), taught)
+        updates = groups.filled(params, {"forward": taught, "feedback": {"w_fb": back}})
         return updates, traces, Info(jnp.mean(loss), ready_after(steps), {"output": clean.h[-1]})
 
     def ready_after(steps: Array) -> Ready:
@@ -180,15 +203,6 @@ def node_perturbation(
         return waiting or READY
 
     return LearningRule(init, update)
-
-
-def layers_of_noise(key: Key, examples: int, widths: Sequence[int], dtype: jnp.dtype, kind: str) -> list[Array]:
-    """xi^i, (B, n_i) for each hidden layer, from one draw."""
-    flat, layers, start = stored_noise(key, examples * sum(widths), dtype, kind), [], 0
-    for width in widths:
-        layers.append(flat[start : start + examples * width].reshape(examples, width))
-        start += examples * width
-    return layers
 
 
 def estimate(traces: NodePerturbationTraces, ridge: Scalar, estimator: str) -> tuple[Array, ...]:
@@ -231,8 +245,17 @@ def _solve(positive: Array, cross: Array) -> Array:
     return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(positive), cross)
 
 
-def _descend(carried: Carried, target: Sequence[Array]) -> tuple[Array, ...]:
-    return tuple(
-        source.T @ (credit - lam) / len(lam)
-        for source, credit, lam in zip(carried.source, carried.credit, target, strict=True)
-    )
+def _descend(
+    net: Chain, w_fb: Sequence[PyTree], carried: Carried, target: Sequence[Array], pathway: Pathway
+) -> tuple[PyTree, ...]:
+    """The gradient of 1/2 mean |c - lam|^2 by B: that of a layer with weights B which reads c - lam and errs by e~."""
+
+    def of_layer(i: int) -> PyTree:
+        wrong = carried.credit[i] - target[i]
+        if pathway == "direct":
+            total = carried.source[i].T @ wrong.reshape(len(wrong), -1)
+        else:
+            total = gradient(net.layers[i + 1], w_fb[i], between(net, i + 1, wrong), carried.source[i])
+        return jax.tree.map(lambda g: g / len(wrong), total)
+
+    return tuple(map(of_layer, range(len(target))))

@@ -2,6 +2,8 @@ r"""Sign symmetry: feedback knows the signs of the forward weights, and not thei
 
     e~^i = (e~^{i+1} s sign(W^{i+1})) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T
 
+as it stands for dense layers; in any layer e B is linear(B, .)^T e, and e h^T is linear(., h)^T e.
+
 Source: Liao, Leibo & Poggio (2016). Kind: approximate; exact where every entry of W is +s or -s.
 Memory: none carried. Time: that of backpropagation. Each synapse reads its presynaptic activity and one error signal
 of its postsynaptic neuron; a feedback synapse reads the sign of the forward one that it mirrors.
@@ -10,29 +12,43 @@ recurrent networks has; the mean absolute weight, sqrt(2 / pi) sqrt(2 / n_in) at
 credit at its size.
 """
 
+from collections.abc import Sequence
+
+import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.layers.chain import Chain
 from plasticity_jax.rules.feedback.common import feedback_rule
-from plasticity_jax.typing import Scalar
+from plasticity_jax.typing import Params, PyTree, Scalar
 
 
-def sign_symmetry(net: MLP, *, scale: Scalar = 1.0) -> LearningRule:
+def sign_symmetry(net: Chain, *, scale: Scalar = 1.0) -> LearningRule:
     """Feedback by the signs of the forward weights.
 
     Args:
-      net: the network.
+      net: a chain of layers, of `plasticity_jax.layers`.
       scale: s, the size of every feedback weight; the same for all layers.
 
     Returns:
       A rule over ``w`` and ``bias``; it does not read the group "feedback", which may be left out.
 
     Example:
-      >>> from plasticity_jax.networks.mlp import mlp
-      >>> rule = sign_symmetry(mlp(["tanh", "identity"]), scale=0.1)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 20, 1), ("tanh", "identity"))
+      >>> learn = pj.learner(sign_symmetry(net, scale=0.3), optax.sgd(0.1))
+      >>> x = jax.random.normal(jax.random.key(0), (50, 3))
+      >>> batch = pj.Example(x, jnp.sin(x[:, :1] - x[:, 1:2]))
+      >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=300)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Liao, Leibo & Poggio, "How important is weight symmetry in backpropagation?", AAAI 2016.
     """
-    return feedback_rule(net, back=lambda params: [scale * jnp.sign(w) for w in params["forward"]["w"][1:]])
+
+    def signs(params: Params) -> Sequence[PyTree]:
+        return jax.tree.map(lambda w: scale * jnp.sign(w), tuple(params["forward"]["w"])[1:])
+
+    return feedback_rule(net, back=signs)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule, RuleCase
-from plasticity_jax.networks.mlp import MLP, init_params, mlp
+from plasticity_jax.layers import Chain, init_params
+from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.ops.losses import Loss
 from plasticity_jax.rules import hebbian
 from plasticity_jax.typing import Example, Key, Params
@@ -16,6 +17,7 @@ SIZES, EXAMPLES = (3, 5, 4, 2), 3
 SATURATING = ("tanh", "tanh", "tanh")
 """Hebb's rule has no decay: what it multiplies has to be bounded."""
 RECTIFIED = ("relu", "relu", "identity")
+SHAPE = mlp(SIZES, RECTIFIED)
 TERMS = {"hebb": (1, 1, 0, 0), "fed": (1, 0, 0, 1), "oja": (0, 2, 1, 0), "mixed": (0, 1, 1, 1), "fed_oja": (0, 0, 1, 2)}
 """The least part of the Taylor family that holds Hebb, Oja and FLP."""
 
@@ -38,8 +40,8 @@ def _params(key: Key) -> Params:
     key_w, key_fb = jax.random.split(key)
     biases = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n, dtype=jnp.zeros(()).dtype)) for n in SIZES[1:])
     return {
-        "forward": {"w": init_params(key_w, SIZES)["forward"]["w"], "bias": biases},
-        "feedback": {**hebbian.init_feedback(key_fb, SIZES), "bias": tuple(0.5 * b[::-1] for b in biases)},
+        "forward": {"w": init_params(key_w, SHAPE)["forward"]["w"], "bias": biases},
+        "feedback": {**hebbian.flp_feedback(key_fb, SHAPE), "bias": tuple(0.5 * b[::-1] for b in biases)},
     }
 
 
@@ -55,7 +57,7 @@ def _case(
     loss: Loss = "squared",
     **coefficients: float,
 ) -> RuleCase:
-    net: MLP = mlp(activations, loss)
+    net: Chain = mlp(SIZES, activations, loss)
 
     def make(**given: Any) -> LearningRule:
         return rule(net, **{**coefficients, **given})

@@ -6,15 +6,19 @@ The change of a layer is a sum over the examples of the batch, each times its we
 never change.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule
-from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.layers.chain import Chain
+from plasticity_jax.layers.dense import is_dense
+from plasticity_jax.layers.door import check_shapes, fitted
+from plasticity_jax.layers.passes import forward, loss_and_credit
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
@@ -30,13 +34,15 @@ class Heard(NamedTuple):
     """One forward pass, and its error.
 
     Attributes:
-      h: L + 1 arrays (B, n_i), activity from h^0 = x to the output h^L.
+      h: L + 1 arrays (B, ...), activity from h^0 = x to the output h^L.
+      seen: L arrays (B, ...), the activity that each layer's weights read: h^{i-1} behind what stands between.
       error: (B, n_L), y - yhat, where yhat is the softmax of the output times the sum of y if the loss is "softmax".
       y: (B, n_L), the target.
       weight: (B,), of the examples; None is 1 for all.
     """
 
     h: tuple[Array, ...]
+    seen: tuple[Array, ...]
     error: Array
     y: Array
     weight: Array | None = None
@@ -47,7 +53,7 @@ Change = Callable[[int, Params, Heard], Array]
 
 
 def local_rule(
-    net: MLP,
+    net: Chain,
     change: Change,
     *,
     alpha: Layers,
@@ -59,7 +65,7 @@ def local_rule(
     """Makes a `LearningRule`, without traces, of what each layer's weights change by.
 
     Args:
-      net: the network.
+      net: a chain of layers, of which the dense ones can learn.
       change: of a layer; a sum over the batch.
       alpha: its rate, as in `per_weight`.
       plastic: which layers learn, as in `plastic_layers`.
@@ -80,13 +86,12 @@ def local_rule(
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
         check(net, params, batch, fed)
-        x, y, _, weight = mlp.fitted(net, params, batch)
-        h = mlp.forward(net, params["forward"], x).h
-        # A slope of one: the error at the output itself, for no derivative is known here.
-        loss, error = mlp.loss_and_error(net, h[-1], jnp.ones_like(h[-1]), y)
-        heard = Heard(h, -error, y, weight)
+        x, y, _, weight = fitted(net, params, batch)
+        h, seen, _ = forward(net, params["forward"], x)
+        loss, error = loss_and_credit(net, h[-1], y)  # at the output itself, for no derivative of phi is known here
+        heard = Heard(h, seen, -error, y, weight)
         share = 1.0 if reduction == "sum" else 1.0 / len(x)
-        w = [jnp.zeros_like(matrix) for matrix in params["forward"]["w"]]
+        w: list[PyTree] = [jax.tree.map(jnp.zeros_like, each) for each in params["forward"]["w"]]
         for i, rate in zip(layers, rates, strict=True):
             w[i] = -share * per_weight("alpha", rate, w[i]) * change(i, params, heard)
         taught = {"forward": {"w": w}} | ({} if teach is None else {"feedback": teach(params, heard, share)})
@@ -96,19 +101,28 @@ def local_rule(
     return LearningRule(init, update)
 
 
-def plastic_layers(net: MLP, plastic: Sequence[int] | None) -> tuple[int, ...]:
-    """Indices from 0, in order, of the layers that learn; all of them if None.
+def plastic_layers(net: Chain, plastic: Sequence[int] | None) -> tuple[int, ...]:
+    """Indices from 0, in order, of the layers that learn; all dense ones if None.
 
     Raises:
-      ValueError: if one does not exist, is named twice, or they are not in order.
+      ValueError: if one does not exist, is not dense, is named twice, or they are not in order.
     """
-    count = len(net.activations)
-    chosen = list(range(count) if plastic is None else plastic)
+    count = len(net.layers)
+    dense = [
+        i for i, layer in enumerate(net.layers) if is_dense(layer) and net.h_shapes[i + 1] == net.bias_sizes[i : i + 1]
+    ]
+    chosen = list(dense if plastic is None else plastic)
     if any(not -count <= i < count for i in chosen):
         raise ValueError(f"plastic={chosen}: the network has layers 0 to {count - 1} (or -{count} to -1)")
     layers = [i % count for i in chosen]
     if layers != sorted(set(layers)):
         raise ValueError(f"plastic={chosen}: name each layer once, from the first to the last, as rates are given")
+    for i in layers:
+        if i not in dense:
+            raise ValueError(
+                f"plastic={chosen}: layer {i}, {net.layers[i].name}, is not a dense one whose phi keeps its shape, and "
+                f"no other learns by a local rule; use some of {dense}"
+            )
     return tuple(layers)
 
 
@@ -133,23 +147,25 @@ def per_weight(name: str, rate: Scalar, w: Array) -> Array:
     return rate[:, None] if rate.ndim == 1 else rate
 
 
-def check(net: MLP, params: Params, batch: Example, fed: bool) -> None:
+def check(net: Chain, params: Params, batch: Example, fed: bool) -> None:
     """Asserts that network, weights, feedback (if the rule is fed) and batch fit together.
 
     Raises:
       AssertionError: (chex) naming the array and the shape that it should have.
       TypeError: if the batch is not an `Example`.
-      ValueError: if weights are missing, the number of layers is not that of the activations, or there is no example.
+      ValueError: if weights are missing, there is not one for each layer, or there is no example.
     """
-    widths = mlp.check_shapes(net, params, batch)
+    check_shapes(net, params, batch)
     if not fed:
         return
+    n_out = math.prod(net.h_shapes[-1])
     w_fb, bias = groups.read(params, "feedback", "w_fb"), groups.read(params, "feedback", "bias")
-    if not len(w_fb) == len(bias) == len(net.activations):
+    if not len(w_fb) == len(bias) == len(net.layers):
         raise ValueError(
-            f"{len(w_fb)} feedback matrices and {len(bias)} biases for {len(net.activations)} layers: "
+            f"{len(w_fb)} feedback matrices and {len(bias)} biases for {len(net.layers)} layers: "
             "give each layer one of each, the output's too"
         )
-    for i, n in enumerate(widths[1:]):
-        chex.assert_shape(w_fb[i], (widths[-1], n), custom_message=f"w_fb[{i}] must be {(widths[-1], n)}")
+    for i in plastic_layers(net, None):
+        n = net.bias_sizes[i]
+        chex.assert_shape(w_fb[i], (n_out, n), custom_message=f"w_fb[{i}] must be {(n_out, n)}")
         chex.assert_shape(bias[i], (n,), custom_message=f"the feedback's bias[{i}] must be {(n,)}")

@@ -16,6 +16,7 @@ and each layer has its own; feedback is mixed in outside of the rectification; t
 regression the output is a layer like the others, with feedback of its own; biases do not change.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -24,7 +25,8 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.layers.chain import Chain
+from plasticity_jax.layers.passes import between
 from plasticity_jax.ops.checks import default_float, one_of
 from plasticity_jax.ops.hebbian import PRODUCTS
 from plasticity_jax.rules.hebbian.common import (
@@ -57,7 +59,7 @@ class Fed(NamedTuple):
 
 
 def flp(
-    net: MLP,
+    net: Chain,
     *,
     alpha: Layers = 1e-3,
     beta: Layers = 0.5,
@@ -71,7 +73,7 @@ def flp(
     """Feedback and local plasticity.
 
     Args:
-      net: the network.
+      net: a chain of layers, of which the dense ones can learn.
       alpha: plasticity; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight.
       beta: strength of the feedback; for a layer of shape () or (n_i,).
       plastic: which layers learn, counted from 0, or from the end if negative; all of them if None. Those that do not
@@ -84,14 +86,25 @@ def flp(
 
     Returns:
       A rule over ``{"forward": {"w", "bias"}, "feedback": {"w_fb", "bias"}}``, where w_fb[i] is (n_out, n_i) and its
-      bias (n_i,), for each layer, the output's too; see `init_feedback`. It changes w of the plastic layers alone.
+      bias (n_i,), for each layer, the output's too; see `flp_feedback`. It changes w of the plastic layers alone.
 
     Raises:
       ValueError: if an option is not known, a layer does not exist, or there is not one coefficient for each.
 
     Example:
-      >>> from plasticity_jax.networks.mlp import mlp
-      >>> rule = flp(mlp(["relu", "relu", "identity"]), alpha=1e-3, plastic=[-2, -1])
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 20, 2), ("relu", "identity"), "softmax")
+      >>> label = jnp.arange(40) % 2
+      >>> x = jax.random.normal(jax.random.key(0), (40, 3)) + jnp.where(label, 2.0, -2.0)[:, None]
+      >>> batch = pj.Example(x, label)
+      >>> forward = pj.layers.init_params(jax.random.key(1), net)["forward"]
+      >>> fed = pj.rules.flp_feedback(jax.random.key(2), net)
+      >>> rule = flp(net, alpha=1e-3, plastic=[-1], signal="target", output="clamped")
+      >>> learn = pj.learner(rule, optax.sgd(1.0))
+      >>> state = learn.init({"forward": forward, "feedback": fed}, jax.random.key(3), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Lindsey & Litwin-Kumar, "Learning to learn with feedback and local plasticity", NeurIPS 2020.
@@ -100,28 +113,40 @@ def flp(
     return local_rule(net, parts.change, alpha=alpha, plastic=plastic, reduction=reduction, fed=True)
 
 
-def init_feedback(key: Key, sizes: Sequence[int], dtype: jnp.dtype | None = None) -> Params:
+def flp_feedback(key: Key, net: Chain, *, dtype: jnp.dtype | None = None) -> Params:
     """Feedback weights as the authors drew them: B^i ~ N(0, 2 / n_out), c^i = 0.
 
     Args:
       key: split, one part for each layer.
-      sizes: n_0, ..., n_L of the layers that are to get feedback.
+      net: the network.
       dtype: JAX's default float if None.
 
     Returns:
-      ``{"w_fb": L arrays (n_L, n_i), "bias": L arrays (n_i,)}``, the group "feedback" of the params.
+      ``{"w_fb": L arrays (n_L, n_i), "bias": L arrays (n_i,)}``, the group "feedback" of the params; a layer that is
+      not dense has () for both.
+
+    Example:
+      >>> import jax, plasticity_jax as pj
+      >>> group = flp_feedback(jax.random.key(0), pj.networks.mlp((3, 5, 2), ("relu", "identity")))
+      >>> jax.tree.map(lambda leaf: leaf.shape, group["w_fb"])
+      ((2, 5), (2, 2))
     """
     dtype = default_float() if dtype is None else dtype
-    std = (2 / sizes[-1]) ** 0.5
-    keys = jax.random.split(key, len(sizes) - 1)
+    n_out = math.prod(net.h_shapes[-1])
+    keys, dense = jax.random.split(key, len(net.layers)), plastic_layers(net, None)
+
+    def matrix(i: int) -> Array:
+        return (2 / n_out) ** 0.5 * jax.random.normal(keys[i], (n_out, net.bias_sizes[i]), dtype)
+
+    every = range(len(net.layers))
     return {
-        "w_fb": tuple(std * jax.random.normal(k, (sizes[-1], n), dtype) for k, n in zip(keys, sizes[1:], strict=True)),
-        "bias": tuple(jnp.zeros((n,), dtype) for n in sizes[1:]),
+        "w_fb": tuple(matrix(i) if i in dense else () for i in every),
+        "bias": tuple(jnp.zeros((net.bias_sizes[i],), dtype) if i in dense else () for i in every),
     }
 
 
 def fed(
-    net: MLP,
+    net: Chain,
     *,
     beta: Layers = 0.5,
     plastic: Sequence[int] | None = None,
@@ -139,7 +164,7 @@ def fed(
     strengths = dict(zip(layers, each_layer("beta", beta, len(layers)), strict=True))
 
     def shifts(i: int) -> bool:
-        return i in layers and not (output == "clamped" and i == len(net.activations) - 1)
+        return i in layers and not (output == "clamped" and i == len(net.layers) - 1)
 
     def post(i: int, params: Params, heard: Heard) -> Array:
         if not shifts(i):
@@ -152,7 +177,9 @@ def fed(
         return strength * feedback(i, params, heard, signal) + (1 - strength) * h
 
     def change(i: int, params: Params, heard: Heard) -> Array:
-        pre = heard.h[i] if presynaptic == "before" or i == 0 else post(i - 1, params, heard)
+        pre = heard.seen[i]
+        if presynaptic == "after" and i > 0:
+            pre = between(net, i, post(i - 1, params, heard))
         return PRODUCTS[product](pre, post(i, params, heard), params["forward"]["w"][i], heard.weight)
 
     return Fed(post, change, shifts)

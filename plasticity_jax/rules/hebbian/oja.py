@@ -12,19 +12,19 @@ layer, one of them the forward pass. Each synapse reads its own weight and its p
 from collections.abc import Sequence
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops.hebbian import oja_product
 from plasticity_jax.rules.hebbian.common import Heard, Layers, Reduction, local_rule
 from plasticity_jax.typing import Array, Params
 
 
 def oja(
-    net: MLP, *, alpha: Layers = 1e-3, plastic: Sequence[int] | None = None, reduction: Reduction = "sum"
+    net: Chain, *, alpha: Layers = 1e-3, plastic: Sequence[int] | None = None, reduction: Reduction = "sum"
 ) -> LearningRule:
     """Normalised Hebbian plasticity.
 
     Args:
-      net: the network.
+      net: a chain of layers, of which the dense ones can learn.
       alpha: plasticity; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight. A negative
         one turns the decay into growth without bound.
       plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
@@ -37,14 +37,22 @@ def oja(
       ValueError: if the reduction is not known, a layer does not exist, or there is not one alpha for each.
 
     Example:
-      >>> from plasticity_jax.networks.mlp import mlp
-      >>> rule = oja(mlp(["identity"]), alpha=1e-2)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((4, 1), ("identity",))
+      >>> x = jax.random.normal(jax.random.key(0), (200, 4)) * jnp.array([2.0, 1.0, 0.5, 0.5])
+      >>> learn = pj.learner(oja(net, alpha=1e-3), optax.sgd(1.0))
+      >>> batch = pj.Example(x, jnp.zeros((200, 1)))  # the target is read for the loss alone
+      >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
+      >>> first = jnp.linalg.eigh(x.T @ x)[1][:, -1]  # the first principal component, of length one
+      >>> bool(abs(state.params["forward"]["w"][0][0] @ first) > 0.999)
+      True
 
     Reference:
       Oja, "A simplified neuron model as a principal component analyzer", Journal of Mathematical Biology 1982.
     """
 
     def change(i: int, params: Params, heard: Heard) -> Array:
-        return oja_product(heard.h[i], heard.h[i + 1], params["forward"]["w"][i], heard.weight)
+        return oja_product(heard.seen[i], heard.h[i + 1], params["forward"]["w"][i], heard.weight)
 
     return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction)

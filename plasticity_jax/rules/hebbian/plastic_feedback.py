@@ -14,12 +14,13 @@ clamped output, have no use for feedback: theirs stays as it is. The feedback's 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
+import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops.hebbian import PRODUCTS
 from plasticity_jax.rules.hebbian.common import (
     Heard,
@@ -35,27 +36,31 @@ from plasticity_jax.typing import Params, PyTree, Scalar
 
 
 def plastic_feedback(
-    net: MLP,
+    net: Chain,
     *,
     alpha: Layers = 1e-3,
     alpha_fb: Layers = 1e-3,
     plastic: Sequence[int] | None = None,
     signal: Signal = "error",
-    product: str = "oja",
+    beta: Layers = 0.5,
+    output: Literal["mixed", "clamped"] = "mixed",
+    presynaptic: Literal["before", "after"] = "before",
+    product: Literal["hebb", "oja"] = "oja",
     reduction: Reduction = "sum",
-    **options: Any,
 ) -> LearningRule:
     """Feedback and local plasticity, of the feedback too.
 
     Args:
-      net: the network.
+      net: a chain of layers, of which the dense ones can learn.
       alpha: plasticity of the forward weights, as in `flp`.
       alpha_fb: that of the feedback weights; for a layer of shape (), (n_i,) or (n_i, n_out), the neurons first.
       plastic: which layers learn, with their feedback; all of them if None.
       signal: "error" or "target".
+      beta: strength of the feedback, as in `flp`.
+      output: "mixed" or "clamped", as in `flp`.
+      presynaptic: "before" or "after", as in `flp`.
       product: "hebb" or "oja", for forward and feedback weights alike.
       reduction: "sum" or "mean" over the batch, for both.
-      options: those of `flp` that are left: beta, output, presynaptic.
 
     Returns:
       A rule over the params of `flp`; it changes w and w_fb of the plastic layers.
@@ -64,18 +69,30 @@ def plastic_feedback(
       ValueError: if an option is not known, a layer does not exist, or there is not one coefficient for each.
 
     Example:
-      >>> from plasticity_jax.networks.mlp import mlp
-      >>> rule = plastic_feedback(mlp(["relu", "identity"]), alpha=1e-3, alpha_fb=1e-4, beta=0.7)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 20, 2), ("relu", "identity"), "softmax")
+      >>> label = jnp.arange(40) % 2
+      >>> x = jax.random.normal(jax.random.key(0), (40, 3)) + jnp.where(label, 2.0, -2.0)[:, None]
+      >>> batch = pj.Example(x, label)
+      >>> forward = pj.layers.init_params(jax.random.key(1), net)["forward"]
+      >>> fed = pj.rules.flp_feedback(jax.random.key(2), net)
+      >>> fed["w_fb"] = (fed["w_fb"][0], jnp.eye(2))  # the output hears its own target
+      >>> rule = plastic_feedback(net, alpha=1e-3, alpha_fb=1e-3, beta=1.0, plastic=[-1], signal="target")
+      >>> learn = pj.learner(rule, optax.sgd(1.0))
+      >>> state = learn.init({"forward": forward, "feedback": fed}, jax.random.key(3), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Lindsey & Litwin-Kumar, "Learning to learn with feedback and local plasticity", NeurIPS 2020, section 8.1.
     """
-    parts = fed(net, plastic=plastic, signal=signal, product=product, **options)  # pyright: ignore[reportArgumentType]
+    parts = fed(net, beta=beta, plastic=plastic, signal=signal, output=output, presynaptic=presynaptic, product=product)
     layers = plastic_layers(net, plastic)
     rates = each_layer("alpha_fb", alpha_fb, len(layers))
 
     def teach(params: Params, heard: Heard, share: Scalar) -> PyTree:
-        w_fb = [jnp.zeros_like(matrix) for matrix in params["feedback"]["w_fb"]]
+        w_fb: list[PyTree] = [jax.tree.map(jnp.zeros_like, each) for each in params["feedback"]["w_fb"]]
         for i, rate in zip(layers, rates, strict=True):
             if parts.shifts(i):
                 back = params["feedback"]["w_fb"][i].T

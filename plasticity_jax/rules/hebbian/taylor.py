@@ -20,11 +20,12 @@ its postsynaptic activity, and its postsynaptic neuron's feedback.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops.checks import one_of
 from plasticity_jax.ops.hebbian import weighed
 from plasticity_jax.rules.hebbian.common import (
@@ -44,7 +45,7 @@ Term = tuple[int, int, int, int]
 
 
 def taylor(
-    net: MLP,
+    net: Chain,
     theta: Mapping[Term, Layers],
     *,
     plastic: Sequence[int] | None = None,
@@ -54,7 +55,7 @@ def taylor(
     """A polynomial of what a synapse can read.
 
     Args:
-      net: the network.
+      net: a chain of layers, of which the dense ones can learn.
       theta: the coefficient of each term; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each
         weight. There is no other rate.
       plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
@@ -69,8 +70,21 @@ def taylor(
         is not one coefficient for each.
 
     Example:
-      >>> from plasticity_jax.networks.mlp import mlp
-      >>> rule = taylor(mlp(["tanh", "identity"]), {(1, 1, 0, 0): 1e-3, (0, 2, 1, 0): -1e-3})  # Oja's
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 20, 2), ("relu", "identity"), "softmax")
+      >>> label = jnp.arange(40) % 2
+      >>> x = jax.random.normal(jax.random.key(0), (40, 3)) + jnp.where(label, 2.0, -2.0)[:, None]
+      >>> batch = pj.Example(x, label)
+      >>> forward = pj.layers.init_params(jax.random.key(1), net)["forward"]
+      >>> fed = pj.rules.flp_feedback(jax.random.key(2), net)
+      >>> fed["w_fb"] = (fed["w_fb"][0], jnp.eye(2))  # the output hears its own target
+      >>> terms = {(1, 0, 0, 1): 1e-3, (0, 0, 1, 2): -1e-3}  # what is heard times the feedback, and a decay
+      >>> rule = taylor(net, terms, plastic=[-1], signal="target")
+      >>> learn = pj.learner(rule, optax.sgd(1.0))
+      >>> state = learn.init({"forward": forward, "feedback": fed}, jax.random.key(3), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
+      >>> bool(info.loss[-1] < 0.1 * info.loss[0])
+      True
 
     Reference:
       Gerstner & Kistler, "Mathematical formulations of Hebbian learning", Biological Cybernetics 2002.
@@ -90,14 +104,14 @@ def taylor(
         total = jnp.zeros_like(w)
         for (a, b, c, d), value in coefficients.items():
             post = weighed(heard.h[i + 1] ** b * f**d, heard.weight)
-            product = post.T @ heard.h[i] ** a if a else jnp.sum(post, 0)[:, None]
+            product = post.T @ heard.seen[i] ** a if a else jnp.sum(post, 0)[:, None]
             total += per_weight(f"theta[{a, b, c, d}]", value[i], w) * w**c * product
         return total
 
     return local_rule(net, change, alpha=1.0, plastic=plastic, reduction=reduction, fed=True)
 
 
-def flp_terms(alpha: Scalar, beta: Scalar, product: str = "oja") -> dict[Term, Scalar]:
+def flp_terms(alpha: Scalar, beta: Scalar, product: Literal["hebb", "oja"] = "oja") -> dict[Term, Scalar]:
     """The point of the family that is `plasticity_jax.rules.hebbian.flp`; Hebb and Oja are those at beta = 0.
 
     Args:

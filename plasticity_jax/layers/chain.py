@@ -1,0 +1,186 @@
+r"""A chain: layers one behind the other, and the loss of its output.
+
+    h^0 = x,   v^i = linear_i(W^i, between_i(h^{i-1})) + b^i,   h^i = phi_i(v^i),   i = 1..L;   yhat = h^L
+
+L counts the layers with weights. Layers without, such as `pool` and `flatten`, stand between them and belong to the
+path of the next one, or of the output. The loss of an example is 1/2 sum (yhat - y)^2 ("squared"), -sum y log
+softmax(yhat) ("softmax"), or a function of yhat and y.
+
+Weights are ``{"forward": {"w": (W^1, ..., W^L), "bias": (b^1, ..., b^L)}, "feedback": {"w_fb": (B^2, ..., B^L)}}``.
+w_fb[i-1] carries an error back to the activity of hidden layer i: through layer i + 1 on the pathway "chain", where
+B^{i+1} has the form of W^{i+1}, or straight from the output on the pathway "direct", where it is a matrix (n_L, n_i),
+n_i counting the entries of h^i.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.layers.flax_adapters import from_flax, is_flax_module
+from plasticity_jax.layers.layer import Layer
+from plasticity_jax.ops.activations import activation_of
+from plasticity_jax.ops.checks import default_float, one_of
+from plasticity_jax.ops.losses import Loss, check_loss
+from plasticity_jax.typing import Array, PyTree
+
+Pathway = Literal["chain", "direct"]
+"""What carries an error to a hidden layer: the layers above it, or a matrix straight from the output."""
+
+
+class Chain(NamedTuple):
+    """What is fixed about a network; build it with `chain`.
+
+    Attributes:
+      layers: the L layers with weights.
+      between: L + 1 tuples of layers without, in front of each and behind the last.
+      h_shapes: L + 1 shapes, without B, of the activity from h^0 = x to the output h^L.
+      w_shapes: L trees, the shapes of the weights.
+      bias_sizes: L numbers, the last axis of v^i.
+      loss: "squared", "softmax" or ``(yhat, y) -> ()``.
+    """
+
+    layers: tuple[Layer, ...]
+    between: tuple[tuple[Layer, ...], ...]
+    h_shapes: tuple[tuple[int, ...], ...]
+    w_shapes: tuple[PyTree, ...]
+    bias_sizes: tuple[int, ...]
+    loss: Loss
+
+    def __repr__(self) -> str:
+        """Names the layers in order, in one line."""
+        names = [str(self.h_shapes[0])]
+        for i, each in enumerate(self.layers):
+            names += [weightless.name for weightless in self.between[i]] + [f"{each.name} {_phi_name(each)}".rstrip()]
+        names += [weightless.name for weightless in self.between[-1]]
+        return f"Chain({' - '.join(names)}, loss={getattr(self.loss, '__name__', self.loss)!r})"
+
+
+def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "squared") -> Chain:
+    """Joins layers to a network, and checks that they fit.
+
+    Args:
+      in_shape: shape of one input, (n,) or (height, width, channels).
+      layers: `dense`, `conv`, `pool`, `flatten`, a `layer` of your own, or a flax.linen module without bias, whose
+        nonlinearity is then the identity (`from_flax` gives it another). The last one's activity is the output.
+      loss: "squared"; "softmax", which is in the loss, so that the last nonlinearity is then "identity", and which
+        takes integer labels too; or a function ``(yhat, y) -> ()`` of one example. By name they take an output (n,).
+
+    Returns:
+      A `Chain`.
+
+    Raises:
+      TypeError: if something else than a layer is among them.
+      ValueError: if the shapes do not chain, a layer of your own is not linear, no layer has weights, the loss is not
+        known or does not fit the output.
+
+    Example:
+      >>> import jax, optax, plasticity_jax as pj
+      >>> from plasticity_jax.layers import chain, conv, dense, flatten, pool
+      >>> net = chain((8, 8, 1), [conv(4, 3), pool(2), flatten(), dense(2)], loss="softmax")
+      >>> net
+      Chain((8, 8, 1) - conv(4, 3) relu - pool(2) - flatten() - dense(2), loss='softmax')
+      >>> learn = pj.learner(pj.rules.feedback_alignment(net), optax.sgd(0.1))
+      >>> images = jax.random.normal(jax.random.key(0), (64, 8, 8, 1))
+      >>> batch = pj.Example(images, (images[:, :4].sum((1, 2, 3)) > images[:, 4:].sum((1, 2, 3))).astype(int))
+      >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=200)
+      >>> bool(info.loss[-1] < 0.2 * info.loss[0])
+      True
+    """
+    check_loss(loss)
+    shape = tuple(int(n) for n in ((in_shape,) if isinstance(in_shape, int) else in_shape))
+    found: list[Layer] = []
+    between: list[tuple[Layer, ...]] = [()]
+    h_shapes, w_shapes, bias_sizes = [shape], [], []
+    for i, given in enumerate(layers):
+        each = from_flax(given) if is_flax_module(given) else given
+        if not isinstance(each, Layer):
+            raise TypeError(f"layers[{i}]={given!r} is not a layer: use dense, conv, pool, flatten, layer or from_flax")
+        w, v_shape, h_shape = _shapes(f"layers[{i}]={each.name}", each, shape)
+        if not each.trusted:
+            _check_linear(f"layers[{i}]={each.name}", each, w, shape)
+        shape = h_shape
+        if each.init is None:
+            between[-1] += (each,)
+            continue
+        found.append(each)
+        between.append(())
+        h_shapes.append(shape)
+        w_shapes.append(w)
+        bias_sizes.append(v_shape[-1])
+    if not found:
+        raise ValueError("layers holds none with weights: give at least one dense or conv")
+    h_shapes[-1] = shape
+    if loss == "softmax" and found[-1].phi != "identity":
+        raise ValueError(f"loss='softmax' takes the last phi 'identity', not {found[-1].phi!r}")
+    if not callable(loss) and len(shape) != 1:
+        raise ValueError(
+            f"loss={loss!r} takes an output (n,), and the last layer's is {shape}: put flatten() behind it"
+        )
+    return Chain(tuple(found), tuple(between), tuple(h_shapes), tuple(w_shapes), tuple(bias_sizes), loss)
+
+
+def check_pathway(pathway: str) -> None:
+    """Refuses a pathway that is not known.
+
+    Raises:
+      ValueError: if it is neither "chain" nor "direct".
+    """
+    one_of("pathway", pathway, ("chain", "direct"))
+
+
+def _shapes(place: str, each: Layer, shape: tuple[int, ...]) -> tuple[PyTree, tuple[int, ...], tuple[int, ...]]:
+    """Shapes of a layer's weights, its v and its activity, from that of the activity before it."""
+    h = jax.ShapeDtypeStruct((2, *shape), default_float())
+    try:
+        init = each.init
+        w = () if init is None else jax.eval_shape(lambda key: init(key, shape, h.dtype), jax.random.key(0))
+        v = jax.eval_shape(each.linear, w, h)
+        after = jax.eval_shape(activation_of(each.phi).phi, v)
+    except Exception as error:
+        shown = ", ".join(map(str, shape))
+        raise ValueError(f"{place} does not take activity (B, {shown}): {error}") from error
+    for what, out in (("linear", v), ("phi", after)):
+        if not hasattr(out, "shape") or len(out.shape) < 2 or out.shape[0] != 2:
+            raise ValueError(
+                f"{place}: {what} returns {jax.tree.map(jnp.shape, out)} for a batch of 2: keep the batch's axis first"
+            )
+    if init is not None and not jax.tree.leaves(w):
+        raise ValueError(f"{place} draws no weights: give init=None to a layer without")
+    return w, v.shape[1:], after.shape[1:]
+
+
+def _check_linear(place: str, each: Layer, w: PyTree, shape: tuple[int, ...]) -> None:
+    """Refuses a layer whose map of two random vectors, or of two random weights, is not the sum of theirs."""
+    with jax.ensure_compile_time_eval():
+        keys = jax.random.split(jax.random.key(0), 4)
+        h, more_h = (jax.random.normal(key, (2, *shape), default_float()) for key in keys[:2])
+        weights, more_w = (_normal_like(key, w) for key in keys[2:])
+        total = jax.tree.map(jnp.add, weights, more_w)
+        v, tests = (
+            each.linear(weights, h),
+            {"its activity": each.linear(weights, h + more_h) - each.linear(weights, more_h)},
+        )
+        if each.init is not None:
+            tests["its weights"] = each.linear(total, h) - each.linear(more_w, h)
+        for of, same in tests.items():
+            rounding = float(jnp.finfo(v.dtype).eps) ** 0.5 * max(1.0, float(jnp.max(jnp.abs(v))))
+            if not float(jnp.max(jnp.abs(same - v))) <= rounding:
+                raise ValueError(
+                    f"{place} is not linear in {of}: leave out its bias (use_bias=False), which the chain adds, and "
+                    "put a nonlinearity into phi"
+                )
+
+
+def _normal_like(key: Array, w: PyTree) -> PyTree:
+    leaves, tree = jax.tree.flatten(w)
+    keys = jax.random.split(key, max(len(leaves), 1))
+    drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=False)]
+    return jax.tree.unflatten(tree, drawn)
+
+
+def _phi_name(each: Layer) -> str:
+    name = getattr(each.phi, "__name__", "phi") if callable(each.phi) else each.phi
+    return "" if name == "identity" else name

@@ -1,0 +1,160 @@
+"""Weights of a chain, and the check that network, weights and batch fit together."""
+
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.layers.chain import Chain, Pathway, check_pathway
+from plasticity_jax.layers.layer import he_normal
+from plasticity_jax.ops import groups
+from plasticity_jax.ops.checks import cast_floats, default_float, not_empty
+from plasticity_jax.ops.losses import one_hot_labels
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree
+
+
+def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.dtype | None = None) -> Params:
+    """Weights as each layer draws them, feedback weights likewise, biases 0.
+
+    A matrix or a kernel is ~ N(0, 2 / fan in), as in the experiments of Lansdell, Prakash & Kording (2020).
+
+    Args:
+      key: split, one part for each layer and each feedback weight.
+      net: the network.
+      pathway: "chain", on which B^{i+1} is drawn as W^{i+1} is, or "direct", on which w_fb[i-1] ~ N(0, 2 / n_i) is a
+        matrix (n_L, n_i).
+      dtype: of the weights; JAX's default float if None.
+
+    Returns:
+      ``{"forward": {"w", "bias"}, "feedback": {"w_fb"}}``, as in `plasticity_jax.layers.chain`.
+
+    Raises:
+      ValueError: if the pathway is not known.
+
+    Example:
+      >>> import jax, plasticity_jax as pj
+      >>> net = pj.layers.chain((3,), [pj.layers.dense(5, "tanh"), pj.layers.dense(2)])
+      >>> params = pj.layers.init_params(jax.random.key(0), net)
+      >>> jax.tree.map(lambda leaf: leaf.shape, params["feedback"])
+      {'w_fb': ((2, 5),)}
+    """
+    check_pathway(pathway)
+    dtype = default_float() if dtype is None else dtype
+    count = len(net.layers)
+    keys = jax.random.split(key, 2 * count)
+
+    def drawn(key: Key, i: int) -> PyTree:
+        init = net.layers[i].init
+        assert init is not None  # `chain` sorts the others out
+        return init(key, seen_shape(net, i), dtype)
+
+    def direct(key: Key, i: int) -> Array:
+        size = math.prod(net.h_shapes[i])
+        return he_normal(key, (math.prod(net.h_shapes[-1]), size), size, dtype)
+
+    hidden = range(1, count)
+    w_fb = tuple((drawn if pathway == "chain" else direct)(keys[count + i - 1], i) for i in hidden)
+    return {
+        "forward": {
+            "w": tuple(drawn(keys[i], i) for i in range(count)),
+            "bias": tuple(jnp.zeros((n,), dtype) for n in net.bias_sizes),
+        },
+        "feedback": {"w_fb": w_fb},
+    }
+
+
+def fitted(net: Chain, params: Params, batch: Example, name: str = "batch") -> Example:
+    """The batch in the dtype of the weights, integer labels as targets.
+
+    Args:
+      net: the network.
+      params: its weights; only "forward" is read.
+      batch: one step's example.
+      name: of the batch in messages.
+
+    Raises:
+      AssertionError: (chex) naming the array and the shape that it should have.
+      TypeError: if the batch is not an `Example`.
+      ValueError: if weights are missing, or there is no example.
+    """
+    check_shapes(net, params, batch, name)
+    dtype = jax.tree.leaves(params["forward"]["w"])[0].dtype
+    y = one_hot_labels(batch.y, net.h_shapes[-1][0], dtype, f"{name}.y") if _are_labels(net, batch.y) else batch.y
+    y = cast_floats(y, dtype) if callable(net.loss) else jnp.asarray(y, dtype)
+    weight = None if batch.weight is None else jnp.asarray(batch.weight, dtype)
+    return Example(jnp.asarray(batch.x, dtype), y, batch.start, weight)
+
+
+def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch") -> None:
+    """Asserts that network, forward weights and batch fit together; see `fitted` for what it raises."""
+    if not isinstance(batch, Example):
+        raise TypeError(f"{name} is a {type(batch).__name__}: give an Example, as in Example(x, y)")
+    w, bias = groups.read(params, "forward", "w"), groups.read(params, "forward", "bias")
+    for group, entries in (("w", w), ("bias", bias)):
+        if len(entries) != len(net.layers):
+            raise ValueError(
+                f'params["forward"]["{group}"] has {len(entries)} entries for {len(net.layers)} layers: give each one'
+            )
+    for i, layer in enumerate(net.layers):
+        check_like(f"w[{i}]", w[i], net.w_shapes[i], f" for {layer.name}")
+        chex.assert_shape(bias[i], (net.bias_sizes[i],), custom_message=f"bias[{i}] must be ({net.bias_sizes[i]},)")
+    shown = ", ".join(map(str, net.h_shapes[0]))
+    chex.assert_shape(batch.x, (None, *net.h_shapes[0]), custom_message=f"{name}.x must be (B, {shown})")
+    examples = batch.x.shape[0]
+    not_empty(f"{name}.x", examples)
+    wanted = (examples, *net.h_shapes[-1])
+    told = f"{name}.y must be (B, {', '.join(map(str, net.h_shapes[-1]))}), with B = {examples} as in {name}.x"
+    if callable(net.loss):
+        wanted, told = (examples, ...), f"{name}.y must lead with B = {examples}, as {name}.x does"
+    elif _are_labels(net, batch.y):
+        wanted, told = (examples,), f"{name}.y holds labels, which must be (B,), with B = {examples} as in {name}.x"
+    chex.assert_shape(batch.y, wanted, custom_message=told)
+    if batch.weight is not None:
+        chex.assert_shape(batch.weight, (examples,), custom_message=f"{name}.weight must be (B,), B = {examples}")
+
+
+def check_feedback(net: Chain, params: Params, pathway: Pathway) -> None:
+    """Asserts that ``params["feedback"]["w_fb"]`` fits the pathway.
+
+    Raises:
+      AssertionError: (chex) naming the matrix and the shape that it should have.
+      ValueError: if feedback weights are missing.
+    """
+    w_fb = groups.read(params, "feedback", "w_fb")
+    hidden = len(net.layers) - 1
+    if len(w_fb) != hidden:
+        raise ValueError(f"{len(w_fb)} feedback weights w_fb for {hidden} hidden layers: give each layer one")
+    remedy = f"on the pathway {pathway!r}, as init_params(key, net, pathway={pathway!r}) draws it"
+    for i in range(hidden):
+        if pathway == "chain":
+            check_like(f"w_fb[{i}]", w_fb[i], net.w_shapes[i + 1], f" {remedy}")
+        else:
+            wanted = (math.prod(net.h_shapes[-1]), math.prod(net.h_shapes[i + 1]))
+            chex.assert_shape(w_fb[i], wanted, custom_message=f"w_fb[{i}] must be {wanted} {remedy}")
+
+
+def check_like(name: str, given: PyTree, wanted: PyTree, why: str) -> None:
+    """Asserts that a weight has the form and the shapes of another.
+
+    Raises:
+      AssertionError: naming it and what it should be.
+    """
+    shapes = jax.tree.map(jnp.shape, wanted)
+    told = f"{name} must be {shapes}{why}, not {jax.tree.map(jnp.shape, given)}"
+    same = {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(given)}
+    want = {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(wanted)}
+    if same != want:
+        raise AssertionError(told)
+
+
+def seen_shape(net: Chain, i: int) -> tuple[int, ...]:
+    """Shape, without B, of the activity that the weights of layer i, counted from 0, read."""
+    h = jax.ShapeDtypeStruct((2, *net.h_shapes[i]), default_float())
+    for weightless in net.between[i]:
+        h = jax.eval_shape(weightless.linear, (), h)
+    return h.shape[1:]
+
+
+def _are_labels(net: Chain, y: Array) -> bool:
+    return net.loss == "softmax" and y.ndim == 1 and jnp.issubdtype(y.dtype, jnp.integer)

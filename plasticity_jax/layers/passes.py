@@ -1,0 +1,162 @@
+"""A chain's forward pass, its output's loss and error, and how credit and gradients are taken through one layer."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.layers.chain import Chain
+from plasticity_jax.layers.layer import Layer, credit, gradient
+from plasticity_jax.ops import losses
+from plasticity_jax.ops.activations import activation_of
+from plasticity_jax.typing import Array, PyTree
+
+
+class Pass(NamedTuple):
+    """One forward pass.
+
+    Attributes:
+      h: L + 1 arrays (B, ...), activity from h^0 = x to the output h^L.
+      seen: L arrays (B, ...), the activity that the weights of layer i read: h^{i-1} behind what stands between.
+      pull: L functions, credit for h^i to the error at v^i, which for an elementwise phi is a product with phi_i'(v^i).
+    """
+
+    h: tuple[Array, ...]
+    seen: tuple[Array, ...]
+    pull: tuple[Callable[[Array], Array], ...]
+
+
+def forward(net: Chain, weights: PyTree, x: Array) -> Pass:
+    """The activity of every layer.
+
+    Args:
+      net: the network.
+      weights: ``params["forward"]``.
+      x: (B, ...), inputs.
+
+    Returns:
+      The `Pass`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, plasticity_jax as pj
+      >>> net = pj.layers.chain((3,), [pj.layers.dense(4, "tanh"), pj.layers.dense(2)])
+      >>> params = pj.layers.init_params(jax.random.key(0), net)
+      >>> [h.shape for h in forward(net, params["forward"], jnp.ones((5, 3))).h]
+      [(5, 3), (5, 4), (5, 2)]
+    """
+    h, seen, pulls = [x], [], []
+    for i, layer in enumerate(net.layers):
+        seen.append(between(net, i, h[-1]))
+        active, pull = _response(layer, summed(layer, weights, i, seen[-1]))
+        h.append(active)
+        pulls.append(pull)
+    if net.between[-1]:
+        h[-1], pulls[-1] = _behind(net, h[-1], pulls[-1])
+    return Pass(tuple(h), tuple(seen), tuple(pulls))
+
+
+def perturbed_output(net: Chain, weights: PyTree, h_1: Array, noise: Sequence[Array]) -> Array:
+    """The output when noise is added to the activity of every hidden layer, and passes through the layers above.
+
+    The first layer's activity is that of the clean pass, to which its noise is added.
+
+    Args:
+      net: the network.
+      weights: ``params["forward"]``.
+      h_1: (B, ...), the clean activity of the first hidden layer.
+      noise: L - 1 arrays of the shapes of h^i, added behind the nonlinearity.
+
+    Returns:
+      The shape of h^L.
+    """
+    h = h_1 + noise[0]
+    for i in range(1, len(net.layers)):
+        layer = net.layers[i]
+        h = activation_of(layer.phi).phi(summed(layer, weights, i, between(net, i, h)))
+        h = h + noise[i] if i < len(noise) else h
+    return between(net, len(net.layers), h)
+
+
+def between(net: Chain, i: int, h: Array) -> Array:
+    """Activity behind the layers without weights in front of layer i, counted from 0; those of the output if i is L."""
+    for weightless in net.between[i]:
+        h = weightless.linear((), h)
+    return h
+
+
+def summed(layer: Layer, weights: PyTree, i: int, seen: Array) -> Array:
+    """v of layer i, counted from 0."""
+    v = layer.linear(weights["w"][i], seen)
+    return v + jnp.expand_dims(weights["bias"][i], tuple(range(v.ndim - 1)))
+
+
+def credit_through(net: Chain, i: int, b: PyTree, activity: Pass, error: Array) -> Array:
+    """Credit for h^i, which layer i, counted from 0, reads: the error at its v, carried back by b of the form of w."""
+    carried = credit(net.layers[i], b, activity.seen[i], error)
+    if not net.between[i]:
+        return carried
+    return jax.linear_transpose(functools.partial(between, net, i), activity.h[i])(carried)[0]
+
+
+def gradients(net: Chain, weights: PyTree, activity: Pass, errors: Sequence[Array]) -> PyTree:
+    """Updates for ``params["forward"]``: mean over the batch of what each error makes of its layer's weights and bias.
+
+    Args:
+      net: the network.
+      weights: ``params["forward"]``.
+      activity: of the forward pass.
+      errors: L arrays of the shapes of v^i.
+
+    Returns:
+      ``{"w": L trees, "bias": L arrays}``.
+    """
+    batch = errors[0].shape[0]
+
+    def of_layer(i: int) -> PyTree:
+        total = gradient(net.layers[i], weights["w"][i], activity.seen[i], errors[i])
+        return jax.tree.map(lambda g: g / batch, total)
+
+    def of_bias(error: Array) -> Array:
+        shared = error if error.ndim == 2 else jnp.sum(error, tuple(range(1, error.ndim - 1)))
+        return jnp.mean(shared, 0)
+
+    return {"w": tuple(map(of_layer, range(len(errors)))), "bias": tuple(map(of_bias, errors))}
+
+
+def loss_and_credit(net: Chain, output: Array, y: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    """The loss of each example and its derivative by the output, dL/dh^L.
+
+    Args:
+      net: the network.
+      output: h^L, (B, n_L) for a loss by name.
+      y: the target, of the output's shape for a loss by name, or anything that leads with (B,).
+      weight: (B,), factors of both; None is 1 for all.
+
+    Returns:
+      ``(loss, credit)`` of shapes (B,) and the output's, in its dtype.
+    """
+    of_examples = functools.partial(losses.loss_and_error, net.loss)
+    loss, back = (jax.vmap(of_examples) if callable(net.loss) else of_examples)(output, y)
+    loss = loss.astype(output.dtype)
+    if weight is None:
+        return loss, back
+    return loss * weight, back * jnp.expand_dims(weight, tuple(range(1, back.ndim)))
+
+
+def _response(layer: Layer, v: Array) -> tuple[Array, Callable[[Array], Array]]:
+    """phi(v), and the function that pulls credit for it back to v."""
+    if callable(layer.phi):
+        h, pull = jax.vjp(layer.phi, v)
+        return h, lambda c: pull(c)[0]
+    f = activation_of(layer.phi)
+    h = f.phi(v)
+    slope = f.slope(v, h)
+    return h, lambda c: c * slope
+
+
+def _behind(net: Chain, h: Array, pull: Callable[[Array], Array]) -> tuple[Array, Callable[[Array], Array]]:
+    """The output behind the last layers without weights, and the pull of credit for it."""
+    read = functools.partial(between, net, len(net.layers))
+    return read(h), lambda c: pull(jax.linear_transpose(read, h)(c)[0])

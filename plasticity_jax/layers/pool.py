@@ -1,0 +1,50 @@
+"""Layers without weights: the mean over windows, and the image as a row."""
+
+import jax.numpy as jnp
+
+from plasticity_jax.layers.layer import Layer
+from plasticity_jax.ops.checks import whole
+from plasticity_jax.typing import Array, PyTree
+
+
+def pool(size: int) -> Layer:
+    """The mean over windows of size x size pixels, side by side; what is left over at the edge is cut off.
+
+    A maximum is not linear: it belongs to the nonlinearity of the layer before, as `conv` shows.
+
+    Args:
+      size: of a window's side.
+
+    Returns:
+      A `Layer` without weights, from (B, H, W, C) to (B, H // size, W // size, C).
+
+    Raises:
+      ValueError: if the size is not a whole number from 1 on.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> pool(2).linear((), jnp.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0].tolist()
+      [[2.5, 4.5], [10.5, 12.5]]
+    """
+    whole("size", size, 1, "pixel")
+
+    def linear(w: PyTree, h: Array) -> Array:
+        if h.ndim != 4 or min(h.shape[1:3]) < size:
+            raise ValueError(f"pool({size}) takes images (B, H, W, C) of at least {size} x {size}, not {h.shape}")
+        rows, columns = h.shape[1] // size, h.shape[2] // size
+        # Term by term: XLA's sums over a short axis, and its windows, are slow on a CPU.
+        terms = [h[:, u : rows * size : size, v : columns * size : size] for u in range(size) for v in range(size)]
+        return sum(terms[1:], terms[0]) / size**2
+
+    return Layer(f"pool({size})", linear, None, trusted=True)
+
+
+def flatten() -> Layer:
+    """The activity of every example as one row, (B, H, W, C) to (B, H W C), for the dense layers behind.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> flatten().linear((), jnp.ones((3, 4, 4, 2))).shape
+      (3, 32)
+    """
+    return Layer("flatten()", lambda w, h: jnp.reshape(h, (h.shape[0], -1)), None, trusted=True)

@@ -1,0 +1,110 @@
+r"""Weight perturbation: noise on all weights at once, each of which learns from its own noise times the loss's change.
+
+    G = (L(w + sigma xi) - L(w)) xi / sigma,   xi independent, of mean 0 and variance 1, one for each weight
+
+E G = grad L + O(sigma^2): the gradient of the loss averaged over the noise, exactly so for normal noise, and the
+gradient itself where L is quadratic in w. The variance grows with the number of weights, as |grad L|^2 times it.
+
+Source: Jabri & Flower (1992); Cauwenberghs (1993). Kind: approximate; unbiased where L is quadratic.
+Memory: none carried, beside one random number for each weight. Time: two forward passes, three if antithetic. Each
+synapse reads its own noise and one number for the whole network.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.base import READY, Info, LearningRule
+from plasticity_jax.layers.chain import Chain
+from plasticity_jax.layers.door import fitted
+from plasticity_jax.layers.passes import forward, loss_and_credit
+from plasticity_jax.ops import groups
+from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.noise import check_noise, noise_of_shapes
+from plasticity_jax.rules.feedback.common import check
+from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Scalar, Updates
+
+
+def weight_perturbation(
+    net: Chain | Callable[[Params, Batch], Array],
+    *,
+    sigma: Scalar = 1e-2,
+    noise: Literal["gaussian", "rademacher"] = "gaussian",
+    antithetic: bool = False,
+) -> LearningRule:
+    """Descends the loss along random directions, without any error carried back.
+
+    Args:
+      net: a chain of layers, whose group "forward" learns; or any ``(params, batch) -> loss ()``, all of whose params
+        learn.
+      sigma: the noise's standard deviation, above 0; in float32 best within 1e-3 to 1e-1.
+      noise: "gaussian" or "rademacher" (cheaper, and of less variance).
+      antithetic: (L(w + sigma xi) - L(w - sigma xi)) / 2 in place of L(w + sigma xi) - L(w), for a third pass.
+
+    Returns:
+      A rule over the params of the network; for a chain its batch is an `Example`.
+
+    Raises:
+      ValueError: if an option is not known or out of range.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> def loss(params, batch):  # a model of your own, with params of any form
+      ...     return jnp.mean((batch.x @ params["slope"] + params["offset"] - batch.y) ** 2)
+      >>> x = jax.random.normal(jax.random.key(0), (50, 3))
+      >>> batch = pj.Example(x, x[:, 0] - x[:, 1] + 1.0)
+      >>> learn = pj.learner(weight_perturbation(loss), optax.sgd(0.03))
+      >>> state = learn.init({"slope": jnp.zeros(3), "offset": jnp.zeros(())}, jax.random.key(1), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=300)
+      >>> bool(info.loss[-1] < 0.01 * info.loss[0])
+      True
+
+    Reference:
+      Jabri & Flower, "Weight perturbation: an optimal architecture and learning technique for analog VLSI feedforward
+      and recurrent multilayer networks", IEEE Transactions on Neural Networks 1992.
+    """
+    check_noise(noise)
+    in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
+    is_chain = isinstance(net, Chain)
+    if not is_chain and not callable(net):
+        raise TypeError(f"net={net!r} is neither a chain of layers nor a function (params, batch) -> loss")
+
+    def perturbed(params: Params) -> PyTree:
+        return (
+            {"forward": {name: groups.read(params, "forward", name) for name in ("w", "bias")}} if is_chain else params
+        )
+
+    def init(params: Params, key: Key, batch: Batch) -> tuple[()]:
+        if is_chain:
+            check(net, params, batch, None)
+        return ()
+
+    def update(params: Params, traces: tuple[()], key: Key, batch: Batch) -> tuple[Updates, tuple[()], Info]:
+        if is_chain:
+            check(net, params, batch, None)
+            batch = fitted(net, params, batch)
+
+        def loss_of(weights: PyTree) -> tuple[Array, dict[str, Array]]:
+            if not is_chain:
+                return net(weights, batch), {}
+            output = forward(net, weights["forward"], batch.x).h[-1]
+            return jnp.mean(loss_and_credit(net, output, batch.y, batch.weight)[0]), {"output": output}
+
+        weights = perturbed(params)
+        leaves, tree = jax.tree.flatten(weights)
+        real = jnp.result_type(*leaves)
+        xi = noise_of_shapes(key, [leaf.shape for leaf in leaves], real, noise)
+        size = jnp.asarray(sigma, real)
+
+        def shaken(size: Array) -> Array:
+            moved = [(leaf + size * each).astype(leaf.dtype) for leaf, each in zip(leaves, xi, strict=True)]
+            return loss_of(jax.tree.unflatten(tree, moved))[0]
+
+        loss, aux = loss_of(weights)
+        effect = (shaken(size) - shaken(-size)) / (2 * size) if antithetic else (shaken(size) - loss) / size
+        taught = jax.tree.unflatten(tree, [effect * each for each in xi])
+        return groups.filled(params, taught), (), Info(loss, READY, aux)
+
+    return LearningRule(init, update)
