@@ -16,7 +16,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plasticity_jax import cells, data, diagnostics, meta, networks, ops, rules, run, tasks
+    from plasticity_jax import cells, data, diagnostics, layers, meta, networks, ops, rules, run, tasks
     from plasticity_jax.base import (
         Info,
         Learner,
@@ -42,6 +42,7 @@ __all__ = [
     "compare",
     "data",
     "diagnostics",
+    "layers",
     "learner",
     "meta",
     "networks",
@@ -58,7 +59,7 @@ _HOMES = {
     "RULES": "plasticity_jax.registry",
     **dict.fromkeys(("Episode", "Example"), "plasticity_jax.typing"),
 }
-_FLOORS = ("cells", "data", "diagnostics", "meta", "networks", "ops", "rules", "run", "tasks")
+_FLOORS = ("cells", "layers", "data", "diagnostics", "meta", "networks", "ops", "rules", "run", "tasks")
 
 
 def __getattr__(name: str) -> Any:

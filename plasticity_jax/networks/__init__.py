@@ -6,6 +6,8 @@ layers, of which `stacked_phases` and `reconstruct` do the rest.
 
 from typing import Any
 
+from plasticity_jax.layers import Chain
+from plasticity_jax.layers import init_params as _init_chain
 from plasticity_jax.networks.autoencoder import Autoencoder, autoencoder
 from plasticity_jax.networks.autoencoder import init_params as _init_autoencoder
 from plasticity_jax.networks.conv_lstm import ConvLstm, conv_lstm, predict
@@ -24,6 +26,7 @@ from plasticity_jax.networks.hierarchy import (
     reconstruct,
     stacked_phases,
 )
+from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.typing import Key, Params
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "dcgan",
     "features",
     "init_params",
+    "mlp",
     "predict",
     "reconstruct",
     "stacked_phases",
@@ -50,13 +54,14 @@ __all__ = [
 
 _INITS: dict[type, Any] = {
     Autoencoder: _init_autoencoder,
+    Chain: _init_chain,
     ConvLstm: _init_conv_lstm,
     ConvNet: _init_convnet,
     Dcgan: _init_dcgan,
 }
 
 
-def init_params(key: Key, net: Autoencoder | ConvLstm | ConvNet | Dcgan, *, dtype: Any = None) -> Params:
+def init_params(key: Key, net: Autoencoder | Chain | ConvLstm | ConvNet | Dcgan, *, dtype: Any = None) -> Params:
     """Draws the initial weights of any network of this room.
 
     Args:
