@@ -1,0 +1,123 @@
+"""Equality of pytrees, and a difference in one line: which leaf, what it is and what it should be."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from plasticity_jax.typing import Array, PyTree
+
+
+class Broken(AssertionError):
+    """A law that does not hold, and why, in one line."""
+
+
+def require(holds: Any, reason: str) -> None:
+    """Raises `Broken` with the reason unless the condition holds."""
+    if not holds:
+        raise Broken(reason)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is a typed PRNG key."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def cast(tree: PyTree, dtype: Any) -> PyTree:
+    """Floating leaves to dtype; labels, counts and keys stay."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+
+
+def at(tree: PyTree, i: int) -> PyTree:
+    """Entry i of every leaf's leading axis."""
+    return jax.tree.map(lambda leaf: leaf[i], tree)
+
+
+def stack(trees: list[PyTree]) -> PyTree:
+    """Trees of one structure as one tree, with a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def floats(tree: PyTree) -> list[Array]:
+    """Floating leaves."""
+    return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+def host(tree: PyTree) -> PyTree:
+    """NumPy leaves, keys as their words."""
+    return jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf), tree)
+
+
+def avals(tree: PyTree, weak: bool = True) -> dict[str, str]:
+    """Every leaf's dtype, shape and weak type, by its path: ``{".traces['e']": "float32[3, 4]"}``."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): _aval(leaf, weak) for path, leaf in leaves}
+
+
+def assert_same_form(got: PyTree, want: PyTree, message: str = "", weak: bool = True) -> None:
+    """Equal in structure and in every leaf's shape, dtype and, by default, weak type."""
+    found, wanted = avals(got, weak), avals(want, weak)
+    for path in [*found, *wanted]:
+        here, there = found.get(path, "nothing"), wanted.get(path, "nothing")
+        require(here == there, f"{_prefix(message)}{path or 'the leaf'} is {here}, not {there}")
+    structures = jax.tree.structure(got), jax.tree.structure(want)
+    require(structures[0] == structures[1], f"{_prefix(message)}the structure is {structures[0]}, not {structures[1]}")
+
+
+def assert_same(got: PyTree, want: PyTree, message: str = "") -> None:
+    """Equal bit for bit."""
+    _compare(got, want, lambda a, b: (a == b) | ((a != a) & (b != b)), message)
+
+
+def assert_close(got: PyTree, want: PyTree, rtol: float = 1e-9, message: str = "") -> None:
+    """Equal to rounding: each leaf to rtol of its own largest entry, or of 1e-5 where that is smaller.
+
+    Two compilations of ten float64 steps differ by some 1e-15 a step, grown by the network's dynamics and by the ratios
+    of norms that some rules take (a factor of 10 to 1e3); 1e-9 leaves a wide margin, and any change of the mathematics
+    moves the result by far more.
+    """
+
+    def close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        scale = np.max(np.abs(b), initial=1e-5) if np.issubdtype(b.dtype, np.floating) else 0
+        return np.isclose(a, b, rtol=0, atol=rtol * scale, equal_nan=True)
+
+    _compare(got, want, close, message)
+
+
+def distance(got: PyTree, want: PyTree) -> float:
+    """Largest relative distance of a pair of leaves; infinite from zero, and where one of them is not a number."""
+
+    def relative(a: Array, b: Array) -> float:
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart, size = np.linalg.norm(np.asarray(a, float) - np.asarray(b, float)), np.linalg.norm(b.astype(float))
+        if not np.isfinite(apart):
+            return np.inf
+        return float(apart / size) if size > 0 else (np.inf if apart > 0 else 0.0)
+
+    return max(jax.tree.leaves(jax.tree.map(relative, host(got), host(want))))
+
+
+def _compare(got: PyTree, want: PyTree, equal: Callable[[np.ndarray, np.ndarray], np.ndarray], message: str) -> None:
+    def compare(path: Any, a: Any, b: Any) -> None:
+        a, b, name = np.asarray(a), np.asarray(b), jax.tree_util.keystr(path)
+        form = _aval(a), _aval(b)
+        require(form[0] == form[1], f"{_prefix(message)}{name or 'the leaf'} is {form[0]}, not {form[1]}")
+        same = np.asarray(equal(a, b))
+        if not same.all():
+            where = np.unravel_index(np.argmin(same), same.shape)
+            index = f"[{', '.join(map(str, where))}]" if where else ""
+            count = f" ({same.size - same.sum()} of {same.size} entries differ)" if same.size > 1 else ""
+            raise Broken(f"{_prefix(message)}{name}{index} is {a[where]:.12g}, not {b[where]:.12g}{count}".strip())
+
+    jax.tree_util.tree_map_with_path(compare, host(got), host(want))
+
+
+def _aval(leaf: Any, weak: bool = True) -> str:
+    weakly = "weakly typed " if weak and getattr(leaf, "weak_type", False) else ""  # keys have none
+    return f"{weakly}{leaf.dtype}[{', '.join(map(str, leaf.shape))}]"
+
+
+def _prefix(message: str) -> str:
+    return f"{message}: " if message else ""

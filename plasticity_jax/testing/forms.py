@@ -1,0 +1,110 @@
+"""L1, L2, L9, L13 and L15: structure, shapes and dtypes, of which nothing is computed."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from plasticity_jax.base import Info
+from plasticity_jax.testing.equality import assert_same_form, at, avals, host, is_key, require
+from plasticity_jax.testing.problem import Problem, compiled
+from plasticity_jax.typing import Batch, Key, PyTree
+
+
+def updates_look_like_params(rule: Problem) -> None:
+    """L1, in float32 and float64, with coefficients that are Python floats and that are traced."""
+    for label, dtype, (params, _, updates, _, info) in _abstracts(rule):
+        assert_same_form(updates, params, f"{label}: updates", weak=False)
+        require(isinstance(info, Info), f"{label}: update returns {type(info).__name__} where an Info should be")
+        require(isinstance(info.aux, Mapping), f"{label}: info.aux is {type(info.aux).__name__}, not a mapping")
+        assert_same_form(info.loss, jax.ShapeDtypeStruct((), dtype), f"{label}: info.loss", weak=False)
+        for path, found in avals(info.ready).items():
+            require(found == "bool[]", f"{label}: info.ready{path} is {found}, not bool[]")
+        _in_dtype(info.aux, dtype, f"{label}: info.aux")
+
+
+def traces_are_a_fixed_point(rule: Problem) -> None:
+    """L2: structure, shapes, dtypes and weak types of traces are those of init at every step; no key among them."""
+    for label, dtype, (_, before, _, after, _) in _abstracts(rule):
+        require(
+            not any(is_key(leaf) for leaf in jax.tree.leaves(before)),
+            f"{label}: traces hold a key; it is an argument of every step and never lives in traces",
+        )
+        assert_same_form(after, before, f"{label}: after one step, traces")
+        _in_dtype(before, dtype, f"{label}: traces")
+        for path, found in avals(before).items():
+            require(not found.startswith("weakly"), f"{label}: traces{path} is {found}; name its dtype in init")
+
+
+def one_trace_per_shape(rule: Problem) -> None:
+    """L9: neither another value of anything, nor the state of a step in place of that of init, traces a step anew."""
+    states, _ = rule.walk
+    batch, other = at(rule.batches(), 0), at(rule.batches(), 1)
+    half = jax.tree.map(lambda value: value / 2, rule.coefficients)
+    traced = []
+
+    def step(state: PyTree, batch: Batch, coefficients: PyTree) -> Any:
+        traced.append(state)
+        return rule.step(state, batch, coefficients)
+
+    jitted = compiled(step)  # traced alone, never compiled
+    jitted.trace(states[0], batch, rule.coefficients)
+    for what, arguments in {
+        "the state after a step": (states[1], other, rule.coefficients),
+        "another key, and other coefficients": (states[-1]._replace(key=jax.random.key(7)), batch, half),
+        "the first state of another seed": (rule.start(3), batch, rule.coefficients),
+    }.items():
+        jitted.trace(*arguments)
+        require(len(traced) == 1, f"the step is traced anew for {what}")
+
+
+def weights_say_the_dtype(rule: Problem) -> None:
+    """L13: data of another dtype, NumPy's own among them, change neither updates nor traces nor the loss's dtype."""
+    made = rule.case.make()
+    for label, dtype, batch in (
+        ("float32 weights, NumPy data in float64", jnp.float32, host(rule.batch())),
+        ("bfloat16 weights, data in float32", jnp.bfloat16, rule.batch(jnp.float32)),
+    ):
+        params = rule.params(jax.random.key(0), dtype)
+
+        # The batch closed over, for an argument of eval_shape is no NumPy array.
+        def both(params: PyTree, key: Key, batch: Batch = batch) -> Any:
+            traces = made.init(params, key, batch)
+            return traces, made.update(params, traces, key, batch)
+
+        traces, (updates, after, info) = jax.eval_shape(both, params, jax.random.key(0))
+        assert_same_form(updates, params, f"{label}: updates", weak=False)
+        _in_dtype(traces, dtype, f"{label}: traces")
+        assert_same_form(after, traces, f"{label}: after one step, traces")
+        _in_dtype(info.loss, dtype, f"{label}: info.loss")
+
+
+def no_axis_is_added_unsaid(rule: Problem) -> None:
+    """L15: init and update trace where arrays of different ranks, numbers aside, may not be combined."""
+
+    def both(params: PyTree, key: Key, batch: Batch, coefficients: PyTree) -> Any:
+        made = rule.case.make(**coefficients)
+        return made.update(params, made.init(params, key, batch), key, batch)
+
+    arguments = rule.params(jax.random.key(0)), jax.random.key(0), rule.batch(), rule.coefficients
+    with jax.numpy_rank_promotion("raise"):
+        jax.eval_shape(both, *arguments)
+
+
+def _abstracts(rule: Problem) -> Iterator[tuple[str, Any, Any]]:
+    """A label, the dtype and `Problem.abstract` there."""
+    for dtype in (jnp.float32, jnp.float64):
+        for python_floats in (True, False):
+            label = f"{np.dtype(dtype).name}, {'default' if python_floats else 'traced'} coefficients"
+            yield label, dtype, rule.abstract(dtype, python_floats)
+
+
+def _in_dtype(tree: PyTree, dtype: Any, label: str) -> None:
+    """Requires that floating leaves have the dtype of the params."""
+    wanted = np.dtype(dtype)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        name = jax.tree_util.keystr(path)
+        require(not floating or leaf.dtype == wanted, f"{label}{name} is {leaf.dtype}, where the params are {wanted}")

@@ -1,0 +1,125 @@
+"""A case as the laws run it: a short trial, compiled once for all of them."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from plasticity_jax.base import Info, Learner, LearnerState, RuleCase, is_ready, learner
+from plasticity_jax.testing.equality import at, cast
+from plasticity_jax.typing import Batch, Key, PyTree
+
+STEPS = 10
+"""Of a trial: two and a half windows of the windowed rules, and above the eight that L6 asks for."""
+
+LONG = 1000
+"""Steps of L11."""
+
+RATE = 0.3
+"""Of the learner's SGD: large enough for the weights to matter to what comes later; momentum gives it a state."""
+
+
+def seed(number: int) -> Key:
+    """A key; each law has its own."""
+    return jax.random.key(number)
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> Any:
+    """`jax.jit` that compiles quickly and runs slowly: laws compile many small programs and run them once."""
+    quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    return jax.jit(function, compiler_options=quick if jax.default_backend() == "cpu" else None, **options)
+
+
+class Problem:
+    """One rule's case, in double precision unless a law asks for another; what is compiled is shared by all laws.
+
+    Attributes:
+      case: the rule.
+      name: what the rule is called.
+      coefficients: those of the case, as float64 arrays.
+      jit_init: ``(params, key, batch, coefficients) -> state``.
+      jit_step: ``(state, batch, coefficients) -> (state, info)``.
+      jit_trial: the same for batches with a leading axis of steps; the infos have it, too.
+      abstract: `_abstract`, remembered.
+    """
+
+    def __init__(self, case: RuleCase, name: str = "rule"):
+        """Compiles nothing yet."""
+        self.case, self.name = case, name
+        self.coefficients = {key: jnp.asarray(value, jnp.float64) for key, value in case.coefficients.items()}
+        self.jit_init = compiled(lambda params, key, batch, values: self.learner(values).init(params, key, batch))
+        self.jit_step = compiled(self.step)
+        self.jit_trial = compiled(self.trial)
+        self.abstract = functools.cache(self._abstract)
+
+    def learner(self, coefficients: PyTree, rate: float = RATE) -> Learner:
+        """The rule at these coefficients, with SGD."""
+        return learner(self.case.make(**coefficients), optax.sgd(rate, momentum=0.5))
+
+    def params(self, key: Key, dtype: Any = jnp.float64) -> PyTree:
+        """Initial weights."""
+        return cast(_compiled_params(self.case.params)(key), dtype)
+
+    def batches(self, steps: int = STEPS, dtype: Any = jnp.float64) -> Batch:
+        """The first steps of a stream, leaves (steps, B, ...)."""
+        return cast(jax.tree.map(lambda leaf: leaf[:steps], _bank(self.case.batch)), dtype)
+
+    def batch(self, dtype: Any = jnp.float64) -> Batch:
+        """The first step of the stream."""
+        return at(self.batches(1, dtype), 0)
+
+    def start(self, number: int = 1, coefficients: PyTree | None = None, dtype: Any = jnp.float64) -> LearnerState:
+        """A learner's first state, from the seed of this number."""
+        key_params, key_learner = jax.random.split(seed(number))
+        coefficients = cast(self.coefficients if coefficients is None else coefficients, dtype)
+        return self.jit_init(self.params(key_params, dtype), key_learner, self.batch(dtype), coefficients)
+
+    def trial(self, state: LearnerState, batches: Batch, coefficients: PyTree) -> tuple[LearnerState, Info]:
+        """The steps of `batches`, in one scan."""
+        return jax.lax.scan(self.learner(coefficients).step, state, batches)
+
+    def step(self, state: LearnerState, batch: Batch, coefficients: PyTree) -> tuple[LearnerState, Info]:
+        """One step."""
+        return self.learner(coefficients).step(state, batch)
+
+    @functools.cached_property
+    def walk(self) -> tuple[list[LearnerState], list[Info]]:
+        """The trial step by step: the states at its STEPS + 1 edges, and what each step reported."""
+        states, infos = [self.start()], []
+        for t in range(STEPS):
+            state, info = self.jit_step(states[-1], at(self.batches(), t), self.coefficients)
+            states.append(state)
+            infos.append(info)
+        return states, infos
+
+    @property
+    def lesson(self) -> int:
+        """The last step of the trial that teaches all weights: many rules are silent at most steps. 0 if none does."""
+        return max(t for t, info in enumerate(self.walk[1]) if t == 0 or is_ready(info.ready))
+
+    def _abstract(self, dtype: Any, python_floats: bool) -> tuple[PyTree, PyTree, PyTree, PyTree, Info]:
+        """``params, traces, updates, traces after, info`` of one init and one update: shapes, nothing computed."""
+        params, batch = self.params(jax.random.key(0), dtype), self.batch(dtype)
+
+        def both(params: PyTree, key: Key, batch: Batch, coefficients: PyTree) -> Any:
+            made = self.case.make(**({} if python_floats else coefficients))
+            traces = made.init(params, key, batch)
+            return traces, made.update(params, traces, key, batch)
+
+        arguments = params, jax.random.key(0), batch, cast(self.coefficients, dtype)
+        traces, (updates, after, info) = jax.eval_shape(both, *arguments)
+        return params, traces, updates, after, info
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled_params(make: Callable[[Key], PyTree]) -> Callable[[Key], PyTree]:
+    return compiled(make)  # the rules of a family share their network, and its initialisation is slow to compile
+
+
+@functools.lru_cache(maxsize=64)
+def _bank(make: Callable[[Key], Batch]) -> Batch:
+    with jax.ensure_compile_time_eval():
+        return compiled(jax.vmap(lambda t: make(jax.random.fold_in(seed(0), t))))(jnp.arange(LONG))

@@ -1,0 +1,186 @@
+"""The laws by number, and `check_rule`, which holds anybody's rule to them."""
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple
+
+import jax
+
+from plasticity_jax.base import RuleCase
+from plasticity_jax.testing import forms, gradients, runs
+from plasticity_jax.testing.problem import Problem
+from plasticity_jax.testing.textbook import TextbookStep, sgd_one_is_the_textbook_step
+
+
+class Law(NamedTuple):
+    """What every rule promises.
+
+    Attributes:
+      statement: the law in a line.
+      check: raises where a rule breaks it.
+    """
+
+    statement: str
+    check: Callable[[Problem], None]
+
+
+LAWS: Mapping[str, Law] = {
+    "L1": Law("updates have the structure, shapes and dtypes of the params", forms.updates_look_like_params),
+    "L2": Law("traces keep their structure, shapes and dtypes", forms.traces_are_a_fixed_point),
+    "L3": Law("an eager step is a compiled step is a scanned step", runs.eager_is_jit_is_scan),
+    "L4": Law("a run that was saved and restored is the run", runs.a_restored_run_is_the_run),
+    "L5": Law("vmap over seeds and coefficients is the loop", runs.vmap_is_the_loop),
+    "L6": Law("the gradient through learning is the derivative", gradients.meta_gradient_is_the_derivative),
+    "L8": Law("randomness comes from the key alone", runs.randomness_comes_from_the_key_alone),
+    "L9": Law("a step is traced once for each shape", forms.one_trace_per_shape),
+    "L11": Law("a thousand steps stay finite", runs.a_thousand_steps_stay_finite),
+    "L13": Law("the weights say the dtype, whatever the data's", forms.weights_say_the_dtype),
+    "L14": Law("a fresh state can be donated", runs.a_fresh_state_can_be_donated),
+    "L15": Law("no axis is added unsaid", forms.no_axis_is_added_unsaid),
+}
+"""Laws that need nothing but a case, by number."""
+
+TEXTBOOK = "L7"
+STATEMENTS = {**{name: law.statement for name, law in LAWS.items()}, TEXTBOOK: "a step is the textbook step"}
+"""Of all laws that `check_rule` knows, by number."""
+
+
+class Verdict(NamedTuple):
+    """One line of a report.
+
+    Attributes:
+      law: its number.
+      outcome: what came of it.
+      reason: why it failed or was skipped.
+      error: what was raised where it failed.
+    """
+
+    law: str
+    outcome: Literal["passed", "failed", "skipped"]
+    reason: str = ""
+    error: Exception | None = None
+
+    def __str__(self) -> str:
+        """The verdict as lines of a table."""
+        line = f"{self.law:4} {self.outcome:8} {STATEMENTS[self.law]}"
+        reason = textwrap.wrap(self.reason, 100, initial_indent=" " * 14, subsequent_indent=" " * 14)
+        return "\n".join([line, *reason])
+
+
+class Report(NamedTuple):
+    """What came of every law.
+
+    Attributes:
+      name: the rule's.
+      verdicts: one for each law.
+    """
+
+    name: str
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no law failed."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The laws that failed."""
+        return tuple(verdict.law for verdict in self.verdicts if verdict.outcome == "failed")
+
+    def __str__(self) -> str:
+        """The report as a table."""
+        counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
+        for verdict in self.verdicts:
+            counts[verdict.outcome] += 1
+        total = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+        return "\n".join([f"{self.name}: {total or 'no laws'}", *map(str, self.verdicts)])
+
+    __repr__ = __str__
+
+
+def check_rule(
+    case: RuleCase,
+    *,
+    name: str = "rule",
+    laws: Iterable[str] | None = None,
+    skip: Mapping[str, str] | None = None,
+    textbook: TextbookStep | None = None,
+    raises: bool = True,
+) -> Report:
+    """Holds a rule to the laws that every rule of the library keeps: in a test of yours, one line.
+
+    It takes about ten seconds for a small rule on one core, most of them for compiling, so let the case be tiny. Laws
+    run in double precision, whatever `jax_enable_x64` says, and one that fails stops no other. That an "exact" or
+    "unbiased" rule is so is for a test of your own to show, against an oracle.
+
+    Args:
+      case: the rule, with a tiny worked problem.
+      name: what the report calls it.
+      laws: numbers of the laws to run, as in ("L1", "L6"); by default all.
+      skip: laws that the rule need not keep, and why, as in ``{"L6": "spikes have a surrogate slope"}``.
+      textbook: one step of the rule at a learning rate of 1, from its equations and in plain NumPy, for L7:
+        ``(params, traces, key, batch, coefficients) -> (params, traces, loss)``.
+      raises: whether a law that failed is an error.
+
+    Returns:
+      A `Report`; print it for a table.
+
+    Raises:
+      AssertionError: with the whole report, if a law failed and `raises`.
+      TypeError: if the case is not a `RuleCase`.
+      ValueError: if `laws` or `skip` name laws that do not exist.
+
+    Example:
+      >>> import plasticity_jax as pj
+      >>> report = pj.testing.check_rule(pj.RULES["hebb"], name="hebb", laws=["L1", "L2", "L15"])
+      >>> print(report)
+      hebb: 3 passed
+      L1   passed   updates have the structure, shapes and dtypes of the params
+      L2   passed   traces keep their structure, shapes and dtypes
+      L15  passed   no axis is added unsaid
+
+      A rule whose noise does not come from the key, or whose case does not say that there is any:
+
+      >>> case = pj.RULES["uoro"]._replace(stochastic=False)
+      >>> report = pj.testing.check_rule(case, name="uoro", laws=["L8"], raises=False)
+      >>> report.failed
+      ('L8',)
+    """
+    if not isinstance(case, RuleCase):
+        raise TypeError(
+            f"check_rule takes a RuleCase, not {case!r}: give the rule with a tiny worked problem, "
+            "RuleCase(make, params, batch, kind, coefficients)"
+        )
+    wanted, skip = list(STATEMENTS if laws is None else laws), dict(skip or {})
+    unknown = [law for law in [*wanted, *skip] if law not in STATEMENTS]
+    if unknown:
+        raise ValueError(f"check_rule knows no law {', '.join(unknown)}; there are {', '.join(_in_order(STATEMENTS))}")
+    checks = {law: entry.check for law, entry in LAWS.items()}
+    if textbook is not None:
+        checks[TEXTBOOK] = lambda problem: sgd_one_is_the_textbook_step(problem, textbook)
+    with jax.enable_x64(True):
+        problem = Problem(case, name)
+        verdicts = [_verdict(law, problem, checks.get(law), skip.get(law)) for law in _in_order(wanted)]
+    report = Report(name, tuple(verdicts))
+    if raises and not report.ok:
+        first = next(verdict.error for verdict in verdicts if verdict.error is not None)
+        raise AssertionError(str(report)) from first
+    return report
+
+
+def _in_order(laws: Iterable[str]) -> list[str]:
+    return sorted(set(laws), key=lambda law: int(law[1:]))
+
+
+def _verdict(law: str, problem: Problem, check: Callable[[Problem], None] | None, skipped: str | None) -> Verdict:
+    if skipped is not None:
+        return Verdict(law, "skipped", skipped)
+    if check is None:
+        return Verdict(law, "skipped", "no textbook step was given")
+    try:
+        check(problem)
+    except Exception as error:  # whatever the rule raises where a law runs it
+        kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+        return Verdict(law, "failed", f"{kind}{str(error).strip().partition(chr(10))[0]}", error)
+    return Verdict(law, "passed")
