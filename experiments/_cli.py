@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="Reproductions of published figures and tables.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="{list,run,report,bench}")
-    commands.add_parser("list", help="every experiment, what it reproduces and what it costs", allow_abbrev=False)
+    about = "every experiment, what it reproduces and what it costs"
+    listing = commands.add_parser("list", help=about, allow_abbrev=False)
+    listing.add_argument("--rules", action="store_true", help="every learning rule instead, those of your packages too")
     run = commands.add_parser("run", help="run an experiment", allow_abbrev=False, add_help=False)
     run.add_argument("id", metavar="ID", nargs="?", help="an experiment from the list")
     run.add_argument("-h", "--help", action="store_true", help="this, and with an ID every field of its Config")
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    if args.rules:
+        return _list_rules()
     listed = entries()
     for entry in listed:
         print(f"{entry.id}\n  {entry.title}")
@@ -79,6 +83,17 @@ def _list(args: argparse.Namespace, rest: Sequence[str]) -> int:
             print(f"    {preset:8} {cost}")
     if not listed:
         print("no experiments here yet")
+    return 0
+
+
+def _list_rules() -> int:
+    from plasticity_jax.registry import RULES
+
+    random = {True: "stochastic", False: "deterministic", None: ""}
+    width = max(map(len, RULES))
+    for name, case in RULES.items():
+        coefficients = ", ".join(f"{key}={value:g}" for key, value in case.coefficients.items())
+        print(f"{name:{width}}  {case.kind:11}  {random[case.stochastic]:13}  {coefficients}".rstrip())
     return 0
 
 

@@ -16,7 +16,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plasticity_jax import cells, data, diagnostics, layers, meta, networks, ops, rules, run, tasks
+    from plasticity_jax import cells, data, diagnostics, layers, meta, networks, ops, rules, run, tasks, testing
     from plasticity_jax.base import (
         Info,
         Learner,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         compare,
         learner,
     )
-    from plasticity_jax.registry import RULES
+    from plasticity_jax.registry import RULES, register
     from plasticity_jax.typing import Episode, Example
 
 __all__ = [
@@ -47,19 +47,21 @@ __all__ = [
     "meta",
     "networks",
     "ops",
+    "register",
     "rules",
     "run",
     "tasks",
+    "testing",
 ]
 
 _HOMES = {
     **dict.fromkeys(
         ("Info", "Learner", "LearnerState", "LearningRule", "RuleCase", "compare", "learner"), "plasticity_jax.base"
     ),
-    "RULES": "plasticity_jax.registry",
+    **dict.fromkeys(("RULES", "register"), "plasticity_jax.registry"),
     **dict.fromkeys(("Episode", "Example"), "plasticity_jax.typing"),
 }
-_FLOORS = ("cells", "layers", "data", "diagnostics", "meta", "networks", "ops", "rules", "run", "tasks")
+_FLOORS = ("cells", "layers", "data", "diagnostics", "meta", "networks", "ops", "rules", "run", "tasks", "testing")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,17 @@
-"""Every rule of the library by name, each with a tiny worked case; the law suite runs over all of them."""
+"""Every rule by name, each with a tiny worked case: those of the library, and those that others add.
 
-from collections.abc import Mapping
-from types import MappingProxyType
+A rule of your own joins by `register`; or, so that nobody has to call it, by an entry point of your package:
+
+    [project.entry-points."plasticity_jax.rules"]
+    my_rule = "my_package:CASE"
+"""
+
+import difflib
+import importlib.metadata
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from plasticity_jax.base import RuleCase
 from plasticity_jax.meta.cases import CASES as META
@@ -10,4 +20,102 @@ from plasticity_jax.rules.generative.cases import CASES as GENERATIVE
 from plasticity_jax.rules.hebbian.cases import CASES as HEBBIAN
 from plasticity_jax.rules.online.cases import CASES as ONLINE
 
-RULES: Mapping[str, RuleCase] = MappingProxyType({**ONLINE, **FEEDBACK, **HEBBIAN, **GENERATIVE, **META})
+__all__ = ["GROUP", "RULES", "Rules", "register"]
+
+GROUP = "plasticity_jax.rules"
+"""The group of entry points that name cases."""
+
+
+class Rules(Mapping[str, RuleCase]):
+    """Cases by name, read only. The entry points of installed packages are looked up when the cases do not suffice."""
+
+    def __init__(self, cases: Mapping[str, RuleCase]):
+        """Holds these cases; entry points are not looked up yet."""
+        self._cases = dict(cases)
+        self._complete = False
+
+    def __getitem__(self, name: str) -> RuleCase:
+        """The case of this name."""
+        if name in self._cases or name in self._all():
+            return self._cases[name]
+        near = difflib.get_close_matches(str(name), self._cases, n=1)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise KeyError(f"RULES has no {name!r}; {guess}list(RULES) names all {len(self)}")
+
+    def __iter__(self) -> Iterator[str]:
+        """All names."""
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._all())
+
+    def __contains__(self, name: Any) -> bool:
+        """Whether there is a case of this name."""
+        return name in self._cases or name in self._all()
+
+    def __repr__(self) -> str:
+        """The names, by kind."""
+        lines = [f"RULES: {len(self)} learning rules"]
+        for kind in dict.fromkeys(case.kind for case in self.values()):
+            names = ", ".join(name for name, case in self.items() if case.kind == kind)
+            lines += textwrap.wrap(names, 100, initial_indent=f"  {kind:12}", subsequent_indent=" " * 14)
+        return "\n".join(lines)
+
+    def _add(self, name: str, case: RuleCase) -> None:
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ValueError(f"{name!r} cannot name a rule: give letters, digits and underscores, as in 'my_rule'")
+        if not isinstance(case, RuleCase):
+            raise ValueError(
+                f"the case of {name!r} is {case!r}, not a RuleCase: give the rule with a tiny worked problem, "
+                "RuleCase(make, params, batch, kind, coefficients)"
+            )
+        if self._cases.setdefault(name, case) is not case:
+            raise ValueError(f"RULES has a rule {name!r} already; register yours under another name")
+
+    def _all(self) -> dict[str, RuleCase]:
+        if not self._complete:
+            self._complete = True  # first, for a package may look into RULES while it is imported
+            for entry in importlib.metadata.entry_points(group=GROUP):
+                try:
+                    self._add(entry.name, entry.load())
+                except Exception as error:  # whatever happens in a package that is not ours
+                    where = f"{entry.name} = {entry.value!r}, an entry point of {_package(entry)}"
+                    warnings.warn(f"left out of RULES: {where}: {type(error).__name__}: {error}", stacklevel=3)
+        return self._cases
+
+
+RULES = Rules({**ONLINE, **FEEDBACK, **HEBBIAN, **GENERATIVE, **META})
+
+
+def register(name: str, case: RuleCase) -> None:
+    """Adds a rule of your own to `RULES`, for this process.
+
+    A package does without by an entry point of the group "plasticity_jax.rules", which `RULES` finds by itself. To see
+    that the rule keeps the laws, give the case to `plasticity_jax.testing.check_rule`.
+
+    Args:
+      name: letters, digits and underscores; one that `RULES` does not have.
+      case: the rule with a tiny worked problem.
+
+    Raises:
+      ValueError: if there is such a rule already, the name is not an identifier, or the case is not a `RuleCase`.
+
+    Example:
+      >>> import jax, optax, plasticity_jax as pj
+      >>> hebb = pj.RULES["hebb"]
+      >>> pj.register("quick_hebb", hebb._replace(make=lambda alpha=0.5: hebb.make(alpha=alpha)))
+      >>> key = jax.random.key(0)
+      >>> learn = pj.learner(pj.RULES["quick_hebb"].make(), optax.sgd(1.0))
+      >>> state = learn.init(hebb.params(key), key, hebb.batch(key))
+      >>> state, info = learn.step(state, hebb.batch(key))
+      >>> pj.RULES["quick_heb"]
+      Traceback (most recent call last):
+      KeyError: "RULES has no 'quick_heb'; did you mean 'quick_hebb'? list(RULES) names all ..."
+    """
+    RULES._all()
+    RULES._add(name, case)
+
+
+def _package(entry: importlib.metadata.EntryPoint) -> str:
+    return "an unknown package" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
