@@ -133,10 +133,11 @@ def check_pathway(pathway: str) -> None:
 
 def _shapes(place: str, each: Layer, shape: tuple[int, ...]) -> tuple[PyTree, tuple[int, ...], tuple[int, ...]]:
     """Shapes of a layer's weights, its v and its activity, from that of the activity before it."""
-    h = jax.ShapeDtypeStruct((2, *shape), default_float())
+    h = jax.ShapeDtypeStruct((2, *shape), jnp.result_type(float))  # no array: importing a network starts no backend
+    key = jax.eval_shape(jax.random.key, 0)
     try:
         init = each.init
-        w = () if init is None else jax.eval_shape(lambda key: init(key, shape, h.dtype), jax.random.key(0))
+        w = () if init is None else jax.eval_shape(lambda key: init(key, shape, h.dtype), key)
         v = jax.eval_shape(each.linear, w, h)
         after = jax.eval_shape(activation_of(each.phi).phi, v)
     except Exception as error:

@@ -10,7 +10,8 @@ import numpy as np
 import optax
 
 from plasticity_jax.base import LearningRule, learner
-from plasticity_jax.networks.mlp import init_params, mlp
+from plasticity_jax.layers import Chain, Pathway, init_params
+from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.ops.sums import RunningSum
 from plasticity_jax.rules import feedback
 from plasticity_jax.typing import Array, Example, Params
@@ -21,6 +22,10 @@ STEPS = 10
 PHI = {"tanh": jnp.tanh, "sigmoid": lambda v: 1 / (1 + jnp.exp(-v)), "identity": lambda v: v}
 CURVED, LINEAR = ("tanh", "sigmoid", "identity"), ("identity", "identity", "identity")
 SHALLOW = ("tanh", "identity")
+SIZES = (3, 5, 4, 2)
+CURVED_NET = mlp(SIZES, CURVED)
+NARROW = mlp((6, 3, 3, 3), LINEAR)
+"""Linear, with fewer units than inputs, so that its initial layers lose what it needs."""
 
 
 class World(NamedTuple):
@@ -31,14 +36,14 @@ class World(NamedTuple):
       examples: (T, B, ...).
       output: (T, B, n_out).
       grad: dL^t / d params["forward"], leading axis T; mean over the batch.
-      activations: of the layers.
+      net: what the rules are given.
     """
 
     params: Params
     examples: Example
     output: Array
     grad: Any
-    activations: tuple[str, ...]
+    net: Chain
 
 
 def equations(weights: Any, x: Array, y: Array, activations: Sequence[str]) -> tuple[Array, Array]:
@@ -49,9 +54,10 @@ def equations(weights: Any, x: Array, y: Array, activations: Sequence[str]) -> t
 
 
 @functools.cache
-def world(activations: tuple[str, ...] = CURVED, sizes: tuple[int, ...] = (3, 5, 4, 2), form: Any = "chain") -> World:
+def world(activations: tuple[str, ...] = CURVED, sizes: tuple[int, ...] = SIZES, pathway: Pathway = "chain") -> World:
+    net = mlp(sizes, activations)
     with jax.ensure_compile_time_eval():
-        params = init_params(seed(110), sizes, form)
+        params = init_params(seed(110), net, pathway=pathway)
         params["forward"]["bias"] = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n)) for n in sizes[1:])
         keys = jax.random.split(seed(111))
         examples = Example(
@@ -59,7 +65,7 @@ def world(activations: tuple[str, ...] = CURVED, sizes: tuple[int, ...] = (3, 5,
         )
         graded = jax.grad(lambda weights, x, y: equations(weights, x, y, activations), has_aux=True)
         grad, output = compiled(jax.vmap(graded, in_axes=(None, 0, 0)))(params["forward"], *examples[:2])
-    return World(params, examples, output, grad, activations)
+    return World(params, examples, output, grad, net)
 
 
 def with_feedback(w: World, w_fb: Sequence[Array]) -> World:
@@ -113,7 +119,7 @@ def equals(rule: LearningRule, exact: World, other: World, decay: float = 0.0) -
 def backprop_batches() -> dict[str, Match]:
     found = {}
     for label, w in {"curved": world(), "linear": world(LINEAR), "one hidden layer": world(SHALLOW, (3, 5, 2))}.items():
-        got = hold(feedback.backprop(mlp(w.activations)), w)["forward"]
+        got = hold(feedback.backprop(w.net), w)["forward"]
         no_credit = {name: tuple(jnp.zeros_like(g) for g in gs[:-1]) + gs[-1:] for name, gs in w.grad.items()}
         found[label] = Match(got, w.grad, no_credit, w.output)
     return found
@@ -133,14 +139,14 @@ EVIDENCE = 1e13
 """Weight of what the traces are told they have seen, against which one step's noise is nothing."""
 
 
-def told_the_truth(estimator: str, form: str = "chain") -> Callable[[], Match]:
+def told_the_truth(estimator: str, pathway: Pathway = "chain") -> Callable[[], Match]:
     """Statistics of exact effects: the regression's solution is W itself (or, direct, what the output owes)."""
 
     def reduction() -> Match:
-        offline, direct = estimator == "offline", form == "direct"
-        w = world(LINEAR if offline or direct else CURVED, (4, 3, 4, 5), form)
+        offline, direct = estimator == "offline", pathway == "direct"
+        w = world(LINEAR if offline or direct else CURVED, (4, 3, 4, 5), pathway)
         wanted = products(w) if direct else w.params["forward"]["w"][1:]
-        rule = feedback.node_perturbation(mlp(w.activations), estimator=estimator, feedback=form, ridge=1.0)  # pyright: ignore
+        rule = feedback.node_perturbation(w.net, estimator=estimator, pathway=pathway, ridge=1.0)  # pyright: ignore
 
         def start(traces: Any) -> Any:
             def some(n: int) -> Array:
@@ -169,7 +175,7 @@ def elsewhere(name: str) -> Callable[[], Any]:
 
     def found() -> Any:
         case = problem(name).case
-        w = world(LINEAR if "offline" in name else CURVED, form="direct" if "direct" in name else "chain")
+        w = world(LINEAR if "offline" in name else CURVED, pathway="direct" if "direct" in name else "chain")
         return hold(case.make(), w)["forward"]["w"][:-1], w.grad["w"][:-1]
 
     return found
@@ -180,24 +186,24 @@ def descent(
     rate: float = 0.1,
     rate_fb: float = 0.1,
     steps: int = 4000,
-    activations: tuple[str, ...] = CURVED,
+    net: Chain = CURVED_NET,
+    make: Callable[[Chain], LearningRule] | None = None,
     **coefficients: float,
 ) -> Callable[[], tuple[float, float]]:
     """Targets of a teacher: the least loss that any readout of the initial hidden layers has, and that after learning.
 
-    A linear network is given fewer units than it has inputs, so that its initial layers lose what it needs.
+    The rule is the registered one, which knows its network, but where another is given with `make`.
     """
 
     def losses_of() -> tuple[float, float]:
-        linear = activations == LINEAR
-        sizes = (6, 3, 3, 3) if linear else (3, 5, 4, 2)
-        case = problem(name).case
-        direct = "direct" in name
+        activations = [str(layer.phi) for layer in net.layers]
+        n_in, n_out = net.h_shapes[0][0], net.h_shapes[-1][0]
+        found = problem(name).case.make(**coefficients) if make is None else make(net)
         with jax.ensure_compile_time_eval():
-            params = init_params(seed(115), sizes, "direct" if direct else "chain")
-            teacher = init_params(seed(116), sizes)["forward"]
-            x = jax.random.normal(seed(117), (64, sizes[0]))
-            y = equations(teacher, x, jnp.zeros((64, sizes[-1])), activations)[1]
+            params = init_params(seed(115), net, pathway="direct" if "direct" in name else "chain")
+            teacher = init_params(seed(116), net)["forward"]
+            x = jax.random.normal(seed(117), (64, n_in))
+            y = equations(teacher, x, jnp.zeros((64, n_out)), activations)[1]
             h = x
             for i in range(2):
                 h = PHI[activations[i]](h @ params["forward"]["w"][i].T)
@@ -207,7 +213,7 @@ def descent(
         tx = optax.partition(
             {"forward": optax.sgd(rate), "feedback": optax.sgd(rate_fb)}, {"forward": "forward", "feedback": "feedback"}
         )
-        learn = learner(case.make(**coefficients), tx)
+        learn = learner(found, tx)
 
         @compiled
         def run() -> Array:
@@ -223,8 +229,8 @@ def perturbed(name: str, reductions: dict[str, Callable[[], Match]], **options: 
     return Approximate(reductions, elsewhere(name), descent(name, **options))
 
 
-def rule(name: str, activations: Sequence[str] = CURVED, **options: Any) -> LearningRule:
-    return getattr(feedback, name)(mlp(activations), **options)
+def rule(name: str, net: Chain = CURVED_NET, **options: Any) -> LearningRule:
+    return getattr(feedback, name)(net, **options)
 
 
 def in_chain(name: str, **options: Any) -> Callable[[], Match]:
@@ -233,19 +239,19 @@ def in_chain(name: str, **options: Any) -> Callable[[], Match]:
 
 def in_direct(name: str, **options: Any) -> dict[str, Callable[[], Match]]:
     def linear() -> Match:
-        w = world(LINEAR, form="direct")
-        return equals(rule(name, LINEAR, **options), with_feedback(w, products(w)), w)()
+        w = world(LINEAR, pathway="direct")
+        return equals(rule(name, w.net, **options), with_feedback(w, products(w)), w)()
 
     def shallow() -> Match:
         w = world(SHALLOW, (3, 5, 2), "direct")
-        return equals(rule(name, SHALLOW, **options), transported(w), w)()
+        return equals(rule(name, w.net, **options), transported(w), w)()
 
     return {"B the product of the weights above, in a linear network": linear, "B = W, one hidden layer": shallow}
 
 
 def of_linear_chain() -> Match:
     w = world(LINEAR)
-    return equals(rule("node_perturbation", LINEAR, estimator="offline"), transported(w), w)()
+    return equals(rule("node_perturbation", w.net, estimator="offline"), transported(w), w)()
 
 
 def sign_of_equal_sizes() -> Match:
@@ -280,7 +286,7 @@ CLASSES = {
         "node_perturbation_antithetic", {"B = W": in_chain("node_perturbation", antithetic=True)}
     ),
     "node_perturbation_direct": perturbed(
-        "node_perturbation_direct", in_direct("node_perturbation", feedback="direct", noise="rademacher")
+        "node_perturbation_direct", in_direct("node_perturbation", pathway="direct", noise="rademacher")
     ),
     "node_perturbation_ridge": perturbed(
         "node_perturbation_ridge",
@@ -293,7 +299,7 @@ CLASSES = {
     "node_perturbation_ridge_direct": perturbed(
         "node_perturbation_ridge_direct",
         {
-            **in_direct("node_perturbation", estimator="ridge", feedback="direct"),
+            **in_direct("node_perturbation", estimator="ridge", pathway="direct"),
             "statistics of exact effects give the product of the weights above": told_the_truth("ridge", "direct"),
         },
         rate_fb=1.0,
@@ -303,6 +309,7 @@ CLASSES = {
         {"B = W": of_linear_chain, "statistics of exact effects give B = W": told_the_truth("offline")},
         rate=0.02,
         rate_fb=1.0,
-        activations=LINEAR,
+        net=NARROW,
+        make=lambda net: feedback.node_perturbation(net, estimator="offline", sigma=0.2, forgetting=0.9, ridge=1.0),
     ),
 }
