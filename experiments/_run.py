@@ -20,7 +20,7 @@ from plasticity_jax.run import (
     describe_run,
     divergences,
     evaluate,
-    execute,
+    run,
     write_figures,
     write_record,
 )
@@ -70,7 +70,7 @@ def run_experiment(
 
     Raises:
       CliError: if the folder cannot be written, matplotlib is missing, or the config makes no program.
-      RunError: see `plasticity_jax.run.execute`.
+      RunError: see `plasticity_jax.run.run`.
     """
     folder = out / name / preset
     _check_writable(folder)
@@ -85,7 +85,7 @@ def run_experiment(
     keys = jax.vmap(jax.random.key)(jnp.arange(config.seeds))
     metrics, diverged, seconds, seed_steps = {}, [], 0.0, 0
     for part, program in parts.items():
-        outcome = execute(
+        outcome = run(
             program,
             keys,
             name=part,

@@ -12,9 +12,11 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+
+from plasticity_jax.ops.checks import one_of
 
 CHUNK = 4096
 """Records to a read: fewer, larger reads are no faster and hold every record twice."""
@@ -88,7 +90,10 @@ def _mini_imagenet(decode: Callable[[bytes], np.ndarray], records: Sequence[Any]
     return _labelled(decode, records, split) | {"wnid": np.array(names)}
 
 
-SETS: Mapping[str, DataSet] = {
+Name: TypeAlias = Literal["mnist", "cifar10", "omniglot", "spoken_digit", "mini_imagenet"]
+Split: TypeAlias = Literal["train", "test", "validation", "small1", "small2"]
+
+SETS: Mapping[Name, DataSet] = {
     "mnist": DataSet({"train": "train", "test": "test"}, _labelled),
     "cifar10": DataSet({"train": "train", "test": "test"}, _labelled),
     "omniglot": DataSet({split: split for split in ("train", "test", "small1", "small2")}, _omniglot),
@@ -104,7 +109,7 @@ SETS: Mapping[str, DataSet] = {
 }
 
 
-def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
+def load(name: Name, split: Split = "train") -> dict[str, np.ndarray]:
     """One split of a data set as arrays; their first axis is the example.
 
     mnist (60,000 and 10,000) and cifar10 (50,000 and 10,000): image (N, height, width, channels) uint8, label (N,)
@@ -117,7 +122,7 @@ def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     builds it, with `plasticity_jax.data.mini_imagenet_dataset_builder`.
 
     Args:
-      name: one of `SETS`.
+      name: of the set.
       split: "train" or "test"; omniglot also has "small1" and "small2", mini_imagenet "validation".
 
     Returns:
@@ -135,8 +140,7 @@ def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     Reference:
       https://www.tensorflow.org/datasets
     """
-    if name not in SETS:
-        raise ValueError(f"data set {name!r} is not known; use one of {', '.join(SETS)}")
+    one_of("name", name, tuple(SETS))
     if split not in SETS[name].files:
         raise ValueError(f"{name} has no split {split!r}; use one of {', '.join(SETS[name].files)}")
     folder = _folder(name, SETS[name].files[split])
@@ -152,7 +156,7 @@ def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     return arrays
 
 
-def _folder(name: str, source: str) -> Path:
+def _folder(name: Name, source: str) -> Path:
     """The newest version of a set that holds the split as array_record."""
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     prepare = f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
@@ -176,7 +180,7 @@ def _version(path: Path) -> tuple[int, ...]:
     return tuple(map(int, numbers)) if all(number.isdigit() for number in numbers) else (-1,)
 
 
-def _read(folder: Path, name: str, split: str) -> dict[str, np.ndarray]:
+def _read(folder: Path, name: Name, split: str) -> dict[str, np.ndarray]:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.proto import tf_example_pb2
 

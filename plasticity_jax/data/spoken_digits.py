@@ -5,7 +5,7 @@ r"""The spoken digits as spectrogram frames, normalised over a split.
 Source: Bredenberg et al. (2021), Figure 4 and the authors' code; the Free Spoken Digit Dataset, Jackson et al. (2018).
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class SpokenDigits(NamedTuple):
     floor: float
 
 
-def load_spoken_digits(split: str = "train") -> SpokenDigits:
+def load_spoken_digits(split: Literal["train", "test"] = "train") -> SpokenDigits:
     """The recordings as mel spectrograms, each relative to its own loudest entry, normalised over the split.
 
     Args:

@@ -18,7 +18,7 @@ and biases U(-1, 1) / sqrt(n_in), the default of the authors' framework; one ste
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -32,12 +32,12 @@ from plasticity_jax.networks.hierarchy import (
     check_weights,
     stacked_phases,
 )
-from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
-from plasticity_jax.ops.checks import default_float
+from plasticity_jax.ops.activations import Phi, activation_of, check_activation
+from plasticity_jax.ops.checks import default_float, one_of
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.typing import Array, Key, Params
 
-OUTPUTS = ("identity", "sigmoid")
+Output: TypeAlias = Literal["identity", "sigmoid"]
 
 
 class Autoencoder(NamedTuple):
@@ -49,9 +49,9 @@ class Autoencoder(NamedTuple):
       critic_hidden: of each of the two hidden layers of a critic.
       recurrence: steps of it.
       sites: by discriminator, the layers that it sees.
-      activation: of the conditionals, a key of `ACTIVATIONS`.
+      activation: of the conditionals, a name or any callable.
       critic_activation: of the critics.
-      output: of the generated image, one of `OUTPUTS`.
+      output: of the generated image, "identity" or "sigmoid".
     """
 
     sizes: tuple[int, ...]
@@ -59,9 +59,9 @@ class Autoencoder(NamedTuple):
     critic_hidden: int
     recurrence: int
     sites: tuple[tuple[int, ...], ...]
-    activation: str
-    critic_activation: str
-    output: str
+    activation: Phi
+    critic_activation: Phi
+    output: Output
 
     @property
     def depth(self) -> int:
@@ -75,7 +75,7 @@ class Autoencoder(NamedTuple):
     def generate(self, params: Params, layer: int, above: Array, key: Key) -> Array:
         """A sample of layer 0 .. L-1 given the one above, (N, n_layer); params are params["generation"]."""
         h = self._sample(params[layer], above, key)
-        return ACTIVATIONS[self.output].phi(h) if layer == 0 else h
+        return activation_of(self.output).phi(h) if layer == 0 else h
 
     def prior(self, key: Key, count: int, dtype: jnp.dtype) -> Array:
         """Samples of the top layer, (count, n_L)."""
@@ -87,7 +87,7 @@ class Autoencoder(NamedTuple):
 
     def judge(self, params: Params, site: int, activity: tuple[Array, ...]) -> Judgement:
         """A discriminator's verdict on its layers' activity, (N, n_i) each; params are its own."""
-        phi = ACTIVATIONS[self.critic_activation].phi
+        phi = activation_of(self.critic_activation).phi
         h = jnp.concatenate(activity, -1)
         for w, bias in zip(params["w"][:-1], params["bias"][:-1], strict=True):
             h = phi(h @ w.T + bias[None, :])
@@ -115,7 +115,7 @@ class Autoencoder(NamedTuple):
 
     def _gaussian(self, params: Params, given: Array, noise: Array) -> Array:
         (w_1, w_2), (bias_1, bias_2) = params["w"], params["bias"]
-        h = ACTIVATIONS[self.activation].phi(given @ w_1.T + bias_1[None, :])
+        h = activation_of(self.activation).phi(given @ w_1.T + bias_1[None, :])
         mean, spread = jnp.split(h @ w_2.T + bias_2[None, :], 2, -1)
         return mean + jax.nn.softplus(spread) * noise
 
@@ -125,10 +125,10 @@ def autoencoder(
     hidden: int = 512,
     critic_hidden: int = 512,
     recurrence: int = 1,
-    discriminators: str = "local",
-    activation: str = "relu",
-    critic_activation: str = "leaky_relu",
-    output: str = "identity",
+    discriminators: Literal["local", "global"] = "local",
+    activation: Phi = "relu",
+    critic_activation: Phi = "leaky_relu",
+    output: Output = "identity",
 ) -> Autoencoder:
     """Checks and names a network's fixed properties; the defaults are the paper's.
 
@@ -161,10 +161,8 @@ def autoencoder(
     """
     check_activation(activation)
     check_activation(critic_activation)
-    if output not in OUTPUTS:
-        raise ValueError(f"output={output!r} is not known; use one of {', '.join(OUTPUTS)}")
-    if discriminators not in ("local", "global"):
-        raise ValueError(f"discriminators={discriminators!r} is not known; use 'local' or 'global'")
+    one_of("output", output, get_args(Output))
+    one_of("discriminators", discriminators, ("local", "global"))
     if len(sizes) < 2 or min(*sizes, hidden, critic_hidden) < 1 or recurrence < 0:
         raise ValueError(
             f"sizes={tuple(sizes)}, hidden={hidden}, critic_hidden={critic_hidden}, recurrence={recurrence}: an image "

@@ -29,21 +29,21 @@ D_z)}``. A convolution is ``{"kernel": (k, k, in, out), "bias": (out,)}``, an LS
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax.networks.hierarchy import FREE, SLEEP, WAKE, Judgement, Parents, Phases, check_images, check_weights
-from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
-from plasticity_jax.ops.checks import default_float
+from plasticity_jax.ops.activations import Phi, activation_of, check_activation
+from plasticity_jax.ops.checks import default_float, one_of
 from plasticity_jax.ops.convolution import blocks, convolve, pixels
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.normalisation import divisive
 from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.typing import Array, Key, Params
 
-OUTPUTS = ("identity", "sigmoid")
+Output: TypeAlias = Literal["identity", "sigmoid"]
 
 
 class State(NamedTuple):
@@ -65,9 +65,9 @@ class ConvLstm(NamedTuple):
       horizon: n, frames that are predicted, and bounced in sleep.
       critic_width: channels of a critic.
       teacher_forcing: whether the encoder reads true frames all along.
-      activation: f, a key of `ACTIVATIONS`.
+      activation: f, a name or any callable.
       critic_activation: of the critics.
-      output: g, one of `OUTPUTS`.
+      output: g, "identity" or "sigmoid".
     """
 
     size: int
@@ -78,9 +78,9 @@ class ConvLstm(NamedTuple):
     horizon: int
     critic_width: int
     teacher_forcing: bool
-    activation: str
-    critic_activation: str
-    output: str
+    activation: Phi
+    critic_activation: Phi
+    output: Output
 
     @property
     def sites(self) -> tuple[tuple[int, ...], ...]:
@@ -121,7 +121,7 @@ class ConvLstm(NamedTuple):
         (h,) = activity
         for layer in ("first", "second"):
             h = divisive(
-                ACTIVATIONS[self.critic_activation].phi(
+                activation_of(self.critic_activation).phi(
                     convolve(h, params[layer]["kernel"], 2, 1) + _by_channel(params[layer]["bias"])
                 )
             )
@@ -149,9 +149,9 @@ def conv_lstm(
     horizon: int = 10,
     critic_width: int = 64,
     teacher_forcing: bool = False,
-    activation: str = "relu",
-    critic_activation: str = "leaky_relu",
-    output: str = "identity",
+    activation: Phi = "relu",
+    critic_activation: Phi = "leaky_relu",
+    output: Output = "identity",
 ) -> ConvLstm:
     """Checks and names a network's fixed properties; the defaults are the paper's, where it prints them.
 
@@ -187,8 +187,7 @@ def conv_lstm(
     """
     check_activation(activation)
     check_activation(critic_activation)
-    if output not in OUTPUTS:
-        raise ValueError(f"output={output!r} is not known; use one of {', '.join(OUTPUTS)}")
+    one_of("output", output, get_args(Output))
     if size < 8 or size % 8:
         raise ValueError(f"size={size}: states halve a frame, and critics halve it twice again; use a multiple of 8")
     if kernel < 1 or kernel % 2 == 0:
@@ -364,13 +363,13 @@ def _update(weights: Params, drive: Array, state: State, noise: Array) -> State:
 
 def _stem(net: ConvLstm, params: Params, x: Array) -> Array:
     """What the encoder reads of frames (N, size, size, 1)."""
-    return ACTIVATIONS[net.activation].phi(_layer(params["stem"], blocks(x, 2)))
+    return activation_of(net.activation).phi(_layer(params["stem"], blocks(x, 2)))
 
 
 def _frame(net: ConvLstm, params: Params, h: Array) -> Array:
     """Frames (N, size, size, 1) of the decoder's hidden states."""
-    wide = ACTIVATIONS[net.activation].phi(_layer(params["wide"], h))
-    return ACTIVATIONS[net.output].phi(pixels(_layer(params["out"], wide), 2))
+    wide = activation_of(net.activation).phi(_layer(params["wide"], h))
+    return activation_of(net.output).phi(pixels(_layer(params["out"], wide), 2))
 
 
 def _dtype(params: Params) -> jnp.dtype:

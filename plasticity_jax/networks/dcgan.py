@@ -23,7 +23,7 @@ normalises the top layer and its prior as well: `top_norm`.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +38,8 @@ from plasticity_jax.networks.hierarchy import (
     check_weights,
     stacked_phases,
 )
-from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
-from plasticity_jax.ops.checks import default_float
+from plasticity_jax.ops.activations import Phi, activation_of, check_activation
+from plasticity_jax.ops.checks import default_float, one_of
 from plasticity_jax.ops.convolution import convolve, convolve_transposed
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.normalisation import EPSILON, divisive
@@ -48,7 +48,7 @@ from plasticity_jax.typing import Array, Key, Params, Scalar
 INITIAL = 0.02
 """Standard deviation of the initial weights."""
 
-OUTPUTS = ("identity", "tanh")
+Output: TypeAlias = Literal["identity", "tanh"]
 
 
 class Dcgan(NamedTuple):
@@ -59,9 +59,9 @@ class Dcgan(NamedTuple):
       channels: of layer 1.
       top: of layer L.
       critic_width: channels of the two hidden layers of a critic.
-      activation: phi, and the ReLU of the samples; a key of `ACTIVATIONS`.
+      activation: phi, and the ReLU of the samples; a name or any callable.
       critic_activation: phi'.
-      output: of the generated image, one of `OUTPUTS`.
+      output: of the generated image, "identity" or "tanh".
       top_norm: whether the top layer and its prior are normalised.
       epsilon: of the normalisation; may be a tracer.
     """
@@ -70,9 +70,9 @@ class Dcgan(NamedTuple):
     channels: int
     top: int
     critic_width: int
-    activation: str
-    critic_activation: str
-    output: str
+    activation: Phi
+    critic_activation: Phi
+    output: Output
     top_norm: bool
     epsilon: Scalar
 
@@ -105,7 +105,7 @@ class Dcgan(NamedTuple):
         hidden, output = params[layer]["hidden"], params[layer]["output"]
         v = convolve_transposed(above, hidden["kernel"], *self._steps(layer + 1)) + _by_channel(hidden["bias"])
         a = self._gaussian(output, v, key)
-        return ACTIVATIONS[self.output].phi(a) if layer == 0 else self._rectified(a)
+        return activation_of(self.output).phi(a) if layer == 0 else self._rectified(a)
 
     def prior(self, key: Key, count: int, dtype: jnp.dtype) -> Array:
         """Samples of the top layer, (count, 1, 1, n_L)."""
@@ -121,7 +121,7 @@ class Dcgan(NamedTuple):
         _, stride, padding = _critic_window(self.shapes[site][0])
         for weights in (params["first"], params["second"]):
             v = convolve(h, weights["kernel"], stride, padding) + _by_channel(weights["bias"])
-            h = divisive(ACTIVATIONS[self.critic_activation].phi(v), self.epsilon)
+            h = divisive(activation_of(self.critic_activation).phi(v), self.epsilon)
         features = h.reshape(h.shape[0], -1)
         return Judgement(features @ params["readout"]["w"] + params["readout"]["bias"], features)
 
@@ -143,12 +143,12 @@ class Dcgan(NamedTuple):
 
     def _gaussian(self, output: Params, v: Array, key: Key) -> Array:
         """A sample, given what drives the hidden layer."""
-        h = convolve(ACTIVATIONS[self.activation].phi(v), output["kernel"], 1, 0) + _by_channel(output["bias"])
+        h = convolve(activation_of(self.activation).phi(v), output["kernel"], 1, 0) + _by_channel(output["bias"])
         mean, spread = jnp.split(h, 2, -1)
         return mean + jax.nn.softplus(spread) * _normal(key, mean.shape, mean.dtype)
 
     def _rectified(self, a: Array) -> Array:
-        return divisive(ACTIVATIONS[self.activation].phi(a), self.epsilon)
+        return divisive(activation_of(self.activation).phi(a), self.epsilon)
 
     def _top(self, a: Array) -> Array:
         return divisive(a, self.epsilon) if self.top_norm else a
@@ -159,9 +159,9 @@ def dcgan(
     channels: int = 32,
     top: int = 100,
     critic_width: int = 64,
-    activation: str = "relu",
-    critic_activation: str = "leaky_relu",
-    output: str = "tanh",
+    activation: Phi = "relu",
+    critic_activation: Phi = "leaky_relu",
+    output: Output = "tanh",
     top_norm: bool = False,
     epsilon: Scalar = EPSILON,
 ) -> Dcgan:
@@ -197,8 +197,7 @@ def dcgan(
     """
     check_activation(activation)
     check_activation(critic_activation)
-    if output not in OUTPUTS:
-        raise ValueError(f"output={output!r} is not known; use one of {', '.join(OUTPUTS)}")
+    one_of("output", output, get_args(Output))
     if len(image) != 3 or image[0] != image[1] or image[0] < 2 or image[0] & (image[0] - 1):
         raise ValueError(
             f"image={tuple(image)}: it must be (n, n, channels), n a power of 2 from 2 on; crop, pad or resize images"

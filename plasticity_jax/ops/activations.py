@@ -1,7 +1,7 @@
 """Nonlinearities with their derivatives, by name or from any callable."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,9 @@ class Activation(NamedTuple):
     phi: Callable[[Array], Array]
     slope: Callable[[Array, Array], Array]
 
+
+Phi: TypeAlias = Literal["identity", "leaky_relu", "relu", "sigmoid", "tanh"] | Callable[[Array], Array]
+"""A nonlinearity: its name, or any elementwise function."""
 
 LEAK = 0.2
 """Slope of "leaky_relu" below zero, that of the critics of generative adversarial networks."""

@@ -62,6 +62,17 @@ def whole(name: str, value: Any, least: int, unit: str) -> None:
         raise ValueError(f"{name}={value!r} must be a whole number of at least {least} {unit}")
 
 
+def check_counts(**counts: int) -> None:
+    """Refuses counts below 1.
+
+    Raises:
+      ValueError: naming the first of them.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}={count} must be at least 1")
+
+
 def of_each_neuron(name: str, value: Any, n: int) -> Any:
     """A coefficient as a number or an array (n,), lists as arrays.
 
@@ -76,7 +87,7 @@ def of_each_neuron(name: str, value: Any, n: int) -> Any:
 
 def default_float() -> jnp.dtype:
     """JAX's default floating dtype: float32, or float64 where x64 is enabled."""
-    return jnp.zeros(()).dtype
+    return jnp.result_type(float)
 
 
 def cast_floats(tree: PyTree, dtype: Any) -> PyTree:

@@ -8,30 +8,32 @@ count of quanta of sigma^2, of variance sigma^2 m+; the floor of 0.01 lets a sil
 of one would be impossible.
 """
 
+from typing import Literal, TypeAlias, get_args
+
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Key, Scalar
 
-NOISES = ("gaussian", "poisson")
+Density: TypeAlias = Literal["gaussian", "poisson"]
 FLOOR = 0.01
 
 
 def check_density(noise: str) -> None:
-    """Refuses a name that is not in `NOISES`.
+    """Refuses a name that is not known.
 
     Raises:
       ValueError: if it is not.
     """
-    if noise not in NOISES:
-        raise ValueError(f"noise={noise!r} is not known; use one of {', '.join(NOISES)}")
+    one_of("noise", noise, get_args(Density))
 
 
 def sample(noise: str, mean: Array, sigma: Scalar, innovation: Array | Key) -> Array:
     """A sample around each mean.
 
     Args:
-      noise: one of `NOISES`.
+      noise: a `Density`.
       mean: any shape.
       sigma: standard deviation, or square root of the quantum; taken in the mean's dtype, or float32 for counts.
       innovation: standard normals of the mean's shape (gaussian), or a key (poisson).
@@ -56,7 +58,7 @@ def log_density(noise: str, x: Array, mean: Array, sigma: Scalar) -> Array:
     """Log density (or log probability of the count) of each entry, with its normaliser.
 
     Args:
-      noise: one of `NOISES`.
+      noise: a `Density`.
       x: what was sampled.
       mean: same shape.
       sigma: as in `sample`.

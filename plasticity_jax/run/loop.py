@@ -57,16 +57,7 @@ class Divergence(NamedTuple):
     recovered: bool = False
 
 
-def run(program: Program, lanes: PyTree, **options: Any) -> dict[str, np.ndarray]:
-    """Runs a program over all lanes; see `execute` for the options, and for the trained state.
-
-    Returns:
-      Metrics by name, shape (lanes, chunks * points, ...).
-    """
-    return execute(program, lanes, **options).metrics
-
-
-def execute(
+def run(
     program: Program,
     lanes: PyTree,
     *,
@@ -102,7 +93,7 @@ def execute(
       devices: see `sweep`.
 
     Returns:
-      An `Outcome`.
+      An `Outcome`, with the metrics and the trained state.
 
     Raises:
       RunError: if the folder cannot be written, or no checkpoint fits; the message says what to do.

@@ -1,15 +1,16 @@
 """Streams of episodes: what the few-shot and the incremental tasks share."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax.ops.checks import one_of
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Episode, Key
 
-Order = Literal["iid", "continual"]
+Order: TypeAlias = Literal["iid", "continual"]
 """Of a lifetime's batches: shuffled, or one function or class after the other."""
 
 
@@ -44,22 +45,10 @@ def episode_stream(draw: Callable[[Key, Key], Episode], episodes: int) -> Stream
     return Stream(init, take)  # pyright: ignore[reportArgumentType] # an episode is a meta-learner's example
 
 
-def check_order(order: str) -> None:
+def check_order(order: Order) -> None:
     """Refuses an order that is not known.
 
     Raises:
       ValueError: if it is neither "iid" nor "continual".
     """
-    if order not in ("iid", "continual"):
-        raise ValueError(f"order={order!r} is not known; use 'iid' (shuffled) or 'continual' (one after the other)")
-
-
-def check_counts(**counts: int) -> None:
-    """Refuses a count below 1.
-
-    Raises:
-      ValueError: naming it.
-    """
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name}={count} must be at least 1")
+    one_of("order", order, get_args(Order))

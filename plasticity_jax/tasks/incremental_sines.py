@@ -14,7 +14,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.tasks.episodes import Order, check_counts, check_order, episode_stream
+from plasticity_jax.ops.checks import check_counts
+from plasticity_jax.tasks.episodes import Order, check_order, episode_stream
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Episode, Example, Key
 

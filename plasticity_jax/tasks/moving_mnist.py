@@ -28,7 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from plasticity_jax.tasks.episodes import check_counts, episode_stream
+from plasticity_jax.ops.checks import check_counts
+from plasticity_jax.tasks.episodes import episode_stream
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Scalar
 

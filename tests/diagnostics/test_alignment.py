@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.diagnostics import alignment as al
+from plasticity_jax import diagnostics as al
 from plasticity_jax.networks.mlp import forward, init_params, mlp
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.typing import Example

@@ -217,7 +217,7 @@ def test_keys_are_a_vmap():
 @pytest.mark.parametrize(
     ("rows", "options", "match"),
     [
-        ((40, 20), {"quantise": "ternary"}, "quantise='ternary' is not known; use 'binary' or 'round'"),
+        ((40, 20), {"quantise": "ternary"}, "quantise='ternary' is not known; use one of binary, round"),
         ((40, 19), {}, "half of wake is 20 rows and sleep 19"),
         ((1, 19), {}, "half of wake is 0 rows"),
         ((40, 20), {"units": (4, 1)}, r"units=\(4, 1\) must be at least one in all, and at most the \(3, 2\)"),

@@ -197,7 +197,7 @@ def test_initial_weights(dtype):
         ({"activation": "gelu"}, "activation='gelu' is not known"),
         ({"critic_activation": "gelu"}, "activation='gelu' is not known"),
         ({"output": "tanh"}, "output='tanh' is not known; use one of identity, sigmoid"),
-        ({"discriminators": "some"}, "discriminators='some' is not known; use 'local' or 'global'"),
+        ({"discriminators": "some"}, "discriminators='some' is not known; use one of local, global"),
         ({"sizes": (9,)}, r"sizes=\(9,\), hidden=512"),
         ({"sizes": (9, 0)}, "no width below 1"),
         ({"hidden": 0}, "hidden=0"),

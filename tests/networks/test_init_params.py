@@ -36,5 +36,27 @@ def test_weights_are_drawn_in_any_dtype(name, dtype):
 
 
 def test_what_is_not_of_the_room_is_refused():
-    with pytest.raises(TypeError, match=r"not a network of this room \(Autoencoder, ConvLstm, ConvNet, Dcgan"):
+    with pytest.raises(TypeError, match=r"not a network of this room \(Autoencoder, .*ConvNet, Dcgan"):
         networks.init_params(jax.random.key(0), "convnet")
+
+
+@pytest.mark.parametrize(
+    ("make", "x"),
+    [
+        (lambda **phi: networks.autoencoder((4, 2), 3, 3, **phi), (3, 4)),
+        (lambda **phi: networks.dcgan((4, 4, 1), 2, 2, 2, **phi), (3, 4, 4, 1)),
+        (lambda **phi: networks.conv_lstm(8, 2, 2, 3, 1, 1, 2, **phi), (3, 2, 8, 8, 1)),
+    ],
+    ids=["autoencoder", "dcgan", "conv_lstm"],
+)
+def test_a_nonlinearity_is_a_name_or_any_function(make, x):
+    def seen(phi):
+        net = make(activation=phi, critic_activation=phi)
+        params, key = networks.init_params(jax.random.key(0), net), jax.random.key(1)
+        phases = net.phases(params, jax.random.uniform(key, x), key)
+        site = tuple(phases.wake[layer] for layer in net.sites[0])
+        return (*phases.sleep, net.judge(params["discriminator"][0], 0, site).score)
+
+    named, given, other = seen("sigmoid"), seen(jax.nn.sigmoid), seen(jnp.sin)
+    jax.tree.map(np.testing.assert_array_equal, named, given)
+    assert any(np.any(a != b) for a, b in zip(named, other, strict=True))

@@ -46,7 +46,7 @@ def test_signs_have_unit_variance(kind):
 
 
 def test_unknown_noise():
-    with pytest.raises(ValueError, match=r"noise='uniform' is not known; use 'rademacher' or 'gaussian'"):
+    with pytest.raises(ValueError, match=r"noise='uniform' is not known; use one of rademacher, gaussian"):
         unit_noise(jax.random.key(0), 3, jnp.float32, "uniform")
 
 

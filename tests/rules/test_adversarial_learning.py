@@ -13,7 +13,7 @@ from plasticity_jax.networks.autoencoder import autoencoder, init_params
 from plasticity_jax.networks.hierarchy import FREE, Judgement, Phases
 from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.rules.generative import adversarial
-from plasticity_jax.run import divergences, execute, online_training
+from plasticity_jax.run import divergences, online_training, run
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled, seed
@@ -177,7 +177,7 @@ def test_a_diverging_critic_is_named_with_its_step(model_rate, capsys):
     culprit = names[int(np.argmax(sizes[-1]))]
     assert 1 < t < 23
     assert culprit.startswith("inference/" if model_rate else "discriminator/")
-    outcome = execute(program, lanes, name="digits", progress=False)
+    outcome = run(program, lanes, name="digits", progress=False)
     (found,) = divergences(outcome.state)
     assert (found.step, found.loss) == (t, not np.isfinite(info.loss))
     assert found.weights == tuple(spoilt)

@@ -154,7 +154,7 @@ def test_leftovers_of_a_killed_save_do_not_matter(tmp_path):
 def test_another_configuration_is_refused_and_nothing_lost(tmp_path, change, told):
     def go(config=None, program=None, lanes=None, **options):
         options |= {"name": "toy", "out": tmp_path, "progress": False, "config": config or {"rate": 1}}
-        return run(toy.program(**(program or {})), toy.lanes(**(lanes or {})), **options)
+        return run(toy.program(**(program or {})), toy.lanes(**(lanes or {})), **options).metrics
 
     whole = go()
     with pytest.raises(RunError, match=told) as error:

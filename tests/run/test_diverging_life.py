@@ -12,7 +12,7 @@ import pytest
 import plasticity_jax as pj
 from plasticity_jax.meta import gradient_life, meta_gradient
 from plasticity_jax.networks.mlp import mlp
-from plasticity_jax.run import Checkpoints, divergences, execute, online_training, run
+from plasticity_jax.run import Checkpoints, divergences, online_training, run
 from plasticity_jax.tasks.stream import Stream
 
 BROKEN, STEPS = 13, 24
@@ -50,7 +50,7 @@ def program(tx=SKIPPING, broken=BROKEN):
 
 def test_the_step_is_named_and_the_rest_goes_on(capsys):
     lanes = jax.vmap(jax.random.key)(jnp.arange(1))
-    outcome = execute(program(), lanes, name="lives", progress=False)
+    outcome = run(program(), lanes, name="lives", progress=False)
     (bad,) = divergences(outcome.state, "lives")
     assert bad[:5] == ("lives", 0, BROKEN, True, ())
     assert bad.recovered
@@ -70,7 +70,7 @@ def test_the_last_checkpoint_before_it_outlives_those_after(tmp_path, capsys, br
     lives = program(optax.sgd(0.1), broken)
     assert lives.steps == 6
     options = {"name": "lives", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 2}
-    found = run(lives, lanes, **options)
+    found = run(lives, lanes, **options).metrics
     assert not np.isfinite(found["loss"][0, broken // 2 :]).any()
     held = tmp_path / "lives" / f"{last:08d}"
     kept = [held.name, f"{lives.chunks - 1:08d}", f"{lives.chunks:08d}"]
@@ -82,6 +82,6 @@ def test_the_last_checkpoint_before_it_outlives_those_after(tmp_path, capsys, br
     saved = Checkpoints(held.parent, fingerprint).load(jax.eval_shape(jax.vmap(lives.init), lanes))
     assert saved is not None
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved.state.learner.params))
-    again = run(lives, lanes, resume=True, **options)
+    again = run(lives, lanes, resume=True, **options).metrics
     np.testing.assert_array_equal(again["loss"], found["loss"])
     assert sorted(path.name for path in held.parent.iterdir()) == kept

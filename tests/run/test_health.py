@@ -8,7 +8,7 @@ import pytest
 
 from plasticity_jax.base import Info, LearningRule, learner
 from plasticity_jax.meta import Life, meta_gradient
-from plasticity_jax.run import Divergence, divergences, execute, online_training
+from plasticity_jax.run import Divergence, divergences, online_training, run
 from plasticity_jax.run.program import at_each
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Episode
@@ -59,7 +59,7 @@ def nan_data(now, loss, updates):
 
 
 def ran(program, *steps, **options):
-    return execute(program, jnp.array(steps), name="toy", progress=False, **options)
+    return run(program, jnp.array(steps), name="toy", progress=False, **options)
 
 
 @pytest.mark.parametrize("at", [3, 4, AT, STEPS - 1])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.run import Program, divergences, execute, run, train_from_parts
+from plasticity_jax.run import Program, divergences, run, train_from_parts
 from tests.run import toy
 
 
@@ -39,7 +39,7 @@ def interrupting(program, after):
 
 def test_run_is_the_pure_training():
     program, lanes = toy.program(), toy.lanes(5)
-    found = run(program, lanes, name="toy", progress=False)
+    found = run(program, lanes, name="toy", progress=False).metrics
     expected = jax.jit(jax.vmap(program.train))(lanes)
     assert found["loss"].shape == (5, 12)
     assert isinstance(found["loss"], np.ndarray)
@@ -50,8 +50,8 @@ def test_run_is_the_pure_training():
 
 
 def test_the_length_of_a_chunk_changes_nothing_but_rounding():
-    whole = run(toy.program(chunks=1), toy.lanes(), name="toy", progress=False)
-    pieces = run(toy.program(chunks=6), toy.lanes(), name="toy", progress=False)
+    whole = run(toy.program(chunks=1), toy.lanes(), name="toy", progress=False).metrics
+    pieces = run(toy.program(chunks=6), toy.lanes(), name="toy", progress=False).metrics
     for name, values in whole.items():
         np.testing.assert_allclose(pieces[name], values, rtol=1e-6, err_msg=name)
 
@@ -67,18 +67,18 @@ def test_lanes_survive_the_run(count):
 def test_resume_at_a_chunk_edge_is_bit_for_bit(tmp_path, count):
     program, lanes = toy.program(), toy.lanes(count)
     options = {"name": "toy", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 9}
-    whole = run(program, lanes, **options)
+    whole = run(program, lanes, **options).metrics
     assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == [f"{i:08d}" for i in (1, 2, 3, 4)]
     for cut in (3, 1):
         for path in (tmp_path / "toy").iterdir():
             if int(path.name) > cut:
                 shutil.rmtree(path)
-        same(run(program, lanes, resume=True, **options), whole)
+        same(run(program, lanes, resume=True, **options).metrics, whole)
     traced = []
     untouched = program._replace(chunk=lambda state: traced.append(1) or program.chunk(state))
-    same(run(untouched, lanes, resume=True, **options), whole)
+    same(run(untouched, lanes, resume=True, **options).metrics, whole)
     assert not traced, "a finished run is loaded, not run again"
-    same(run(untouched, lanes, **options), whole)
+    same(run(untouched, lanes, **options).metrics, whole)
     assert traced, "without resume it runs again"
 
 
@@ -97,8 +97,8 @@ def test_a_new_run_replaces_what_an_old_one_left(tmp_path):
 
 
 def test_resume_without_a_checkpoint_starts(tmp_path):
-    found = run(toy.program(), toy.lanes(), name="toy", out=tmp_path, progress=False, resume=True)
-    same(found, run(toy.program(), toy.lanes(), name="toy", progress=False))
+    found = run(toy.program(), toy.lanes(), name="toy", out=tmp_path, progress=False, resume=True).metrics
+    same(found, run(toy.program(), toy.lanes(), name="toy", progress=False).metrics)
 
 
 def test_interrupt_saves_the_chunk_and_resumes_to_the_same_numbers(tmp_path):
@@ -110,23 +110,25 @@ def test_interrupt_saves_the_chunk_and_resumes_to_the_same_numbers(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
     (saved,) = (tmp_path / "toy").iterdir()
     assert 3 <= int(saved.name) < 16
-    same(run(program, lanes, resume=True, **options), run(program, lanes, name="toy", progress=False))
+    same(run(program, lanes, resume=True, **options).metrics, run(program, lanes, name="toy", progress=False).metrics)
 
 
 def test_runs_outside_the_main_thread():
     found = []
-    thread = threading.Thread(target=lambda: found.append(run(toy.program(), toy.lanes(), name="t", progress=False)))
+    thread = threading.Thread(
+        target=lambda: found.append(run(toy.program(), toy.lanes(), name="t", progress=False).metrics)
+    )
     thread.start()
     thread.join()
-    same(found[0], run(toy.program(), toy.lanes(), name="toy", progress=False))
+    same(found[0], run(toy.program(), toy.lanes(), name="toy", progress=False).metrics)
 
 
 def test_a_lane_that_diverges_is_named_once_and_the_others_go_on(capsys):
     lanes = toy.lanes(3)
     program = toy.program(steps=400, every=10)
-    healthy = execute(program, lanes, name="toy", progress=False)
+    healthy = run(program, lanes, name="toy", progress=False)
     lanes["rate"] = lanes["rate"].at[1].set(1e12)
-    outcome = execute(program, lanes, name="toy", progress=False)
+    outcome = run(program, lanes, name="toy", progress=False)
     found = outcome.metrics
     assert not divergences(healthy.state)
     (bad,) = divergences(outcome.state)
@@ -138,7 +140,7 @@ def test_a_lane_that_diverges_is_named_once_and_the_others_go_on(capsys):
     for lane in (0, 2):
         np.testing.assert_array_equal(found["loss"][lane], healthy.metrics["loss"][lane])
     assert not np.isfinite(found["loss"][1, -1])
-    expected = execute(program._replace(may_diverge=True), lanes, name="toy", progress=False)
+    expected = run(program._replace(may_diverge=True), lanes, name="toy", progress=False)
     same(expected.metrics, found)
     assert divergences(expected.state) == [bad]
     assert capsys.readouterr().err == "", "a program that may diverge does so in silence"
@@ -163,27 +165,27 @@ def test_parts_merge_under_their_names():
 
 
 def test_outcome_counts_steps_and_seconds(tmp_path):
-    outcome = execute(toy.program(steps=24), toy.lanes(5), name="toy", out=tmp_path, progress=False)
+    outcome = run(toy.program(steps=24), toy.lanes(5), name="toy", out=tmp_path, progress=False)
     assert outcome.seed_steps == 5 * 24
-    again = execute(toy.program(steps=24), toy.lanes(5), name="toy", out=tmp_path, progress=False, resume=True)
+    again = run(toy.program(steps=24), toy.lanes(5), name="toy", out=tmp_path, progress=False, resume=True)
     assert again.seconds == outcome.seconds > 0
 
 
 def test_the_outcome_has_the_trained_state(tmp_path):
     program, lanes = toy.program(), toy.lanes(3)
     options = {"name": "toy", "out": tmp_path, "progress": False}
-    state = execute(program, lanes, **options).state
+    state = run(program, lanes, **options).state
     chunk, expected = jax.jit(jax.vmap(program.chunk)), jax.vmap(program.init)(lanes)
     for _ in range(program.chunks):
         expected, _ = chunk(expected)
     assert state.learner.params["w"].shape == (3, toy.WIDTH)
     np.testing.assert_allclose(state.learner.params["w"], expected.learner.params["w"], rtol=1e-5)
     np.testing.assert_array_equal(state.learner.step, [24] * 3)
-    again = execute(program, lanes, resume=True, **options).state
+    again = run(program, lanes, resume=True, **options).state
     np.testing.assert_array_equal(again.learner.params["w"], state.learner.params["w"])
 
 
 def test_a_program_of_another_state_runs():
     program = Program(lambda key: jnp.zeros(()), lambda s: (s + 1, {"s": s[None]}), chunks=3, steps=1, points=1)
-    found = run(program, jax.vmap(jax.random.key)(jnp.arange(2)), name="count", progress=False)
+    found = run(program, jax.vmap(jax.random.key)(jnp.arange(2)), name="count", progress=False).metrics
     np.testing.assert_array_equal(found["s"], [[0, 1, 2]] * 2)

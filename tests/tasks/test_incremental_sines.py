@@ -161,7 +161,7 @@ def test_levels_by_regression():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"order": "random"}, "order='random' is not known; use 'iid'"),
+        ({"order": "random"}, "order='random' is not known; use one of iid, continual"),
         ({"batch": 0}, "batch=0 must be at least 1"),
         ({"episodes": 0}, "episodes=0"),
         ({"functions": 10, "pool": 9}, "pool=9 has too few functions for lifetimes of 10"),

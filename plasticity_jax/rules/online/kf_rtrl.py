@@ -13,7 +13,7 @@ Departures from the print: A is indexed by the presynaptic j in R^m, and nu_0, n
 fresh scalars. A and B start at N(0, 1).
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import NeuronsDynamics, need_neurons
 from plasticity_jax.cells.neurons import Neurons
-from plasticity_jax.ops.noise import check_noise, unit_noise
+from plasticity_jax.ops.noise import Noise, check_noise, unit_noise
 from plasticity_jax.ops.norms import balance, safe_norm
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, check_scales, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
@@ -47,7 +47,7 @@ def kf_rtrl(
     *,
     rho0: Scalar | None = None,
     rho1: Scalar | None = None,
-    noise: Literal["rademacher", "gaussian"] = "rademacher",
+    noise: Noise = "rademacher",
     feedback: Feedback = "readout",
 ) -> LearningRule:
     """A Kronecker-factored unbiased estimate of RTRL's gradient, with the least variance of the three.

@@ -12,7 +12,7 @@ of its neuron and one of its input. A neuron's own parameters are gates whose pr
 Departures from the print: nu_k (not nu_i, which is free there) and the factor alpha in B. A and B start at N(0, 1).
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import NeuronsDynamics, need_neurons
 from plasticity_jax.cells.neurons import Neurons
-from plasticity_jax.ops.noise import check_noise, unit_noise
+from plasticity_jax.ops.noise import Noise, check_noise, unit_noise
 from plasticity_jax.ops.norms import balance, safe_norm
 from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, check_scales, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
@@ -46,7 +46,7 @@ def reverse_kf_rtrl(
     *,
     rho0: Scalar | None = None,
     rho1: Scalar | None = None,
-    noise: Literal["rademacher", "gaussian"] = "rademacher",
+    noise: Noise = "rademacher",
     feedback: Feedback = "readout",
 ) -> LearningRule:
     """A Kronecker-factored unbiased estimate of RTRL's gradient, as noisy as UORO's.

@@ -15,14 +15,14 @@ Departures from the print: the factor alpha in B; rho recomputed at each step, p
 A and B start at N(0, 1), independent, which avoids 0/0 and adds no bias.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import AnyCell, dynamics
-from plasticity_jax.ops.noise import check_noise, unit_noise
+from plasticity_jax.ops.noise import Noise, check_noise, unit_noise
 from plasticity_jax.ops.norms import balance, safe_norm, tree_norm
 from plasticity_jax.rules.online.common import (
     Credit,
@@ -60,7 +60,7 @@ def uoro(
     *,
     rho0: Scalar | None = None,
     rho1: Scalar | None = None,
-    noise: Literal["rademacher", "gaussian"] = "rademacher",
+    noise: Noise = "rademacher",
     feedback: Feedback = "readout",
 ) -> LearningRule:
     """A rank-one unbiased estimate of RTRL's gradient.
