@@ -12,7 +12,7 @@ import optax
 from plasticity_jax.base import LearningRule, learner
 from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules import hebbian
-from plasticity_jax.rules.hebbian.cases import RECTIFIED
+from plasticity_jax.rules.hebbian.cases import RECTIFIED, SIZES
 from plasticity_jax.typing import Array, Example, Params
 from tests.laws.classes import Local, Match
 from tests.laws.common import compiled, problem, seed
@@ -47,7 +47,7 @@ def same_life(
     """Two rules live one life, in which a third lives another."""
 
     def claim() -> Match:
-        net = mlp(RECTIFIED, "softmax" if target else "squared")
+        net = mlp(SIZES, RECTIFIED, "softmax" if target else "squared")
         params, examples = world(target)
         ends = [live(rule, params, examples) for rule in (got(net), want(net), other)]
         got_w, want_w, other_w = (
@@ -58,7 +58,7 @@ def same_life(
     return claim
 
 
-NET = mlp(RECTIFIED)
+NET = mlp(SIZES, RECTIFIED)
 OTHER = hebbian.flp(NET, alpha=0.02, beta=0.9)
 EACH = {"alpha": [0.01, 0.02, 0.03], "beta": [0.3, 0.5, 0.8]}
 
@@ -82,7 +82,9 @@ def repeated(x: np.ndarray, y: np.ndarray, steps: int) -> Example:
 def hebb_is_power_iteration() -> Match:
     """W_T = W_0 (I + alpha sum x x^T)^T in a linear layer: growth without bound along the first component."""
     x, params = inputs(1), linear_neurons(3)
-    end, output = live(hebbian.hebb(mlp(["identity"]), alpha=0.1), params, repeated(x, np.zeros((16, 3)), STEPS))
+    end, output = live(
+        hebbian.hebb(mlp((4, 3), ["identity"]), alpha=0.1), params, repeated(x, np.zeros((16, 3)), STEPS)
+    )
     first = np.asarray(params["forward"]["w"][0])
     want = first @ np.linalg.matrix_power(np.eye(4) + 0.1 * x.T @ x, STEPS)
     assert np.linalg.norm(want) > 2 * np.linalg.norm(first)
@@ -94,7 +96,7 @@ def oja_finds_the_principal_component() -> Match:
     x, params = inputs(2), linear_neurons(1)
     gap = np.diff(np.linalg.eigvalsh(x.T @ x))[-1]
     assert (1 - 0.1 * gap) ** 300 < 1e-12
-    end, output = live(hebbian.oja(mlp(["identity"]), alpha=0.1), params, repeated(x, np.zeros((16, 1)), 300))
+    end, output = live(hebbian.oja(mlp((4, 1), ["identity"]), alpha=0.1), params, repeated(x, np.zeros((16, 1)), 300))
     want = np.linalg.eigh(x.T @ x)[1][:, -1:].T
     got = end["forward"]["w"][0]
     return Match(got * np.sign(np.sum(got * want)), want, params["forward"]["w"][0], output)
@@ -105,7 +107,7 @@ def readout_keeps_prototypes() -> Match:
     alpha, rng = 0.3, np.random.default_rng(3)
     x, label = rng.standard_normal((STEPS, 1, 4)), rng.integers(0, 3, STEPS)
     params = linear_neurons(3) | {"feedback": {"w_fb": (jnp.zeros((3, 3)),), "bias": (jnp.zeros(3),)}}
-    rule = hebbian.flp(mlp(["identity"], "softmax"), alpha=alpha, beta=1.0, signal="target", output="clamped")
+    rule = hebbian.flp(mlp((4, 3), ["identity"], "softmax"), alpha=alpha, beta=1.0, signal="target", output="clamped")
     end, output = live(rule, params, Example(jnp.asarray(x), jnp.eye(3)[label][:, None]))
     first = np.asarray(params["forward"]["w"][0])
     want = np.empty_like(first)
@@ -121,7 +123,7 @@ def feedback_finds_the_principal_component() -> Match:
     x, y = 3 * inputs(4), np.abs(np.random.default_rng(5).standard_normal((16, 3))) / 4
     start = jnp.asarray(np.random.default_rng(6).uniform(0.1, 0.5, (3, 3)))
     params = linear_neurons(3) | {"feedback": {"w_fb": (start,), "bias": (jnp.zeros(3),)}}
-    rule = hebbian.plastic_feedback(mlp(["identity"]), alpha=0.1, alpha_fb=0.2, beta=1.0, signal="target")
+    rule = hebbian.plastic_feedback(mlp((4, 3), ["identity"]), alpha=0.1, alpha_fb=0.2, beta=1.0, signal="target")
     end, output = live(rule, params, repeated(x, y, 300))
     first = np.abs(np.linalg.eigh(y.T @ y)[1][:, -1:])  # of positive entries
     return Match(end["feedback"]["w_fb"][0], np.broadcast_to(first, (3, 3)), start, output)

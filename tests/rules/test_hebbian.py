@@ -14,7 +14,8 @@ from plasticity_jax.rules import hebbian
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled, problem, seed
 
-NET, SIZES = mlp(["relu", "relu", "identity"]), (3, 5, 4, 2)
+SIZES = (3, 5, 4, 2)
+NET = mlp(SIZES, ["relu", "relu", "identity"])
 PLASTIC = (1, 2)
 
 
@@ -78,7 +79,7 @@ def test_the_error_is_that_of_the_output_itself():
     params, batch = given()
     params["forward"]["w"] = (params["forward"]["w"][0], params["forward"]["w"][1], 5 * params["forward"]["w"][2])
     for last, loss, squash in (("tanh", "squared", np.tanh), ("identity", "softmax", lambda v: v)):
-        rule = hebbian.flp(mlp(["relu", "relu", last], loss), alpha=1.0, beta=1.0, plastic=[1], product="hebb")
+        rule = hebbian.flp(mlp(SIZES, ["relu", "relu", last], loss), alpha=1.0, beta=1.0, plastic=[1], product="hebb")
         found, _, _ = compiled(lambda rule=rule: rule.update(params, (), seed(0), batch))()
         h = [np.asarray(batch.x)]
         for i, phi in enumerate([lambda v: np.maximum(v, 0)] * 2 + [squash]):
@@ -91,7 +92,7 @@ def test_the_error_is_that_of_the_output_itself():
 
 def test_the_feedback_is_drawn_as_the_authors_did():
     """Variance 2 / n_out: the mean of n squares, over it, is 1 within z sqrt(2 / n); a false alarm of 1e-4."""
-    drawn = hebbian.init_feedback(jax.random.key(3), (7, 2000, 2000, 3))
+    drawn = hebbian.flp_feedback(jax.random.key(3), mlp((7, 2000, 2000, 3), ["relu"] * 3))
     assert [b.shape for b in drawn["w_fb"]] == [(3, 2000), (3, 2000), (3, 3)]
     assert all(c.shape == b.shape[1:] and not np.any(c) for b, c in zip(drawn["w_fb"], drawn["bias"], strict=True))
     squares = np.concatenate([np.ravel(b) for b in drawn["w_fb"]]) ** 2 * 3 / 2
@@ -204,7 +205,7 @@ def test_params_and_batches_that_are_no_use_are_named_in_one_line():
 def test_labels_are_targets_and_containers_stay():
     params, batch = given()
     labels = np.array([1, 0, 1])
-    rule = hebbian.flp(mlp(["relu", "relu", "identity"], "softmax"), signal="target", output="clamped")
+    rule = hebbian.flp(mlp(SIZES, ["relu", "relu", "identity"], "softmax"), signal="target", output="clamped")
     want, _, _ = rule.update(params, (), seed(0), Example(batch.x, np.eye(2)[labels]))
     close(rule.update(params, (), seed(0), Example(batch.x, labels))[0], want)
     lists = FrozenDict({group: {name: list(leaves) for name, leaves in of.items()} for group, of in params.items()})
