@@ -5,6 +5,7 @@ of the digit that was shown, how sure it is of a picture, and how its features a
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from jax.typing import ArrayLike
 from experiments._feedback import Images, evaluated, images, scaled
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.data import looking_up, minibatches
+from plasticity_jax.layers import Chain, forward, init_params
 from plasticity_jax.networks import mlp
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.rules.feedback import backprop
@@ -180,12 +182,14 @@ class Classifier(NamedTuple):
     accuracy: Array
 
 
-CLASSIFIER = mlp.mlp(("relu", "relu", "identity"), "softmax")
+def perceptron(side: int) -> Chain:
+    """The classifier of pictures, with hidden layers of 256 and 64."""
+    return mlp((side**2, 256, 64, CLASSES), ("relu", "relu", "identity"), "softmax")
 
 
 @functools.cache
 def classifier(data: str, side: int = 28, *, epochs: int = 5, batch: int = 128, rate: float = 1e-3) -> Classifier:
-    """Trains a perceptron with hidden layers of 256 and 64, from a key of its own, so that all seeds have one judge.
+    """Trains the `perceptron`, from a key of its own, so that all seeds have one judge.
 
     Args:
       data: as in `digits`.
@@ -194,7 +198,7 @@ def classifier(data: str, side: int = 28, *, epochs: int = 5, batch: int = 128, 
       batch: of a step.
       rate: of Adam, at first; it falls linearly to zero.
     """
-    shown = digits(data, side)
+    shown, net = digits(data, side), perceptron(side)
     key_weights, key_stream, key_run = jax.random.split(jax.random.key(20), 3)
     steps = max(1, epochs * len(shown.train) // batch)
 
@@ -204,10 +208,10 @@ def classifier(data: str, side: int = 28, *, epochs: int = 5, batch: int = 128, 
             return Example(scaled(shown.train[index]), jax.nn.one_hot(shown.train_label[index], CLASSES))
 
         tx = optax.adam(optax.linear_schedule(rate, 0, steps))
-        learn = looking_up(learner(backprop(CLASSIFIER), tx), fetch)
+        learn = looking_up(learner(backprop(net), tx), fetch)
         stream = minibatches(len(shown.train), batch)
         state, index = stream.take(stream.init(key_stream), steps)
-        params = mlp.init_params(key_weights, (side**2, 256, 64, CLASSES))
+        params = init_params(key_weights, net)
         state, _ = jax.lax.scan(learn.step, learn.init(params, key_run, index[0]), index)
         weights = state.params["forward"]
         logits, _ = judged(weights, scaled(shown.test))
@@ -218,7 +222,7 @@ def classifier(data: str, side: int = 28, *, epochs: int = 5, batch: int = 128, 
 
 def judged(weights: PyTree, x: Array) -> tuple[Array, Array]:
     """What the classifier makes of pictures (N, pixels): logits (N, 10), and its last hidden layer (N, 64)."""
-    activity = mlp.forward(CLASSIFIER, weights, x)
+    activity = forward(perceptron(math.isqrt(x.shape[1])), weights, x)
     return activity.h[-1], activity.h[-2]
 
 

@@ -29,8 +29,7 @@ import optax
 
 from experiments._feedback import evaluated
 from plasticity_jax.base import Learner, LearnerState
-from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.layers import Chain, forward, loss_and_credit
 from plasticity_jax.rules.feedback.common import carry_back
 from plasticity_jax.run import Program, online_training
 from plasticity_jax.run.program import TrainingState, at_each
@@ -139,11 +138,11 @@ def drawn_weights(draw: Callable[[Key], Params], seed: int, network: int = 0) ->
     return draw(jax.random.split(jax.random.fold_in(jax.random.key(seed), network), 3)[0])["forward"]
 
 
-def layers_of(net: MLP, weights: PyTree, batch: Example) -> list[Layer]:
+def layers_of(net: Chain, weights: PyTree, batch: Example) -> list[Layer]:
     """Every layer that has a B, from the second on, with the exact errors of a batch."""
-    activity = mlp.forward(net, weights, batch.x)
-    _, error = mlp.loss_and_error(net, activity.h[-1], activity.slope[-1], batch.y)
-    exact = carry_back(error, weights["w"][1:], activity.slope)
+    activity = forward(net, weights, batch.x)
+    error = activity.pull[-1](loss_and_credit(net, activity.h[-1], batch.y)[1])
+    exact = carry_back(net, activity, error, weights["w"][1:])
     w, source, credit = (
         [np.asarray(a, np.float64) for a in arrays] for arrays in (weights["w"][1:], exact.source, exact.credit)
     )

@@ -15,10 +15,10 @@ import optax
 
 from experiments._feedback import evaluated
 from plasticity_jax.base import Info, LearningRule, learner
+from plasticity_jax.layers import Chain, forward, init_params
 from plasticity_jax.meta import Life, outcome
 from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP
-from plasticity_jax.rules.hebbian.flp import init_feedback
+from plasticity_jax.rules.hebbian import flp_feedback
 from plasticity_jax.run import Program, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.stream import Stream
@@ -141,17 +141,17 @@ class Layers(NamedTuple):
     """
 
     sizes: tuple[int, ...]
-    front: MLP | None
-    net: MLP
+    front: Chain | None
+    net: Chain
 
     @property
     def plastic(self) -> int:
         """How many layers learn."""
-        return len(self.net.activations)
+        return len(self.net.layers)
 
     def features(self, weights: PyTree, x: Array) -> Array:
         """What the layers in front make of x (N, n_0)."""
-        return x if self.front is None else mlp.forward(self.front, weights, x).h[-1]
+        return x if self.front is None else forward(self.front, weights, x).h[-1]
 
 
 def layers(sizes: Sequence[int], plastic: int, loss: str = "squared") -> Layers:
@@ -163,15 +163,16 @@ def layers(sizes: Sequence[int], plastic: int, loss: str = "squared") -> Layers:
     count = len(sizes) - 1
     if not 1 <= plastic <= count:
         raise ValueError(f"{plastic} plastic layers, but the network has {count}")
-    activations = ["relu"] * (count - 1) + ["identity"]
-    front = mlp.mlp(activations[: count - plastic]) if plastic < count else None
-    return Layers(tuple(sizes), front, mlp.mlp(activations[count - plastic :], loss))
+    rest = count - plastic
+    front = mlp(sizes[: rest + 1], ["relu"] * rest) if rest else None
+    return Layers(tuple(sizes), front, mlp(sizes[rest:], ["relu"] * (plastic - 1) + ["identity"], loss))
 
 
 def initial_weights(key: Key, cut: Layers) -> PyTree:
     """``{"prefix", "forward"}``: Kaiming's, the same for every number of plastic layers."""
-    weights = mlp.init_params(key, cut.sizes)["forward"]
-    rest = len(cut.sizes) - 1 - cut.plastic
+    count = len(cut.sizes) - 1
+    weights = init_params(key, mlp(cut.sizes, ["identity"] * count))["forward"]
+    rest = count - cut.plastic
     return {
         "prefix": {name: leaves[:rest] for name, leaves in weights.items()},
         "forward": {name: leaves[rest:] for name, leaves in weights.items()},
@@ -185,7 +186,7 @@ def flp_theta(key: Key, cut: Layers, alpha: float | Sequence[float] = 0.0, beta:
     alphas = [alpha] * cut.plastic if isinstance(alpha, int | float) else alpha
     return {
         **weights,
-        "feedback": init_feedback(key_feedback, cut.sizes[-cut.plastic - 1 :]),
+        "feedback": flp_feedback(key_feedback, cut.net),
         "alpha": tuple(jnp.full_like(w, a) for w, a in zip(weights["forward"]["w"], alphas, strict=True)),
         "beta": (jnp.asarray(beta, jnp.zeros(()).dtype),) * cut.plastic,
     }

@@ -38,10 +38,10 @@ from experiments._feedback import (
 from experiments._stats import mean_sem, put
 from plasticity_jax.base import Learner, LearningRule, learner
 from plasticity_jax.diagnostics.alignment import alignment, feedback_rank
+from plasticity_jax.layers import Chain, forward, init_params, perturbed_output
 from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.noise import noise_of_shapes
 from plasticity_jax.rules import feedback
-from plasticity_jax.rules.feedback.node_perturbation import layers_of_noise
 from plasticity_jax.run import Claim, Program, train_from_parts
 from plasticity_jax.run.program import TrainingState
 from plasticity_jax.typing import Array, Example
@@ -122,7 +122,7 @@ def at(sigma: float) -> str:
 MIDDLE = at(1e-2)
 
 
-def methods(config: Config, net: MLP) -> dict[str, tuple[LearningRule, optax.GradientTransformation, float | None]]:
+def methods(config: Config, net: Chain) -> dict[str, tuple[LearningRule, optax.GradientTransformation, float | None]]:
     """Rule, optimiser and noise level (None without noise) of every method."""
     eta = config.rate * config.batch
     ridge = {"estimator": "ridge", "ridge": config.ridge}
@@ -145,7 +145,7 @@ def methods(config: Config, net: MLP) -> dict[str, tuple[LearningRule, optax.Gra
     }
 
 
-def part(config: Config, net: MLP, data: Images, name: str, learn: Learner, sigma: float | None) -> Program:
+def part(config: Config, net: Chain, data: Images, name: str, learn: Learner, sigma: float | None) -> Program:
     """One method, evaluated at the end of each chunk."""
 
     def example(image: Array, label: Array) -> Example:
@@ -157,13 +157,14 @@ def part(config: Config, net: MLP, data: Images, name: str, learn: Learner, sigm
     def evaluate(state: TrainingState) -> dict[str, Array]:
         params, traces = state.learner.params, state.learner.traces
         test, seen, digit = unfolded((data.test, data.train[: config.examples], data.train_label[: config.examples]))
-        clean = mlp.forward(net, params["forward"], scaled(test))
+        clean = forward(net, params["forward"], scaled(test))
         found = {"error": wrong(clean.h[-1], data.test_label)}
         if name != "bp":  # it has no feedback matrices of its own
             found |= alignment(net, params, example(seen, digit))._asdict()
         if sigma is not None:
-            xi = layers_of_noise(jax.random.key(0), len(data.test), config.sizes[1:-1], clean.h[1].dtype, "gaussian")
-            noisy = mlp.perturbed_output(net, params["forward"], clean.h[1], [sigma * each for each in xi])
+            shapes = [(len(data.test), n) for n in config.sizes[1:-1]]
+            xi = noise_of_shapes(jax.random.key(0), shapes, clean.h[1].dtype, "gaussian")
+            noisy = perturbed_output(net, params["forward"], clean.h[1], [sigma * each for each in xi])
             found["noisy_error"] = wrong(noisy, data.test_label)
             if traces.second:
                 found["rank"] = feedback_rank(traces, RANK_TOLERANCE)
@@ -174,7 +175,7 @@ def part(config: Config, net: MLP, data: Images, name: str, learn: Learner, sigm
         len(data.train),
         fetch,
         learn,
-        lambda key: mlp.init_params(key, config.sizes),
+        lambda key: init_params(key, net),
         evaluate,
         batch=config.batch,
         epochs=config.epochs,
@@ -189,7 +190,7 @@ def wrong(output: Array, label: Array) -> Array:
 
 def make_parts(config: Config) -> dict[str, Program]:
     """Every method, by name."""
-    net = mlp.mlp(("sigmoid", "sigmoid", "identity"))
+    net = mlp(config.sizes, ("sigmoid", "sigmoid", "identity"))
     data = images(config.data, config.sizes[0])
     return {
         name: part(config, net, data, name, learner(rule, tx), sigma)

@@ -39,10 +39,10 @@ from experiments._feedback import (
 from experiments._stats import mean_sem, put
 from plasticity_jax.base import Info, Learner, LearningRule, learner
 from plasticity_jax.diagnostics.alignment import alignment
+from plasticity_jax.layers import Chain, forward, init_params, loss_and_credit, perturbed_output
 from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.ops.noise import noise_of_shapes
 from plasticity_jax.rules import feedback
-from plasticity_jax.rules.feedback.node_perturbation import layers_of_noise
 from plasticity_jax.run import Claim, Program, train_from_parts
 from plasticity_jax.run.program import TrainingState
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
@@ -114,20 +114,20 @@ PRESETS = {
 }
 
 
-def noisy_backprop(net: MLP, sigma: float) -> LearningRule:
+def noisy_backprop(net: Chain, sigma: float) -> LearningRule:
     """The gradient of the loss of a forward pass with noise on all hidden layers, as node perturbation's but larger."""
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
-        widths = [len(bias) for bias in params["forward"]["bias"][:-1]]
-        xi = layers_of_noise(key, len(batch.x), widths, batch.x.dtype, "gaussian")
+        shapes = [(len(batch.x), *shape) for shape in net.h_shapes[1:-1]]
+        xi = noise_of_shapes(key, shapes, batch.x.dtype, "gaussian")
 
         def loss(weights: PyTree) -> tuple[Array, Array]:
-            first = mlp.forward(net, weights, batch.x).h[1]
-            output = mlp.perturbed_output(net, weights, first, [sigma * each for each in xi])
-            return jnp.mean(mlp.loss_and_error(net, output, output, batch.y)[0]), output
+            first = forward(net, weights, batch.x).h[1]
+            output = perturbed_output(net, weights, first, [sigma * each for each in xi])
+            return jnp.mean(loss_and_credit(net, output, batch.y)[0]), output
 
         (value, output), gradients = jax.value_and_grad(loss, has_aux=True)(params["forward"])
         updates = {"forward": gradients, "feedback": jax.tree.map(jnp.zeros_like, params["feedback"])}
@@ -136,7 +136,7 @@ def noisy_backprop(net: MLP, sigma: float) -> LearningRule:
     return LearningRule(init, update)
 
 
-def methods(config: Config, net: MLP) -> dict[str, tuple[LearningRule, optax.GradientTransformation]]:
+def methods(config: Config, net: Chain) -> dict[str, tuple[LearningRule, optax.GradientTransformation]]:
     """Rule and optimiser of every method."""
 
     def sgd(rate: float, rise: int = 0) -> optax.GradientTransformation:
@@ -160,10 +160,10 @@ def methods(config: Config, net: MLP) -> dict[str, tuple[LearningRule, optax.Gra
     }
 
 
-def start(key: Key, sizes: tuple[int, ...]) -> Params:
+def start(key: Key, net: Chain, sizes: tuple[int, ...]) -> Params:
     """The authors' initial weights: biases are drawn as the weights are, from normals of variance 2 / n_in."""
     key_weights, key_biases = jax.random.split(key)
-    params = mlp.init_params(key_weights, sizes)
+    params = init_params(key_weights, net)
     keys = jax.random.split(key_biases, len(sizes) - 1)
     bias = [(2 / n) ** 0.5 * jax.random.normal(k, (m,)) for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True)]
     return {**params, "forward": {**params["forward"], "bias": tuple(bias)}}
@@ -176,7 +176,7 @@ def same_as_nearest(latent: Array, label: Array) -> Array:
     return 100 * jnp.mean(label[nearest] == label)
 
 
-def part(config: Config, net: MLP, data: Images, name: str, learn: Learner) -> Program:
+def part(config: Config, net: Chain, data: Images, name: str, learn: Learner) -> Program:
     """One method, evaluated at the end of each chunk."""
 
     def fetch(index: Array) -> Example:
@@ -186,7 +186,7 @@ def part(config: Config, net: MLP, data: Images, name: str, learn: Learner) -> P
     def evaluate(state: TrainingState) -> dict[str, Array]:
         params = state.learner.params
         test = scaled(unfolded(data.test))
-        h = mlp.forward(net, params["forward"], test).h
+        h = forward(net, params["forward"], test).h
         lit = jnp.any(test > 0, 0)
         found = {
             "test_loss": SUMMED * 0.5 * jnp.mean(jnp.sum((h[-1] - test) ** 2, -1)),
@@ -206,7 +206,7 @@ def part(config: Config, net: MLP, data: Images, name: str, learn: Learner) -> P
         len(data.train),
         fetch,
         learn,
-        lambda key: start(key, config.sizes),
+        lambda key: start(key, net, config.sizes),
         evaluate,
         batch=config.batch,
         epochs=config.epochs,
@@ -217,7 +217,7 @@ def part(config: Config, net: MLP, data: Images, name: str, learn: Learner) -> P
 
 def make_parts(config: Config) -> dict[str, Program]:
     """Every method, by name."""
-    net = mlp.mlp(("tanh", "identity", "tanh", "relu"))
+    net = mlp(config.sizes, ("tanh", "identity", "tanh", "relu"))
     data = images(config.data, config.sizes[0])
     return {name: part(config, net, data, name, learner(rule, tx)) for name, (rule, tx) in methods(config, net).items()}
 

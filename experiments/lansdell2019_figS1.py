@@ -31,8 +31,8 @@ from experiments._stats import put
 from plasticity_jax.base import Learner, learner
 from plasticity_jax.data import looking_up, minibatches
 from plasticity_jax.diagnostics.alignment import alignment
+from plasticity_jax.layers import Chain, init_params
 from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.run import Claim, Program, train_from_parts
 from plasticity_jax.typing import Array, Example, Key, Params
@@ -119,9 +119,9 @@ def networks(config: Config) -> dict[str, tuple[tuple[int, ...], tuple[float, ..
     }
 
 
-def network(sizes: tuple[int, ...]) -> MLP:
+def network(sizes: tuple[int, ...]) -> Chain:
     """Sigmoid, with a linear output and squared error."""
-    return mlp.mlp(("sigmoid",) * (len(sizes) - 2) + ("identity",))
+    return mlp(sizes, ("sigmoid",) * (len(sizes) - 2) + ("identity",))
 
 
 def fetching(data: Images, classes: int) -> Callable[[Array], Example]:
@@ -155,7 +155,7 @@ def part(config: Config, data: Images, sizes: tuple[int, ...], sigmas: tuple[flo
 
 def drawing(sizes: tuple[int, ...]) -> Callable[[Key], Params]:
     """``key -> params``, the authors' draw but for the biases."""
-    return lambda key: mlp.init_params(key, sizes)
+    return lambda key: init_params(key, network(sizes))
 
 
 def make_parts(config: Config) -> dict[str, Program]:

@@ -41,6 +41,7 @@ from experiments._windows import glorot_params, vanilla
 from plasticity_jax.base import Info, Learner, LearnerState, learner
 from plasticity_jax.cells.window import at_rest, run_window, sums_credit, time_first
 from plasticity_jax.diagnostics.alignment import alignment, angle, relative_error
+from plasticity_jax.layers import init_params
 from plasticity_jax.networks import mlp
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine
@@ -215,7 +216,7 @@ def drawing(case: Case) -> Callable[[Key], Params]:
         return orthonormal(wide) if n_out >= n_in else orthonormal(wide.T).T
 
     def draw(key: Key) -> Params:
-        params = mlp.init_params(key, case.sizes)
+        params = init_params(key, mlp(case.sizes, case.activations))
         keys = jax.random.split(jax.random.fold_in(key, 1), len(case.sizes) - 1)
         shapes = zip(keys, case.sizes[1:], case.sizes, strict=False)
         return {**params, "forward": {**params["forward"], "w": tuple(matrix(*shape) for shape in shapes)}}
@@ -238,7 +239,7 @@ def staged(learn: Learner, restart: int) -> Learner:
 
 def feedforward(config: Config, case: Case) -> Program:
     """A case as a program; metrics (points, sigmas, layers)."""
-    net, unseen = mlp.mlp(case.activations), held_out(512, case.sizes)
+    net, unseen = mlp(case.sizes, case.activations), held_out(512, case.sizes)
 
     def make(sigma: Array) -> Learner:
         learn = learner(node_perturbation(net, sigma=sigma, **case.options), HELD)
@@ -317,7 +318,7 @@ def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
     """The errors that theory expects of every feedforward part, "part/expected", (seeds, points, settings, layers)."""
     found = {}
     for name, case in cases(config).items():
-        net, batch = mlp.mlp(case.activations), held_out(EXACT, case.sizes)
+        net, batch = mlp(case.sizes, case.activations), held_out(EXACT, case.sizes)
         samples = case.samples // config.points * np.arange(1, config.points + 1)
         signs, pairs = case.options.get("noise") == "rademacher", case.options.get("antithetic", False)
         rows = []

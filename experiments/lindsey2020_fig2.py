@@ -48,9 +48,8 @@ from experiments._stats import put
 from plasticity_jax.base import Info, LearningRule, compare
 from plasticity_jax.diagnostics.interference import interference
 from plasticity_jax.diagnostics.linear_readout import linear_readout
+from plasticity_jax.layers import Chain, forward
 from plasticity_jax.meta import Life, flp_life, gradient_life, meta_gradient
-from plasticity_jax.networks import mlp
-from plasticity_jax.networks.mlp import MLP
 from plasticity_jax.ops.norms import cosine, safe_norm
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.rules.hebbian.flp import flp
@@ -229,7 +228,7 @@ def analyses(
 
 
 def lived(
-    net: MLP, rule: LearningRule, params: Params, episode: Episode, functions: int
+    net: Chain, rule: LearningRule, params: Params, episode: Episode, functions: int
 ) -> tuple[Array, dict[str, Array]]:
     """A life under plain steps, watched.
 
@@ -259,7 +258,7 @@ def lived(
 
     def block(params: Params, batches: Example) -> tuple[Params, tuple[Array, dict[str, Array]]]:
         params, reports = jax.lax.scan(step, params, batches)
-        return params, (mlp.forward(net, params["forward"], episode.query.x).h[-1], reports)
+        return params, (forward(net, params["forward"], episode.query.x).h[-1], reports)
 
     blocks = jax.tree.map(lambda leaf: leaf.reshape(functions, -1, *leaf.shape[1:]), episode.support)
     _, (answers, reports) = jax.lax.scan(block, params, blocks)
@@ -267,10 +266,10 @@ def lived(
     return answers.reshape(functions, functions, -1, answers.shape[-1]), reports
 
 
-def frozen_error(net: MLP, params: Params, episode: Episode, ridge: float) -> Array:
+def frozen_error(net: Chain, params: Params, episode: Episode, ridge: float) -> Array:
     """Error of the best readout of the features at birth, fitted to all of the life's data."""
     support = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), episode.support)
-    seen, asked = (mlp.forward(net, params["forward"], data.x).h[-2] for data in (support, episode.query))
+    seen, asked = (forward(net, params["forward"], data.x).h[-2] for data in (support, episode.query))
     return jnp.mean((linear_readout(seen, support.y, ridge)(asked) - episode.query.y) ** 2)
 
 

@@ -19,14 +19,15 @@ import optax
 
 from experiments.bench._timing import product_rate
 from plasticity_jax.base import Learner, LearningRule, learner
-from plasticity_jax.networks.mlp import MLP, init_params, mlp
+from plasticity_jax.layers import Chain, init_params
+from plasticity_jax.networks import mlp
 from plasticity_jax.rules import feedback
 from plasticity_jax.run import sweep
 from plasticity_jax.typing import Example, PyTree
 
 WIDTHS = ((784, 50, 20, 10), (784, 512, 200, 10))
 BATCH = 32
-RULES: dict[str, Callable[[MLP], LearningRule]] = {
+RULES: dict[str, Callable[[Chain], LearningRule]] = {
     "backprop": feedback.backprop,
     "feedback_alignment": feedback.feedback_alignment,
     "direct_feedback_alignment": feedback.direct_feedback_alignment,
@@ -43,12 +44,13 @@ RULES: dict[str, Callable[[MLP], LearningRule]] = {
 
 def training(rule: str, widths: Sequence[int]) -> tuple[Learner, Callable[[jax.Array], PyTree]]:
     """A learner of a sigmoid network, and ``key -> state``."""
-    learn = learner(RULES[rule](mlp(["sigmoid"] * (len(widths) - 2) + ["identity"])), optax.sgd(1e-2))
-    form = "direct" if rule == "direct_feedback_alignment" else "chain"
+    net = mlp(widths, ["sigmoid"] * (len(widths) - 2) + ["identity"])
+    learn = learner(RULES[rule](net), optax.sgd(1e-2))
+    pathway = "direct" if rule == "direct_feedback_alignment" else "chain"
 
     def init(key: jax.Array) -> PyTree:
         example = Example(jnp.zeros((BATCH, widths[0])), jnp.zeros((BATCH, widths[-1])))
-        return learn.init(init_params(key, widths, form), key, example)
+        return learn.init(init_params(key, net, pathway=pathway), key, example)
 
     return learn, init
 
