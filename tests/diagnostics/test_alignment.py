@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from plasticity_jax import diagnostics as al
-from plasticity_jax.networks.mlp import forward, init_params, mlp
+from plasticity_jax.layers import forward, init_params
+from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled
 
-NET, SIZES = mlp(["tanh", "sigmoid", "identity"]), (4, 6, 5, 3)
+NET = mlp((4, 6, 5, 3), ["tanh", "sigmoid", "identity"])
 
 
 def degrees(a, b):
@@ -20,10 +21,10 @@ def degrees(a, b):
     return np.mean(np.degrees(2 * np.arcsin(np.linalg.norm(units[0] - units[1], axis=1) / 2)))
 
 
-def given(form="chain"):
+def given(pathway="chain"):
     keys = jax.random.split(jax.random.key(0), 3)
     batch = Example(jax.random.normal(keys[0], (7, 4)), jax.random.normal(keys[1], (7, 3)))
-    return init_params(keys[2], SIZES, form), batch
+    return init_params(keys[2], NET, pathway=pathway), batch
 
 
 def test_matrices_by_hand():
@@ -38,11 +39,11 @@ def test_angles_are_not_folded_and_safe_at_zero():
     assert np.all(np.isfinite(jax.grad(lambda a: al.angle(a, jnp.array([[0.3, 0.4]])))(jnp.zeros((1, 2)))))
 
 
-@pytest.mark.parametrize("form", ["chain", "direct"])
-def test_against_autodiff(form):
-    params, batch = given(form)
+@pytest.mark.parametrize("pathway", ["chain", "direct"])
+def test_against_autodiff(pathway):
+    params, batch = given(pathway)
     w, w_fb = params["forward"]["w"], params["feedback"]["w_fb"]
-    got = compiled(lambda params: al.alignment(NET, params, batch, form))(params)
+    got = compiled(lambda params: al.alignment(NET, params, batch, pathway))(params)
 
     h = forward(NET, params["forward"], batch.x).h
 
@@ -55,8 +56,8 @@ def test_against_autodiff(form):
     lam = [jax.grad(lambda z, i=i: above(i, z))(h[i]) for i in (1, 2)]
     e3 = h[3] - batch.y
     e2 = (e3 @ w_fb[1]) * h[2] * (1 - h[2])  # what the feedback makes of it
-    sources = [e2, e3] if form == "chain" else [e3, e3]
-    owed = [w[1], w[2]] if form == "chain" else [w[2] @ w[1], w[2]]
+    sources = [e2, e3] if pathway == "chain" else [e3, e3]
+    owed = [w[1], w[2]] if pathway == "chain" else [w[2] @ w[1], w[2]]
     for i in range(2):
         credit = sources[i] @ w_fb[i]
         np.testing.assert_allclose(got.true_angle[i], degrees(credit, lam[i]), rtol=1e-9)
@@ -77,8 +78,8 @@ def test_transport_has_no_angle():
 
 def test_rank_of_a_chain_that_breaks_a3():
     """Linear 6 - 5 - 4 - 2: the errors of the third layer have full rank 2, those of the second at most 2 of 4."""
-    net = mlp(["identity"] * 3)
-    params = init_params(jax.random.key(1), (6, 5, 4, 2))
+    net = mlp((6, 5, 4, 2), ["identity"] * 3)
+    params = init_params(jax.random.key(1), net)
     rule = node_perturbation(net, estimator="ridge", solve_every=1000)
     keys = jax.random.split(jax.random.key(2), 2)
     batch = Example(jax.random.normal(keys[0], (64, 6)), jax.random.normal(keys[1], (64, 2)))

@@ -78,13 +78,14 @@ def as_episodes(x, y, query_x, query_y):
 
 
 def network(form, first=0):
-    return mlp.mlp(("relu", "relu", "identity")[first:], "softmax" if form == "classification" else "squared")
+    loss = "softmax" if form == "classification" else "squared"
+    return mlp(SIZES[first:], ("relu", "relu", "identity")[first:], loss)
 
 
 def query_loss(net, weights, query):
-    output = mlp.forward(net, weights, query.x).h[-1]
+    output = pj.layers.forward(net, weights, query.x).h[-1]
     if net.loss == "softmax":
-        return jnp.mean(mlp.loss_and_error(net, output, jnp.ones_like(output), query.y)[0])
+        return -jnp.mean(jnp.sum(query.y * jax.nn.log_softmax(output), 1))
     return jnp.mean((output - query.y) ** 2)
 
 
@@ -102,12 +103,12 @@ def whole(form):
 
 def hoisted(form):
     """The layer that does not learn is evaluated for all inputs at once; the inner network is what follows it."""
-    front, net = mlp.mlp(["relu"]), network(form, 1)
+    front, net = mlp(SIZES[:2], ["relu"]), network(form, 1)
 
     def prepare(theta, batch):
         weights = {name: each[:1] for name, each in theta["forward"].items()}
         flat = batch.x.reshape(-1, batch.x.shape[-1])
-        h = mlp.forward(front, weights, flat).h[-1]
+        h = pj.layers.forward(front, weights, flat).h[-1]
         return Example(h.reshape(*batch.x.shape[:-1], -1), batch.y)
 
     return pj.meta.Life(

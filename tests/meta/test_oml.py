@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import plasticity_jax as pj
+from plasticity_jax.layers import forward, init_params
 from plasticity_jax.meta import first_order, gradient_life, meta_gradient
-from plasticity_jax.networks.mlp import MLP, forward, init_params, mlp
+from plasticity_jax.networks.mlp import mlp
 from tests.laws.common import compiled
 from tests.meta.lives import first, host
 from tests.oracles.meta import activities, derivative, gradient_of, live, loss_of
@@ -16,16 +17,21 @@ SIZES = (3, 5, 4, 4, 2)
 NAMES = ("relu", "tanh", "tanh", "identity")
 """Four layers, of which the first two rest in a life."""
 FROZEN = 2
+FRONT, NET, WHOLE = (
+    mlp(SIZES[: FROZEN + 1], NAMES[:FROZEN]),
+    mlp(SIZES[FROZEN:], NAMES[FROZEN:]),
+    mlp(SIZES, NAMES),
+)
 
 
 def prefix(weights, x):
-    return forward(MLP(NAMES[:FROZEN], "squared"), weights, x).h[-1]
+    return forward(FRONT, weights, x).h[-1]
 
 
 def problem(rates, steps=3, episodes=1):
     """theta and a batch of episodes in float64; rates is how many of them there are: one, a layer's, a parameter's."""
     keys = jax.random.split(jax.random.key(20), 4)
-    whole = init_params(keys[0], SIZES, dtype=jnp.float64)["forward"]
+    whole = init_params(keys[0], WHOLE, dtype=jnp.float64)["forward"]
     whole["bias"] = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n)) for n in SIZES[1:])
     split = [{name: leaves[part] for name, leaves in whole.items()} for part in (slice(FROZEN), slice(FROZEN, None))]
     rate = {
@@ -70,7 +76,7 @@ def library(rule, theta, episodes):
 def test_second_order_is_the_derivative_of_the_life(rates, remat):
     theta, episodes = problem(rates)
     episode = host(first(episodes))
-    life = gradient_life(mlp(NAMES[FROZEN:]), prefix=prefix, blockwise=remat)
+    life = gradient_life(NET, prefix=prefix, blockwise=remat)
     got, _, info = library(meta_gradient(life, remat=remat), theta, episodes)
     want = derivative(lambda th: loss(th, episode), host(theta))
     np.testing.assert_allclose(info.loss, loss(host(theta), episode), rtol=1e-12)
@@ -82,7 +88,7 @@ def test_second_order_is_the_derivative_of_the_life(rates, remat):
 def test_first_order_is_the_gradient_at_the_end(rates):
     """theta_0 gets it as it is; the rates get -sum_t g_t times it; the prefix its part in the query."""
     theta, episodes = problem(rates, episodes=2)
-    got, _, info = library(first_order(mlp(NAMES[FROZEN:]), prefix=prefix), theta, episodes)
+    got, _, info = library(first_order(NET, prefix=prefix), theta, episodes)
     theta, each = host(theta), []
     for b in range(2):
         episode = jax.tree.map(lambda leaf, b=b: np.asarray(leaf[b]), episodes)
@@ -98,9 +104,7 @@ def test_first_order_is_the_gradient_at_the_end(rates):
         each.append({"prefix": derivative(of_query, theta["prefix"]), "forward": at_end, "rate": rate})
     want = jax.tree.map(lambda a, b: (a + b) / 2, *each)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max()), got, want)
-    second, _, same = library(
-        meta_gradient(gradient_life(mlp(NAMES[FROZEN:]), prefix=prefix)), *problem(rates, episodes=2)
-    )
+    second, _, same = library(meta_gradient(gradient_life(NET, prefix=prefix)), *problem(rates, episodes=2))
     np.testing.assert_allclose(info.loss, same.loss, rtol=1e-12)
     assert float(info.aux["inner_loss"]) == pytest.approx(float(same.aux["inner_loss"]), rel=1e-12)
     assert np.abs(second["forward"]["w"][0] - want["forward"]["w"][0]).max() > 1e-2, (
@@ -114,8 +118,8 @@ def test_the_prefix_is_the_whole_network_with_its_first_layers_at_rest():
     whole = {name: theta["prefix"][name] + theta["forward"][name] for name in ("w", "bias")}
     none = jax.tree.map(jnp.zeros_like, theta["prefix"])
     rate = {name: none[name] + theta["rate"][name] for name in ("w", "bias")}
-    hoisted = library(meta_gradient(gradient_life(mlp(NAMES[FROZEN:]), prefix=prefix)), theta, episodes)
-    inside = library(meta_gradient(gradient_life(mlp(NAMES))), {"forward": whole, "rate": rate}, episodes)
+    hoisted = library(meta_gradient(gradient_life(NET, prefix=prefix)), theta, episodes)
+    inside = library(meta_gradient(gradient_life(WHOLE)), {"forward": whole, "rate": rate}, episodes)
     np.testing.assert_allclose(hoisted[2].loss, inside[2].loss, rtol=1e-12)
     for name in ("w", "bias"):
         for a, b in zip(
@@ -126,7 +130,7 @@ def test_the_prefix_is_the_whole_network_with_its_first_layers_at_rest():
 
 def test_the_loss_of_a_life_is_half_the_squared_error():
     """The authors' mean squared error over one output is twice it: a step of theirs at a rate is one here at twice."""
-    net = mlp(["identity"])
+    net = mlp((1, 1), ["identity"])
     x, y, w = np.array([[2.0], [1.0]]), np.array([[1.0], [3.0]]), 0.5
     theta = {"forward": {"w": (jnp.full((1, 1), w),), "bias": (jnp.zeros(1),)}, "rate": jnp.float64(2 * 0.01)}
     batch = pj.Episode(pj.Example(x[None, None], y[None, None]), pj.Example(x[None], y[None]))
@@ -138,8 +142,8 @@ def test_the_loss_of_a_life_is_half_the_squared_error():
 
 def test_a_life_of_labels_is_that_of_their_targets():
     """Of weights in float32, on data that NumPy made in float64; and of a query that is weighted."""
-    net, sizes = mlp(["tanh", "identity"], "softmax"), (3, 4, 2)
-    theta = {"forward": init_params(jax.random.key(1), sizes, dtype=jnp.float32)["forward"], "rate": jnp.float32(0.3)}
+    net = mlp((3, 4, 2), ["tanh", "identity"], "softmax")
+    theta = {"forward": init_params(jax.random.key(1), net, dtype=jnp.float32)["forward"], "rate": jnp.float32(0.3)}
     rng = np.random.default_rng(2)
     x, x_q, labels = rng.standard_normal((2, 3, 5, 3)), rng.standard_normal((2, 6, 3)), rng.integers(0, 2, (2, 3, 5))
     asked = rng.integers(0, 2, (2, 6))
@@ -161,12 +165,11 @@ def test_a_life_of_labels_is_that_of_their_targets():
 
 def test_episodes_that_are_no_use_are_named_in_one_line():
     theta, batch = problem("one")
-    net = mlp(NAMES[FROZEN:])
     none = jax.tree.map(lambda leaf: leaf[:0], batch)
     nothing = batch._replace(query=jax.tree.map(lambda leaf: leaf[:, :0], batch.query))
     idle = batch._replace(support=jax.tree.map(lambda leaf: leaf[:, :, :0], batch.support))
-    for make in (lambda life: meta_gradient(life), lambda life: first_order(net, prefix=prefix)):
-        rule = make(gradient_life(net, prefix=prefix))
+    for make in (lambda life: meta_gradient(life), lambda life: first_order(NET, prefix=prefix)):
+        rule = make(gradient_life(NET, prefix=prefix))
         for given, error, message in (
             (none, ValueError, "batch has no examples"),
             (nothing, ValueError, r"batch\.query\.x has no examples"),

@@ -72,7 +72,8 @@ def written(product, shields, as_printed=False):
         if shields:
             matrices.append(np.eye(WIDTH))
             feedback.append(np.zeros((WIDTH, D)))
-    net = mlp.mlp(["relu"] * len(matrices) + ["identity"])  # the readout stands for f_out, which only has to be there
+    widths = [WIDTH] * (len(matrices) + 1)
+    net = mlp((*widths, D), ["relu"] * len(matrices) + ["identity"])  # the readout, f_out, only has to be there
     matrices, feedback = [*matrices, np.zeros((D, WIDTH))], [*feedback, np.zeros((D, D))]
     params = {
         "forward": {"w": tuple(map(jnp.asarray, matrices)), "bias": tuple(jnp.zeros(len(a)) for a in matrices)},
@@ -91,7 +92,7 @@ def written(product, shields, as_printed=False):
     def life():
         first = jax.tree.map(lambda leaf: leaf[0], examples)
         end, _ = pj.meta.lifetime(learn, learn.init(params, jax.random.key(0), first), examples, remat=False)
-        return mlp.forward(net, end.params["forward"], jnp.asarray([phi(each) for each in range(J)])).h[-2]
+        return pj.layers.forward(net, end.params["forward"], jnp.asarray([phi(each) for each in range(J)])).h[-2]
 
     return np.asarray(life())
 

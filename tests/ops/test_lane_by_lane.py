@@ -19,17 +19,18 @@ AT_ONCE = """
 import jax, jax.numpy as jnp, optax
 from plasticity_jax.base import learner
 from plasticity_jax.diagnostics.linear_readout import linear_readout
+from plasticity_jax.layers import init_params
 from plasticity_jax.networks import mlp
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.typing import Example
 
 keys = jax.vmap(jax.random.key)(jnp.arange(20))
-net = mlp.mlp(["tanh"] * 3 + ["identity"])
+net = mlp((100, 80, 60, 50, 10), ["tanh"] * 3 + ["identity"])
 learn = learner(node_perturbation(net, estimator="ridge"), optax.sgd(1e-3))
 
 def rule(key):
     batch = Example(jax.random.normal(key, (20, 100)), jnp.ones((20, 10)))
-    state = learn.init(mlp.init_params(key, (100, 80, 60, 50, 10)), key, batch)
+    state = learn.init(init_params(key, net), key, batch)
     return jax.lax.scan(lambda s, _: (learn.step(s, batch)[0], None), state, length=20)[0].params["feedback"]
 
 def readouts(key):

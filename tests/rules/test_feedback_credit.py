@@ -8,19 +8,21 @@ import pytest
 from flax.core import FrozenDict
 
 from plasticity_jax.base import learner
-from plasticity_jax.networks.mlp import init_params, mlp
+from plasticity_jax.layers import init_params
+from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules import feedback
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled
 from tests.oracles.feedback import train
 
 SIZES, ACTIVATIONS = (4, 6, 5, 3), ("tanh", "tanh", "identity")
+NET = mlp(SIZES, ACTIVATIONS)
 
 
-def problem(form="chain", steps=60, seed=0):
+def problem(pathway="chain", steps=60, seed=0):
     keys = jax.random.split(jax.random.key(seed), 3)
     x, y = (jax.random.normal(key, (steps, 4, n)) for key, n in zip(keys[:2], (4, 3), strict=True))
-    return init_params(keys[2], SIZES, form), Example(x, y)
+    return init_params(keys[2], NET, pathway=pathway), Example(x, y)
 
 
 def run(rule, params, examples, lr, key=None, lr_fb=None):
@@ -37,7 +39,7 @@ def run(rule, params, examples, lr, key=None, lr_fb=None):
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "options"),
+    ("name", "pathway", "options"),
     [
         ("backprop", "chain", {}),
         ("feedback_alignment", "chain", {}),
@@ -46,13 +48,13 @@ def run(rule, params, examples, lr, key=None, lr_fb=None):
         ("kolen_pollack", "chain", {"decay": 0.2}),
     ],
 )
-def test_a_run_is_the_numpy_loop(name, form, options):
-    params, examples = problem(form)
-    end, (losses, _) = run(getattr(feedback, name)(mlp(ACTIVATIONS), **options), params, examples, 0.05)
+def test_a_run_is_the_numpy_loop(name, pathway, options):
+    params, examples = problem(pathway)
+    end, (losses, _) = run(getattr(feedback, name)(NET, **options), params, examples, 0.05)
     kinds = {"direct_feedback_alignment": "feedback_alignment", "kolen_pollack": "matching"}
     weights = (*(params["forward"][part] for part in ("w", "bias")), params["feedback"]["w_fb"])
     want = train(
-        kinds.get(name, name), *weights, *map(np.asarray, examples[:2]), lr=0.05, direct=form == "direct", **options
+        kinds.get(name, name), *weights, *map(np.asarray, examples[:2]), lr=0.05, direct=pathway == "direct", **options
     )
     np.testing.assert_allclose(losses, want["losses"], rtol=1e-10)
     for got, array in zip(
@@ -72,22 +74,24 @@ def test_matching_keeps_the_distance_and_kolen_pollack_shrinks_it():
     """|W - B| is constant without decay, and falls by 1 - lr decay at each step with it, whatever is learned."""
     params, examples = problem(steps=300)
     apart, lr, decay = distances(params)[:, None], 0.05, 0.1
-    _, (_, path) = run(feedback.matching(mlp(ACTIVATIONS)), params, examples, lr)
+    _, (_, path) = run(feedback.matching(NET), params, examples, lr)
     np.testing.assert_allclose(distances(path), np.broadcast_to(apart, (2, 300)), rtol=1e-12)
     assert all(np.linalg.norm(b[-1] - b[0]) > 0.1 for b in path["feedback"]["w_fb"])
-    _, (_, path) = run(feedback.kolen_pollack(mlp(ACTIVATIONS), decay=decay), params, examples, lr)
+    _, (_, path) = run(feedback.kolen_pollack(NET, decay=decay), params, examples, lr)
     np.testing.assert_allclose(distances(path), apart * (1 - lr * decay) ** np.arange(1, 301), rtol=1e-11)
 
 
-def test_feedback_of_the_wrong_form_is_refused():
+def test_feedback_of_another_pathway_is_refused():
     params, examples = problem("direct")
     batch = jax.tree.map(lambda a: a[0], examples)
-    with pytest.raises(AssertionError, match=r"w_fb\[0\] must be \(5, 6\) for chain feedback"):
-        feedback.feedback_alignment(mlp(ACTIVATIONS)).init(params, jax.random.key(0), batch)
+    with pytest.raises(AssertionError, match=r"w_fb\[0\] must be \(5, 6\) on the pathway 'chain', .* not \(3, 6\)"):
+        feedback.feedback_alignment(NET).init(params, jax.random.key(0), batch)
     short = {**params, "feedback": {"w_fb": params["feedback"]["w_fb"][:1]}}
-    with pytest.raises(ValueError, match="1 feedback matrices for 2 hidden layers"):
-        feedback.direct_feedback_alignment(mlp(ACTIVATIONS)).init(short, jax.random.key(0), batch)
-    feedback.backprop(mlp(ACTIVATIONS)).init(short, jax.random.key(0), batch)  # which reads none of it
+    with pytest.raises(ValueError, match="1 feedback weights w_fb for 2 hidden layers"):
+        feedback.direct_feedback_alignment(NET).init(short, jax.random.key(0), batch)
+    feedback.backprop(NET).init(short, jax.random.key(0), batch)  # which reads none of it
+    with pytest.raises(AssertionError, match=r"w_fb\[0\] must be \(3, 6\) on the pathway 'direct'"):
+        feedback.direct_feedback_alignment(NET).init(problem("chain")[0], jax.random.key(0), batch)
 
 
 RULES = {
@@ -102,9 +106,9 @@ RULES = {
 
 def one_step(name, net=None):
     """A rule, its params and a batch of four examples."""
-    form, make = RULES[name]
-    params, examples = problem(form, steps=1)
-    return make(mlp(ACTIVATIONS) if net is None else net), params, Example(examples.x[0], examples.y[0])
+    pathway, make = RULES[name]
+    params, examples = problem(pathway, steps=1)
+    return make(NET if net is None else net), params, Example(examples.x[0], examples.y[0])
 
 
 def updated(rule, params, batch):
@@ -203,7 +207,7 @@ def test_another_batch_size_than_at_init_is_taken(name):
 
 
 def test_labels_are_targets():
-    net = mlp(ACTIVATIONS, "softmax")
+    net = mlp(SIZES, ACTIVATIONS, "softmax")
     rule, params, batch = one_step("feedback_alignment", net)
     labels = np.array([2, 0, 1, 2], np.int32)
     got = updated(rule, params, Example(batch.x, labels))
@@ -217,7 +221,7 @@ def test_labels_are_targets():
 
 
 def test_a_softmax_without_a_target_teaches_nothing():
-    rule, params, batch = one_step("backprop", mlp(ACTIVATIONS, "softmax"))
+    rule, params, batch = one_step("backprop", mlp(SIZES, ACTIVATIONS, "softmax"))
     got, _, info = updated(rule, params, batch._replace(y=jnp.zeros_like(batch.y)))
     assert float(info.loss) == 0
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(got))
@@ -229,13 +233,14 @@ def test_a_loss_and_activations_of_ones_own():
     def loss(z, y):
         return jnp.sum(jnp.logaddexp(0.0, z)) - 2 * z[y]
 
-    net = mlp([jnp.sin, jax.nn.softplus, jnp.arctan], loss)
+    activations = [jnp.sin, jax.nn.softplus, jnp.arctan]
+    net = mlp(SIZES, activations, loss)
     rule, params, batch = one_step("backprop", net)
     batch = batch._replace(y=jnp.array([0, 2, 1, 1]))
 
     def total(weights):
         h = batch.x
-        for phi, w, bias in zip(net.activations, weights["w"], weights["bias"], strict=True):
+        for phi, w, bias in zip(activations, weights["w"], weights["bias"], strict=True):
             h = phi(h @ w.T + bias)
         return jnp.mean(jax.vmap(loss)(h, batch.y))
 
@@ -248,5 +253,5 @@ def test_a_loss_and_activations_of_ones_own():
 @pytest.mark.parametrize("value", [-0.1, np.float32(-1), np.nan])
 def test_a_decay_out_of_range_is_refused(value):
     with pytest.raises(ValueError, match=r"decay=.* is outside \[0, inf\)"):
-        feedback.kolen_pollack(mlp(ACTIVATIONS), decay=value)
-    jax.jit(lambda decay: feedback.matching(mlp(ACTIVATIONS), decay=decay) and decay)(-0.1)
+        feedback.kolen_pollack(NET, decay=value)
+    jax.jit(lambda decay: feedback.matching(NET, decay=decay) and decay)(-0.1)

@@ -10,7 +10,8 @@ import pytest
 
 from plasticity_jax.base import READY, learner
 from plasticity_jax.diagnostics.alignment import angle, feedback_rank
-from plasticity_jax.networks.mlp import forward, init_params, mlp
+from plasticity_jax.layers import forward, init_params
+from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.rules.feedback import node_perturbation
@@ -18,7 +19,7 @@ from plasticity_jax.rules.feedback.node_perturbation import offline_feedback
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled
 from tests.oracles.feedback import train
-from tests.rules.test_feedback_credit import ACTIVATIONS, SIZES, problem, run
+from tests.rules.test_feedback_credit import NET, SIZES, problem, run
 
 KEY = jax.random.key(9)
 
@@ -40,7 +41,7 @@ def noise_of(run_key, steps, examples, widths, kind="gaussian"):
 @pytest.mark.parametrize(("estimator", "noise"), [("sgd", "gaussian"), ("sgd", "rademacher"), ("ridge", "gaussian")])
 def test_a_run_is_the_numpy_loop(estimator, noise):
     params, examples = problem()
-    rule = node_perturbation(mlp(ACTIVATIONS), sigma=0.1, noise=noise, estimator=estimator, ridge=2.0)
+    rule = node_perturbation(NET, sigma=0.1, noise=noise, estimator=estimator, ridge=2.0)
     lr_fb = 0.1 if estimator == "sgd" else 1.0
     end, (losses, _) = run(rule, params, examples, 0.05, KEY, lr_fb)
     weights = (*(params["forward"][part] for part in ("w", "bias")), params["feedback"]["w_fb"])
@@ -67,8 +68,8 @@ def test_estimate_is_unbiased(noise, antithetic):
     The rule shows lam only through B's gradient, e^T (e B - lam), which is linear in it; its mean over 40,000 copies of
     one example is held to that with the true lam. z-test, 5.2 sigma (Bonferroni): false alarm 18 * 2e-7 < 4e-6.
     """
-    net, copies = mlp(["tanh", "identity"]), 40_000
-    params = init_params(jax.random.key(3), (4, 6, 3))
+    net, copies = mlp((4, 6, 3), ["tanh", "identity"]), 40_000
+    params = init_params(jax.random.key(3), net)
     x, y = jnp.array([0.5, -1.0, 2.0, 0.3]), jnp.array([1.0, -0.7, 0.4])
     rule = node_perturbation(net, sigma=0.7, noise=noise, antithetic=antithetic)
     one = Example(x[None], y[None])
@@ -83,13 +84,13 @@ def test_estimate_is_unbiased(noise, antithetic):
     assert np.abs((got.mean(0) - want) / error).max() < 5.2
 
 
-@pytest.mark.parametrize("feedback", ["chain", "direct"])
-def test_sgd_descends_its_objective(feedback):
+@pytest.mark.parametrize("pathway", ["chain", "direct"])
+def test_sgd_descends_its_objective(pathway):
     """Updates of B: the gradient of 1/2 mean |e~ B - lam|^2, by autodiff, with e~ given."""
-    params, examples = problem(feedback)
+    params, examples = problem(pathway)
     batch = jax.tree.map(lambda a: a[0], examples)
-    net, sigma = mlp(ACTIVATIONS), 0.3
-    rule = node_perturbation(net, sigma=sigma, noise="rademacher", feedback=feedback)
+    sigma = 0.3
+    rule = node_perturbation(NET, sigma=sigma, noise="rademacher", pathway=pathway)
     updates, _, info = rule.update(params, rule.init(params, KEY, batch), KEY, batch)
     w, w_fb = params["forward"]["w"], params["feedback"]["w_fb"]
     flat = stored_noise(KEY, 4 * 11, jnp.float64, "rademacher")
@@ -102,10 +103,10 @@ def test_sgd_descends_its_objective(feedback):
         return jnp.sum((h @ w[2].T - batch.y) ** 2, 1) / 2
 
     lam = [((losses(sigma) - losses(0.0)) / sigma)[:, None] * each for each in xi]
-    h = forward(net, params["forward"], batch.x).h
+    h = forward(NET, params["forward"], batch.x).h
     e3 = h[3] - batch.y
     e2 = (e3 @ w_fb[1]) * (1 - h[2] ** 2)
-    sources = [e2 if feedback == "chain" else e3, e3]
+    sources = [e2 if pathway == "chain" else e3, e3]
     for i in range(2):
         wanted = jax.grad(lambda b, i=i: jnp.mean(jnp.sum((sources[i] @ b - lam[i]) ** 2, 1)) / 2)(w_fb[i])
         np.testing.assert_allclose(updates["feedback"]["w_fb"][i], wanted, atol=1e-12)
@@ -115,7 +116,7 @@ def test_sgd_descends_its_objective(feedback):
 
 def test_warm_up_and_rare_solutions():
     params, examples = problem(steps=7)
-    rule = node_perturbation(mlp(ACTIVATIONS), estimator="ridge", solve_every=3, warm_up=5)
+    rule = node_perturbation(NET, estimator="ridge", solve_every=3, warm_up=5)
     _, (_, path) = run(rule, params, examples, 0.05, KEY, 1.0)
     tops = [(params[group][leaf][0], path[group][leaf][0]) for group, leaf in (("forward", "w"), ("feedback", "w_fb"))]
     moved = [np.any(np.diff(np.concatenate([[start], kept]), axis=0), axis=(1, 2)) for start, kept in tops]
@@ -127,7 +128,7 @@ def test_warm_up_and_rare_solutions():
     said = [ready(jnp.int32(steps)) for steps in (0, 2, 4, 5)]
     assert [bool(each["forward"]) for each in said] == [False, False, False, True]
     assert [bool(each["feedback"]) for each in said] == [False, True, False, True]
-    always = node_perturbation(mlp(ACTIVATIONS), estimator="ridge")
+    always = node_perturbation(NET, estimator="ridge")
     assert always.update(params, traces, KEY, batch)[2].ready is READY
 
 
@@ -136,7 +137,7 @@ def test_a_singular_regression_stays_finite_in_float32():
     params, examples = problem(steps=1)
     params, examples = jax.tree.map(lambda a: a.astype(jnp.float32), (params, examples))
     examples = jax.tree.map(lambda a: jnp.broadcast_to(100 * a, (1000, *a.shape[1:])), examples)
-    rule = node_perturbation(mlp(ACTIVATIONS), estimator="ridge", ridge=1e-6)
+    rule = node_perturbation(NET, estimator="ridge", ridge=1e-6)
     end, _ = run(rule, params, examples, 0.0, KEY, 1.0)
     assert all(np.all(np.isfinite(b)) for b in end.params["feedback"]["w_fb"])
 
@@ -145,7 +146,7 @@ def test_a_singular_regression_stays_finite_in_float32():
 @pytest.mark.parametrize("estimator", ["ridge", "offline"])
 def test_small_dtypes_solve_in_float32(estimator, dtype):
     """B^ of 16 bits, to a few of its roundings the solution in float64 of the statistics of 16 bits."""
-    linear = mlp(["identity"] * 3)
+    linear = mlp(SIZES, ["identity"] * 3)
     params, examples = problem(steps=1)
     params, batch = jax.tree.map(lambda a: a.astype(dtype), (params, jax.tree.map(lambda a: a[0], examples)))
     rule = node_perturbation(linear, sigma=0.5, estimator=estimator, ridge=0.5)
@@ -164,7 +165,7 @@ def test_small_dtypes_solve_in_float32(estimator, dtype):
 def test_while_some_weights_wait_the_others_learn_with_adam():
     """Of B alone in the warm-up, of W between solutions: waiting weights and their moments stay as they are."""
     params, examples = problem(steps=4)
-    rule = node_perturbation(mlp(ACTIVATIONS), estimator="ridge", solve_every=2, warm_up=1)
+    rule = node_perturbation(NET, estimator="ridge", solve_every=2, warm_up=1)
     rates = {"forward": optax.adam(0.1), "feedback": optax.adam(0.1)}
     learn = learner(rule, optax.partition(rates, {"forward": "forward", "feedback": "feedback"}))
     state = learn.init(params, KEY, jax.tree.map(lambda a: a[0], examples))
@@ -183,11 +184,10 @@ def test_while_some_weights_wait_the_others_learn_with_adam():
 
 
 def test_refusals():
-    net = mlp(ACTIVATIONS)
     for options, message in (
         ({"noise": "uniform"}, "noise='uniform' is not known"),
         ({"estimator": "lms"}, "estimator='lms' is not known; use 'sgd', 'ridge' or 'offline'"),
-        ({"feedback": "fa"}, "feedback='fa' is not known"),
+        ({"pathway": "fa"}, "pathway='fa' is not known"),
         ({"solve_every": 0}, "solve_every=0 must be at least 1 step"),
         ({"estimator": "offline"}, "is for chains of linear hidden layers; use 'ridge'"),
         ({"sigma": 0.0}, r"sigma=0 is outside \(0, inf\)"),
@@ -196,9 +196,9 @@ def test_refusals():
         ({"forgetting": jnp.zeros(())}, r"forgetting=0 is outside \(0, 1\]"),
     ):
         with pytest.raises(ValueError, match=message):
-            node_perturbation(net, **options)
+            node_perturbation(NET, **options)
     with pytest.raises(ValueError, match="needs a hidden layer"):
-        node_perturbation(mlp(["identity"]))
+        node_perturbation(mlp((3, 2), ["identity"]))
 
 
 # The theorems, with the weights held: x and y normal and independent, B regressed on a stream of noise.
@@ -207,8 +207,8 @@ def test_refusals():
 @functools.cache
 def held(activations, sizes, samples, options=(), orthonormal=False, number=0):
     """``(errors |W - B| / |W|, traces, params)`` after that many examples, in batches of 512."""
-    net = mlp(activations)
-    params = init_params(jax.random.key(50 + number), sizes)
+    net = mlp(sizes, activations)
+    params = init_params(jax.random.key(50 + number), net)
     w = tuple(a / 2**0.5 for a in params["forward"]["w"])
     if orthonormal:
         w = w[:1] + tuple(jnp.linalg.qr(a)[0] if a.shape[0] >= a.shape[1] else jnp.linalg.qr(a.T)[0].T for a in w[1:])

@@ -23,7 +23,7 @@ SKIPPING = optax.apply_if_finite(optax.sgd(0.1), max_consecutive_errors=1)
 
 def program(tx=SKIPPING, broken=BROKEN):
     """Linear regression, learned within lives of two steps; the targets of one episode are infinite."""
-    life = gradient_life(mlp(["identity", "identity"]))
+    life = gradient_life(mlp((1, 1, 1), ["identity", "identity"]))
     weights = {"w": (jnp.full((1, 1), 0.5), jnp.zeros((1, 1))), "bias": (jnp.zeros(1), jnp.zeros(1))}
     theta = {"forward": weights, "rate": jnp.asarray(0.1)}
 
