@@ -3,3 +3,7 @@
 from plasticity_jax.testing.report import LAWS, Law, Report, Verdict, check_rule
 
 __all__ = ["LAWS", "Law", "Report", "Verdict", "check_rule"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

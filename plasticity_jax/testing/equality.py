@@ -56,14 +56,14 @@ def avals(tree: PyTree, weak: bool = True) -> dict[str, str]:
     return {jax.tree_util.keystr(path): _aval(leaf, weak) for path, leaf in leaves}
 
 
-def assert_same_form(got: PyTree, want: PyTree, message: str = "", weak: bool = True) -> None:
+def assert_same_form(got: PyTree, want: PyTree, label: str, weak: bool = True) -> None:
     """Equal in structure and in every leaf's shape, dtype and, by default, weak type."""
     found, wanted = avals(got, weak), avals(want, weak)
     for path in [*found, *wanted]:
         here, there = found.get(path, "nothing"), wanted.get(path, "nothing")
-        require(here == there, f"{_prefix(message)}{path or 'the leaf'} is {here}, not {there}")
+        require(here == there, f"{label}{path} is {here}, not {there}")
     structures = jax.tree.structure(got), jax.tree.structure(want)
-    require(structures[0] == structures[1], f"{_prefix(message)}the structure is {structures[0]}, not {structures[1]}")
+    require(structures[0] == structures[1], f"{label} has another structure: {structures[0]}, not {structures[1]}")
 
 
 def assert_same(got: PyTree, want: PyTree, message: str = "") -> None:
@@ -80,7 +80,8 @@ def assert_close(got: PyTree, want: PyTree, rtol: float = 1e-9, message: str = "
     """
 
     def close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        scale = np.max(np.abs(b), initial=1e-5) if np.issubdtype(b.dtype, np.floating) else 0
+        floating = np.issubdtype(b.dtype, np.floating)
+        scale = np.max(np.abs(b), initial=1e-5, where=np.isfinite(b)) if floating else 0
         return np.isclose(a, b, rtol=0, atol=rtol * scale, equal_nan=True)
 
     _compare(got, want, close, message)
@@ -100,16 +101,18 @@ def distance(got: PyTree, want: PyTree) -> float:
 
 
 def _compare(got: PyTree, want: PyTree, equal: Callable[[np.ndarray, np.ndarray], np.ndarray], message: str) -> None:
+    prefix = f"{message}: " if message else ""
+
     def compare(path: Any, a: Any, b: Any) -> None:
-        a, b, name = np.asarray(a), np.asarray(b), jax.tree_util.keystr(path)
+        a, b, name = np.asarray(a), np.asarray(b), jax.tree_util.keystr(path).removeprefix(".") or "it"
         form = _aval(a), _aval(b)
-        require(form[0] == form[1], f"{_prefix(message)}{name or 'the leaf'} is {form[0]}, not {form[1]}")
+        require(form[0] == form[1], f"{prefix}{name} is {form[0]}, not {form[1]}")
         same = np.asarray(equal(a, b))
         if not same.all():
             where = np.unravel_index(np.argmin(same), same.shape)
             index = f"[{', '.join(map(str, where))}]" if where else ""
             count = f" ({same.size - same.sum()} of {same.size} entries differ)" if same.size > 1 else ""
-            raise Broken(f"{_prefix(message)}{name}{index} is {a[where]:.12g}, not {b[where]:.12g}{count}".strip())
+            raise Broken(f"{prefix}{name}{index} is {a[where]:.12g}, not {b[where]:.12g}{count}")
 
     jax.tree_util.tree_map_with_path(compare, host(got), host(want))
 
@@ -117,7 +120,3 @@ def _compare(got: PyTree, want: PyTree, equal: Callable[[np.ndarray, np.ndarray]
 def _aval(leaf: Any, weak: bool = True) -> str:
     weakly = "weakly typed " if weak and getattr(leaf, "weak_type", False) else ""  # keys have none
     return f"{weakly}{leaf.dtype}[{', '.join(map(str, leaf.shape))}]"
-
-
-def _prefix(message: str) -> str:
-    return f"{message}: " if message else ""

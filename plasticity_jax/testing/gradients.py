@@ -41,7 +41,9 @@ def meta_gradient_is_the_derivative(rule: Problem) -> None:
             abs(slope - difference) <= tolerance,
             f"by {name}, the gradient is {slope:.12g}, the difference quotient {difference:.12g}",
         )
-        require(abs(slope) > ALIVE, f"by {name}, the gradient is {slope:.1e}: what has no effect is no coefficient")
+        require(
+            abs(slope) > ALIVE, f"by {name}, there is no gradient ({slope:.1e}): what changes nothing is no coefficient"
+        )
     _, gradient = graded(here, 0.0)
     for name, slope in gradient.items():
         require(np.isfinite(slope), f"from traces of zero, the gradient by {name} is {slope}")

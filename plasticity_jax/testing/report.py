@@ -182,5 +182,6 @@ def _verdict(law: str, problem: Problem, check: Callable[[Problem], None] | None
         check(problem)
     except Exception as error:  # whatever the rule raises where a law runs it
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-        return Verdict(law, "failed", f"{kind}{str(error).strip().partition(chr(10))[0]}", error)
+        reason = kind + " ".join(str(error).split())
+        return Verdict(law, "failed", textwrap.shorten(reason, 300, placeholder=" ..."), error)
     return Verdict(law, "passed")

@@ -39,6 +39,13 @@ def eager_is_jit_is_scan(rule: Problem) -> None:
     assert_close(eager_info, infos[t], message="info of an eager step, against a compiled one")
 
 
+class Ran(NamedTuple):
+    """What a trial leaves; its fields name what differs."""
+
+    state: Any
+    info: Any
+
+
 class Resumption(NamedTuple):
     """A trial of two chunks, and how its state is saved and read between them.
 
@@ -83,9 +90,9 @@ def a_restored_run_is_the_run(rule: Problem, resumption: Callable[[Problem], Res
     edge, early = chunk(begin)
     end, late = chunk(edge)
     restored = restore(edge, early)
-    assert_same_form(jax.tree.map(jnp.asarray, restored), edge, "what was restored")
-    assert_same(restored, edge, "what was restored")
-    assert_same(chunk(restored), (end, late), "the run goes on differently after it was restored")
+    assert_same_form(jax.tree.map(jnp.asarray, restored), edge, "the restored state")
+    assert_same(restored, edge, "the restored state")
+    assert_same(Ran(*chunk(restored)), Ran(end, late), "the run goes on differently after it was restored")
     require(distance(floats(edge.learner), floats(end.learner)) > 1e-6, "the second chunk does nothing")
     whole, infos = rule.jit_trial(rule.start(), rule.batches(), rule.coefficients)
     assert_close(whole, end.learner, message="in one chunk, against two")
@@ -100,9 +107,9 @@ def vmap_is_the_loop(rule: Problem) -> None:
         for changed in (0.7 * value + 0.01 * (value == 0), 0.9 * value + 0.02 * (value == 0)):
             coefficients = {**rule.coefficients, name: changed}
             lanes[f"{name} = {float(changed):.4g}"] = (rule.start(1, coefficients), coefficients)
-    loop = [rule.jit_trial(state, rule.batches(), coefficients) for state, coefficients in lanes.values()]
+    loop = [Ran(*rule.jit_trial(state, rule.batches(), coefficients)) for state, coefficients in lanes.values()]
     states, coefficients = stack(list(lanes.values()))
-    mapped = compiled(jax.vmap(rule.trial, in_axes=(0, None, 0)))(states, rule.batches(), coefficients)
+    mapped = Ran(*compiled(jax.vmap(rule.trial, in_axes=(0, None, 0)))(states, rule.batches(), coefficients))
     for i, label in enumerate(lanes):
         assert_close(at(mapped, i), loop[i], message=f"vmap, lane of {label}")
         require(i == 0 or distance(floats(loop[i]), floats(loop[0])) > 1e-9, f"{label} changes nothing")
@@ -112,14 +119,14 @@ def randomness_comes_from_the_key_alone(rule: Problem) -> None:
     """L8: one key, one result; another key, another result if and only if the case says that the rule is stochastic."""
     state = rule.start()
     other = state._replace(key=jax.random.key(99))
-    once, again, elsewhere = (rule.jit_trial(s, rule.batches(), rule.coefficients) for s in (state, state, other))
+    once, again, elsewhere = (Ran(*rule.jit_trial(s, rule.batches(), rule.coefficients)) for s in (state, state, other))
     assert_same(again, once, "a second time, from the same key")
     if rule.case.stochastic:
-        apart = distance((once[0].params, once[0].traces), (elsewhere[0].params, elsewhere[0].traces))
+        apart = distance((once.state.params, once.state.traces), (elsewhere.state.params, elsewhere.state.traces))
         require(apart > 1e-9, "the case says stochastic=True, yet two keys give one result")
     elif rule.case.stochastic is not None:
         message = "the case says stochastic=False, yet with another key"
-        assert_same(elsewhere, (once[0]._replace(key=other.key), once[1]), message)
+        assert_same(elsewhere, once._replace(state=once.state._replace(key=other.key)), message)
 
 
 def a_thousand_steps_stay_finite(rule: Problem) -> None:
@@ -145,7 +152,7 @@ def a_thousand_steps_stay_finite(rule: Problem) -> None:
         end = at(ends, i)
         for path, leaf in jax.tree_util.tree_flatten_with_path(end)[0]:
             floating = jnp.issubdtype(leaf.dtype, jnp.floating)
-            name = jax.tree_util.keystr(path)
+            name = jax.tree_util.keystr(path).removeprefix(".")
             require(not floating or np.isfinite(leaf).all(), f"{label}: {name} is not finite after {LONG} steps")
         require(distance(floats(end.params), floats(state.params)) > 1e-6, f"{label}: nothing was learned")
 

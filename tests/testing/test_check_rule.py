@@ -1,0 +1,186 @@
+"""`check_rule` passes a rule that keeps the laws, and names the law that a rule breaks: that one, and no other."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import plasticity_jax as pj
+from plasticity_jax.testing import LAWS, check_rule
+from plasticity_jax.testing.equality import assert_close, assert_same, assert_same_form
+from plasticity_jax.testing.problem import Problem
+from plasticity_jax.testing.runs import a_restored_run_is_the_run, in_memory
+from tests.testing.rules import FAULTS, GOOD, NOISY, textbook
+
+
+def outcomes(report):
+    return {verdict.law: verdict.outcome for verdict in report.verdicts}
+
+
+def test_a_good_rule_passes_every_law():
+    report = check_rule(GOOD, textbook=textbook)
+    assert report.ok
+    assert outcomes(report) == dict.fromkeys([*LAWS, "L7"], "passed")
+
+
+def test_noise_from_the_key_is_lawful():
+    assert outcomes(check_rule(NOISY)) == {**dict.fromkeys(LAWS, "passed"), "L7": "skipped"}
+    assert check_rule(NOISY._replace(stochastic=None), laws=["L8"]).ok  # a case need not say
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named(name):
+    case, breaks = FAULTS[name]
+    report = check_rule(case, name=name, raises=False)
+    reasons = {verdict.law: verdict.reason for verdict in report.verdicts if verdict.outcome == "failed"}
+    assert set(reasons) == set(breaks), report
+    for law, words in breaks.items():
+        assert words in reasons[law]
+    assert all(words in " ".join(str(report).split()) for words in breaks.values())
+    assert not report.ok
+
+
+def test_every_law_but_those_with_tests_of_their_own_has_a_fault():
+    """A fault that breaks it, and few others with it."""
+    alone = {law for fault in FAULTS.values() if len(fault.breaks) <= 3 for law in fault.breaks}
+    assert set(LAWS) - alone == {"L9"}, "L9 is broken by what breaks L2, too"
+    assert any("traced anew" in fault.breaks.get("L9", "") for fault in FAULTS.values())
+
+
+LOST = {
+    "momentum": lambda state: state._replace(
+        learner=state.learner._replace(opt_state=jax.tree.map(jnp.zeros_like, state.learner.opt_state))
+    ),
+    "precision": lambda state: jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == jnp.float64 else leaf, state
+    ),
+    "one bit": lambda state: jax.tree.map(
+        lambda leaf: jnp.nextafter(leaf, jnp.inf) if leaf.dtype == jnp.float64 else leaf, state
+    ),
+    "the key": lambda state: state._replace(learner=state.learner._replace(key=jax.random.key(5))),
+}
+
+
+def trial(**changes):
+    """The trial in memory, with another chunk or store."""
+    return lambda rule: in_memory(rule)._replace(**changes)
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_l4_sees_what_a_store_loses(lost):
+    with pytest.raises(AssertionError, match="the restored state"):
+        a_restored_run_is_the_run(Problem(NOISY), trial(restore=lambda state, metrics: LOST[lost](state)))
+
+
+def test_l4_sees_a_chunk_that_depends_on_more_than_its_state():
+    """On how often it ran: the third time is after the restoration."""
+    rule = Problem(GOOD)
+    chunk, calls = in_memory(rule).chunk, itertools.count()
+
+    def unsteady(state):
+        after, metrics = chunk(state)
+        third = jax.pure_callback(lambda: np.float64(next(calls) == 2), jax.ShapeDtypeStruct((), jnp.float64))
+        return after, {"loss": metrics["loss"] + third}
+
+    with pytest.raises(AssertionError, match="goes on differently after it was restored"):
+        a_restored_run_is_the_run(rule, trial(chunk=unsteady))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda p, t, k, b, c: ({"w": 1.001 * textbook(p, t, k, b, c)[0]["w"]}, *textbook(p, t, k, b, c)[1:]),
+        lambda p, t, k, b, c: textbook(p, t, k, b, {"leak": 0.5}),
+        lambda p, t, k, b, c: (textbook(p, t, k, b, c)[0], t, textbook(p, t, k, b, c)[2]),
+        lambda p, t, k, b, c: (*textbook(p, t, k, b, c)[:2], 0.0),
+    ],
+    ids=["weights", "coefficient", "traces", "loss"],
+)
+def test_l7_sees_another_step(wrong):
+    assert check_rule(GOOD, laws=["L7"], textbook=wrong, raises=False).failed == ("L7",)
+    assert check_rule(GOOD, laws=["L7"], textbook=textbook).ok
+
+
+def test_a_law_that_fails_is_an_error_with_the_whole_report():
+    case = FAULTS["axis_is_added_unsaid"].case
+    with pytest.raises(AssertionError) as failure:
+        check_rule(case, name="mine", laws=["L1", "L15"])
+    said = str(failure.value)
+    assert said.startswith("mine: 1 passed, 1 failed\nL1   passed   updates have the structure")
+    assert "\nL15  failed   no axis is added unsaid\n              ValueError: " in said
+    assert isinstance(failure.value.__cause__, ValueError)  # what the rule raised, with its traceback
+
+
+def test_a_rule_that_cannot_run_fails_law_by_law():
+    def make(leak=0.5):
+        return pj.LearningRule(lambda p, k, b: {}, lambda p, t, k, b: ({"w": p["w"]}, t, float(jnp.sum(p["w"]))))
+
+    report = check_rule(GOOD._replace(make=make), raises=False)
+    assert set(report.failed) == set(LAWS) - {"L14"}  # of init alone
+    assert all("ConcretizationTypeError" in v.reason for v in report.verdicts if v.law in ("L1", "L6", "L15"))
+
+
+def test_laws_are_chosen_and_skipped():
+    report = check_rule(GOOD, laws=["L15", "L6", "L1"], skip={"L6": "spikes have a surrogate slope"})
+    assert outcomes(report) == {"L1": "passed", "L6": "skipped", "L15": "passed"}
+    assert report.ok
+    assert "L6   skipped  the gradient through learning is the derivative\n" in str(report)
+    assert "spikes have a surrogate slope" in str(report)
+
+
+def test_what_check_rule_cannot_take():
+    with pytest.raises(TypeError, match="takes a RuleCase, not 'rflo': give the rule with a tiny worked problem"):
+        check_rule("rflo")
+    for arguments in ({"laws": ["L1", "L99"]}, {"skip": {"L99": "no"}}):
+        with pytest.raises(ValueError, match=r"no law L99; there are L1, L2, .*L14, L15"):
+            check_rule(GOOD, **arguments)
+
+
+def test_single_precision_stays_the_users():
+    with jax.enable_x64(False):
+        assert check_rule(GOOD, laws=["L1", "L3", "L6"]).ok
+        assert jnp.zeros(()).dtype == jnp.float32
+
+
+TREE = {"a": np.arange(3.0), "b": np.array(2, np.int32)}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            {**TREE, "a": np.array([0.0, 1.0, 2.0 + 1e-8])},
+            r"\['a'\]\[2\] is 2.00000001, not 2 \(1 of 3 entries differ\)",
+        ),
+        ({**TREE, "a": np.array([0.0, np.nan, 2.0])}, r"\['a'\]\[1\] is nan, not 1"),
+        ({**TREE, "a": np.array([0.0, 1.0, np.inf])}, r"\['a'\]\[2\] is inf, not 2"),
+        ({**TREE, "b": np.array(3, np.int32)}, r"\['b'\] is 3, not 2"),
+        ({**TREE, "a": np.arange(3.0, dtype=np.float32)}, r"\['a'\] is float32\[3\], not float64\[3\]"),
+        ({**TREE, "a": np.arange(3.0)[None]}, r"\['a'\] is float64\[1, 3\], not float64\[3\]"),
+    ],
+)
+def test_a_difference_is_told_in_a_line(other, message):
+    for equal in (assert_same, assert_close):
+        with pytest.raises(AssertionError, match="^here: " + message):
+            equal(other, TREE, message="here")
+        with pytest.raises(AssertionError):
+            equal(TREE, other)
+        equal(other, other)
+    rounded = {**TREE, "a": np.array([0.0, 1.0, 2.0 + 1e-12])}
+    assert_close(rounded, TREE)
+    with pytest.raises(AssertionError):
+        assert_same(rounded, TREE)
+
+
+def test_forms_differ_by_weak_types_and_structures():
+    strong, weak = jnp.zeros((), jnp.float64), jnp.asarray(0.0)
+    assert weak.weak_type
+    assert_same_form(weak, strong, "it", weak=False)
+    with pytest.raises(AssertionError, match=r"^it is weakly typed float64\[\], not float64\[\]"):
+        assert_same_form(weak, strong, "it")
+    with pytest.raises(AssertionError, match="another structure"):
+        assert_same_form({"a": strong, "b": None}, {"a": strong}, "it")
+    with pytest.raises(AssertionError, match=r"it\['b'\] is nothing, not float64"):
+        assert_same_form({"a": strong}, {"a": strong, "b": strong}, "it")
