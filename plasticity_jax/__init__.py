@@ -16,7 +16,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plasticity_jax import cells, data, diagnostics, layers, meta, networks, ops, rules, run, tasks, testing
+    from plasticity_jax import cells, data, diagnostics, layers, meta, networks, rules, run, tasks, testing
     from plasticity_jax.base import (
         Info,
         Learner,
@@ -46,7 +46,6 @@ __all__ = [
     "learner",
     "meta",
     "networks",
-    "ops",
     "register",
     "rules",
     "run",
@@ -61,7 +60,7 @@ _HOMES = {
     **dict.fromkeys(("RULES", "register"), "plasticity_jax.registry"),
     **dict.fromkeys(("Episode", "Example"), "plasticity_jax.typing"),
 }
-_FLOORS = ("cells", "layers", "data", "diagnostics", "meta", "networks", "ops", "rules", "run", "tasks", "testing")
+_FLOORS = ("cells", "data", "diagnostics", "layers", "meta", "networks", "rules", "run", "tasks", "testing")
 
 
 def __getattr__(name: str) -> Any:

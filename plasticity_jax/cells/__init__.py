@@ -66,3 +66,7 @@ def init_params(key: Key, cell: Neurons | Cell, dtype: Any = None) -> Params:
     """
     check_cell(cell)
     return init_neurons(key, cell, dtype) if isinstance(cell, Neurons) else init_cell(key, cell, dtype)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

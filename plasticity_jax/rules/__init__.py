@@ -1,96 +1,39 @@
-"""Learning rules, one per file, in four wings that do not know each other; every factory is here by its name."""
+"""Learning rules, one per file, in four wings that do not know each other; all that they export is here by its name.
 
+Beside the factories stand the parts that rules of your own are made of: `online_rule`, which takes a function of a
+`Moment` to a `Credit`, `feedback_rule`, `windowed_rule` and `local_rule`.
+"""
+
+import inspect
+import sys
+import textwrap
+
+from plasticity_jax.base import LearningRule
 from plasticity_jax.rules import feedback, generative, hebbian, online
-from plasticity_jax.rules.feedback import (
-    backprop,
-    direct_feedback_alignment,
-    feedback_alignment,
-    kolen_pollack,
-    matching,
-    node_perturbation,
-    recurrent_feedback_alignment,
-    recurrent_node_perturbation,
-    sign_symmetry,
-    truncated_to_one_step,
-    weight_mirror,
-    weight_perturbation,
-)
-from plasticity_jax.rules.generative import (
-    adversarial,
-    alternating,
-    always,
-    held,
-    impression,
-    independent,
-    neural_variational,
-    reparameterised,
-    wake_sleep,
-)
-from plasticity_jax.rules.hebbian import flp, flp_feedback, flp_terms, hebb, oja, plastic_feedback, taylor
-from plasticity_jax.rules.online import (
-    bptt,
-    dni,
-    dni_b,
-    eprop,
-    fixed_recurrent,
-    future_facing_bptt,
-    kernl,
-    kf_rtrl,
-    reverse_kf_rtrl,
-    rflo,
-    rtrl,
-    snap,
-    uoro,
-)
+from plasticity_jax.rules.feedback import *  # noqa: F403
+from plasticity_jax.rules.generative import *  # noqa: F403
+from plasticity_jax.rules.hebbian import *  # noqa: F403
+from plasticity_jax.rules.online import *  # noqa: F403
 
-__all__ = [
-    "adversarial",
-    "alternating",
-    "always",
-    "backprop",
-    "bptt",
-    "direct_feedback_alignment",
-    "dni",
-    "dni_b",
-    "eprop",
-    "feedback",
-    "feedback_alignment",
-    "fixed_recurrent",
-    "flp",
-    "flp_feedback",
-    "flp_terms",
-    "future_facing_bptt",
-    "generative",
-    "hebb",
-    "hebbian",
-    "held",
-    "impression",
-    "independent",
-    "kernl",
-    "kf_rtrl",
-    "kolen_pollack",
-    "matching",
-    "neural_variational",
-    "node_perturbation",
-    "oja",
-    "online",
-    "plastic_feedback",
-    "recurrent_feedback_alignment",
-    "recurrent_node_perturbation",
-    "reparameterised",
-    "reverse_kf_rtrl",
-    "rflo",
-    "rtrl",
-    "sign_symmetry",
-    "snap",
-    "taylor",
-    "truncated_to_one_step",
-    "uoro",
-    "wake_sleep",
-    "weight_mirror",
-    "weight_perturbation",
-]
+__all__ = ["feedback", "generative", "hebbian", "online"]
+__all__ += feedback.__all__
+__all__ += generative.__all__
+__all__ += hebbian.__all__
+__all__ += online.__all__
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    return sorted(__all__)
+
+
+def _append_equations() -> None:
+    """Ends each factory's docstring with that of its module, which has the equations, so that `help` shows them."""
+    for factory in (globals()[name] for name in __all__):
+        makes_a_rule = inspect.isfunction(factory) and factory.__annotations__.get("return") is LearningRule
+        module = sys.modules[factory.__module__].__doc__ if makes_a_rule else None
+        if module and factory.__doc__ and "\nEquations:\n" not in factory.__doc__:
+            equations = textwrap.indent(inspect.cleandoc(module), "  ")
+            factory.__doc__ = f"{inspect.cleandoc(factory.__doc__)}\n\nEquations:\n{equations}\n"
+
+
+_append_equations()

@@ -54,12 +54,13 @@ def modules() -> Iterator[ModuleType]:
 
 @functools.cache
 def factories() -> dict[str, Callable[..., LearningRule]]:
-    """The public rule factories: what a wing's `__all__` names and returns a LearningRule."""
+    """The public rule factories: what a wing's `__all__` names and returns a LearningRule, but for what makes them."""
     found = {}
     for module in modules():
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
-            if callable(value) and get_type_hints(value).get("return") is LearningRule:
+            own = getattr(value, "__module__", "")
+            if callable(value) and not own.endswith("common") and get_type_hints(value).get("return") is LearningRule:
                 found[name] = value
     return found
 

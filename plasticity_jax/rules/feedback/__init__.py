@@ -1,10 +1,12 @@
 """Credit through feedback of its own (Lansdell, Prakash & Kording 2020), one rule per file."""
 
 from plasticity_jax.rules.feedback.backprop import backprop
+from plasticity_jax.rules.feedback.common import feedback_rule
 from plasticity_jax.rules.feedback.direct_feedback_alignment import direct_feedback_alignment
 from plasticity_jax.rules.feedback.feedback_alignment import feedback_alignment
 from plasticity_jax.rules.feedback.matching import kolen_pollack, matching
 from plasticity_jax.rules.feedback.node_perturbation import node_perturbation
+from plasticity_jax.rules.feedback.recurrent_common import windowed_rule
 from plasticity_jax.rules.feedback.recurrent_feedback_alignment import recurrent_feedback_alignment
 from plasticity_jax.rules.feedback.recurrent_node_perturbation import recurrent_node_perturbation
 from plasticity_jax.rules.feedback.sign_symmetry import sign_symmetry
@@ -16,6 +18,7 @@ __all__ = [
     "backprop",
     "direct_feedback_alignment",
     "feedback_alignment",
+    "feedback_rule",
     "kolen_pollack",
     "matching",
     "node_perturbation",
@@ -25,4 +28,9 @@ __all__ = [
     "truncated_to_one_step",
     "weight_mirror",
     "weight_perturbation",
+    "windowed_rule",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -7,10 +7,11 @@ from plasticity_jax.rules.generative.adversarial import adversarial
 from plasticity_jax.rules.generative.impression import impression
 from plasticity_jax.rules.generative.neural_variational import neural_variational
 from plasticity_jax.rules.generative.reparameterised import reparameterised
-from plasticity_jax.rules.generative.schedules import alternating, always, held, independent
+from plasticity_jax.rules.generative.schedules import Schedule, alternating, always, held, independent
 from plasticity_jax.rules.generative.wake_sleep import wake_sleep
 
 __all__ = [
+    "Schedule",
     "adversarial",
     "alternating",
     "always",
@@ -21,3 +22,7 @@ __all__ = [
     "reparameterised",
     "wake_sleep",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,9 +1,14 @@
 """Local rules of pre- and postsynaptic activity (Lindsey & Litwin-Kumar 2020), one rule per file."""
 
+from plasticity_jax.rules.hebbian.common import Heard, local_rule
 from plasticity_jax.rules.hebbian.flp import flp, flp_feedback
 from plasticity_jax.rules.hebbian.hebb import hebb
 from plasticity_jax.rules.hebbian.oja import oja
 from plasticity_jax.rules.hebbian.plastic_feedback import plastic_feedback
 from plasticity_jax.rules.hebbian.taylor import flp_terms, taylor
 
-__all__ = ["flp", "flp_feedback", "flp_terms", "hebb", "oja", "plastic_feedback", "taylor"]
+__all__ = ["Heard", "flp", "flp_feedback", "flp_terms", "hebb", "local_rule", "oja", "plastic_feedback", "taylor"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,6 +1,7 @@
 """Online credit assignment in recurrent networks (Marschall, Cho & Savin 2019), one rule per file."""
 
 from plasticity_jax.rules.online.bptt import bptt, future_facing_bptt
+from plasticity_jax.rules.online.common import Credit, Moment, mean_over_streams, online_rule
 from plasticity_jax.rules.online.dni import dni, dni_b
 from plasticity_jax.rules.online.eprop import eprop
 from plasticity_jax.rules.online.fixed_recurrent import fixed_recurrent
@@ -13,6 +14,8 @@ from plasticity_jax.rules.online.snap import snap
 from plasticity_jax.rules.online.uoro import uoro
 
 __all__ = [
+    "Credit",
+    "Moment",
     "bptt",
     "dni",
     "dni_b",
@@ -21,9 +24,15 @@ __all__ = [
     "future_facing_bptt",
     "kernl",
     "kf_rtrl",
+    "mean_over_streams",
+    "online_rule",
     "reverse_kf_rtrl",
     "rflo",
     "rtrl",
     "snap",
     "uoro",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,46 @@
+"""`help` of a rule shows its equations, which its file has at the head, and shows them once."""
+
+import ast
+import importlib
+import inspect
+import sys
+
+import pytest
+
+from plasticity_jax import rules
+from plasticity_jax.base import LearningRule
+
+FACTORIES = [
+    name
+    for name in rules.__all__
+    if inspect.isfunction(getattr(rules, name)) and getattr(rules, name).__annotations__["return"] is LearningRule
+]
+
+
+def written(factory):
+    """The docstrings of a factory and of its module as they stand in the file."""
+    tree = ast.parse(inspect.getsource(sys.modules[factory.__module__]))
+    own = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == factory.__name__)
+    return ast.get_docstring(own), ast.get_docstring(tree)
+
+
+def test_all_factories_are_seen():
+    assert {"rflo", "bptt", "feedback_alignment", "hebb", "impression", "online_rule", "local_rule"} <= set(FACTORIES)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_help_shows_the_equations(name):
+    factory = getattr(rules, name)
+    own, module = written(factory)
+    shown = inspect.getdoc(factory)
+    assert shown.startswith(own)
+    head, _, equations = shown.partition("\n\nEquations:\n")
+    assert head == own
+    assert [line.strip() for line in equations.splitlines()] == [line.strip() for line in module.splitlines()]
+    assert ">>>" not in module  # or doctest would run its examples again for each factory
+
+
+def test_a_second_import_adds_nothing():
+    before = {name: getattr(rules, name).__doc__ for name in FACTORIES}
+    importlib.reload(rules)
+    assert {name: getattr(rules, name).__doc__ for name in FACTORIES} == before

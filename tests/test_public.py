@@ -1,0 +1,73 @@
+"""The public names of every room, held to a list that is committed.
+
+A name that comes or goes is a change of what users import: it belongs into the list, and so into the review.
+
+    python -m tests.test_public > tests/public_names.txt
+"""
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import plasticity_jax
+
+LIST = Path(__file__).with_name("public_names.txt")
+UPDATE = "python -m tests.test_public > tests/public_names.txt"
+INTERNAL = {"plasticity_jax.ops"}
+"""Packages whose names are for the house alone."""
+SHARED = {"init_params", "from_flax"}
+"""Names that are said of cells, layers and networks alike."""
+
+
+def packages():
+    """Names of the package, its rooms and, of the rules, the wings."""
+    below = pkgutil.walk_packages(plasticity_jax.__path__, "plasticity_jax.")
+    return ["plasticity_jax", *(found.name for found in below if found.ispkg and found.name not in INTERNAL)]
+
+
+def public_names():
+    rooms = [name for name in packages() if name.count(".") < 2]
+    return sorted(f"{room}.{name}" for room in rooms for name in importlib.import_module(room).__all__)
+
+
+def test_the_list_is_up_to_date():
+    listed, found = LIST.read_text(encoding="utf-8").split(), public_names()
+    new, gone = sorted(set(found) - set(listed)), sorted(set(listed) - set(found))
+    assert listed == found, f"new: {', '.join(new) or 'none'}; gone: {', '.join(gone) or 'none'}; if so meant: {UPDATE}"
+
+
+@pytest.mark.parametrize("room", packages())
+def test_a_room_shows_what_it_exports(room):
+    package = importlib.import_module(room)
+    assert dir(package) == sorted(set(package.__all__))
+    assert len(package.__all__) == len(set(package.__all__))
+    assert package.__doc__
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_a_name_is_there_and_says_what_it_is(name):
+    room, _, own = name.rpartition(".")
+    value = getattr(importlib.import_module(room), own)
+    if inspect.isroutine(value) or inspect.isclass(value):
+        assert not own.startswith("_")
+        assert inspect.getdoc(value)
+        # What `NamedTuple` and `dataclass` write where there is none.
+        assert not (inspect.isclass(value) and (value.__doc__ or f"{own}(").startswith(f"{own}("))
+
+
+def test_a_name_is_one_thing():
+    """Two rooms that share a name share the thing, but for `SHARED`."""
+    things = {}
+    for name in public_names():
+        room, _, own = name.rpartition(".")
+        value = getattr(importlib.import_module(room), own)
+        if not inspect.ismodule(value):
+            things.setdefault(own, set()).add(id(value))
+    assert {own for own, ids in things.items() if len(ids) > 1} == SHARED
+
+
+if __name__ == "__main__":
+    print("\n".join(public_names()))  # noqa: T201
