@@ -1,0 +1,27 @@
+"""Groups of params: what a rule reads by name, and updates in the form of the params."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax.ops.groups import filled, read
+
+
+def test_updates_are_zero_where_none_are_given():
+    params = {"a": [jnp.ones(2, jnp.float32)], "b": {"w": jnp.ones(()), "kept": (jnp.ones(3),)}}
+    got = filled(params, {"b": {"w": jnp.float32(3)}})
+    assert jax.tree.structure(got) == jax.tree.structure(params)
+    assert jax.tree.map(lambda leaf: leaf.dtype, got) == jax.tree.map(lambda leaf: leaf.dtype, params)
+    np.testing.assert_array_equal(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(got)]), [0, 0, 0, 0, 0, 3])
+
+
+def test_what_is_missing_is_named():
+    assert read({"a": {"b": 3}}, "a", "b") == 3
+    for params, message in (
+        ({}, r'params\["a"\] is missing, and this rule reads it: params has nothing'),
+        ({"a": {"c": 1, "d": 2}}, r'params\["a"\]\["b"\] is missing.*params\["a"\] has c, d'),
+        ((1, 2), r'params\["a"\] is missing.*params has no names'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read(params, "a", "b")
