@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lansdell2019_fig3 import noisy_backprop, same_as_nearest
-from plasticity_jax.networks.mlp import init_params, mlp
+from plasticity_jax.layers import init_params
+from plasticity_jax.networks import mlp
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled
@@ -15,11 +16,11 @@ SIGMA, DRAWS = 1.0, 4000
 
 def test_noise_on_a_linear_layer_adds_sigma_squared_times_its_readout():
     # E[(W2 (h + s xi) - y)(h + s xi)^T] = (W2 h - y) h^T + s^2 W2; the noise leaves the mean gradient of W1 as it is.
-    net = mlp(["identity", "identity"])
+    net = mlp((3, 4, 2), ["identity", "identity"])
 
     def problem(key):
         key_w, key_x, key_y, key_noise = jax.random.split(key, 4)
-        params = init_params(key_w, (3, 4, 2))
+        params = init_params(key_w, net)
         batch = Example(jax.random.normal(key_x, (5, 3)), jax.random.normal(key_y, (5, 2)))
 
         def gradient(rule, key):

@@ -7,10 +7,10 @@ import pytest
 
 from experiments import lindsey2020_fig2 as fig2
 from experiments._lindsey import flp_theta, gradient_theta, layers
+from plasticity_jax.layers import forward
 from plasticity_jax.meta import flp_life, gradient_life, outcome
-from plasticity_jax.networks.mlp import forward
 from plasticity_jax.rules.feedback import backprop
-from plasticity_jax.rules.hebbian.flp import flp
+from plasticity_jax.rules.hebbian import flp
 from tests.laws.common import compiled
 
 CONFIG, SIZES = fig2.PRESETS["smoke"], (3, 8, 8, 1)
