@@ -9,7 +9,7 @@ softmax(yhat) ("softmax"), or a function of yhat and y.
 Weights are ``{"forward": {"w": (W^1, ..., W^L), "bias": (b^1, ..., b^L)}, "feedback": {"w_fb": (B^2, ..., B^L)}}``.
 w_fb[i-1] carries an error back to the activity of hidden layer i: through layer i + 1 on the pathway "chain", where
 B^{i+1} has the form of W^{i+1}, or straight from the output on the pathway "direct", where it is a matrix (n_L, n_i),
-n_i counting the entries of h^i.
+n_L counting the entries of v^L and n_i those of h^i.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,12 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from plasticity_jax.layers.flax_adapters import from_flax, is_flax_module
 from plasticity_jax.layers.layer import Layer
 from plasticity_jax.ops.activations import activation_of
-from plasticity_jax.ops.checks import default_float, one_of
+from plasticity_jax.ops.checks import default_float, one_of, whole
 from plasticity_jax.ops.losses import Loss, check_loss
 from plasticity_jax.typing import Array, PyTree
 
@@ -72,8 +73,8 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
 
     Raises:
       TypeError: if something else than a layer is among them.
-      ValueError: if the shapes do not chain, a layer of your own is not linear, no layer has weights, the loss is not
-        known or does not fit the output.
+      ValueError: if in_shape is not a shape, the shapes do not chain, a layer of your own is not linear, no layer has
+        weights, the loss is not known or does not fit the output.
 
     Example:
       >>> import jax, optax, plasticity_jax as pj
@@ -90,7 +91,7 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
       True
     """
     check_loss(loss)
-    shape = tuple(int(n) for n in ((in_shape,) if isinstance(in_shape, int) else in_shape))
+    shape = _checked(in_shape)
     found: list[Layer] = []
     between: list[tuple[Layer, ...]] = [()]
     h_shapes, w_shapes, bias_sizes = [shape], [], []
@@ -122,6 +123,16 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
     return Chain(tuple(found), tuple(between), tuple(h_shapes), tuple(w_shapes), tuple(bias_sizes), loss)
 
 
+def check_chain(net: Chain) -> None:
+    """Refuses what is not a chain.
+
+    Raises:
+      TypeError: naming what it is.
+    """
+    if not isinstance(net, Chain):
+        raise TypeError(f"net={net!r} is not a network of layers: make one with layers.chain or networks.mlp")
+
+
 def check_pathway(pathway: str) -> None:
     """Refuses a pathway that is not known.
 
@@ -129,6 +140,15 @@ def check_pathway(pathway: str) -> None:
       ValueError: if it is neither "chain" nor "direct".
     """
     one_of("pathway", pathway, ("chain", "direct"))
+
+
+def _checked(in_shape: Sequence[int] | int) -> tuple[int, ...]:
+    sizes = (in_shape,) if isinstance(in_shape, int | np.integer) else in_shape
+    if not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str) or len(sizes) == 0:
+        raise ValueError(f"in_shape={in_shape!r} must be the shape of one input, as in (3,) or (28, 28, 1)")
+    for n in sizes:
+        whole("in_shape", n, 1, "entry")
+    return tuple(map(int, sizes))
 
 
 def _shapes(place: str, each: Layer, shape: tuple[int, ...]) -> tuple[PyTree, tuple[int, ...], tuple[int, ...]]:
@@ -142,12 +162,15 @@ def _shapes(place: str, each: Layer, shape: tuple[int, ...]) -> tuple[PyTree, tu
         after = jax.eval_shape(activation_of(each.phi).phi, v)
     except Exception as error:
         shown = ", ".join(map(str, shape))
-        raise ValueError(f"{place} does not take activity (B, {shown}): {error}") from error
+        why = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(f"{place} does not take activity (B, {shown}): {why}") from error
     for what, out in (("linear", v), ("phi", after)):
         if not hasattr(out, "shape") or len(out.shape) < 2 or out.shape[0] != 2:
             raise ValueError(
                 f"{place}: {what} returns {jax.tree.map(jnp.shape, out)} for a batch of 2: keep the batch's axis first"
             )
+        if 0 in out.shape:
+            raise ValueError(f"{place}: nothing is left behind {what}, {out.shape[1:]}: its window is too large")
     if init is not None and not jax.tree.leaves(w):
         raise ValueError(f"{place} draws no weights: give init=None to a layer without")
     return w, v.shape[1:], after.shape[1:]

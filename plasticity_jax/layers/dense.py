@@ -26,7 +26,7 @@ def dense(n: int, phi: Phi = "identity") -> Layer:
       >>> [w.shape for w in params["forward"]["w"]]
       [(5, 3), (2, 5)]
     """
-    whole("n", n, 1, "neurons")
+    whole("n", n, 1, "neuron")
     check_activation(phi)
 
     def init(key: Key, shape: tuple[int, ...], dtype: object) -> Array:

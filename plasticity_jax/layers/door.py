@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.layers.chain import Chain, Pathway, check_pathway
+from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathway
 from plasticity_jax.layers.layer import he_normal
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import cast_floats, default_float, not_empty
@@ -23,13 +23,14 @@ def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.
       key: split, one part for each layer and each feedback weight.
       net: the network.
       pathway: "chain", on which B^{i+1} is drawn as W^{i+1} is, or "direct", on which w_fb[i-1] ~ N(0, 2 / n_i) is a
-        matrix (n_L, n_i).
+        matrix (n_L, n_i), n_L and n_i counting the entries of v^L and h^i.
       dtype: of the weights; JAX's default float if None.
 
     Returns:
       ``{"forward": {"w", "bias"}, "feedback": {"w_fb"}}``, as in `plasticity_jax.layers.chain`.
 
     Raises:
+      TypeError: if the network is not a chain.
       ValueError: if the pathway is not known.
 
     Example:
@@ -39,6 +40,7 @@ def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.
       >>> jax.tree.map(lambda leaf: leaf.shape, params["feedback"])
       {'w_fb': ((2, 5),)}
     """
+    check_chain(net)
     check_pathway(pathway)
     dtype = default_float() if dtype is None else dtype
     count = len(net.layers)
@@ -51,7 +53,7 @@ def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.
 
     def direct(key: Key, i: int) -> Array:
         size = math.prod(net.h_shapes[i])
-        return he_normal(key, (math.prod(net.h_shapes[-1]), size), size, dtype)
+        return he_normal(key, (error_size(net), size), size, dtype)
 
     hidden = range(1, count)
     w_fb = tuple((drawn if pathway == "chain" else direct)(keys[count + i - 1], i) for i in hidden)
@@ -130,7 +132,7 @@ def check_feedback(net: Chain, params: Params, pathway: Pathway) -> None:
         if pathway == "chain":
             check_like(f"w_fb[{i}]", w_fb[i], net.w_shapes[i + 1], f" {remedy}")
         else:
-            wanted = (math.prod(net.h_shapes[-1]), math.prod(net.h_shapes[i + 1]))
+            wanted = (error_size(net), math.prod(net.h_shapes[i + 1]))
             chex.assert_shape(w_fb[i], wanted, custom_message=f"w_fb[{i}] must be {wanted} {remedy}")
 
 
@@ -150,10 +152,21 @@ def check_like(name: str, given: PyTree, wanted: PyTree, why: str) -> None:
 
 def seen_shape(net: Chain, i: int) -> tuple[int, ...]:
     """Shape, without B, of the activity that the weights of layer i, counted from 0, read."""
-    h = jax.ShapeDtypeStruct((2, *net.h_shapes[i]), default_float())
+    h = jax.ShapeDtypeStruct((2, *net.h_shapes[i]), jnp.result_type(float))
     for weightless in net.between[i]:
         h = jax.eval_shape(weightless.linear, (), h)
     return h.shape[1:]
+
+
+def v_shape(net: Chain, i: int) -> tuple[int, ...]:
+    """Shape, without B, of v of layer i, counted from 0."""
+    seen = jax.ShapeDtypeStruct((2, *seen_shape(net, i)), jnp.result_type(float))
+    return jax.eval_shape(net.layers[i].linear, net.w_shapes[i], seen).shape[1:]
+
+
+def error_size(net: Chain) -> int:
+    """n_L: how many entries the error at v^L has, which a direct pathway carries back."""
+    return math.prod(v_shape(net, len(net.layers) - 1))
 
 
 def _are_labels(net: Chain, y: Array) -> bool:

@@ -88,14 +88,20 @@ def credit(layer: Layer, b: PyTree, h: Array, error: Array) -> Array:
     """Credit for h (B, ...) that an error at v carries back through feedback weights b of the form of w."""
     if layer.credit is not None:
         return layer.credit(b, h, error)
-    return jax.linear_transpose(lambda h: layer.linear(b, h), h)(error)[0]
+    return transposed(lambda h: layer.linear(b, h), h, error)
 
 
 def gradient(layer: Layer, w: PyTree, h: Array, error: Array) -> PyTree:
     """The gradient of w by an error at v, a sum over the batch."""
     if layer.gradient is not None:
         return layer.gradient(w, h, error)
-    return jax.linear_transpose(lambda w: layer.linear(w, h), w)(error)[0]
+    return transposed(lambda w: layer.linear(w, h), w, error)
+
+
+def transposed(linear: Callable[[PyTree], Array], at: PyTree, error: Array) -> PyTree:
+    """What the transpose of a linear function of `at` makes of an error, in whatever dtype the function computes."""
+    v, pull = jax.vjp(linear, at)  # not linear_transpose, which knows no derivative of the layer's own
+    return pull(error.astype(v.dtype))[0]
 
 
 def he_normal(key: Key, shape: Sequence[int], fan_in: int, dtype: jax.typing.DTypeLike) -> Array:

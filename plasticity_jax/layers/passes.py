@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.layers.chain import Chain
-from plasticity_jax.layers.layer import Layer, credit, gradient
+from plasticity_jax.layers.layer import Layer, credit, gradient, transposed
 from plasticity_jax.ops import losses
 from plasticity_jax.ops.activations import activation_of
 from plasticity_jax.typing import Array, PyTree
@@ -97,7 +97,7 @@ def credit_through(net: Chain, i: int, b: PyTree, activity: Pass, error: Array) 
     carried = credit(net.layers[i], b, activity.seen[i], error)
     if not net.between[i]:
         return carried
-    return jax.linear_transpose(functools.partial(between, net, i), activity.h[i])(carried)[0]
+    return transposed(functools.partial(between, net, i), activity.h[i], carried)
 
 
 def gradients(net: Chain, weights: PyTree, activity: Pass, errors: Sequence[Array]) -> PyTree:
@@ -159,4 +159,4 @@ def _response(layer: Layer, v: Array) -> tuple[Array, Callable[[Array], Array]]:
 def _behind(net: Chain, h: Array, pull: Callable[[Array], Array]) -> tuple[Array, Callable[[Array], Array]]:
     """The output behind the last layers without weights, and the pull of credit for it."""
     read = functools.partial(between, net, len(net.layers))
-    return read(h), lambda c: pull(jax.linear_transpose(read, h)(c)[0])
+    return read(h), lambda c: pull(transposed(read, h, c))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule
-from plasticity_jax.layers.chain import Chain, Pathway
+from plasticity_jax.layers.chain import Chain, Pathway, check_chain
 from plasticity_jax.layers.door import check_feedback, check_shapes, fitted
 from plasticity_jax.layers.passes import Pass, credit_through, forward, gradients, loss_and_credit
 from plasticity_jax.ops import groups
@@ -97,6 +97,7 @@ def feedback_rule(
       >>> bool(info.loss[-1] < 0.1 * info.loss[0])
       True
     """
+    check_chain(net)
     reads = pathway if back is None else None
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
@@ -132,8 +133,7 @@ def check(net: Chain, params: Params, batch: Example, pathway: Pathway | None) -
       TypeError: if the network is not a chain, or the batch not an `Example`.
       ValueError: if weights are missing, or there is no example.
     """
-    if not isinstance(net, Chain):
-        raise TypeError(f"net={net!r} is not a network of layers: make one with layers.chain or networks.mlp")
+    check_chain(net)
     check_shapes(net, params, batch)
     if pathway is not None:
         check_feedback(net, params, pathway)

@@ -2,7 +2,7 @@ r"""Direct feedback alignment: the output's error reaches every hidden layer thr
 
     e~^i = (e^L B^i) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T,   B^i fixed, (n_L, n_i)
 
-n_i counts all entries of h^i; in a layer that is not dense e h^T is linear(., h)^T e.
+n_L counts all entries of v^L and n_i those of h^i; in a layer that is not dense e h^T is linear(., h)^T e.
 
 Source: Nokland (2016); Lansdell, Prakash & Kording (2020). Kind: approximate; exact in a linear network where B^i is
 the product of the weights above layer i, and in any network of one hidden layer at B = W.

@@ -36,9 +36,9 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule, Ready
-from plasticity_jax.layers.chain import Chain, Pathway, check_pathway
+from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathway
 from plasticity_jax.layers.dense import is_dense
-from plasticity_jax.layers.door import fitted
+from plasticity_jax.layers.door import error_size, fitted
 from plasticity_jax.layers.layer import gradient
 from plasticity_jax.layers.passes import between, forward, gradients, loss_and_credit, perturbed_output
 from plasticity_jax.ops import groups
@@ -115,6 +115,7 @@ def node_perturbation(
     Reference:
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", ICLR 2020.
     """
+    check_chain(net)
     check_noise(noise)
     check_pathway(pathway)
     if estimator not in ("sgd", "ridge", "offline"):
@@ -144,7 +145,7 @@ def node_perturbation(
             return NodePerturbationTraces(steps, (), ())
         shared = pathway == "direct" or estimator == "offline"
         n = [math.prod(shape) for shape in net.h_shapes]
-        senders = n[-1:] if shared else n[2:]
+        senders = [error_size(net)] if shared else n[2:]
         second = tuple(empty_sum((sender, sender), dtype) for sender in senders)
         pairs = zip(senders * (len(n) - 2) if shared else senders, n[1:-1], strict=True)
         return NodePerturbationTraces(steps, second, tuple(empty_sum(pair, dtype) for pair in pairs))

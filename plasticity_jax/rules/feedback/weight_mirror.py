@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
-from plasticity_jax.layers.chain import Chain
-from plasticity_jax.layers.door import seen_shape
+from plasticity_jax.layers.chain import Chain, check_chain
+from plasticity_jax.layers.door import seen_shape, v_shape
 from plasticity_jax.layers.layer import gradient
 from plasticity_jax.layers.passes import Pass
 from plasticity_jax.ops.activations import activation_of
@@ -44,7 +44,7 @@ def weight_mirror(
     """Feedback that learns the forward weights from their response to noise.
 
     Args:
-      net: a chain of layers, of `plasticity_jax.layers`, whose nonlinearities keep the shape.
+      net: a chain of layers, of `plasticity_jax.layers`, whose nonlinearities, above the first layer, keep the shape.
       sigma: standard deviation of the noise, above 0.
       decay: of B, a rate relative to the learning rate, at least 0.
       noise: "gaussian", or "rademacher", for which Stein's lemma holds to first order in sigma.
@@ -73,12 +73,14 @@ def weight_mirror(
     Reference:
       Akrout, Wilson, Humphreys, Lillicrap & Tweed, "Deep learning without weight transport", NeurIPS 2019.
     """
+    check_chain(net)
     check_noise(noise)
     in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides the answer")
     in_range("decay", decay, 0, why="the share of a feedback weight that each step takes off, relative to the rate")
-    seen = [seen_shape(net, i) for i in range(len(net.layers))]
-    for i, shape in enumerate(seen):
-        _check_shape_is_kept(net, i, shape)
+    mirrors = range(1, len(net.layers))
+    seen = [seen_shape(net, i) for i in mirrors]
+    for i in mirrors:
+        _check_shape_is_kept(net, i)
 
     def mirrored(i: int, params: Params, xi: jax.Array) -> PyTree:
         """Updates of B^{i+1}, which mirrors layer i, counted from 0."""
@@ -92,17 +94,15 @@ def weight_mirror(
 
     def teach(params: Params, gradients: PyTree, activity: Pass, key: Key) -> PyTree:
         h = activity.h[0]
-        xi = noise_of_shapes(key, [(len(h), *shape) for shape in seen[1:]], h.dtype, noise)
+        xi = noise_of_shapes(key, [(len(h), *shape) for shape in seen], h.dtype, noise)
         b = tuple(mirrored(i + 1, params, each) for i, each in enumerate(xi))
         return {"forward": gradients, "feedback": {"w_fb": b}}
 
     return feedback_rule(net, teach=teach)
 
 
-def _check_shape_is_kept(net: Chain, i: int, seen: tuple[int, ...]) -> None:
-    h = jax.ShapeDtypeStruct((1, *seen), jnp.float32)
-    w = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32), net.w_shapes[i])
-    v = jax.eval_shape(net.layers[i].linear, w, h)
+def _check_shape_is_kept(net: Chain, i: int) -> None:
+    v = jax.ShapeDtypeStruct((2, *v_shape(net, i)), jnp.result_type(float))
     if jax.eval_shape(activation_of(net.layers[i].phi).phi, v).shape != v.shape:
         raise ValueError(
             f"layers[{i}]={net.layers[i].name}: its phi changes the shape, and a mirror answers neuron by neuron"

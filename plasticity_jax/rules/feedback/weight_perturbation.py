@@ -11,7 +11,7 @@ synapse reads its own noise and one number for the whole network.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,6 @@ from plasticity_jax.layers.passes import forward, loss_and_credit
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import in_range
 from plasticity_jax.ops.noise import check_noise, noise_of_shapes
-from plasticity_jax.rules.feedback.common import check
 from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Scalar, Updates
 
 
@@ -47,7 +46,7 @@ def weight_perturbation(
       A rule over the params of the network; for a chain its batch is an `Example`.
 
     Raises:
-      ValueError: if an option is not known or out of range.
+      ValueError: if an option is not known or out of range, or the function returns more than one number.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
@@ -67,32 +66,16 @@ def weight_perturbation(
     """
     check_noise(noise)
     in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
-    is_chain = isinstance(net, Chain)
-    if not is_chain and not callable(net):
+    if not isinstance(net, Chain) and not callable(net):
         raise TypeError(f"net={net!r} is neither a chain of layers nor a function (params, batch) -> loss")
-
-    def perturbed(params: Params) -> PyTree:
-        return (
-            {"forward": {name: groups.read(params, "forward", name) for name in ("w", "bias")}} if is_chain else params
-        )
+    learning, fit, loss_of = _of_chain(net) if isinstance(net, Chain) else _of_function(net)
 
     def init(params: Params, key: Key, batch: Batch) -> tuple[()]:
-        if is_chain:
-            check(net, params, batch, None)
+        fit(params, batch)
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Batch) -> tuple[Updates, tuple[()], Info]:
-        if is_chain:
-            check(net, params, batch, None)
-            batch = fitted(net, params, batch)
-
-        def loss_of(weights: PyTree) -> tuple[Array, dict[str, Array]]:
-            if not is_chain:
-                return net(weights, batch), {}
-            output = forward(net, weights["forward"], batch.x).h[-1]
-            return jnp.mean(loss_and_credit(net, output, batch.y, batch.weight)[0]), {"output": output}
-
-        weights = perturbed(params)
+        batch, weights = fit(params, batch), learning(params)
         leaves, tree = jax.tree.flatten(weights)
         real = jnp.result_type(*leaves)
         xi = noise_of_shapes(key, [leaf.shape for leaf in leaves], real, noise)
@@ -100,11 +83,43 @@ def weight_perturbation(
 
         def shaken(size: Array) -> Array:
             moved = [(leaf + size * each).astype(leaf.dtype) for leaf, each in zip(leaves, xi, strict=True)]
-            return loss_of(jax.tree.unflatten(tree, moved))[0]
+            return loss_of(jax.tree.unflatten(tree, moved), batch)[0]
 
-        loss, aux = loss_of(weights)
+        loss, aux = loss_of(weights, batch)
         effect = (shaken(size) - shaken(-size)) / (2 * size) if antithetic else (shaken(size) - loss) / size
         taught = jax.tree.unflatten(tree, [effect * each for each in xi])
         return groups.filled(params, taught), (), Info(loss, READY, aux)
 
     return LearningRule(init, update)
+
+
+class _Perturbed(NamedTuple):
+    """``params -> weights`` that learn, ``(params, batch) -> batch`` checked, ``(weights, batch) -> (loss, aux)``."""
+
+    learning: Callable[[Params], PyTree]
+    fit: Callable[[Params, Batch], Batch]
+    loss: Callable[[PyTree, Batch], tuple[Array, dict[str, Array]]]
+
+
+def _of_chain(net: Chain) -> _Perturbed:
+    def learning(params: Params) -> PyTree:
+        return {"forward": {name: groups.read(params, "forward", name) for name in ("w", "bias")}}
+
+    def fit(params: Params, batch: Batch) -> Batch:
+        return fitted(net, params, batch)
+
+    def loss_of(weights: PyTree, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        output = forward(net, weights["forward"], batch.x).h[-1]
+        return jnp.mean(loss_and_credit(net, output, batch.y, batch.weight)[0]), {"output": output}
+
+    return _Perturbed(learning, fit, loss_of)
+
+
+def _of_function(function: Callable[[Params, Batch], Array]) -> _Perturbed:
+    def loss_of(weights: PyTree, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        value = function(weights, batch)
+        if jnp.shape(value) != ():
+            raise ValueError(f"net returns shape {jnp.shape(value)}: return the batch's loss, one number")
+        return value, {}
+
+    return _Perturbed(lambda params: params, lambda params, batch: batch, loss_of)
