@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from plasticity_jax import cells
 from plasticity_jax.base import LearningRule, RuleCase
@@ -22,10 +23,11 @@ SIZES, EXAMPLES = (3, 5, 4, 2), 3
 IMAGE = (4, 4, 1)
 
 
-def _batch(net: Chain, key: Key) -> Example:
+def _batch(net: Chain, key: Key, share: float | None) -> Example:
     key_x, key_y = jax.random.split(key)
     x = jax.random.normal(key_x, (EXAMPLES, *net.h_shapes[0]))
-    return Example(x, 0.5 * jax.random.normal(key_y, (EXAMPLES, SIZES[-1])))
+    weight = None if share is None else share * jnp.arange(1, EXAMPLES + 1, dtype=x.dtype)
+    return Example(x, 0.5 * jax.random.normal(key_y, (EXAMPLES, SIZES[-1])), weight=weight)
 
 
 def _dense(activations: Sequence[str] = ("tanh", "sigmoid", "identity")) -> Chain:
@@ -44,20 +46,28 @@ def _case(
     *,
     pathway: Pathway = "chain",
     net: Callable[[], Chain] = _dense,
+    share: float | None = None,
 ) -> RuleCase:
+    """A rule on a network; `share` of the first example in the loss, the next ones' being its multiples."""
+
     def make(**given: float) -> LearningRule:
         return rule(net(), **{**coefficients, **given})
 
     def params(key: Key) -> Params:
         return jax.tree.map(lambda w: 0.5 * w, init_params(key, net(), pathway=pathway))
 
-    return RuleCase(make, params, lambda key: _batch(net(), key), kind, coefficients)  # pyright: ignore
+    def batch(key: Key) -> Example:
+        return _batch(net(), key, share)
+
+    return RuleCase(make, params, batch, kind, coefficients, stochastic="sigma" in coefficients)  # pyright: ignore
 
 
 NOISE = {"sigma": 0.2}
 MIRROR = {"sigma": 0.2, "decay": 0.5}
 STATISTICS = {"sigma": 0.2, "ridge": 1.0, "forgetting": 0.9}
 LINEAR = ("identity", "identity", "identity")
+SHARE = 0.05
+"""The variance of weight perturbation, which grows with the number of weights, would run away at the laws' rate."""
 
 CASES = {
     "backprop": _case(feedback.backprop, "exact"),
@@ -67,11 +77,12 @@ CASES = {
     "matching": _case(feedback.matching, "approximate", {"decay": 0.0}),
     "kolen_pollack": _case(feedback.kolen_pollack, "approximate", {"decay": 0.1}),
     "weight_mirror": _case(feedback.weight_mirror, "approximate", MIRROR),
-    "weight_perturbation": _case(feedback.weight_perturbation, "approximate", NOISE),
+    "weight_perturbation": _case(feedback.weight_perturbation, "approximate", NOISE, share=SHARE),
     "weight_perturbation_antithetic": _case(
         lambda net, **c: feedback.weight_perturbation(net, antithetic=True, noise="rademacher", **c),
         "approximate",
         NOISE,
+        share=SHARE,
     ),
     "node_perturbation": _case(feedback.node_perturbation, "approximate", NOISE),
     "node_perturbation_antithetic": _case(
@@ -103,20 +114,17 @@ CASES = {
 }
 
 CASES |= {
-    f"{name}_conv": _case(
-        rule, "approximate" if name != "backprop" else "exact", coefficients, pathway=pathway, net=_conv
-    )
-    for name, rule, coefficients, pathway in (
-        ("backprop", feedback.backprop, {}, "chain"),
-        ("feedback_alignment", feedback.feedback_alignment, {}, "chain"),
-        ("direct_feedback_alignment", feedback.direct_feedback_alignment, {}, "direct"),
-        ("sign_symmetry", feedback.sign_symmetry, {"scale": 0.5}, "chain"),
-        ("matching", feedback.matching, {"decay": 0.0}, "chain"),
-        ("kolen_pollack", feedback.kolen_pollack, {"decay": 0.1}, "chain"),
-        ("weight_mirror", feedback.weight_mirror, MIRROR, "chain"),
-        ("node_perturbation", feedback.node_perturbation, NOISE, "chain"),
-        ("weight_perturbation", feedback.weight_perturbation, NOISE, "chain"),
-    )
+    "backprop_conv": _case(feedback.backprop, "exact", net=_conv),
+    "feedback_alignment_conv": _case(feedback.feedback_alignment, "approximate", net=_conv),
+    "direct_feedback_alignment_conv": _case(
+        feedback.direct_feedback_alignment, "approximate", pathway="direct", net=_conv
+    ),
+    "sign_symmetry_conv": _case(feedback.sign_symmetry, "approximate", {"scale": 0.5}, net=_conv),
+    "matching_conv": _case(feedback.matching, "approximate", {"decay": 0.0}, net=_conv),
+    "kolen_pollack_conv": _case(feedback.kolen_pollack, "approximate", {"decay": 0.1}, net=_conv),
+    "weight_mirror_conv": _case(feedback.weight_mirror, "approximate", MIRROR, net=_conv),
+    "node_perturbation_conv": _case(feedback.node_perturbation, "approximate", NOISE, net=_conv),
+    "weight_perturbation_conv": _case(feedback.weight_perturbation, "approximate", NOISE, net=_conv, share=SHARE),
 }
 
 STREAMS, WINDOW, N_IN, N, N_OUT = 2, 3, 2, 5, 2
