@@ -14,8 +14,8 @@ import optax
 
 from plasticity_jax.base import Learner, LearnerState, LearningRule, learner
 from plasticity_jax.diagnostics.linear_readout import linear_readout
-from plasticity_jax.networks.impression import ImpressionNet, Moment, init_params, log_p, log_q, trajectory
-from plasticity_jax.ops.activations import ACTIVATIONS
+from plasticity_jax.networks.two_stream import Sample, TwoStream, init_params, log_p, log_q, trajectory
+from plasticity_jax.ops.activations import activation_of
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.run import Program, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
@@ -57,8 +57,7 @@ COLOURS = {
 
 
 def training(
-    net: ImpressionNet,
-    sizes: tuple[int, int],
+    net: TwoStream,
     rule: LearningRule,
     rates: Sequence[float],
     *,
@@ -69,8 +68,7 @@ def training(
     """A rule on the artificial task by plain SGD, the same seed at every rate, tested between chunks.
 
     Args:
-      net: the network, of one layer.
-      sizes: (stimuli, latents); as many neurons as latents.
+      net: the network, of one layer, with as many neurons as there are latents.
       rule: over its weights.
       rates: of learning, one for all weights.
       steps: of training.
@@ -81,7 +79,7 @@ def training(
       A `Program` whose lane is a key, which alone decides on world, weights and stimuli; metrics are (points, rates,
       ...): those of `tested`, the training loss, the rate and the step.
     """
-    stimuli, latents = sizes
+    stimuli, latents = net.sizes
 
     def build(lane: tuple[Key, Scalar]) -> tuple[Learner, Stream]:
         return learner(rule, optax.sgd(lane[1])), ou_mixture(latents, stimuli)
@@ -89,7 +87,7 @@ def training(
     def init(lane: tuple[Key, Scalar], learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
         key_weights, key_stream, key_run, _ = _keys(lane[0])
         example = Example(jnp.zeros((1, stimuli)), jnp.zeros((1, latents)))
-        return learn.init(init_params(key_weights, sizes), key_run, example), stream.init(key_stream)
+        return learn.init(init_params(key_weights, net), key_run, example), stream.init(key_stream)
 
     every = math.gcd(steps // points, EVERY)
     program = online_training(build, init, steps=steps, every=every, chunks=points)
@@ -110,7 +108,7 @@ def training(
     return one._replace(init=lambda key: jax.vmap(lambda rate: one.init((key, rate)))(tried), chunk=each)
 
 
-def tested(net: ImpressionNet, params: Params, key: Key, examples: Example, period: int) -> Metrics:
+def tested(net: TwoStream, params: Params, key: Key, examples: Example, period: int) -> Metrics:
     """Measurements at fixed weights, awake throughout, alternating, and asleep, under the same noise.
 
     Args:
@@ -139,7 +137,7 @@ def tested(net: ImpressionNet, params: Params, key: Key, examples: Example, peri
     loss = authors_loss(net, awake, patterns[0])[used]
     phases = authors_loss(net, alternating, patterns[1])[used].mean(1)
     reconstruction, r, z = awake.generated[0][used], awake.x[1][used], z[used]
-    noiseless = ACTIVATIONS[net.activation].phi(z @ params["inference"]["w"][0].T)
+    noiseless = activation_of(net.activation).phi(z @ params["inference"]["w"][0].T)
     decoded = jax.vmap(decoding, in_axes=(0, None))(jnp.stack([r, noiseless]), latents[used])
     dream = [x[SETTLE:] for x in asleep.x]
     return {
@@ -163,7 +161,7 @@ def tested(net: ImpressionNet, params: Params, key: Key, examples: Example, peri
     }
 
 
-def authors_loss(net: ImpressionNet, walk: Moment, wake: Array) -> Array:
+def authors_loss(net: TwoStream, walk: Sample, wake: Array) -> Array:
     """2 (2 lambda - 1) (log q - log p_m) without normalisers, (T, B).
 
     Args:
@@ -222,7 +220,7 @@ def _keys(key: Key) -> Sequence[Key]:
     return jax.random.split(key, 4)  # pyright: ignore[reportReturnType]
 
 
-def _test(net: ImpressionNet, state: TrainingState, period: int) -> Metrics:
+def _test(net: TwoStream, state: TrainingState, period: int) -> Metrics:
     """`tested` on fresh latents of the state's world, the same at every test of a seed."""
     mixing = state.stream.mixing
     key_latents, key_noise = jax.random.split(_keys(state.lane[0])[3])

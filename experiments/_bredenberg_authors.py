@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks.impression import ImpressionNet, Moment
+from plasticity_jax.networks.two_stream import Sample, TwoStream
 from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative import alternating, impression, neural_variational
 from plasticity_jax.rules.generative.common import free_energy, move, report, scores, scores_by_stream
@@ -14,7 +14,7 @@ from plasticity_jax.rules.generative.schedules import Schedule
 from plasticity_jax.typing import Array, Example, Key, Params, Scalar, Updates
 
 
-def impression_at_rest_on_waking(net: ImpressionNet) -> LearningRule:
+def impression_at_rest_on_waking(net: TwoStream) -> LearningRule:
     """Impression learning whose weights that generate hidden layers rest on waking, as the transition does."""
     rule = impression(net)
 
@@ -32,7 +32,7 @@ def impression_at_rest_on_waking(net: ImpressionNet) -> LearningRule:
 
 
 def published_nvi(
-    net: ImpressionNet, *, schedule: Schedule | None = None, gamma_g: Scalar = 0.9, gamma_baseline: Scalar = 0.01
+    net: TwoStream, *, schedule: Schedule | None = None, gamma_g: Scalar = 0.9, gamma_baseline: Scalar = 0.01
 ) -> LearningRule:
     """NVI* as published, which climbs the loss: the second term's sign and factor, `logged_loss`, a late average.
 
@@ -50,31 +50,31 @@ def published_nvi(
     def update(
         params: Params, traces: NeuralVariationalTraces, key: Key, batch: Example
     ) -> tuple[Updates, NeuralVariationalTraces, Info]:
-        moment, wake, walk = move(net, schedule, params, traces.walk, key, batch)
+        sample, wake, walk = move(net, schedule, params, traces.walk, key, batch)
         onset = wake * (1 - traces.walk.wake)
-        own = scores_by_stream(net, params, moment, onset, inference=wake, generation=1 - wake, precondition=True)
-        other = scores(net, params, moment, onset, inference=wake - 1, generation=-wake, precondition=True)
-        loss = logged_loss(net, moment, wake)
+        own = scores_by_stream(net, params, sample, onset, inference=wake, generation=1 - wake, precondition=True)
+        other = scores(net, params, sample, onset, inference=wake - 1, generation=-wake, precondition=True)
+        loss = logged_loss(net, sample, wake)
         eligibility = jax.tree.map(lambda g, new: gamma_g * g + new, traces.eligibility, own)
         average = traces.baseline + gamma_baseline * (loss - traces.baseline)
         surprise = loss - average
         updates = jax.tree.map(lambda a, g: a - jnp.tensordot(surprise, g, 1) / len(surprise), other, eligibility)
         traces = NeuralVariationalTraces(walk, eligibility, average, traces.steps)
-        return filled(params, updates), traces, report(wake, free_energy(net, moment))
+        return filled(params, updates), traces, report(wake, free_energy(net, sample))
 
     return LearningRule(neural_variational(net, schedule=schedule).init, update)
 
 
-def logged_loss(net: ImpressionNet, moment: Moment, wake: Array) -> Array:
+def logged_loss(net: TwoStream, sample: Sample, wake: Array) -> Array:
     """2 (log q~ - log p~) as logged, (B,): without normalisers, and awake with sum (r - f) for sum (r - f)^2."""
 
     def squares(means: tuple[Array, ...], sigmas: tuple[Scalar, ...]) -> Array:
-        layers = zip(moment.x, means, sigmas, strict=True)
+        layers = zip(sample.x, means, sigmas, strict=True)
         return jnp.sum(jnp.stack([jnp.sum((x - mean) ** 2, -1) / sigma**2 for x, mean, sigma in layers]), 0)
 
     slips = [
         jnp.sum(x - mean - (x - mean) ** 2, -1) / sigma**2
-        for x, mean, sigma in zip(moment.x[1:], moment.inferred[1:], net.sigma_inf[1:], strict=True)
+        for x, mean, sigma in zip(sample.x[1:], sample.inferred[1:], net.sigma_inf[1:], strict=True)
     ]
-    apart = squares(moment.generated, net.sigma_gen) - squares(moment.inferred, net.sigma_inf)
+    apart = squares(sample.generated, net.sigma_gen) - squares(sample.inferred, net.sigma_inf)
     return (2 * wake - 1) * apart - wake * jnp.sum(jnp.stack(slips), 0)

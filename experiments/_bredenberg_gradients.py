@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from plasticity_jax.base import LearnerState, learner
-from plasticity_jax.networks.impression import ImpressionNet, init_params
+from plasticity_jax.networks.two_stream import TwoStream, init_params
 from plasticity_jax.rules.generative import impression
 from plasticity_jax.rules.generative.schedules import Schedule
 from plasticity_jax.run import Program
@@ -61,17 +61,15 @@ def path(key: Key, latents: int, stimuli: int, steps: int, mixing: Array | None 
 
 
 def checkpoints(
-    net: ImpressionNet,
-    latents: int,
+    net: TwoStream,
     rate: float,
     until: Sequence[int],
     measure: Callable[[Key, Params, Array], Mapping[str, Array]],
 ) -> Program:
-    """Impression learning on a mixture of `latents` latents in twice as many stimuli, measured on the way.
+    """Impression learning on a mixture of latents in the network's stimuli, measured on the way.
 
     Args:
-      net: one layer of neurons, as many as latents.
-      latents: of the stimulus.
+      net: one layer of neurons, as many as there are latents.
       rate: of the learning, times the variance of each weight's density.
       until: steps at which to measure, equally spaced multiples of `BLOCK`, from 0 on.
       measure: ``(key, params, mixing) -> metrics``; the key is the same at every checkpoint.
@@ -85,12 +83,13 @@ def checkpoints(
     apart = until[1] - until[0] if len(until) > 1 else 0
     if until[0] != 0 or apart % BLOCK or list(until) != [i * apart for i in range(len(until))]:
         raise ValueError(f"checkpoints at {tuple(until)} must be equally spaced multiples of {BLOCK}, from 0 on")
-    stream, learn = ou_mixture(latents, 2 * latents), learner(impression(net), optax.sgd(rate))
+    stimuli, latents = net.sizes
+    stream, learn = ou_mixture(latents, stimuli), learner(impression(net), optax.sgd(rate))
 
     def init(key: Key) -> Checkpoint:
         key, key_weights, key_stream, key_noise = jax.random.split(key, 4)
         world = stream.init(key_stream)
-        params, z = init_params(key_weights, (2 * latents, latents)), jnp.zeros((1, 2 * latents))
+        params, z = init_params(key_weights, net), jnp.zeros((1, stimuli))
         return Checkpoint(key, jnp.zeros((), jnp.int32), learn.init(params, key_noise, Example(z, z)), world)
 
     def block(_: Array, carry: tuple[LearnerState, OUMixtureState]) -> tuple[LearnerState, OUMixtureState]:

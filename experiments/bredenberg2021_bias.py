@@ -35,8 +35,7 @@ from jax.flatten_util import ravel_pytree
 from experiments._bredenberg_gradients import BLOCK, checkpoints, pairs, path
 from experiments._stats import mean_sem, put
 from plasticity_jax.diagnostics.bias_variance import moments
-from plasticity_jax.networks import impression as network
-from plasticity_jax.networks.impression import ImpressionNet, Moment, impression_net
+from plasticity_jax.networks.two_stream import Sample, TwoStream, advance, draw, init_params, log_p, log_q, two_stream
 from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.rules.generative.common import scores
 from plasticity_jax.run import Claim, Program, once, train_from_parts
@@ -51,7 +50,8 @@ COST = {
 LATENTS = 2
 W = slice(LATENTS + 2 * LATENTS**2, None)  # among all weights, transition and D_s first
 SIGMA = 0.5  # of both streams and layers: that of the stimulus
-PAPER = impression_net()
+SIZES = (2 * LATENTS, LATENTS)
+PAPER = two_stream(SIZES)
 VECTORS = ("il", "truth", "bias", "taylor", "relabel", "rest")
 KINDS = ("held", "no_onset", "onset")
 LABELS = {"held": "phase never ends", "no_onset": "phases of 2, k = 0", "onset": "phases of 2, k as printed"}
@@ -117,19 +117,18 @@ class Trial(NamedTuple):
     z: Array
 
 
-def walk(net: ImpressionNet, params: Params, trial: Trial, wake: Array, onset: Array) -> Moment:
-    """`network.trajectory` with the onsets given, (T,), and signs of the noise; leaves lead with (T, 1)."""
-    sizes = network.widths(params)
+def walk(net: TwoStream, params: Params, trial: Trial, wake: Array, onset: Array) -> Sample:
+    """`trajectory` with the onsets given, (T,), and signs of the noise; leaves lead with (T, 1)."""
 
-    def step(top: Array, x: tuple[Array, ...]) -> tuple[Array, Moment]:
+    def step(top: Array, x: tuple[Array, ...]) -> tuple[Array, Sample]:
         t, z_t, wake_t, onset_t = x
-        noise = network.draw(net, fold_in(trial.key, t), sizes, 1, top.dtype)
+        noise = draw(net, fold_in(trial.key, t), 1, top.dtype)
         innovations = (trial.signs[0] * noise[0], jnp.where(t % 2 == 1, trial.signs[1], 1) * noise[1])
-        moment = network.advance(net, params, wake_t, onset_t, top, z_t, innovations)
-        return moment.x[-1], moment
+        now = advance(net, params, wake_t, onset_t, top, z_t, innovations)
+        return now.x[-1], now
 
     steps = jnp.arange(trial.z.shape[0], dtype=jnp.uint32)
-    return jax.lax.scan(step, jnp.zeros((1, sizes[-1])), (steps, trial.z, wake, onset))[1]
+    return jax.lax.scan(step, jnp.zeros((1, net.sizes[-1])), (steps, trial.z, wake, onset))[1]
 
 
 def onsets(wake: Array) -> Array:
@@ -138,7 +137,7 @@ def onsets(wake: Array) -> Array:
 
 
 def sample(
-    net: ImpressionNet, params: Params, trial: Trial, wake: Array, onset: Array, mirrored: Array
+    net: TwoStream, params: Params, trial: Trial, wake: Array, onset: Array, mirrored: Array
 ) -> dict[str, Array]:
     """One trial; vectors are over all weights.
 
@@ -155,25 +154,25 @@ def sample(
       adds, and the "rest"; "score_square" of dlog q~, "remainder_square", R^2, and "s_square", (T, n_0).
     """
 
-    def score(moment: Moment, onset: Array, inference: Array) -> PyTree:
-        def one(moment: Moment, onset: Array, weight: Array) -> PyTree:
-            return scores(net, params, moment, onset * 1.0, inference=weight, generation=1 - weight, precondition=False)
+    def score(now: Sample, onset: Array, inference: Array) -> PyTree:
+        def one(now: Sample, onset: Array, weight: Array) -> PyTree:
+            return scores(net, params, now, onset * 1.0, inference=weight, generation=1 - weight, precondition=False)
 
-        each = jax.vmap(one)(moment, onset, inference)
+        each = jax.vmap(one)(now, onset, inference)
         return ravel_pytree(jax.tree.map(lambda leaf: jnp.sum(leaf, 0), each))[0]
 
-    def loss(params: Params) -> tuple[Array, Moment]:
-        moment = walk(net, params, trial, wake, onset)
-        energy = network.log_q(net, moment) - network.log_p(net, moment)
-        return jnp.sum((2 * lam - 1) * energy[:, 0]), moment
+    def loss(params: Params) -> tuple[Array, Sample]:
+        now = walk(net, params, trial, wake, onset)
+        energy = log_q(net, now) - log_p(net, now)
+        return jnp.sum((2 * lam - 1) * energy[:, 0]), now
 
     lam = wake * 1.0
-    gradient, moment = jax.grad(loss, has_aux=True)(params)
+    gradient, now = jax.grad(loss, has_aux=True)(params)
     log_x = -loss(params)[0]
     truth = -ravel_pytree(gradient)[0]
-    il = 2 * score(moment, onset, 1 - lam)
+    il = 2 * score(now, onset, 1 - lam)
     remainder = 2 * (jnp.expm1(log_x) - log_x)
-    score_q = score(moment, onset, lam)
+    score_q = score(now, onset, lam)
     taylor = remainder * score_q / 2
     # With k of lambda, p~(lambda) sleeps where q~ wakes; q~(1 - lambda) has the onsets of the complement.
     from_p = score(walk(net, params, trial, ~wake, onset), onset, lam)
@@ -187,7 +186,7 @@ def sample(
         "rest": il - truth - taylor - (from_q - from_p),
         "score_square": score_q**2,
         "remainder_square": remainder**2,
-        "s_square": moment.x[0][:, 0] ** 2,
+        "s_square": now.x[0][:, 0] ** 2,
     }
 
 
@@ -199,7 +198,7 @@ def patterns(kind: str, steps: int) -> tuple[Array, Array, Array]:
 
 
 def measured(
-    net: ImpressionNet, params: Params, key: Key, z: Array, lam: tuple[Array, ...], config: Config
+    net: TwoStream, params: Params, key: Key, z: Array, lam: tuple[Array, ...], config: Config
 ) -> dict[str, Array]:
     """Bias, its two parts, and bounds, by weight: of all trials in both patterns.
 
@@ -232,7 +231,7 @@ def measured(
 
 def drawn(key: Key) -> Params:
     """Weights of the path at eps = 1: normal matrices of spectral norm 1, transitions 0.6."""
-    params = network.init_params(key, (2 * LATENTS, LATENTS))
+    params = init_params(key, PAPER)
 
     def unit(w: Array) -> Array:
         return w / jnp.linalg.norm(w, 2)
@@ -242,7 +241,7 @@ def drawn(key: Key) -> Params:
 
 def on_path(config: Config, kinds: tuple[str, ...], eps: tuple[float, ...], steps: int) -> Program:
     """The path of networks, at some eps and one T; metrics (1, kinds, eps, ...)."""
-    net = impression_net((SIGMA, SIGMA), (SIGMA, SIGMA))
+    net = two_stream(SIZES, (SIGMA, SIGMA), (SIGMA, SIGMA))
     settings = jax.tree.map(lambda *each: jnp.stack(each), *[patterns(kind, steps) for kind in kinds])
 
     def compute(key: Key) -> dict[str, Array]:
@@ -266,7 +265,7 @@ def own_network(config: Config) -> Program:
         each = measured(PAPER, params, key, z, patterns("onset", config.steps), config)
         return {name: each[name][W] for name in (*VECTORS, *(f"{name}_error" for name in VECTORS))}
 
-    return checkpoints(PAPER, LATENTS, 1e-3, (0, config.trained), measure)
+    return checkpoints(PAPER, 1e-3, (0, config.trained), measure)
 
 
 def make_parts(config: Config) -> dict[str, Program]:

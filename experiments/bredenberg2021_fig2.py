@@ -36,7 +36,7 @@ from experiments._feedback import gap_claim
 from experiments._stats import mean_sem, put
 from plasticity_jax.base import LearningRule
 from plasticity_jax.diagnostics.bias_variance import moments, updates_along
-from plasticity_jax.networks.impression import impression_net, trajectory_loss
+from plasticity_jax.networks.two_stream import TwoStream, trajectory_loss, two_stream
 from plasticity_jax.ops.norms import cosine
 from plasticity_jax.rules.generative import impression, neural_variational
 from plasticity_jax.run import Claim, Program, train_from_parts
@@ -51,7 +51,6 @@ COST = {
 T, PHASE = 4, 2
 BATCH = 100  # trials whose mean is one of the averaged estimates
 AVERAGED = (1, 100, 10_000)
-NET = impression_net()
 UNBIASED = ("bp", "nvi", "nvi_baseline")
 LABELS = {
     "bp": "BP, same loss",
@@ -123,6 +122,11 @@ class Trials(NamedTuple):
     steps: Any = ()
 
 
+def network(latents: int) -> TwoStream:
+    """The paper's, with a neuron for each latent and two stimuli."""
+    return two_stream((2 * latents, latents))
+
+
 def with_baseline(rule: LearningRule, baseline: Array) -> LearningRule:
     """NVI* from a baseline that has converged, in place of 0."""
 
@@ -133,22 +137,22 @@ def with_baseline(rule: LearningRule, baseline: Array) -> LearningRule:
     return LearningRule(init, rule.update)
 
 
-def nvi(pattern: Array, published: bool = False) -> LearningRule:
+def nvi(net: TwoStream, pattern: Array, published: bool = False) -> LearningRule:
     """NVI* that does not forget, and whose baseline stands still."""
     rule = published_nvi if published else neural_variational
-    return rule(NET, schedule=following(pattern), gamma_g=1.0, gamma_baseline=0.0)
+    return rule(net, schedule=following(pattern), gamma_g=1.0, gamma_baseline=0.0)
 
 
-def exact(params: Params, key: Key, z: Array) -> tuple[Array, Array]:
+def exact(net: TwoStream, params: Params, key: Key, z: Array) -> tuple[Array, Array]:
     """The loss of a step and the reparameterised gradient, (), and (3, n_r, n_s): both windows, and always awake."""
     patterns = jnp.concatenate([pairs(T, PHASE), jnp.ones((1, T), bool)])
 
     def one(key: Key, pattern: Array) -> tuple[Array, Array]:
         def loss(params: Params) -> Array:
-            return jnp.mean(trajectory_loss(NET, params, key, z, pattern))
+            return jnp.mean(trajectory_loss(net, params, key, z, pattern))
 
         value, gradient = jax.value_and_grad(loss)(params)
-        return value / T, NET.sigma_inf[1] ** 2 * gradient["inference"]["w"][0]
+        return value / T, net.sigma_inf[1] ** 2 * gradient["inference"]["w"][0]
 
     values, gradients = jax.vmap(one)(jax.random.split(key, 3), patterns)
     return jnp.mean(values[:2]), gradients
@@ -167,23 +171,24 @@ def by_rule(make: Callable[[Array], LearningRule], params: Params, key: Key, z: 
 def quality(config: Config, key: Key, params: Params, mixing: Array) -> dict[str, Array]:
     """Every estimator against the truth, all at the same weights and stimulus: "name.statistic"."""
     key_path, key_truth, key_trials, key_stimuli = jax.random.split(key, 4)
+    net = network(mixing.shape[1])
     z = path(key_path, mixing.shape[1], mixing.shape[0], T, mixing)
     z = jnp.broadcast_to(z, (T, BATCH, z.shape[-1]))
-    found = moments(lambda key: exact(params, key, z), jax.random.split(key_truth, (config.truth, 1)))
+    found = moments(lambda key: exact(net, params, key, z), jax.random.split(key_truth, (config.truth, 1)))
     truth, error = found.mean[1][:2], found.standard_error[1][:2]
     baseline = -found.mean[0]
     wanted = jnp.mean(truth, 0)
 
     def trials(key: Key) -> dict[str, Trials]:
-        gradient = exact(params, jax.random.fold_in(key, 1), z)[1]
+        gradient = exact(net, params, jax.random.fold_in(key, 1), z)[1]
         return {
             "bp": Trials(gradient[:2]),
             "elbo": Trials(jnp.stack([gradient[2]] * 2)),
-            "il": by_rule(lambda pattern: impression(NET, schedule=following(pattern)), params, key, z, 2.0),
-            "nvi": by_rule(nvi, params, key, z),
-            "nvi_baseline": by_rule(lambda pattern: with_baseline(nvi(pattern), baseline), params, key, z),
+            "il": by_rule(lambda pattern: impression(net, schedule=following(pattern)), params, key, z, 2.0),
+            "nvi": by_rule(lambda pattern: nvi(net, pattern), params, key, z),
+            "nvi_baseline": by_rule(lambda pattern: with_baseline(nvi(net, pattern), baseline), params, key, z),
             # Their signal is -2 l, but for normalisers and a slip, which are small beside it.
-            "published": by_rule(lambda pattern: with_baseline(nvi(pattern, True), -2 * baseline), params, key, z),
+            "published": by_rule(lambda pattern: with_baseline(nvi(net, pattern, True), -2 * baseline), params, key, z),
         }
 
     def with_cosines(key: Key) -> tuple[dict[str, Trials], dict[str, Array]]:
@@ -202,8 +207,8 @@ def quality(config: Config, key: Key, params: Params, mixing: Array) -> dict[str
     def any_stimulus(key: Key) -> tuple[Array, Array]:
         key_path, key_trials = jax.random.split(key)
         paths = path(key_path, mixing.shape[1], mixing.shape[0], T, mixing, BATCH)
-        il = by_rule(lambda pattern: impression(NET, schedule=following(pattern)), params, key_trials, paths, 2.0)
-        return jnp.mean(exact(params, jax.random.fold_in(key_trials, 1), paths)[1][:2], 0), jnp.mean(il.total, 0)
+        il = by_rule(lambda pattern: impression(net, schedule=following(pattern)), params, key_trials, paths, 2.0)
+        return jnp.mean(exact(net, params, jax.random.fold_in(key_trials, 1), paths)[1][:2], 0), jnp.mean(il.total, 0)
 
     over = moments(any_stimulus, jax.random.split(key_stimuli, (config.truth, 1)))
     (wanted, own), noise = over.mean, [jnp.sum(leaf**2) for leaf in over.standard_error]
@@ -271,7 +276,7 @@ def make_parts(config: Config) -> dict[str, Program]:
     def measure(key: Key, params: Params, mixing: Array) -> dict[str, Array]:
         return quality(config, key, params, mixing)
 
-    return {f"n{n}": checkpoints(NET, n, config.rate, until(n), measure) for n in config.latents}
+    return {f"n{n}": checkpoints(network(n), config.rate, until(n), measure) for n in config.latents}
 
 
 def make_train(config: Config) -> Any:

@@ -42,15 +42,16 @@ from plasticity_jax.base import Learner, LearnerState, LearningRule, learner
 from plasticity_jax.data import SpokenDigits, load_spoken_digits, looking_up
 from plasticity_jax.data.mel_spectrogram import MELS
 from plasticity_jax.diagnostics.linear_readout import linear_readout
-from plasticity_jax.networks import impression as network
-from plasticity_jax.networks.impression import (
-    ImpressionNet,
-    Moment,
-    impression_net,
+from plasticity_jax.networks.two_stream import (
+    Sample,
+    TwoStream,
+    advance,
+    draw,
     init_params,
     log_p,
     log_q,
     trajectory,
+    two_stream,
 )
 from plasticity_jax.rules.generative import impression, neural_variational
 from plasticity_jax.run import Claim, Program, online_training, train_from_parts
@@ -167,7 +168,12 @@ def resident(splits: tuple[SpokenDigits, SpokenDigits]) -> Sounds:
 
 
 def training(
-    config: Config, rule: LearningRule, train: SpokenDigits, sounds: Sounds, test: Callable[[Params, Key], Metrics]
+    config: Config,
+    net: TwoStream,
+    rule: LearningRule,
+    train: SpokenDigits,
+    sounds: Sounds,
+    test: Callable[[Params, Key], Metrics],
 ) -> Program:
     """A rule by plain SGD, an epoch a chunk, tested at the start of each.
 
@@ -182,7 +188,7 @@ def training(
 
     def init(lane: tuple[Key, Scalar], learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
         key_weights, key_stream, key_run, _ = jax.random.split(lane[0], 4)
-        params = init_params(key_weights, (MELS, *config.sizes), config.transition)
+        params = init_params(key_weights, net, config.transition)
         return learn.init(params, key_run, jnp.zeros((1,), jnp.int32)), stream.init(key_stream)
 
     chunks = config.epochs + 1
@@ -198,7 +204,7 @@ def training(
 
 def make_parts(config: Config) -> dict[str, Program]:
     """`METHODS`, "rates" of NVI*, and "data", the baselines that have no network."""
-    net, splits = impression_net(config.sigma_inf, config.sigma_gen), load(config.data)
+    net, splits = two_stream((MELS, *config.sizes), config.sigma_inf, config.sigma_gen), load(config.data)
     sounds = resident(splits)
     (axes, share), (_, own) = (components(split.frames, splits[1].frames) for split in splits)
     tests = {
@@ -207,7 +213,7 @@ def make_parts(config: Config) -> dict[str, Program]:
     }
 
     def trained(rule: LearningRule, test: str) -> Program:
-        return training(config, rule, splits[0], sounds, tests[test])
+        return training(config, net, rule, splits[0], sounds, tests[test])
 
     def at(program: Program, rate: float) -> Program:
         return program._replace(init=lambda key: program.init((key, jnp.asarray(rate, jnp.zeros(()).dtype))))
@@ -235,18 +241,18 @@ def make_train(config: Config) -> Any:
     return train_from_parts(make_parts(config))
 
 
-def walks(net: ImpressionNet, params: Params, key: Key, frames: Array) -> tuple[Moment, Array]:
+def walks(net: TwoStream, params: Params, key: Key, frames: Array) -> tuple[Sample, Array]:
     """Over frames (T, 128) under the same noise: awake, with phases, and in deep sleep from the second frame on.
 
     Returns:
-      A `Moment` whose arrays lead with (3, T, 1), and lambda (3, T).
+      A `Sample` whose arrays lead with (3, T, 1), and lambda (3, T).
     """
     t = jnp.arange(len(frames))
     wake = jnp.stack([t >= 0, t % (2 * PERIOD) < PERIOD, t < 1])
     return jax.vmap(lambda each: trajectory(net, params, key, frames[:, None], each))(wake), wake
 
 
-def losses(net: ImpressionNet, walked: Moment, wake: Array) -> Metrics:
+def losses(net: TwoStream, walked: Sample, wake: Array) -> Metrics:
     """Mean loss of a step awake and with phases, in the authors' units and (``_nats``) as log q~ - log p~."""
     cycles = slice(0, wake.shape[1] - wake.shape[1] % (2 * PERIOD))  # as much wake as sleep, for constants to cancel
     units = jax.vmap(lambda *each: authors_loss(net, *each))(walked, wake)[:2, cycles, 0]
@@ -255,14 +261,14 @@ def losses(net: ImpressionNet, walked: Moment, wake: Array) -> Metrics:
     return {f"{name}{unit}": value for name, *both in found for unit, value in zip(("", "_nats"), both, strict=True)}
 
 
-def compared(net: ImpressionNet, params: Params, key: Key, frames: Array) -> Metrics:
+def compared(net: TwoStream, params: Params, key: Key, frames: Array) -> Metrics:
     """`losses`, and ``variance``, dreamed over data's, on frames (T, 128)."""
     walked, wake = walks(net, params, key, frames)
     dreamed = walked.x[0][2, SETTLE:, 0]
     return {**losses(net, walked, wake), "variance": jnp.sum(jnp.var(dreamed, 0)) / jnp.sum(jnp.var(frames, 0))}
 
 
-def tested(net: ImpressionNet, params: Params, key: Key, sounds: Sounds) -> Metrics:
+def tested(net: TwoStream, params: Params, key: Key, sounds: Sounds) -> Metrics:
     """Measurements at fixed weights.
 
     Args:
@@ -300,15 +306,14 @@ def tested(net: ImpressionNet, params: Params, key: Key, sounds: Sounds) -> Metr
         "picture_r2": from_r2[-SHOWN:, :BINS],
         "picture_dream": dreamed[-SHOWN:, :BINS],
     }
-    sizes = network.widths(params)
 
     def responses(frames: Array, key: Key) -> tuple[Array, ...]:
         """Both layers' activity when awake, (2, N, n), the second time without noise."""
-        innovations = network.draw(net, key, sizes, len(frames), frames.dtype)
+        innovations = draw(net, key, len(frames), frames.dtype)
         scaled = jax.tree.map(lambda leaf: jnp.stack([leaf, jnp.zeros_like(leaf)]), innovations)
         # Inference is feedforward, so that all frames are one batch.
-        still = jnp.zeros((len(frames), sizes[-1]), frames.dtype)
-        return jax.vmap(lambda xi: network.advance(net, params, True, False, still, frames, xi).x[1:])(scaled)
+        still = jnp.zeros((len(frames), net.sizes[-1]), frames.dtype)
+        return jax.vmap(lambda xi: advance(net, params, True, False, still, frames, xi).x[1:])(scaled)
 
     pairs = zip(*(responses(*each) for each in zip(sounds.frames, key_features, strict=True)), strict=True)
     for layer, pair in zip(LAYERS, pairs, strict=True):

@@ -36,7 +36,7 @@ from experiments._bredenberg_learning import best, figures, final, tasks_of
 from experiments._feedback import gap_claim
 from experiments._stats import put
 from plasticity_jax.base import LearningRule, learner
-from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.networks.two_stream import TwoStream, init_params, two_stream
 from plasticity_jax.rules.generative import impression, neural_variational, reparameterised, wake_sleep
 from plasticity_jax.rules.generative.schedules import alternating
 from plasticity_jax.run import Claim, Program, train_from_parts
@@ -51,7 +51,6 @@ COST = {
     "paper": "20 seeds at the paper's lengths: hours on two cores, in resumable pieces",
 }
 LONG = 32
-NET = impression_net()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,15 +138,15 @@ PRESETS = {
 }
 
 
-def build_rule(method: str) -> LearningRule:
+def build_rule(method: str, net: TwoStream) -> LearningRule:
     """One of `METHODS`."""
     rules = {
-        "il": impression(NET),
-        "ws": wake_sleep(NET, phase=LONG),
-        "ws_coordinatewise": wake_sleep(NET, phase=LONG, coordinatewise=True),
-        "bp": reparameterised(NET),
-        "nvi": neural_variational(NET),
-        "published": published_nvi(NET),
+        "il": impression(net),
+        "ws": wake_sleep(net, phase=LONG),
+        "ws_coordinatewise": wake_sleep(net, phase=LONG, coordinatewise=True),
+        "bp": reparameterised(net),
+        "nvi": neural_variational(net),
+        "published": published_nvi(net),
     }
     return rules[method]
 
@@ -158,21 +157,24 @@ def make_parts(config: Config) -> dict[str, Program]:
     rates = {"bp": (config.rate_bp,), "nvi": config.rates_nvi, "published": config.rates_published}
 
     def add(task: str, sizes: tuple[int, int], methods: Sequence[str], rate: float, steps: int, points: int) -> None:
+        net = two_stream(sizes)
         for method in methods:
             tried = rates.get(method, (LONG * rate if method == "ws_coordinatewise" else rate,))
-            program = training(NET, sizes, build_rule(method), tried, steps=steps, points=points)
+            program = training(net, build_rule(method, net), tried, steps=steps, points=points)
             parts[f"{task}.{method}"] = program._replace(may_diverge=method == "nvi")
 
     add("standard", (config.stimuli, config.latents), METHODS, config.rate, config.steps, config.points)
     for d in config.dimensions:
         add(f"d{d}", (2 * d, d), ("il", "bp", "nvi", "published"), config.dimension_rate, config.dimension_steps, FEW)
     for period in config.phases:
-        rule = impression(NET, schedule=alternating(period))
+        net = two_stream((10, 4))
+        rule = impression(net, schedule=alternating(period))
         parts[f"K{period}.il"] = training(
-            NET, (10, 4), rule, (config.phase_rate,), steps=config.phase_steps, points=config.points, period=period
+            net, rule, (config.phase_rate,), steps=config.phase_steps, points=config.points, period=period
         )
     for method, tried in (("il", (0.0, *config.tolerance_il)), ("nvi", config.tolerance_nvi)):
-        program = training(NET, (4, 2), build_rule(method), tried, steps=config.tolerance_steps, points=FEW)
+        net = two_stream((4, 2))
+        program = training(net, build_rule(method, net), tried, steps=config.tolerance_steps, points=FEW)
         parts[f"rates.{method}"] = program._replace(may_diverge=True)
     parts["identity"] = identity((config.stimuli, config.latents), config.rate)
     return parts
@@ -189,16 +191,18 @@ def identity(sizes: tuple[int, int], rate: float, steps: int = 1000) -> Program:
     Metrics: ``difference``, the largest of any weight after some steps; ``pca``, R2 of as many components as latents.
     """
 
+    net = two_stream(sizes)
+
     def chunk(key: Key) -> tuple[Key, Metrics]:
         stream = ou_mixture(sizes[1], sizes[0])
         examples = stream.take(stream.init(key), steps)[1]
 
         def weights(rule: LearningRule) -> Any:
             learn = learner(rule, optax.sgd(rate))
-            start = learn.init(init_params(key, sizes), key, jax.tree.map(lambda leaf: leaf[0], examples))
+            start = learn.init(init_params(key, net), key, jax.tree.map(lambda leaf: leaf[0], examples))
             return jax.lax.scan(learn.step, start, examples)[0].params
 
-        rules = wake_sleep(NET, phase=2), impression(NET, schedule=alternating(2))
+        rules = wake_sleep(net, phase=2), impression(net, schedule=alternating(2))
         gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), *map(weights, rules))
         gap = jnp.max(jnp.stack(jax.tree.leaves(gaps)))
         return key, {"difference": gap[None], "pca": pca_r_squared(examples.x, sizes[1])[None]}

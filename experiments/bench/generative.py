@@ -13,7 +13,7 @@ import optax
 
 from experiments.bench._timing import best, product_rate
 from plasticity_jax.base import LearnerState, learner
-from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.networks.two_stream import init_params, two_stream
 from plasticity_jax.ops import prng
 from plasticity_jax.rules import generative
 from plasticity_jax.run import sweep
@@ -40,12 +40,13 @@ def normals_per_second(lanes: int = 20, each: int = 1 << 19) -> float:
 
 def seed_steps_per_second(name: str, neurons: int, stimuli: int, seeds: int) -> float:
     """Steps per second times seeds, of one rule with SGD on a recorded stimulus."""
-    learn = learner(RULES[name](impression_net()), optax.sgd(RATES.get(name, 1e-3)))
+    net = two_stream((stimuli, neurons))
+    learn = learner(RULES[name](net), optax.sgd(RATES.get(name, 1e-3)))
     steps_taken = max(20, min(MOST_STEPS, int(WEIGHT_STEPS / (2 * neurons * stimuli * seeds))))
     z = 0.1 * jax.random.normal(jax.random.key(1), (steps_taken, 1, stimuli))
 
     def start(key: Array) -> LearnerState:
-        params = init_params(key, (stimuli, neurons))
+        params = init_params(key, net)
         return learn.init(params, key, Example(z[0], z[0]))
 
     def steps(state: LearnerState) -> tuple[LearnerState, Array]:
@@ -71,7 +72,7 @@ def products_per_second(neurons: int, stimuli: int, seeds: int) -> float:
         return jax.lax.scan(both, state, None, length=MOST_STEPS // 2)[0]
 
     def start(key: Array) -> tuple[Array, Array, Array]:
-        params = init_params(key, (stimuli, neurons))
+        params = init_params(key, two_stream((stimuli, neurons)))
         return params["inference"]["w"][0], params["generation"]["w"][0], jnp.ones(stimuli)
 
     states = jax.jit(jax.vmap(start))(jax.vmap(jax.random.key)(jnp.arange(seeds)))

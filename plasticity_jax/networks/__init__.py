@@ -27,6 +27,8 @@ from plasticity_jax.networks.hierarchy import (
     stacked_phases,
 )
 from plasticity_jax.networks.mlp import mlp
+from plasticity_jax.networks.two_stream import TwoStream, trajectory, trajectory_loss, two_stream
+from plasticity_jax.networks.two_stream import init_params as _init_two_stream
 from plasticity_jax.typing import Key, Params
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Parents",
     "Phases",
     "Stack",
+    "TwoStream",
     "autoencoder",
     "conv_lstm",
     "convnet",
@@ -50,6 +53,9 @@ __all__ = [
     "predict",
     "reconstruct",
     "stacked_phases",
+    "trajectory",
+    "trajectory_loss",
+    "two_stream",
 ]
 
 _INITS: dict[type, Any] = {
@@ -58,10 +64,13 @@ _INITS: dict[type, Any] = {
     ConvLstm: _init_conv_lstm,
     ConvNet: _init_convnet,
     Dcgan: _init_dcgan,
+    TwoStream: _init_two_stream,
 }
 
 
-def init_params(key: Key, net: Autoencoder | Chain | ConvLstm | ConvNet | Dcgan, *, dtype: Any = None) -> Params:
+def init_params(
+    key: Key, net: Autoencoder | Chain | ConvLstm | ConvNet | Dcgan | TwoStream, *, dtype: Any = None
+) -> Params:
     """Draws the initial weights of any network of this room.
 
     Args:

@@ -7,15 +7,15 @@ import pytest
 
 from experiments import _bredenberg as shared
 from experiments.bredenberg2021_learning import largest_stable
-from plasticity_jax.networks.impression import impression_net, init_params, trajectory
+from plasticity_jax.networks.two_stream import init_params, trajectory, two_stream
 from plasticity_jax.tasks.ou_mixture import ou_mixture, ou_moments
 from tests.laws.common import compiled
 
 
 def test_the_loss_is_the_authors_in_their_own_squares():
-    net = impression_net((0.1, 0.2), (0.3, 0.5))
+    net = two_stream((4, 3), (0.1, 0.2), (0.3, 0.5))
     key = jax.random.key(0)
-    params = init_params(key, (4, 3))
+    params = init_params(key, net)
     wake = jnp.array([True, True, False, False, True])
     z = jax.random.normal(key, (5, 2, 4))
     walk = compiled(lambda params: trajectory(net, params, key, z, wake))(params)
@@ -79,10 +79,10 @@ def test_autocorrelation_of_a_cosine_and_of_the_latents():
 
 def test_a_network_that_knows_the_world_passes_every_test():
     """D_s = A / c, W its inverse at a scale c where tanh is linear, and dreams of the latents' own law."""
-    net, c = impression_net((0.001, 0.001), (0.001, 0.05 * float(ou_moments(0.1).innovation))), 0.05
+    net, c = two_stream((4, 2), (0.001, 0.001), (0.001, 0.05 * float(ou_moments(0.1).innovation))), 0.05
     stream = ou_mixture(2, 4, batch=64)
     state, examples = stream.take(stream.init(jax.random.key(0)), 300)
-    params = init_params(jax.random.key(1), (4, 2), transition=float(ou_moments(0.1).decay))
+    params = init_params(jax.random.key(1), net, transition=float(ou_moments(0.1).decay))
     params["inference"]["w"] = (c * jnp.linalg.pinv(state.mixing),)
     params["generation"]["w"] = (state.mixing / c,)
     measure = compiled(lambda params, examples: shared.tested(net, params, jax.random.key(2), examples, 2))

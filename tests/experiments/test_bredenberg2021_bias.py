@@ -9,13 +9,13 @@ from jax.flatten_util import ravel_pytree
 from experiments._bredenberg_gradients import following, pairs
 from experiments.bredenberg2021_bias import Trial, onsets, patterns, sample, walk
 from plasticity_jax.diagnostics.bias_variance import updates_along
-from plasticity_jax.networks.impression import impression_net, init_params, trajectory, trajectory_loss
+from plasticity_jax.networks.two_stream import init_params, trajectory, trajectory_loss, two_stream
 from plasticity_jax.rules.generative import impression
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled
 
-NET = impression_net((0.5, 0.4), (0.6, 0.7))
-PARAMS = jax.tree.map(lambda leaf: 2 * leaf, init_params(jax.random.key(0), (4, 3)))
+NET = two_stream((4, 3), (0.5, 0.4), (0.6, 0.7))
+PARAMS = jax.tree.map(lambda leaf: 2 * leaf, init_params(jax.random.key(0), NET))
 Z = jax.random.normal(jax.random.key(1), (8, 1, 4))
 KEY = jax.random.key(2)
 PLAIN = jnp.ones(2)
@@ -44,9 +44,9 @@ def test_onsets_by_hand():
 def test_a_trial_is_the_librarys(window):
     """With onsets as printed, walk, true gradient and IL are those of trajectory, trajectory_loss and impression."""
     wake, onset, mirrored = (rows[window] for rows in patterns("onset", 8))
-    moment = WALK(PLAIN, wake, onset)
+    now = WALK(PLAIN, wake, onset)
     expected = compiled(lambda: trajectory(NET, PARAMS, KEY, Z, wake))()
-    for one, other in zip(jax.tree.leaves(moment), jax.tree.leaves(expected), strict=True):
+    for one, other in zip(jax.tree.leaves(now), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
     found = SAMPLE(wake, onset, mirrored)

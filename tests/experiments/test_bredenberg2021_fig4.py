@@ -8,7 +8,7 @@ import pytest
 from experiments import bredenberg2021_fig4 as fig4
 from experiments._bredenberg_fig4 import bin_of
 from plasticity_jax.data.mel_spectrogram import RATE, WINDOW, mel_filters
-from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.networks.two_stream import init_params, two_stream
 from tests.laws.common import compiled
 
 CONFIG = fig4.PRESETS["smoke"]
@@ -66,8 +66,8 @@ def test_correlations_and_their_measures():
 
 
 def test_units_of_the_loss():
-    net = impression_net(CONFIG.sigma_inf, CONFIG.sigma_gen)
-    params = init_params(jax.random.key(0), (128, 12, 6))
+    net = two_stream((128, 12, 6), CONFIG.sigma_inf, CONFIG.sigma_gen)
+    params = init_params(jax.random.key(0), net)
     frames = sounds().frames[1][:41]  # the last one has no cycle of its own
     measure = compiled(lambda frames: fig4.losses(net, *fig4.walks(net, params, jax.random.key(1), frames)))
     quiet, found = measure(1e-3 * frames), measure(frames)

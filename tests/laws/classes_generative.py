@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from plasticity_jax.base import LearningRule, learner
-from plasticity_jax.networks.impression import ImpressionNet, draw, impression_net, init_params, trajectory
+from plasticity_jax.networks.two_stream import TwoStream, draw, init_params, trajectory, two_stream
 from plasticity_jax.rules import generative
 from plasticity_jax.rules.generative import alternating, always
 from plasticity_jax.typing import Array, Example, Params
@@ -26,7 +26,7 @@ SIZES = {1: (3, 4), 2: (4, 3, 2)}
 class World(NamedTuple):
     """Weights held still, a stimulus, and the numbers that each step draws from the key that `hold` gives it."""
 
-    net: ImpressionNet
+    net: TwoStream
     params: Params
     z: Array
     innovations: list[list[np.ndarray]]
@@ -39,13 +39,13 @@ def world(depth: int = 1, output: str = "identity", noise: str = "gaussian") -> 
     sigma = tuple(0.5 + 0.1 * i for i in range(depth + 1)), tuple(0.8 - 0.15 * i for i in range(depth + 1))
     if not gaussian:
         sigma = ((0.4,) * (depth + 1),) * 2
-    net = impression_net(*sigma, output=output, noise=noise, activation="tanh" if gaussian else "sigmoid")
+    net = two_stream(sizes, *sigma, output=output, noise=noise, activation="tanh" if gaussian else "sigmoid")
     with jax.ensure_compile_time_eval():
-        params = jax.tree.map(lambda leaf: 2 * leaf, init_params(seed(150), sizes, 0.4))
+        params = jax.tree.map(lambda leaf: 2 * leaf, init_params(seed(150), net, 0.4))
         for group in ("inference", "generation"):
             params[group]["bias"] = tuple(0.3 * jnp.cos(len(group) + jnp.arange(n)) for n in sizes[1:-1])
         z = jax.random.normal(seed(151), (STEPS, STREAMS, sizes[0]))
-        drawn = [draw(net, key(t), sizes, STREAMS, jnp.dtype(jnp.float64)) for t in range(STEPS)] if gaussian else []
+        drawn = [draw(net, key(t), STREAMS, jnp.dtype(jnp.float64)) for t in range(STEPS)] if gaussian else []
     return World(net, params, z, [[np.asarray(each) for each in step] for step in drawn])
 
 
@@ -125,9 +125,9 @@ def descent(depth: int, output: str) -> Callable[[], tuple[float, float]]:
 
     def losses() -> tuple[float, float]:
         sizes, steps = (8, 3) if depth == 1 else (8, 3, 2), 10_000
-        net = impression_net((0.1,) * (depth + 1), (0.1,) + (0.3,) * depth, output=output)
+        net = two_stream(sizes, (0.1,) * (depth + 1), (0.1,) + (0.3,) * depth, output=output)
         with jax.ensure_compile_time_eval():
-            params = init_params(seed(154), sizes)
+            params = init_params(seed(154), net)
             z = 0.5 * jax.random.normal(seed(155), (steps, 1, 3)) @ jax.random.normal(seed(156), (3, 8)) / 3**0.5
         learn = learner(generative.impression(net), optax.sgd(0.01))
 
@@ -157,7 +157,7 @@ def impression(depth: int, output: str) -> Approximate:
     )
 
 
-def one_neuron_gradient(net: ImpressionNet, params: Any, z: np.ndarray, nodes: int = 12) -> Any:
+def one_neuron_gradient(net: TwoStream, params: Any, z: np.ndarray, nodes: int = 12) -> Any:
     """The derivative of the expected loss of wake, wake, sleep, sleep, by Gauss-Hermite quadrature.
 
     The loss of step t depends on the normals of few steps: awake the state forgets what was before it, asleep it is
@@ -190,7 +190,7 @@ def one_neuron_gradient(net: ImpressionNet, params: Any, z: np.ndarray, nodes: i
     return oracle.derivative(expected, params)
 
 
-ONE_NET = impression_net((0.6, 0.5), (0.7, 0.6))
+ONE_NET = two_stream((1, 1), (0.6, 0.5), (0.7, 0.6))
 ONE_Z = np.array([[0.9], [-0.7], [0.8], [0.6]])
 
 

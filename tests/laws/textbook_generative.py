@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 
-from plasticity_jax.networks.impression import draw
+from plasticity_jax.networks.two_stream import draw
 from tests.oracles import generative as oracle
 
 
@@ -30,7 +30,7 @@ def numbers(net, params, key, streams):
     def counts(key):
         return lambda rate: np.asarray(jax.random.poisson(key, rate, rate.shape))
 
-    drawn = draw(net, key, sizes, streams, np.dtype(np.float64))
+    drawn = draw(SimpleNamespace(**vars(net), sizes=sizes), key, streams, np.dtype(np.float64))
     return [
         counts(each) if jax.dtypes.issubdtype(each.dtype, jax.dtypes.prng_key) else np.asarray(each) for each in drawn
     ]

@@ -14,6 +14,7 @@ NETS = {
     "dcgan": networks.dcgan((4, 4, 1), 2, 2, 2),
     "conv_lstm": networks.conv_lstm(8, 2, 2, 3, 1, 1, 2),
     "convnet": networks.convnet((5, 5, 1), 2, (2,)),
+    "two_stream": networks.two_stream((4, 3, 2), (0.1,) * 3, (0.1,) * 3),
 }
 
 

@@ -1,6 +1,7 @@
 """The generative wing: updates against autodiff of the log densities; IL, NVI* and BP against NumPy; refusals."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,7 @@ import pytest
 from flax.core import FrozenDict
 
 from plasticity_jax.base import learner
-from plasticity_jax.networks import impression as network
-from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.networks.two_stream import draw, init_params, trajectory_loss, two_stream
 from plasticity_jax.rules import generative
 from plasticity_jax.rules.generative import alternating
 from plasticity_jax.typing import Example
@@ -19,7 +19,7 @@ from tests.laws import classes_generative as laws
 from tests.laws.common import compiled, seed
 from tests.oracles import generative as oracle
 
-NET = impression_net()
+NET = two_stream((3, 2))
 
 
 def close(got, want, tolerance=1e-12):
@@ -77,7 +77,9 @@ def test_streams_are_the_mean_of_single_ones(name, monkeypatch):
     def walk(which):
         def body(traces, at):
             z, given = at
-            monkeypatch.setattr(network, "draw", lambda *_: given)
+            for module in ("common", "reparameterised"):
+                of_rules = sys.modules[f"plasticity_jax.rules.generative.{module}"]
+                monkeypatch.setattr(of_rules, "draw", lambda *_: given)
             updates, traces, info = rule.update(w.params, traces, seed(0), Example(z, z))
             return traces, (updates, info.loss)
 
@@ -104,14 +106,15 @@ def test_learning_equals_the_numpy_loop(name):
     """Fifty steps of SGD, phases of two, every sigma its own, and a baseline that moves."""
     steps, sizes = 50, (6, 4)
     sigma_inf, sigma_gen, lr = (0.2, 0.3), (0.25, 0.5), 0.05 if name == "impression" else 0.005
-    net, params = impression_net(sigma_inf, sigma_gen), init_params(seed(162), sizes)
+    net = two_stream(sizes, sigma_inf, sigma_gen)
+    params = init_params(seed(162), net)
     options = {} if name == "impression" else {"gamma_g": 0.8, "gamma_baseline": 0.1}
     z = 0.5 * jax.random.normal(seed(163), (steps, 1, 6))
     learn = learner(getattr(generative, name)(net, **options), optax.sgd(lr))
     start = learn.init(params, seed(164), Example(z[0], z[0]))
     end, info = compiled(lambda: jax.lax.scan(lambda s, x: learn.step(s, Example(x, x)), start, z))()
     keys = jax.vmap(jax.random.fold_in, (None, 0))(start.key, jnp.arange(steps))
-    drawn = compiled(jax.vmap(lambda key: network.draw(net, key, sizes, 1, jnp.dtype(jnp.float64))))(keys)
+    drawn = compiled(jax.vmap(lambda key: draw(net, key, 1, jnp.dtype(jnp.float64))))(keys)
     noise = tuple(np.asarray(each)[:, 0] for each in drawn)
     host, wake = laws.numpy_of(params), [t % 4 < 2 for t in range(steps)]
     weights = host["inference"]["w"][0], host["generation"]["w"][0], host["generation"]["transition"]
@@ -165,7 +168,7 @@ def test_options_that_make_no_sense_are_refused(make, message):
 
 
 def test_poisson_noise_is_refused_where_it_cannot_be():
-    net = impression_net((0.3, 0.3), (0.3, 0.3), "sigmoid", noise="poisson")
+    net = two_stream((3, 2), (0.3, 0.3), (0.3, 0.3), "sigmoid", noise="poisson")
     with pytest.raises(ValueError, match="samples of 'poisson' noise have no derivative by their mean; use impression"):
         generative.reparameterised(net)
 
@@ -183,8 +186,8 @@ def test_another_number_of_streams_is_refused():
 @pytest.mark.parametrize("make", [generative.wake_sleep, generative.neural_variational, generative.impression])
 def test_poisson_neurons_learn_by_the_rules_without_derivatives_of_samples(make):
     """Finite, and no weight rests; the loss awake falls, but for NVI*, whose steps must be too small to tell."""
-    net = impression_net((0.3, 0.2, 0.2), (0.3, 0.2, 0.2), activation="sigmoid", noise="poisson")
-    params, rule = init_params(seed(171), (6, 4, 3)), make(net)
+    net = two_stream((6, 4, 3), (0.3, 0.2, 0.2), (0.3, 0.2, 0.2), activation="sigmoid", noise="poisson")
+    params, rule = init_params(seed(171), net), make(net)
     z = 0.5 + 0.3 * jax.random.normal(seed(172), (400, 1, 6))
     rate = 1e-6 if make is generative.neural_variational else 1e-2
     learn = learner(rule, optax.sgd(rate))
@@ -196,7 +199,7 @@ def test_poisson_neurons_learn_by_the_rules_without_derivatives_of_samples(make)
     if make is not generative.neural_variational:
         awake = jnp.ones(100, bool)
         before, after = (
-            float(jnp.mean(compiled(network.trajectory_loss, static_argnums=0)(net, p, seed(174), z[:100], awake)))
+            float(jnp.mean(compiled(trajectory_loss, static_argnums=0)(net, p, seed(174), z[:100], awake)))
             for p in (params, end.params)
         )
         assert after < before
@@ -211,8 +214,9 @@ MAKERS = {
 
 
 def small(dtype=None):
-    params = init_params(jax.random.key(5), (3, 4, 2), dtype=dtype)
-    return impression_net((0.1,) * 3, (0.1,) * 3), params, Example(jnp.ones((2, 3)), jnp.ones((2, 3)))
+    net = two_stream((3, 4, 2), (0.1,) * 3, (0.1,) * 3)
+    params = init_params(jax.random.key(5), net, dtype=dtype)
+    return net, params, Example(jnp.ones((2, 3)), jnp.ones((2, 3)))
 
 
 @pytest.mark.parametrize("name", MAKERS)

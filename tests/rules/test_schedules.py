@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.networks import impression as network
-from plasticity_jax.networks.impression import impression_net
+from plasticity_jax.networks.two_stream import draw, two_stream
 from plasticity_jax.rules.generative import alternating, always, held, independent
 from tests.laws.common import seed
 
@@ -46,7 +45,7 @@ def test_the_coin_is_no_number_of_the_network():
     """
     keys = jax.random.split(seed(161), 4000)
     wake = jax.vmap(lambda key: independent().step(independent().init(), key)[0])(keys)
-    drawn = jax.vmap(lambda key: network.draw(impression_net(), key, (9, 4), 1, jnp.dtype(jnp.float32)))(keys)
+    drawn = jax.vmap(lambda key: draw(two_stream((9, 4)), key, 1, jnp.dtype(jnp.float32)))(keys)
     normals = np.concatenate([np.asarray(a)[:, 0] for a in drawn], 1)
     assert np.abs((2 * np.asarray(wake) - 1) @ normals).max() < 5 * 4000**0.5
 

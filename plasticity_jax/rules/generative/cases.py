@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule, RuleCase
 from plasticity_jax.networks.autoencoder import autoencoder
 from plasticity_jax.networks.autoencoder import init_params as autoencoder_params
-from plasticity_jax.networks.impression import impression_net, init_params
+from plasticity_jax.networks.two_stream import TwoStream, init_params, two_stream
 from plasticity_jax.rules import generative
 from plasticity_jax.rules.generative.schedules import alternating
-from plasticity_jax.typing import Example, Key, Params
+from plasticity_jax.typing import Example, Key, Params, Scalar
 
 SHALLOW, DEEP, STREAMS = (3, 4), (4, 3, 2), 2
 SIGMAS, STIMULUS = {"sigma_inf": 0.1, "sigma_gen": 0.14}, 0.1
@@ -20,11 +20,16 @@ SIGMAS, STIMULUS = {"sigma_inf": 0.1, "sigma_gen": 0.14}, 0.1
 at the rate of the laws."""
 
 
+def _net(sizes: tuple[int, ...], sigma_inf: Scalar = 0.3, sigma_gen: Scalar = 0.3, **options: Any) -> TwoStream:
+    """One sigma for all layers of a stream."""
+    return two_stream(sizes, (sigma_inf,) * len(sizes), (sigma_gen,) * len(sizes), **options)
+
+
 def _params(sizes: tuple[int, ...]) -> Callable[[Key], Params]:
     """Larger than the paper's initial weights, biases off zero, no two neurons alike: everything matters at once."""
 
     def params(key: Key) -> Params:
-        drawn = jax.tree.map(lambda leaf: 2 * leaf, init_params(key, sizes))
+        drawn = jax.tree.map(lambda leaf: 2 * leaf, init_params(key, _net(sizes)))
         biases = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n, dtype=jnp.zeros(()).dtype)) for n in sizes[1:-1])
         transition = 0.8 - 0.3 * jnp.arange(sizes[-1], dtype=jnp.zeros(()).dtype) / sizes[-1]
         return {
@@ -54,14 +59,17 @@ def _case(
 
     def make(**given: Any) -> LearningRule:
         values = {**coefficients, **given}
-        sigmas = {name: (values.pop(name, 0.3),) * len(sizes) for name in SIGMAS}
-        return rule(impression_net(**sigmas, **(net or {})), **values)
+        sigmas = [values.pop(name, 0.3) for name in SIGMAS]
+        return rule(_net(sizes, *sigmas, **(net or {})), **values)
 
     return RuleCase(make, _params(sizes), _batch(sizes[0]), kind, coefficients, stochastic=True)
 
 
 def _adversarial(
-    discriminators: str, sizes: tuple[int, ...], per_layer: bool = False, **coefficients: float
+    discriminators: Literal["local", "global"],
+    sizes: tuple[int, ...],
+    per_layer: bool = False,
+    **coefficients: float,
 ) -> RuleCase:
     """Smooth activations, for a kink in a path spoils its finite differences.
 

@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, Ready
-from plasticity_jax.networks import impression as network
-from plasticity_jax.networks.impression import ImpressionNet, Moment
+from plasticity_jax.networks.two_stream import Sample, TwoStream, advance, check_shapes, draw, log_p, log_q
 from plasticity_jax.ops.checks import not_empty
 from plasticity_jax.ops.densities import score
 from plasticity_jax.rules.generative.schedules import Schedule
@@ -40,7 +39,7 @@ class Walk(NamedTuple):
     schedule: Any
 
 
-def stimuli(net: ImpressionNet, params: Params, batch: Example) -> Array:
+def stimuli(net: TwoStream, params: Params, batch: Example) -> Array:
     """The stimuli (B, n_0) of a batch, in the dtype of the weights, after asserting that all fit together.
 
     Raises:
@@ -53,33 +52,33 @@ def stimuli(net: ImpressionNet, params: Params, batch: Example) -> Array:
     for name in ("start", "weight"):
         if getattr(batch, name) is not None:
             raise ValueError(f"batch.{name} is given, but the rules of this network do not read it: leave it None")
-    network.check_shapes(net, params, batch.x)
+    check_shapes(net, params, batch.x)
     not_empty("batch.x", batch.x.shape[0])
     return jnp.asarray(batch.x, params["generation"]["transition"].dtype)
 
 
-def begin(net: ImpressionNet, schedule: Schedule, params: Params, batch: Example) -> Walk:
+def begin(net: TwoStream, schedule: Schedule, params: Params, batch: Example) -> Walk:
     """The walk's start, r = 0, after the checks of `stimuli`."""
     z = stimuli(net, params, batch)
-    still = tuple(jnp.zeros((len(z), n), z.dtype) for n in network.widths(params))
+    still = tuple(jnp.zeros((len(z), n), z.dtype) for n in net.sizes)
     return Walk(still, jnp.asarray(True), schedule.init())
 
 
 def move(
-    net: ImpressionNet, schedule: Schedule, params: Params, walk: Walk, key: Key, batch: Example
-) -> tuple[Moment, Array, Walk]:
+    net: TwoStream, schedule: Schedule, params: Params, walk: Walk, key: Key, batch: Example
+) -> tuple[Sample, Array, Walk]:
     """One step of the hybrid density.
 
     Returns:
-      ``(moment, lambda, walk)``, lambda of shape () in the weights' dtype.
+      ``(sample, lambda, walk)``, lambda of shape () in the weights' dtype.
     """
     z = stimuli(net, params, batch)
     streams, top = len(z), walk.x[-1]
     check_streams(streams, top)
     wake, state = schedule.step(walk.schedule, key)
-    innovations = network.draw(net, key, network.widths(params), streams, top.dtype)
-    moment = network.advance(net, params, wake, wake & ~walk.wake, top, z, innovations)
-    return moment, wake.astype(top.dtype), Walk(moment.x, wake, state)
+    innovations = draw(net, key, streams, top.dtype)
+    sample = advance(net, params, wake, wake & ~walk.wake, top, z, innovations)
+    return sample, wake.astype(top.dtype), Walk(sample.x, wake, state)
 
 
 def check_streams(streams: int, top: Array) -> None:
@@ -89,9 +88,9 @@ def check_streams(streams: int, top: Array) -> None:
 
 
 def scores(
-    net: ImpressionNet,
+    net: TwoStream,
     params: Params,
-    moment: Moment,
+    sample: Sample,
     onset: Array,
     *,
     inference: Scalar,
@@ -103,7 +102,7 @@ def scores(
     Args:
       net: the network.
       params: its weights.
-      moment: the step.
+      sample: the step.
       onset: shape (), k_t.
       inference: weight of log q.
       generation: weight of log p_m.
@@ -112,38 +111,38 @@ def scores(
     Returns:
       Updates of "inference" and "generation", with tuples of arrays.
     """
-    depth = len(moment.x) - 1
+    depth = net.depth
 
     def local(layer: int, mean: Array, slope: Array | None, weight: Scalar, sigma: Scalar) -> Array:
-        error = score(net.noise_of(layer), moment.x[layer], mean)
+        error = score(net.noise_of(layer), sample.x[layer], mean)
         error = error if slope is None else error * slope
         return error * (weight if precondition else weight / jnp.asarray(sigma, error.dtype) ** 2)
 
     up = [
-        local(i, moment.inferred[i], moment.inferred_slope[i - 1], inference, net.sigma_inf[i])
+        local(i, sample.inferred[i], sample.inferred_slope[i - 1], inference, net.sigma_inf[i])
         for i in range(1, depth + 1)
     ]
     down = [
-        local(i, moment.generated[i], moment.generated_slope[i], generation, net.sigma_gen[i]) for i in range(depth)
+        local(i, sample.generated[i], sample.generated_slope[i], generation, net.sigma_gen[i]) for i in range(depth)
     ]
-    top = local(depth, moment.generated[-1], None, generation, net.sigma_gen[-1])
+    top = local(depth, sample.generated[-1], None, generation, net.sigma_gen[-1])
     return {
         "inference": {
-            "w": tuple(_mean_product(g, pre) for g, pre in zip(up, moment.x[:-1], strict=True)),
+            "w": tuple(_mean_product(g, pre) for g, pre in zip(up, sample.x[:-1], strict=True)),
             "bias": tuple(jnp.mean(g, 0) for g in up[:-1]),
         },
         "generation": {
-            "w": tuple(_mean_product(g, pre) for g, pre in zip(down, moment.x[1:], strict=True)),
+            "w": tuple(_mean_product(g, pre) for g, pre in zip(down, sample.x[1:], strict=True)),
             "bias": tuple(jnp.mean(g, 0) for g in down[1:]),
-            "transition": (1 - onset) * jnp.mean(top * moment.top_tm1, 0),
+            "transition": (1 - onset) * jnp.mean(top * sample.top_tm1, 0),
         },
     }
 
 
 def scores_by_stream(
-    net: ImpressionNet,
+    net: TwoStream,
     params: Params,
-    moment: Moment,
+    sample: Sample,
     onset: Array,
     *,
     inference: Scalar,
@@ -152,14 +151,14 @@ def scores_by_stream(
 ) -> Updates:
     """`scores` of each stream by itself: arrays lead with (B,)."""
 
-    def of_one(stream: Moment) -> Updates:
+    def of_one(stream: Sample) -> Updates:
         alone = jax.tree.map(lambda leaf: leaf[None], stream)
         return scores(net, params, alone, onset, inference=inference, generation=generation, precondition=precondition)
 
-    return jax.vmap(of_one)(moment)
+    return jax.vmap(of_one)(sample)
 
 
-def preconditioned(net: ImpressionNet, gradient: PyTree) -> Updates:
+def preconditioned(net: TwoStream, gradient: PyTree) -> Updates:
     """A gradient by the weights, each times the variance sigma^2 of the density that the weight belongs to."""
     up, down = gradient["inference"], gradient["generation"]
 
@@ -182,9 +181,9 @@ def report(wake: Array, free_energy: Array, ready: Ready = READY) -> Info:
     return Info((2 * wake - 1) * mean, ready, {"wake": wake, "free_energy": mean})
 
 
-def free_energy(net: ImpressionNet, moment: Moment) -> Array:
+def free_energy(net: TwoStream, sample: Sample) -> Array:
     """log q_t - log p_mt, (B,): the negative evidence lower bound's sample if awake."""
-    return network.log_q(net, moment) - network.log_p(net, moment)
+    return log_q(net, sample) - log_p(net, sample)
 
 
 def _mean_product(post: Array, pre: Array) -> Array:

@@ -20,7 +20,7 @@ in dD_s, and on waking do not teach the weights that generate hidden layers eith
 from typing import NamedTuple
 
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks.impression import ImpressionNet
+from plasticity_jax.networks.two_stream import TwoStream
 from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
 from plasticity_jax.rules.generative.schedules import Schedule, alternating
@@ -34,7 +34,7 @@ class ImpressionTraces(NamedTuple):
 
 
 def impression(
-    net: ImpressionNet,
+    net: TwoStream,
     *,
     schedule: Schedule | None = None,
     precondition: bool = True,
@@ -48,7 +48,7 @@ def impression(
         weights; False gives the gradient's own scale.
 
     Returns:
-      A rule over the weights of `plasticity_jax.networks.impression`, on an `Example` whose x is the stimulus (B, n_0)
+      A rule over the weights of `plasticity_jax.networks.two_stream`, on an `Example` whose x is the stimulus (B, n_0)
       and whose y is not read. `Info.loss` is log q~_t - log p~_t; aux holds "wake", lambda, and "free_energy",
       log q_t - log p_mt.
 
@@ -56,8 +56,16 @@ def impression(
       ValueError: on calling, if network and weights have different depths.
 
     Example:
-      >>> from plasticity_jax.networks.impression import impression_net
-      >>> rule = impression(impression_net(), schedule=alternating(5))
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.two_stream((8, 3), sigma_inf=(0.1, 0.1), sigma_gen=(0.1, 0.3))
+      >>> key = jax.random.key(0)
+      >>> z = 0.5 * jax.random.normal(key, (5000, 1, 3)) @ jax.random.normal(key, (3, 8))
+      >>> learn = pj.learner(impression(net, schedule=alternating(5)), optax.sgd(0.01))
+      >>> state = learn.init(pj.networks.init_params(key, net), key, pj.Example(z[0], z[0]))
+      >>> state, info = jax.lax.scan(lambda s, z: learn.step(s, pj.Example(z, z)), state, z)
+      >>> free_energy = info.aux["free_energy"][info.aux["wake"] == 1]
+      >>> bool(jnp.mean(free_energy[-100:]) < 0.5 * jnp.mean(free_energy[:100]))
+      True
 
     Reference:
       Bredenberg, Lyo, Simoncelli & Savin, "Impression learning", NeurIPS 2021.
@@ -70,9 +78,9 @@ def impression(
     def update(
         params: Params, traces: ImpressionTraces, key: Key, batch: Example
     ) -> tuple[Updates, ImpressionTraces, Info]:
-        moment, wake, walk = move(net, schedule, params, traces.walk, key, batch)
+        sample, wake, walk = move(net, schedule, params, traces.walk, key, batch)
         onset = wake * (1 - traces.walk.wake)
-        updates = scores(net, params, moment, onset, inference=wake - 1, generation=-wake, precondition=precondition)
-        return filled(params, updates), ImpressionTraces(walk), report(wake, free_energy(net, moment))
+        updates = scores(net, params, sample, onset, inference=wake - 1, generation=-wake, precondition=precondition)
+        return filled(params, updates), ImpressionTraces(walk), report(wake, free_energy(net, sample))
 
     return LearningRule(init, update)

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks.impression import ImpressionNet
+from plasticity_jax.networks.two_stream import TwoStream
 from plasticity_jax.ops.checks import in_range
 from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative.common import (
@@ -55,7 +55,7 @@ class NeuralVariationalTraces(NamedTuple):
 
 
 def neural_variational(
-    net: ImpressionNet,
+    net: TwoStream,
     *,
     schedule: Schedule | None = None,
     gamma_g: Scalar = 0.9,
@@ -80,8 +80,16 @@ def neural_variational(
       ValueError: if the trial is not a positive whole number of steps, or a coefficient is out of range.
 
     Example:
-      >>> from plasticity_jax.networks.impression import impression_net
-      >>> rule = neural_variational(impression_net(), gamma_g=1.0, gamma_baseline=0.0)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.two_stream((8, 3), sigma_inf=(0.1, 0.1), sigma_gen=(0.1, 0.3))
+      >>> key = jax.random.key(0)
+      >>> z = 0.5 * jax.random.normal(key, (5000, 16, 3)) @ jax.random.normal(key, (3, 8))
+      >>> learn = pj.learner(neural_variational(net, gamma_g=0.5), optax.sgd(1e-3))
+      >>> state = learn.init(pj.networks.init_params(key, net), key, pj.Example(z[0], z[0]))
+      >>> state, info = jax.lax.scan(lambda s, z: learn.step(s, pj.Example(z, z)), state, z)
+      >>> free_energy = info.aux["free_energy"][info.aux["wake"] == 1]
+      >>> bool(jnp.mean(free_energy[-100:]) < 0.5 * jnp.mean(free_energy[:100]))
+      True
 
     Reference:
       Mnih & Gregor, "Neural variational inference and learning in belief networks", ICML 2014.
@@ -102,14 +110,14 @@ def neural_variational(
     def update(
         params: Params, traces: NeuralVariationalTraces, key: Key, batch: Example
     ) -> tuple[Updates, NeuralVariationalTraces, Info]:
-        moment, wake, walk = move(net, schedule, params, traces.walk, key, batch)
+        sample, wake, walk = move(net, schedule, params, traces.walk, key, batch)
         onset = wake * (1 - traces.walk.wake)
 
         own = scores_by_stream(
-            net, params, moment, onset, inference=wake, generation=1 - wake, precondition=precondition
+            net, params, sample, onset, inference=wake, generation=1 - wake, precondition=precondition
         )
-        other = scores(net, params, moment, onset, inference=wake - 1, generation=-wake, precondition=precondition)
-        energy = free_energy(net, moment)
+        other = scores(net, params, sample, onset, inference=wake - 1, generation=-wake, precondition=precondition)
+        energy = free_energy(net, sample)
         decay, steps = jnp.asarray(gamma_g, energy.dtype), traces.steps
         if trial is not None:
             decay, steps = jnp.where(steps == 0, 0, decay), (steps + 1) % trial

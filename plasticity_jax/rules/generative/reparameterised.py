@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks import impression as network
-from plasticity_jax.networks.impression import ImpressionNet, Moment
+from plasticity_jax.networks.two_stream import Sample, TwoStream, advance, draw
 from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative.common import check_streams, free_energy, preconditioned, report, stimuli
 from plasticity_jax.typing import Array, Example, Key, Params, Updates
@@ -37,7 +36,7 @@ class ReparameterisedTraces(NamedTuple):
     last: tuple
 
 
-def reparameterised(net: ImpressionNet, *, truncation: int = 1, precondition: bool = True) -> LearningRule:
+def reparameterised(net: TwoStream, *, truncation: int = 1, precondition: bool = True) -> LearningRule:
     """Stochastic gradient descent on the negative evidence lower bound, by the reparameterisation trick.
 
     Args:
@@ -53,8 +52,16 @@ def reparameterised(net: ImpressionNet, *, truncation: int = 1, precondition: bo
       ValueError: if the noise cannot be differentiated, or the truncation is neither 1 nor 2.
 
     Example:
-      >>> from plasticity_jax.networks.impression import impression_net
-      >>> rule = reparameterised(impression_net(), truncation=2)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.two_stream((8, 3), sigma_inf=(0.1, 0.1), sigma_gen=(0.1, 0.3))
+      >>> key = jax.random.key(0)
+      >>> z = 0.5 * jax.random.normal(key, (5000, 1, 3)) @ jax.random.normal(key, (3, 8))
+      >>> learn = pj.learner(reparameterised(net, truncation=2), optax.sgd(0.003))
+      >>> state = learn.init(pj.networks.init_params(key, net), key, pj.Example(z[0], z[0]))
+      >>> state, info = jax.lax.scan(lambda s, z: learn.step(s, pj.Example(z, z)), state, z)
+      >>> free_energy = info.aux["free_energy"][info.aux["wake"] == 1]
+      >>> bool(jnp.mean(free_energy[-100:]) < 0.5 * jnp.mean(free_energy[:100]))
+      True
 
     Reference:
       Kingma & Welling, "Auto-encoding variational Bayes", ICLR 2014.
@@ -67,12 +74,12 @@ def reparameterised(net: ImpressionNet, *, truncation: int = 1, precondition: bo
     if truncation not in (1, 2):
         raise ValueError(f"truncation={truncation!r} must be 1, or 2, which is exact as inference is feedforward")
 
-    def awake(params: Params, top_tm1: Array, z: Array, innovations: tuple[Array, ...]) -> Moment:
-        return network.advance(net, params, True, False, top_tm1, z, innovations)
+    def awake(params: Params, top_tm1: Array, z: Array, innovations: tuple[Array, ...]) -> Sample:
+        return advance(net, params, True, False, top_tm1, z, innovations)
 
     def init(params: Params, key: Key, batch: Example) -> ReparameterisedTraces:
         z = stimuli(net, params, batch)
-        still = tuple(jnp.zeros((len(z), n), z.dtype) for n in network.widths(params))
+        still = tuple(jnp.zeros((len(z), n), z.dtype) for n in net.sizes)
         last = () if truncation == 1 else (jnp.zeros_like(still[0]), still, jnp.asarray(False))
         return ReparameterisedTraces(still[-1], last)
 
@@ -81,16 +88,16 @@ def reparameterised(net: ImpressionNet, *, truncation: int = 1, precondition: bo
     ) -> tuple[Updates, ReparameterisedTraces, Info]:
         z = stimuli(net, params, batch)
         check_streams(len(z), traces.top)
-        innovations = network.draw(net, key, network.widths(params), len(z), traces.top.dtype)
+        innovations = draw(net, key, len(z), traces.top.dtype)
 
         def loss(params: Params) -> tuple[Array, tuple[Array, Array]]:
             top = traces.top
             if truncation == 2:
                 z_tm1, before, any_before = traces.last
                 top = jnp.where(any_before, awake(params, top, z_tm1, before).x[-1], top)
-            moment = awake(params, top, z, innovations)
-            energy = free_energy(net, moment)
-            return jnp.mean(energy), (energy, moment.x[-1])
+            sample = awake(params, top, z, innovations)
+            energy = free_energy(net, sample)
+            return jnp.mean(energy), (energy, sample.x[-1])
 
         gradient, (energy, top) = jax.grad(loss, has_aux=True)(params)
         last = () if truncation == 1 else (z, innovations, jnp.asarray(True))

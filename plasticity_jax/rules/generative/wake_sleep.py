@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks.impression import ImpressionNet
+from plasticity_jax.networks.two_stream import TwoStream
 from plasticity_jax.rules.generative.impression import ImpressionTraces, impression
 from plasticity_jax.rules.generative.schedules import alternating, held
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
@@ -37,7 +37,7 @@ class WakeSleepTraces(NamedTuple):
 
 
 def wake_sleep(
-    net: ImpressionNet,
+    net: TwoStream,
     *,
     phase: int = 32,
     order: Literal["alternating", "random"] = "alternating",
@@ -61,8 +61,16 @@ def wake_sleep(
       ValueError: if the phase is not a positive whole number of steps, or the order is not known.
 
     Example:
-      >>> from plasticity_jax.networks.impression import impression_net
-      >>> rule = wake_sleep(impression_net(), phase=100, coordinatewise=True)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.two_stream((8, 3), sigma_inf=(0.1, 0.1), sigma_gen=(0.1, 0.3))
+      >>> key = jax.random.key(0)
+      >>> z = 0.5 * jax.random.normal(key, (5000, 1, 3)) @ jax.random.normal(key, (3, 8))
+      >>> learn = pj.learner(wake_sleep(net, phase=100, coordinatewise=True), optax.sgd(1.0))
+      >>> state = learn.init(pj.networks.init_params(key, net), key, pj.Example(z[0], z[0]))
+      >>> state, info = jax.lax.scan(lambda s, z: learn.step(s, pj.Example(z, z)), state, z)
+      >>> free_energy = info.aux["free_energy"][info.aux["wake"] == 1]
+      >>> bool(jnp.mean(free_energy[-100:]) < 0.5 * jnp.mean(free_energy[:100]))
+      True
 
     Reference:
       Hinton, Dayan, Frey & Neal, "The wake-sleep algorithm for unsupervised neural networks", Science 1995.

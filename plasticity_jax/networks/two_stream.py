@@ -16,47 +16,55 @@ Departure: the paper prints g = tanh; the authors' code, whose figures these are
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import chex
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax.ops.activations import ACTIVATIONS, check_activation
-from plasticity_jax.ops.checks import default_float
-from plasticity_jax.ops.densities import check_density, log_density, sample
+from plasticity_jax.ops import densities
+from plasticity_jax.ops.activations import Phi, activation_of, check_activation
+from plasticity_jax.ops.checks import default_float, one_of
+from plasticity_jax.ops.densities import Density, log_density
 from plasticity_jax.ops.groups import read
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.typing import Array, Key, Params, Scalar
 
-OUTPUTS = ("identity", "tanh")
+Output: TypeAlias = Literal["identity", "tanh"]
 
 
-class ImpressionNet(NamedTuple):
-    """What is fixed about the network; build it with `impression_net`.
+class TwoStream(NamedTuple):
+    """What is fixed about the network; build it with `two_stream`.
 
     Attributes:
+      sizes: n_0, ..., n_L, from the sensory layer on.
       sigma_inf: of inference, by layer from the sensory one: standard deviations; may be tracers.
       sigma_gen: of generation.
-      activation: f, a key of `ACTIVATIONS`.
-      output: g, one of `OUTPUTS`.
-      noise: of the neurons, a key of `plasticity_jax.ops.densities`; the sensory layer's is Gaussian.
+      activation: f, a name or any callable.
+      output: g.
+      noise: of the neurons, see `plasticity_jax.ops.densities`; the sensory layer's is Gaussian.
     """
 
+    sizes: tuple[int, ...]
     sigma_inf: tuple[Scalar, ...]
     sigma_gen: tuple[Scalar, ...]
-    activation: str
-    output: str
-    noise: str
+    activation: Phi
+    output: Output
+    noise: Density
 
-    def noise_of(self, layer: int) -> str:
+    @property
+    def depth(self) -> int:
+        """L, the layers of neurons."""
+        return len(self.sizes) - 1
+
+    def noise_of(self, layer: int) -> Density:
         """The noise of a layer, counted from the sensory one."""
         return "gaussian" if layer == 0 else self.noise
 
 
-class Moment(NamedTuple):
+class Sample(NamedTuple):
     """One step of B streams; the tuples go by layer, from the sensory one, arrays are (B, n_l).
 
     Attributes:
@@ -76,104 +84,113 @@ class Moment(NamedTuple):
     top_tm1: Array
 
 
-def impression_net(
+def two_stream(
+    sizes: Sequence[int],
     sigma_inf: Sequence[Scalar] = (0.01, 0.01),
     sigma_gen: Sequence[Scalar] = (0.01, 0.158),
-    activation: str = "tanh",
-    output: str = "identity",
-    noise: str = "gaussian",
-) -> ImpressionNet:
+    activation: Phi = "tanh",
+    output: Output = "identity",
+    noise: Density = "gaussian",
+) -> TwoStream:
     """Checks and names a network's fixed properties.
 
     Args:
+      sizes: n_0, ..., n_L, the stimuli and the neurons of every layer.
       sigma_inf: of inference, one for each layer from the sensory one on; in units of that layer. Tracers are taken on
         trust, here and below. A Poisson neuron counts quanta of sigma^2.
       sigma_gen: of generation.
-      activation: of the neurons; those with Poisson noise need one that is not negative.
-      output: of the generated stimulus, "identity" or "tanh".
-      noise: of the neurons, "gaussian" or "poisson".
+      activation: of the neurons, a name or any callable; those with Poisson noise need one that is not negative.
+      output: of the generated stimulus.
+      noise: of the neurons.
 
     Returns:
-      An `ImpressionNet`.
+      A `TwoStream`.
 
     Raises:
-      ValueError: if a name is not known, a sigma is not positive, the layers of inference and generation do not pair,
-        or Poisson neurons are given a negative mean or two different quanta.
+      ValueError: if a name is not known, a size or a sigma is not positive, there is no layer of neurons, the sigmas
+        are not as many as the layers, or Poisson neurons are given a negative mean or two different quanta.
 
     Example:
-      >>> impression_net().sigma_gen
-      (0.01, 0.158)
+      >>> import jax, jax.numpy as jnp
+      >>> net = two_stream((3, 2))
+      >>> params = init_params(jax.random.key(0), net)
+      >>> walk = trajectory(net, params, jax.random.key(1), jnp.ones((100, 1, 3)), jnp.ones(100, bool))
+      >>> inferred = jnp.tanh(params["inference"]["w"][0] @ jnp.ones(3))
+      >>> bool(jnp.all(jnp.abs(jnp.mean(walk.x[1][:, 0], 0) - inferred) < 0.01))  # noise of 0.01 averages out
+      True
+
+    Reference:
+      Bredenberg, Lyo, Simoncelli & Savin, "Impression learning: Online representation learning with synaptic
+      plasticity", NeurIPS 2021.
     """
     check_activation(activation)
-    check_density(noise)
-    if output not in OUTPUTS:
-        raise ValueError(f"output={output!r} is not known; use one of {', '.join(OUTPUTS)}")
-    if len(sigma_inf) != len(sigma_gen) or len(sigma_inf) < 2:
+    one_of("noise", noise, get_args(Density))
+    one_of("output", output, get_args(Output))
+    sizes = tuple(sizes)
+    if len(sizes) < 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+        raise ValueError(f"sizes={sizes} must name the stimuli and the neurons of one layer or more, whole numbers")
+    if not len(sizes) == len(sigma_inf) == len(sigma_gen):
         raise ValueError(
-            f"{len(sigma_inf)} values of sigma_inf and {len(sigma_gen)} of sigma_gen: give one of each to the sensory "
-            "layer and to every layer of neurons"
+            f"sizes={sizes}, but {len(sigma_inf)} values of sigma_inf and {len(sigma_gen)} of sigma_gen: give one of "
+            "each to the sensory layer and to every layer of neurons"
         )
     for name, sigmas in (("sigma_inf", sigma_inf), ("sigma_gen", sigma_gen)):
         if any(not isinstance(sigma, Tracer) and not 0 < float(sigma) < float("inf") for sigma in sigmas):
             raise ValueError(f"{name}={tuple(sigmas)}: every standard deviation must be positive and finite")
     if noise == "poisson":
-        if activation not in ("sigmoid", "relu"):
+        if not callable(activation) and activation not in ("sigmoid", "relu"):
             raise ValueError(
                 f"activation={activation!r}: Poisson neurons need means that are not negative; use 'sigmoid'"
             )
         pairs = list(zip(sigma_inf, sigma_gen, strict=True))[1:]
         if any(not isinstance(a, Tracer) and not isinstance(b, Tracer) and float(a) != float(b) for a, b in pairs):
             raise ValueError("Poisson neurons count the same quanta awake and asleep: give each one sigma for both")
-    return ImpressionNet(tuple(sigma_inf), tuple(sigma_gen), activation, output, noise)
+    return TwoStream(sizes, tuple(sigma_inf), tuple(sigma_gen), activation, output, noise)
 
 
-def init_params(key: Key, sizes: Sequence[int], transition: Scalar = 0.6, dtype: jnp.dtype | None = None) -> Params:
+def init_params(key: Key, net: TwoStream, transition: Scalar = 0.6, dtype: jnp.dtype | None = None) -> Params:
     """Weights as the authors drew them: N(0, 1 / fan_in^2), transitions all alike, biases 0.
 
     Args:
       key: split, one part for each matrix.
-      sizes: n_0, ..., n_L, from the sensory layer on.
+      net: the network.
       transition: of every neuron of the top layer.
       dtype: JAX's default float if None.
 
     Returns:
       The weights, shapes as in the module's docstring.
 
-    Raises:
-      ValueError: if there are fewer than two sizes.
+    Example:
+      >>> import jax
+      >>> params = init_params(jax.random.key(0), two_stream((3, 2)))
+      >>> params["inference"]["w"][0].shape, params["generation"]["w"][0].shape
+      ((2, 3), (3, 2))
     """
-    if len(sizes) < 2:
-        raise ValueError(f"sizes={tuple(sizes)} must name the sensory layer's and every layer's width")
     dtype = default_float() if dtype is None else dtype
-    depth = len(sizes) - 1
+    n, depth = net.sizes, net.depth
     keys = jax.random.split(key, 2 * depth)
 
     def matrix(key: Key, n_out: int, n_in: int) -> Array:
         return jax.random.normal(key, (n_out, n_in), dtype) / n_in
 
     def biases() -> tuple[Array, ...]:
-        return tuple(jnp.zeros((n,), dtype) for n in sizes[1:-1])
+        return tuple(jnp.zeros((width,), dtype) for width in n[1:-1])
 
     return {
         "inference": {
-            "w": tuple(matrix(keys[i], sizes[i + 1], sizes[i]) for i in range(depth)),
+            "w": tuple(matrix(keys[i], n[i + 1], n[i]) for i in range(depth)),
             "bias": biases(),
         },
         "generation": {
-            "w": tuple(matrix(keys[depth + i], sizes[i], sizes[i + 1]) for i in range(depth)),
+            "w": tuple(matrix(keys[depth + i], n[i], n[i + 1]) for i in range(depth)),
             "bias": biases(),
-            "transition": jnp.full((sizes[-1],), transition, dtype),
+            "transition": jnp.full((n[-1],), transition, dtype),
         },
     }
 
 
-def widths(params: Params) -> tuple[int, ...]:
-    """n_0, ..., n_L of the weights."""
-    return params["generation"]["w"][0].shape[0], *(w.shape[0] for w in params["inference"]["w"])
-
-
-def check_shapes(net: ImpressionNet, params: Params, z: Array) -> None:
-    """Asserts that network, weights and stimuli fit together.
+def check_shapes(net: TwoStream, params: Params, z: Array) -> None:
+    """Refuses weights and stimuli that are not the network's.
 
     Args:
       net: fixed properties.
@@ -181,43 +198,35 @@ def check_shapes(net: ImpressionNet, params: Params, z: Array) -> None:
       z: (B, n_0).
 
     Raises:
-      AssertionError: (chex) naming the array and the shape that it should have.
-      ValueError: if weights are missing, or the number of layers is not that of the sigmas.
+      AssertionError: (chex) if the stimuli are of another shape.
+      ValueError: naming weights that are missing or of other shapes.
     """
-    up = {name: read(params, "inference", name) for name in ("w", "bias")}
-    down = {name: read(params, "generation", name) for name in ("w", "bias", "transition")}
-    depth = len(net.sigma_inf) - 1
-    counts = (len(up["w"]), len(down["w"]), len(up["bias"]) + 1, len(down["bias"]) + 1)
-    if set(counts) != {depth}:
-        raise ValueError(
-            f"{depth} layers of neurons by the sigmas, but {counts[0]} and {counts[1]} matrices w, {counts[2] - 1} and "
-            f"{counts[3] - 1} biases: inference and generation have a matrix for each, and a bias for all but the top"
-        )
-    n = widths(params)
-    chain = f"widths {' - '.join(map(str, n))}: inference's w must be (n_l, n_{{l-1}}), generation's (n_l, n_{{l+1}})"
-    for i in range(depth):
-        chex.assert_shape(up["w"][i], (n[i + 1], n[i]), custom_message=chain)
-        chex.assert_shape(down["w"][i], (n[i], n[i + 1]), custom_message=chain)
-    for a, b, width in zip(up["bias"], down["bias"], n[1:-1], strict=True):
-        chex.assert_shape([a, b], (width,), custom_message=f"the biases of this layer must be ({width},)")
-    chex.assert_shape(down["transition"], n[-1:], custom_message=f"the transition must be ({n[-1]},)")
-    chex.assert_shape(z, (None, n[0]), custom_message=f"batch.x, the stimulus must be (B, {n[0]})")
+    wanted = jax.eval_shape(lambda: init_params(jax.random.key(0), net))
+    for group, names in wanted.items():
+        for name, weights in names.items():
+            given = read(params, group, name)
+            found, right = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (given, weights))
+            if found != right:
+                raise ValueError(
+                    f'params["{group}"]["{name}"] has the shapes {found}, but a network of sizes {net.sizes} takes '
+                    f"{right}; init_params(key, net) makes them"
+                )
+    chex.assert_shape(z, (None, net.sizes[0]), custom_message=f"batch.x, the stimulus must be (B, {net.sizes[0]})")
 
 
-def draw(net: ImpressionNet, key: Key, sizes: Sequence[int], streams: int, dtype: jnp.dtype) -> tuple[Array | Key, ...]:
-    """What a step's samples are made of, one random number for each, whichever stream they are going to be of.
+def draw(net: TwoStream, key: Key, streams: int, dtype: Any) -> tuple[Array | Key, ...]:
+    """Random numbers of a step, one for each variable, whichever stream samples it.
 
     Args:
       net: fixed properties.
       key: consumed.
-      sizes: n_0, ..., n_L.
       streams: B.
       dtype: of the samples.
 
     Returns:
       By layer: normals (B, n_l), or a key where the noise is Poisson's.
     """
-    gaussian = [n if net.noise_of(layer) == "gaussian" else 0 for layer, n in enumerate(sizes)]
+    gaussian = [n if net.noise_of(layer) == "gaussian" else 0 for layer, n in enumerate(net.sizes)]
     flat = stored_noise(key, streams * sum(gaussian), dtype, "gaussian").reshape(streams, -1)
     innovations, start = [], 0
     for layer, n in enumerate(gaussian):
@@ -227,14 +236,14 @@ def draw(net: ImpressionNet, key: Key, sizes: Sequence[int], streams: int, dtype
 
 
 def advance(
-    net: ImpressionNet,
+    net: TwoStream,
     params: Params,
     wake: Array | bool,
     onset: Array | bool,
     top_tm1: Array,
     z: Array,
     innovations: Sequence[Array | Key],
-) -> Moment:
+) -> Sample:
     """Samples one step of the hybrid density, and evaluates the means of both streams at what was sampled.
 
     Args:
@@ -247,20 +256,20 @@ def advance(
       innovations: what `draw` gave.
 
     Returns:
-      The step's `Moment`.
+      The `Sample`.
     """
-    depth = len(params["inference"]["w"])
+    depth = net.depth
     top = jnp.where(onset, top_tm1, params["generation"]["transition"][None, :] * top_tm1)
 
     def either(layer: int, inferred: Array, generated: Array) -> Array:
         """One sample, of whichever stream it is going to be."""
         sigma = jnp.where(wake, net.sigma_inf[layer], net.sigma_gen[layer])
-        return sample(net.noise_of(layer), jnp.where(wake, inferred, generated), sigma, innovations[layer])
+        return densities.sample(net.noise_of(layer), jnp.where(wake, inferred, generated), sigma, innovations[layer])
 
     # Bottom-up as if awake, then top-down: what was inferred stays if it is so, and is dreamed anew if not.
     awake = [z]
     for layer in range(1, depth + 1):
-        below = sample(net.noise_of(layer - 1), awake[-1], net.sigma_inf[layer - 1], innovations[layer - 1])
+        below = densities.sample(net.noise_of(layer - 1), awake[-1], net.sigma_inf[layer - 1], innovations[layer - 1])
         awake.append(_infer(net, params, layer, below)[0])
     x, generated, generated_slope = [either(depth, awake[depth], top)], [top], []
     for layer in reversed(range(depth)):
@@ -270,22 +279,22 @@ def advance(
         generated_slope.insert(0, slope)
     pairs = [_infer(net, params, layer, x[layer - 1]) for layer in range(1, depth + 1)]
     inferred = (z, *(mean for mean, _ in pairs))
-    return Moment(
+    return Sample(
         tuple(x), inferred, tuple(generated), tuple(slope for _, slope in pairs), tuple(generated_slope), top_tm1
     )
 
 
-def log_q(net: ImpressionNet, moment: Moment) -> Array:
+def log_q(net: TwoStream, sample: Sample) -> Array:
     """log q_t, the density of inference at the state, summed over all layers: (B,)."""
-    return _log_density(net, moment.x, moment.inferred, net.sigma_inf)
+    return _log_density(net, sample.x, sample.inferred, net.sigma_inf)
 
 
-def log_p(net: ImpressionNet, moment: Moment) -> Array:
+def log_p(net: TwoStream, sample: Sample) -> Array:
     """log p_mt, the density of generation at the state given that before it, summed over all layers: (B,)."""
-    return _log_density(net, moment.x, moment.generated, net.sigma_gen)
+    return _log_density(net, sample.x, sample.generated, net.sigma_gen)
 
 
-def trajectory(net: ImpressionNet, params: Params, key: Key, z: Array, wake: Array) -> Moment:
+def trajectory(net: TwoStream, params: Params, key: Key, z: Array, wake: Array) -> Sample:
     """A walk at fixed weights, from r = 0 and as if awake before.
 
     Args:
@@ -296,31 +305,32 @@ def trajectory(net: ImpressionNet, params: Params, key: Key, z: Array, wake: Arr
       wake: (T,), bool, lambda_t.
 
     Returns:
-      A `Moment` whose arrays lead with (T,).
+      A `Sample` whose arrays lead with (T,).
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> params = init_params(jax.random.key(0), (3, 2))
-      >>> walk = trajectory(impression_net(), params, jax.random.key(1), jnp.ones((5, 1, 3)), jnp.ones(5, bool))
-      >>> walk.x[1].shape
-      (5, 1, 2)
+      >>> net = two_stream((3, 2), sigma_gen=(0.01, 0.5))
+      >>> params = init_params(jax.random.key(0), net)
+      >>> dream = trajectory(net, params, jax.random.key(1), jnp.ones((5000, 1, 3)), jnp.zeros(5000, bool))
+      >>> bool(abs(jnp.var(dream.x[1]) - 0.5**2 / (1 - 0.6**2)) < 0.05)  # of r_t = 0.6 r_{t-1} + 0.5 xi
+      True
     """
     chex.assert_shape(wake, z.shape[:1], custom_message=f"wake must be ({z.shape[0]},), one for each step")
     check_shapes(net, params, z[0])
-    sizes, streams = widths(params), z.shape[1]
+    streams = z.shape[1]
 
-    def step(carry: tuple[Array, Array], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Moment]:
+    def step(carry: tuple[Array, Array], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Sample]:
         (top, wake_tm1), (t, z_t, wake_t) = carry, inputs
-        innovations = draw(net, fold_in(key, t), sizes, streams, top.dtype)
-        moment = advance(net, params, wake_t, wake_t & ~wake_tm1, top, z_t, innovations)
-        return (moment.x[-1], wake_t), moment
+        innovations = draw(net, fold_in(key, t), streams, top.dtype)
+        sample = advance(net, params, wake_t, wake_t & ~wake_tm1, top, z_t, innovations)
+        return (sample.x[-1], wake_t), sample
 
-    start = jnp.zeros((streams, sizes[-1]), params["generation"]["transition"].dtype)
+    start = jnp.zeros((streams, net.sizes[-1]), params["generation"]["transition"].dtype)
     steps = jnp.arange(z.shape[0], dtype=jnp.uint32)
     return jax.lax.scan(step, (start, jnp.asarray(True)), (steps, z, jnp.asarray(wake, bool)))[1]
 
 
-def trajectory_loss(net: ImpressionNet, params: Params, key: Key, z: Array, wake: Array) -> Array:
+def trajectory_loss(net: TwoStream, params: Params, key: Key, z: Array, wake: Array) -> Array:
     """log q~ - log p~ of a walk: one sample of KL(q~ || p~), whose derivative is the reparameterised gradient.
 
     Args:
@@ -337,26 +347,26 @@ def trajectory_loss(net: ImpressionNet, params: Params, key: Key, z: Array, wake
     return jnp.where(wake, 1, -1) @ (log_q(net, walk) - log_p(net, walk))
 
 
-def _infer(net: ImpressionNet, params: Params, layer: int, below: Array) -> tuple[Array, Array]:
+def _infer(net: TwoStream, params: Params, layer: int, below: Array) -> tuple[Array, Array]:
     """Mean and slope of a layer of neurons, given the one below: (B, n_l) each."""
     v = below @ params["inference"]["w"][layer - 1].T
-    if layer < len(net.sigma_inf) - 1:
+    if layer < net.depth:
         v = v + params["inference"]["bias"][layer - 1][None, :]
-    f = ACTIVATIONS[net.activation]
+    f = activation_of(net.activation)
     mean = f.phi(v)
     return mean, f.slope(v, mean)
 
 
-def _generate(net: ImpressionNet, params: Params, layer: int, above: Array) -> tuple[Array, Array]:
+def _generate(net: TwoStream, params: Params, layer: int, above: Array) -> tuple[Array, Array]:
     """Mean and slope of a layer below the top, given the one above: (B, n_l) each."""
     v = above @ params["generation"]["w"][layer].T
     if layer > 0:
         v = v + params["generation"]["bias"][layer - 1][None, :]
-    f = ACTIVATIONS[net.activation if layer > 0 else net.output]
+    f = activation_of(net.activation if layer > 0 else net.output)
     mean = f.phi(v)
     return mean, f.slope(v, mean)
 
 
-def _log_density(net: ImpressionNet, x: Sequence[Array], mean: Sequence[Array], sigma: Sequence[Scalar]) -> Array:
+def _log_density(net: TwoStream, x: Sequence[Array], mean: Sequence[Array], sigma: Sequence[Scalar]) -> Array:
     layers = zip(x, mean, sigma, strict=True)
     return sum(jnp.sum(log_density(net.noise_of(i), *layer), -1) for i, layer in enumerate(layers))  # pyright: ignore
