@@ -1,8 +1,7 @@
 """L7 for the feedback family: one step of each rule in plain NumPy, one example at a time, sums written out.
 
-A rule's function takes the params, the traces, the passes of all examples, the noise's key and the coefficients, and
-gives the matrices that carry errors back, the changes of the feedback weights from the errors so carried, what is added
-to the weights' gradients, and the traces.
+A rule's `teach` takes a `Step`, all that one step's passes found, and gives the gradients of the weights, the feedback
+weights after the step, and the traces. Dense layers and convolutions are loops of `tests.oracles.chains`.
 """
 
 from types import SimpleNamespace
@@ -10,49 +9,47 @@ from types import SimpleNamespace
 import numpy as np
 
 from plasticity_jax.ops.noise import stored_noise
+from tests.oracles import chains
+from tests.oracles.chains import Conv, Dense, Flatten, Pool
 
-PHI = {
-    "tanh": (np.tanh, lambda v: 1 / np.cosh(v) ** 2),
-    "sigmoid": (lambda v: 1 / (1 + np.exp(-v)), lambda v: 0.25 / np.cosh(v / 2) ** 2),
-    "identity": (lambda v: v, lambda v: np.ones_like(v)),
-}
-CURVED, LINEAR = ("tanh", "sigmoid", "identity"), ("identity", "identity", "identity")
-
-
-def run(params, x, activations, noise=None):
-    """One example, forward: activities and slopes of all layers. Noise is added to those of the hidden layers."""
-    h, slope = [x], []
-    for i, name in enumerate(activations):
-        v = params["forward"]["w"][i] @ h[-1] + params["forward"]["bias"][i]
-        phi, derivative = PHI[name]
-        added = noise[i] if noise is not None and i < len(activations) - 1 else 0
-        h.append(phi(v) + added)
-        slope.append(derivative(v))
-    return h, slope
+CURVED = [Dense("tanh"), Dense("sigmoid"), Dense()]
+LINEAR = [Dense(), Dense(), Dense()]
+IMAGES = [Conv("tanh"), Pool(2), Conv("sigmoid", padding="VALID"), Flatten(), Dense()]
 
 
-def errors_of(params, back, x, y, activations, direct):
-    """One example, backward: e~^1, ..., e~^L, and its activities and loss."""
-    h, slope = run(params, x, activations)
-    e = [(h[-1] - y) * slope[-1]]
-    for i in reversed(range(len(activations) - 1)):
-        e.insert(0, (back[i].T @ (e[-1] if direct else e[0])) * slope[i])
-    return SimpleNamespace(e=e, h=h, loss=0.5 * np.sum((h[-1] - y) ** 2))
+def loss_of(net, forward, batch, b, noise=None):
+    """Half the squared error of one example, times its weight."""
+    share = 1.0 if batch.weight is None else batch.weight[b]
+    return share * np.sum((chains.run(net, forward, batch.x[b], noise).h[-1] - batch.y[b]) ** 2) / 2
 
 
-def textbook(back, teach=None, direct=False, activations=CURVED):
+def example(net, params, back, batch, b, direct):
+    """Both passes of one example."""
+    share = 1.0 if batch.weight is None else batch.weight[b]
+    activity = chains.run(net, params["forward"], batch.x[b])
+    e, credit = chains.errors(net, activity, back, share * (activity.h[-1] - batch.y[b]), direct)
+    w, bias = chains.gradients(net, params["forward"], activity, e)
+    loss = loss_of(net, params["forward"], batch, b)
+    return SimpleNamespace(activity=activity, e=e, credit=credit, w=w, bias=bias, loss=loss)
+
+
+def means(trees):
+    """Mean of each layer's arrays over the examples."""
+    return [np.mean(leaves, 0) for leaves in zip(*trees, strict=True)]
+
+
+def textbook(back, teach=None, direct=False, net=CURVED):
     """``(params, traces, key, batch, coefficients) -> (params, traces, loss)`` after one step at a rate of one."""
 
     def one_step(params, traces, key, batch, coefficients):
         c = SimpleNamespace(**coefficients)
         matrices = back(params, c)
-        each = [errors_of(params, matrices, x, y, activations, direct) for x, y in zip(batch.x, batch.y, strict=True)]
-        layers = range(len(activations))
-        w_step = [np.mean([np.outer(one.e[i], one.h[i]) for one in each], 0) for i in layers]
-        bias_step = [np.mean([one.e[i] for one in each], 0) for i in layers]
+        each = [example(net, params, matrices, batch, b, direct) for b in range(len(batch.x))]
+        w_step, bias_step = means([one.w for one in each]), means([one.bias for one in each])
         w, bias, w_fb = params["forward"]["w"], params["forward"]["bias"], params["feedback"]["w_fb"]
         if teach is not None:
-            w_step, w_fb, traces = teach(params, traces, key, batch, c, each, w_step)
+            step = SimpleNamespace(params=params, traces=traces, key=key, batch=batch, c=c, each=each, w=w_step)
+            w_step, w_fb, traces = teach(net, step)
         forward = {
             "w": tuple(a - da for a, da in zip(w, w_step, strict=True)),
             "bias": tuple(a - da for a, da in zip(bias, bias_step, strict=True)),
@@ -74,45 +71,89 @@ def signs_of_weights(params, c):
     return [np.where(w > 0, c.scale, -c.scale) for w in params["forward"]["w"][1:]]
 
 
-def matched(params, traces, key, batch, c, each, w_step):
-    w_fb = [b - (dw + c.decay * b) for b, dw in zip(params["feedback"]["w_fb"], w_step[1:], strict=True)]
-    return [dw + c.decay * w for dw, w in zip(w_step, params["forward"]["w"], strict=True)], w_fb, traces
+def matched(net, step):
+    decay = step.c.decay
+    w_fb = [b - (dw + decay * b) for b, dw in zip(step.params["feedback"]["w_fb"], step.w[1:], strict=True)]
+    return [dw + decay * w for dw, w in zip(step.w, step.params["forward"]["w"], strict=True)], w_fb, step.traces
 
 
-def effects(params, key, batch, c, each, activations, kind, antithetic):
+def drawn(key, shapes, kind):
+    """Noise in arrays of these shapes, from one draw."""
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    flat = np.asarray(stored_noise(key, sum(sizes), np.dtype(np.float64), kind))
+    cuts = np.split(flat, np.cumsum(sizes)[:-1])
+    return [cut.reshape(shape) for cut, shape in zip(cuts, shapes, strict=True)]
+
+
+def mirrored(net, step):
+    """Each layer but the first answers to noise, from rest; a convolution's answer is shared by all its windows."""
+    layers, _ = chains.parts(net)
+    forward, c, seen = step.params["forward"], step.c, step.each[0].activity.seen
+    noise = drawn(step.key, [(len(step.each), *h.shape) for h in seen[1:]], "gaussian")
+    w_fb = []
+    for i, (b, xi) in enumerate(zip(step.params["feedback"]["w_fb"], noise, strict=True)):
+        layer, w, bias = layers[i + 1], forward["w"][i + 1], forward["bias"][i + 1]
+        phi, _ = chains.PHI[layer.phi]
+        products = []
+        for one in xi:
+            v = layer.forward(w, c.sigma * one) + bias
+            answer = (phi(v) - phi(bias)) / c.sigma
+            products.append(layer.gradient(w, one, answer) / np.prod(answer.shape[:-1]))
+        w_fb.append(b - c.decay * b + np.mean(products, 0))
+    return step.w, w_fb, step.traces
+
+
+def weights_perturbed(antithetic=False, kind="gaussian", net=CURVED):
+    """All weights of the group "forward", those of its biases drawn first."""
+
+    def one_step(params, traces, key, batch, coefficients):
+        forward, sigma = params["forward"], coefficients["sigma"]
+        names = [(name, i) for name in ("bias", "w") for i in range(len(forward[name]))]
+        xi = dict(zip(names, drawn(key, [forward[name][i].shape for name, i in names], kind), strict=True))
+
+        def moved(by):
+            return {name: tuple(w + by * xi[name, i] for i, w in enumerate(forward[name])) for name in forward}
+
+        def loss(by):
+            return np.mean([loss_of(net, moved(by), batch, b) for b in range(len(batch.x))])
+
+        change = (loss(sigma) - loss(-sigma)) / 2 if antithetic else loss(sigma) - loss(0.0)
+        return {**params, "forward": moved(-change / sigma)}, traces, loss(0.0)
+
+    return one_step
+
+
+def effects(net, step, kind, antithetic):
     """lam^ of every example and hidden layer."""
-    widths = [len(h) for h in each[0].h[1:-1]]
-    flat = np.asarray(stored_noise(key, len(each) * sum(widths), np.dtype(np.float64), kind))
-    cuts = np.split(flat, np.cumsum([len(each) * n for n in widths])[:-1])
-    xi = [cut.reshape(len(each), n) for cut, n in zip(cuts, widths, strict=True)]
+    shapes = [h.shape for h in step.each[0].activity.h[1:-1]]
+    xi = drawn(step.key, [(len(step.each), *shape) for shape in shapes], kind)
+    forward, sigma, lam = step.params["forward"], step.c.sigma, []
+    for b, one in enumerate(step.each):
 
-    def loss(b, size):
-        h, _ = run(params, batch.x[b], activations, [size * layer[b] for layer in xi])
-        return 0.5 * np.sum((h[-1] - batch.y[b]) ** 2)
+        def loss(size, b=b):
+            return loss_of(net, forward, step.batch, b, [size * layer[b] for layer in xi])
 
-    lam = []
-    for b, one in enumerate(each):
-        change = (loss(b, c.sigma) - loss(b, -c.sigma)) / 2 if antithetic else loss(b, c.sigma) - one.loss
-        lam.append([change * layer[b] / c.sigma for layer in xi])
+        change = (loss(sigma) - loss(-sigma)) / 2 if antithetic else loss(sigma) - one.loss
+        lam.append([change * layer[b] / sigma for layer in xi])
     return lam
 
 
-def perturbed(estimator, kind="gaussian", antithetic=False, direct=False, solve_every=1, activations=CURVED):
-    def teach(params, traces, key, batch, c, each, w_step):
-        lam = effects(params, key, batch, c, each, activations, kind, antithetic)
-        w_fb = list(params["feedback"]["w_fb"])
-        from_output = direct or estimator == "offline"
-        pairs = [
-            [(one.e[-1] if from_output else one.e[i + 1], lam[b][i]) for b, one in enumerate(each)]
-            for i in range(len(w_fb))
-        ]
+def perturbed(estimator, kind="gaussian", antithetic=False, direct=False, solve_every=1, net=CURVED):
+    def teach(net, step):
+        lam, c, traces = effects(net, step, kind, antithetic), step.c, step.traces
+        w_fb = list(step.params["feedback"]["w_fb"])
         steps = traces.steps + 1
         if estimator == "sgd":
             w_fb = [
-                b - np.mean([np.outer(e, b.T @ e - to) for e, to in pair], 0)
-                for b, pair in zip(w_fb, pairs, strict=True)
+                b - np.mean([descent(net, i, b, one, lam[n][i], direct) for n, one in enumerate(step.each)], 0)
+                for i, b in enumerate(w_fb)
             ]
-            return w_step, w_fb, traces._replace(steps=steps)
+            return step.w, w_fb, traces._replace(steps=steps)
+        from_output = direct or estimator == "offline"
+        pairs = [
+            [(one.e[-1] if from_output else one.e[i + 1], lam[b][i]) for b, one in enumerate(step.each)]
+            for i in range(len(w_fb))
+        ]
         second = [sum(np.outer(e, e) for e, _ in pair) for pair in (pairs[:1] if from_output else pairs)]
         second = [c.forgetting * v.total + dv for v, dv in zip(traces.second, second, strict=True)]
         cross = [sum(np.outer(e, to) for e, to in pair) for pair in pairs]
@@ -124,12 +165,21 @@ def perturbed(estimator, kind="gaussian", antithetic=False, direct=False, solve_
             return tuple(a._replace(total=t, rest=a.rest) for a, t in zip(sums, totals, strict=True))
 
         return (
-            w_step,
+            step.w,
             w_fb,
             traces._replace(steps=steps, second=summed(traces.second, second), cross=summed(traces.cross, cross)),
         )
 
-    return textbook(own, teach, direct, activations)
+    return textbook(own, teach, direct, net)
+
+
+def descent(net, i, b, one, lam, direct):
+    """The gradient of 1/2 |c - lam|^2 by B: c carries e back, so B meets e where c - lam would have come forward."""
+    wrong = one.credit[i] - lam
+    if direct:
+        return np.outer(one.e[-1], wrong)
+    layers, between = chains.parts(net)
+    return layers[i + 1].gradient(b, chains.passed(between[i + 1], wrong)[-1], one.e[i + 1])
 
 
 def solutions(second, cross, ridge, estimator):
@@ -151,10 +201,22 @@ TEXTBOOK = {
     "sign_symmetry": textbook(signs_of_weights),
     "matching": textbook(own, matched),
     "kolen_pollack": textbook(own, matched),
+    "weight_mirror": textbook(own, mirrored),
+    "weight_perturbation": weights_perturbed(),
+    "weight_perturbation_antithetic": weights_perturbed(antithetic=True, kind="rademacher"),
     "node_perturbation": perturbed("sgd"),
     "node_perturbation_antithetic": perturbed("sgd", antithetic=True),
     "node_perturbation_direct": perturbed("sgd", "rademacher", direct=True),
     "node_perturbation_ridge": perturbed("ridge", solve_every=2),
     "node_perturbation_ridge_direct": perturbed("ridge", direct=True),
-    "node_perturbation_offline": perturbed("offline", activations=LINEAR),
+    "node_perturbation_offline": perturbed("offline", net=LINEAR),
+    "backprop_conv": textbook(transposes, net=IMAGES),
+    "feedback_alignment_conv": textbook(own, net=IMAGES),
+    "direct_feedback_alignment_conv": textbook(own, direct=True, net=IMAGES),
+    "sign_symmetry_conv": textbook(signs_of_weights, net=IMAGES),
+    "matching_conv": textbook(own, matched, net=IMAGES),
+    "kolen_pollack_conv": textbook(own, matched, net=IMAGES),
+    "weight_mirror_conv": textbook(own, mirrored, net=IMAGES),
+    "weight_perturbation_conv": weights_perturbed(net=IMAGES),
+    "node_perturbation_conv": perturbed("sgd", net=IMAGES),
 }
