@@ -8,7 +8,8 @@ errors: truncation, h^4 f'''''/30, which at h = 1e-3 is 3e-14 f'''''; and roundi
 3e-13 |f| k, where k is the growth of rounding over the steps. Together they were measured at 1e-13 to 6e-11 on the
 registry, with f about 7 (most for the rules that divide norms). The tolerance of 1e-9 (1 + |f|) is a hundred times
 that, and a thousand times less than the least gradient that counts as alive: what hides in it is below 1e-3 of one that
-is already tiny.
+is already tiny. Where learning is steep, truncation is more: h / 2 in place of h tells how much, and twice the change
+is added.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +28,9 @@ H, TOLERANCE = 1e-3, 1e-9
 ALIVE = 1e-5
 """Least size of a gradient; the smallest of the registry is 1e-4."""
 
+ROUGH = 1e-5
+"""Relative doubt of a difference from which on it judges nothing."""
+
 
 def meta_gradient_is_the_derivative(rule: Problem) -> None:
     """L6, from the rule's own traces; from traces of zero the gradient has to be finite."""
@@ -34,16 +38,19 @@ def meta_gradient_is_the_derivative(rule: Problem) -> None:
     value, gradient = graded(here, 1.0)
     tolerance = TOLERANCE * (1 + abs(float(value)))
     for name in here:
-        f = {step: float(graded({**here, name: step * H}, 1.0)[0]) for step in (-2, -1, 1, 2)}
-        difference = (8 * (f[1] - f[-1]) - (f[2] - f[-2])) / (12 * H)
-        slope = float(gradient[name])
+        f = {step: float(graded({**here, name: step * H}, 1.0)[0]) for step in (-2, -1, -0.5, 0.5, 1, 2)}
+        difference, finer = ((8 * (f[s] - f[-s]) - (f[2 * s] - f[-2 * s])) / (12 * s * H) for s in (1, 0.5))
+        slope, doubt = float(gradient[name]), 2 * abs(difference - finer)
         require(
-            abs(slope - difference) <= tolerance,
+            doubt <= tolerance + ROUGH * abs(slope),
+            f"by {name}, difference quotients do not settle ({difference:.6g}, {finer:.6g}): learning jumps, or is too "
+            f"steep at a rate of {rule.rate:g}",
+        )
+        require(
+            abs(slope - difference) <= tolerance + doubt,
             f"by {name}, the gradient is {slope:.12g}, the difference quotient {difference:.12g}",
         )
-        require(
-            abs(slope) > ALIVE, f"by {name}, there is no gradient ({slope:.1e}): what changes nothing is no coefficient"
-        )
+        require(abs(slope) > ALIVE, f"by {name}, there is no gradient ({slope:.1e}); what has none is no coefficient")
     _, gradient = graded(here, 0.0)
     for name, slope in gradient.items():
         require(np.isfinite(slope), f"from traces of zero, the gradient by {name} is {slope}")

@@ -19,7 +19,7 @@ LONG = 1000
 """Steps of L11."""
 
 RATE = 0.3
-"""Of the learner's SGD: large enough for the weights to matter to what comes later; momentum gives it a state."""
+"""Of SGD in a trial: large enough for the weights to matter to what comes later; momentum gives it a state."""
 
 
 def seed(number: int) -> Key:
@@ -39,6 +39,7 @@ class Problem:
     Attributes:
       case: the rule.
       name: what the rule is called.
+      rate: learning rate of the trial.
       coefficients: those of the case, as float64 arrays.
       jit_init: ``(params, key, batch, coefficients) -> state``.
       jit_step: ``(state, batch, coefficients) -> (state, info)``.
@@ -46,18 +47,18 @@ class Problem:
       abstract: `_abstract`, remembered.
     """
 
-    def __init__(self, case: RuleCase, name: str = "rule"):
+    def __init__(self, case: RuleCase, name: str = "rule", rate: float = RATE):
         """Compiles nothing yet."""
-        self.case, self.name = case, name
+        self.case, self.name, self.rate = case, name, rate
         self.coefficients = {key: jnp.asarray(value, jnp.float64) for key, value in case.coefficients.items()}
         self.jit_init = compiled(lambda params, key, batch, values: self.learner(values).init(params, key, batch))
         self.jit_step = compiled(self.step)
         self.jit_trial = compiled(self.trial)
         self.abstract = functools.cache(self._abstract)
 
-    def learner(self, coefficients: PyTree, rate: float = RATE) -> Learner:
-        """The rule at these coefficients, with SGD."""
-        return learner(self.case.make(**coefficients), optax.sgd(rate, momentum=0.5))
+    def learner(self, coefficients: PyTree, rate: float | None = None) -> Learner:
+        """The rule at these coefficients, with SGD at the trial's rate or another."""
+        return learner(self.case.make(**coefficients), optax.sgd(self.rate if rate is None else rate, momentum=0.5))
 
     def params(self, key: Key, dtype: Any = jnp.float64) -> PyTree:
         """Initial weights."""

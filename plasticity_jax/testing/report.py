@@ -8,7 +8,7 @@ import jax
 
 from plasticity_jax.base import RuleCase
 from plasticity_jax.testing import forms, gradients, runs
-from plasticity_jax.testing.problem import Problem
+from plasticity_jax.testing.problem import RATE, Problem
 from plasticity_jax.testing.textbook import TextbookStep, sgd_one_is_the_textbook_step
 
 
@@ -106,6 +106,7 @@ def check_rule(
     laws: Iterable[str] | None = None,
     skip: Mapping[str, str] | None = None,
     textbook: TextbookStep | None = None,
+    rate: float = RATE,
     raises: bool = True,
 ) -> Report:
     """Holds a rule to the laws that every rule of the library keeps: in a test of yours, one line.
@@ -121,6 +122,8 @@ def check_rule(
       skip: laws that the rule need not keep, and why, as in ``{"L6": "spikes have a surrogate slope"}``.
       textbook: one step of the rule at a learning rate of 1, from its equations and in plain NumPy, for L7:
         ``(params, traces, key, batch, coefficients) -> (params, traces, loss)``.
+      rate: learning rate of the trials of ten steps that most laws watch, by SGD with momentum; lower it where learning
+        diverges, but let it matter.
       raises: whether a law that failed is an error.
 
     Returns:
@@ -160,7 +163,7 @@ def check_rule(
     if textbook is not None:
         checks[TEXTBOOK] = lambda problem: sgd_one_is_the_textbook_step(problem, textbook)
     with jax.enable_x64(True):
-        problem = Problem(case, name)
+        problem = Problem(case, name, rate)
         verdicts = [_verdict(law, problem, checks.get(law), skip.get(law)) for law in _in_order(wanted)]
     report = Report(name, tuple(verdicts))
     if raises and not report.ok:

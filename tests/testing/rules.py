@@ -205,6 +205,14 @@ def gradient_is_stopped(leak=0.5):
     return deterministic(jax.lax.stop_gradient(leak) * 0.5 + leak * 0.5)
 
 
+@fault({"L6": "difference quotients do not settle"})
+def weights_change_in_steps(leak=0.5):
+    def update(updates, traces, info, batch):
+        return {"w": jnp.round(updates["w"] * 1e4) / 1e4}, traces, info
+
+    return changed(deterministic(leak), update=update)
+
+
 @fault(
     {"L5": "gain = 0.7 changes nothing", "L6": "by gain, there is no gradient (0.0e+00)"},
     coefficients={"leak": 0.5, "gain": 1.0},

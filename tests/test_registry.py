@@ -1,0 +1,190 @@
+"""The registry: what it finds, what it refuses, and a package of two files that joins it, as README.md says."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+
+import pytest
+
+import plasticity_jax as pj
+from experiments._cli import main
+from plasticity_jax import registry
+from plasticity_jax.registry import Rules
+from tests.testing.rules import GOOD, NOISY
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def rules(monkeypatch):
+    """A registry of two rules of its own in the place of `RULES`."""
+    own = Rules({"hebb": pj.RULES["hebb"], "rtrl": pj.RULES["rtrl"]})
+    monkeypatch.setattr(registry, "RULES", own)
+    return own
+
+
+def package(folder, points, module="", name="my_rules"):
+    """An installed package: a module, and entry points in its metadata."""
+    info = folder / f"{name}-0.1.dist-info"
+    info.mkdir(parents=True)
+    (folder / f"{name}.py").write_text(module)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    lines = [f"{point} = {value}" for point, value in points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[plasticity_jax.rules]", *lines]))
+    return folder
+
+
+def test_register_adds_a_rule(rules):
+    pj.register("mine", GOOD)
+    assert rules["mine"] is GOOD
+    assert list(rules) == ["hebb", "rtrl", "mine"]
+    assert len(rules) == 3
+    assert dict(rules)["mine"] is GOOD
+    pj.register("mine", GOOD)  # the very same, as when a cell of a notebook runs again
+    assert len(rules) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "message"),
+    [
+        ("hebb", GOOD, "RULES has a rule 'hebb' already; register yours under another name"),
+        ("my rule", GOOD, "'my rule' cannot name a rule: give letters, digits and underscores, as in 'my_rule'"),
+        ("", GOOD, "'' cannot name a rule"),
+        (3, GOOD, "3 cannot name a rule"),
+        ("mine", "not a case", "the case of 'mine' is 'not a case', not a RuleCase: give the rule with a tiny"),
+        ("mine", GOOD.make, r"the case of 'mine' is <function deterministic at .*>, not a RuleCase"),
+    ],
+)
+def test_register_refuses(rules, name, case, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        pj.register(name, case)
+    assert "\n" not in str(refusal.value)
+    assert list(rules) == ["hebb", "rtrl"]
+
+
+def test_rules_are_read_only(rules):
+    with pytest.raises(TypeError):
+        rules["mine"] = GOOD
+    with pytest.raises(TypeError):
+        del rules["hebb"]
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    wanted = rf"RULES has no 'rfol'; did you mean 'rflo'\? list\(RULES\) names all {len(pj.RULES)}"
+    with pytest.raises(KeyError, match=wanted):
+        pj.RULES["rfol"]
+    with pytest.raises(KeyError, match=r"RULES has no 'zzz'; list\(RULES\)"):
+        pj.RULES["zzz"]
+    with pytest.raises(KeyError, match="RULES has no 7"):
+        pj.RULES[7]  # pyright: ignore
+    assert "rfol" not in pj.RULES
+    assert pj.RULES.get("rfol") is None
+    assert "rflo" in pj.RULES
+
+
+def test_repr_names_the_rules_by_kind(rules):
+    assert repr(rules) == "RULES: 2 learning rules\n  local       hebb\n  exact       rtrl"
+    shown = repr(pj.RULES)
+    assert max(map(len, shown.splitlines())) <= 100
+    assert set(re.findall(r"\w+", shown)) >= set(pj.RULES)
+
+
+POINTS = {
+    "mine": "my_rules:CASE",
+    "renamed": "my_rules:CASES.NOISY",
+    "missing": "my_rules:NOWHERE",
+    "no_module": "not_there:CASE",
+    "no_case": "my_rules:rule",
+    "bad-name": "my_rules:CASE",
+    "hebb": "my_rules:CASE",
+}
+MODULE = """
+import tests.testing.rules as CASES
+CASE, rule = CASES.GOOD, 3
+"""
+
+
+def test_entry_points_are_found_and_broken_ones_are_named(rules, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(package(tmp_path, POINTS, MODULE))
+    monkeypatch.delitem(sys.modules, "my_rules", raising=False)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        hebb = rules["hebb"]
+        assert not heard
+        assert "my_rules" not in sys.modules  # what the library has needs no look into other packages
+        assert list(rules) == ["hebb", "rtrl", "mine", "renamed"]
+        assert rules["mine"] is GOOD
+        assert rules["renamed"] is NOISY
+        assert rules["hebb"] is hebb
+    said = sorted(str(warning.message) for warning in heard)
+    assert [re.search(r"left out of RULES: (\S+) = ", line)[1] for line in said] == [  # pyright: ignore
+        "bad-name",
+        "hebb",
+        "missing",
+        "no_case",
+        "no_module",
+    ]
+    assert said[2] == (
+        "left out of RULES: missing = 'my_rules:NOWHERE', an entry point of my_rules 0.1: "
+        "AttributeError: module 'my_rules' has no attribute 'NOWHERE'"
+    )
+    assert all(str(__file__) == warning.filename for warning in heard)  # of who looked
+
+
+def test_a_name_that_an_entry_point_has_cannot_be_registered(rules, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(package(tmp_path, {"mine": "my_rules:CASE"}, MODULE))
+    with pytest.raises(ValueError, match="'mine' already"):
+        pj.register("mine", NOISY)
+
+
+def test_list_rules(rules, capsys):
+    pj.register("mine", NOISY._replace(stochastic=None))
+    pj.register("noisy", NOISY)
+    assert main(["list", "--rules"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "hebb   local        deterministic  alpha=0.05",
+        "rtrl   exact        deterministic  alpha=0.5, decay=1",
+        "mine   local                       leak=0.5, sigma=0.1",
+        "noisy  local        stochastic     leak=0.5, sigma=0.1",
+    ]
+
+
+USE = """
+import jax, sys
+import plasticity_jax as pj
+from experiments._cli import main
+
+assert "my_rules" not in sys.modules
+case = pj.RULES["reward_modulated"]
+params, batch, key = case.params(jax.random.key(0)), case.batch(jax.random.key(1)), jax.random.key(2)
+rules = {"mine": case.make(), "louder": case.make(sigma=0.2)}
+traces = {name: rule.init(params, key, batch) for name, rule in rules.items()}
+updates, _, _ = pj.compare(rules, params, traces, key, batch)
+assert updates["mine"]["w"].shape == (2, 3) and updates["mine"]["w"].dtype == "float32"
+main(["list", "--rules"])
+print("---")
+print(pj.testing.check_rule(case, name="reward_modulated"))
+"""
+
+
+def test_the_package_of_the_readme_is_found_and_keeps_the_laws(tmp_path):
+    """In a process of its own, in single precision, with nothing but the package's metadata to tell of it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    module = re.search(r"```python\n(# my_rules\.py.*?)```", readme, re.DOTALL)
+    project = re.search(r"```toml\n(# pyproject\.toml.*?)```", readme, re.DOTALL)
+    report = re.search(r"```\n(reward_modulated: .*?)\n```", readme, re.DOTALL)
+    assert module
+    assert project
+    assert report
+    points = tomllib.loads(project[1])["project"]["entry-points"]["plasticity_jax.rules"]
+    folder = package(tmp_path, points, module[1])
+    path = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]"
+    done = subprocess.run([sys.executable, "-c", path + USE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    listed, _, found = done.stdout.partition("---\n")
+    (line,) = [line for line in listed.splitlines() if line.startswith("reward_modulated")]
+    assert line.split() == ["reward_modulated", "local", "stochastic", "sigma=0.1,", "decay=0.9"]
+    assert found.strip() == report[1]
