@@ -1,13 +1,11 @@
 """A convolution: neurons of one channel share their weights, each with its own window of the image before it."""
 
-import functools
 from typing import Literal
-
-import jax
 
 from plasticity_jax.layers.layer import Layer, Phi, he_normal
 from plasticity_jax.ops.activations import check_activation
 from plasticity_jax.ops.checks import one_of, whole
+from plasticity_jax.ops.correlation import correlation, correlation_credit, correlation_gradient
 from plasticity_jax.typing import Array, Key
 
 
@@ -48,7 +46,13 @@ def conv(
     name = f"conv({channels}, {kernel})"
 
     def linear(w: Array, h: Array) -> Array:
-        return _convolution(h, w, strides, padding)
+        return correlation(h, w, strides, padding)
+
+    def credit(b: Array, h: Array, error: Array) -> Array:
+        return correlation_credit(h, b, error, strides, padding)
+
+    def gradient(w: Array, h: Array, error: Array) -> Array:
+        return correlation_gradient(h, w, error, strides, padding)
 
     def init(key: Key, shape: tuple[int, ...], dtype: object) -> Array:
         if len(shape) != 3:
@@ -64,10 +68,7 @@ def conv(
         fan_in = kernels[0] * kernels[1] * shape[2]
         return he_normal(key, (*kernels, shape[2], channels), fan_in, dtype)  # pyright: ignore[reportArgumentType]
 
-    return Layer(name, linear, init, phi, trusted=True)
-
-
-_convolution = functools.partial(jax.lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return Layer(name, linear, init, phi, credit, gradient, trusted=True)
 
 
 def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
