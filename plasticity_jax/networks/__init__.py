@@ -1,4 +1,4 @@
-"""Networks of a form of their own: factories and types, and the one `init_params` for all of them.
+"""Networks, chains of layers and those of a form of their own: factories, types, and one `init_params` for all of them.
 
 A network that `plasticity_jax.rules.adversarial` takes is an `AdversarialNet`. One of your own may be a `Stack` of
 layers, of which `stacked_phases` and `reconstruct` do the rest.
@@ -92,7 +92,7 @@ def init_params(
     """
     if type(net) not in _INITS:
         known = ", ".join(sorted(kind.__name__ for kind in _INITS))
-        raise TypeError(f"net={net!r} is not a network of this room ({known}); cells and layers have their own")
+        raise TypeError(f"net={net!r} is not a network of this room ({known}); for a cell, cells.init_params")
     return _INITS[type(net)](key, net, dtype=dtype)
 
 

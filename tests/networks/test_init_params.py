@@ -14,14 +14,15 @@ NETS = {
     "dcgan": networks.dcgan((4, 4, 1), 2, 2, 2),
     "conv_lstm": networks.conv_lstm(8, 2, 2, 3, 1, 1, 2),
     "convnet": networks.convnet((5, 5, 1), 2, (2,)),
+    "mlp": networks.mlp((4, 3, 2), ("tanh", "identity")),
     "two_stream": networks.two_stream((4, 3, 2), (0.1,) * 3, (0.1,) * 3),
 }
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_the_rooms_weights_are_the_networks_own(name):
-    own = importlib.import_module(f"plasticity_jax.networks.{name}").init_params
-    got, wanted = (draw(jax.random.key(0), NETS[name]) for draw in (networks.init_params, own))
+    own = importlib.import_module("plasticity_jax.layers" if name == "mlp" else f"plasticity_jax.networks.{name}")
+    got, wanted = (draw(jax.random.key(0), NETS[name]) for draw in (networks.init_params, own.init_params))
     jax.tree.map(np.testing.assert_array_equal, got, wanted)
     other = networks.init_params(jax.random.key(1), NETS[name])
     assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(other), strict=True))
