@@ -12,7 +12,7 @@ from plasticity_jax.testing import LAWS, check_rule
 from plasticity_jax.testing.equality import assert_close, assert_same, assert_same_form
 from plasticity_jax.testing.problem import Problem
 from plasticity_jax.testing.runs import a_restored_run_is_the_run, in_memory
-from tests.testing.rules import FAULTS, GOOD, NOISY, textbook
+from tests.testing.rules import FAULTS, GOOD, NOISY, delta, textbook
 
 
 def outcomes(report):
@@ -128,6 +128,25 @@ def test_laws_are_chosen_and_skipped():
     assert report.ok
     assert "L6   skipped  the gradient through learning is the derivative\n" in str(report)
     assert "spikes have a surrogate slope" in str(report)
+
+
+def test_a_trial_that_is_too_steep_wants_a_lower_rate():
+    """Noise of the size of its effect, squared: lawful, but learning at the default rate throws the weights away."""
+
+    def make(sigma=0.1):
+        rule = delta(0.0, sigma)
+
+        def update(params, traces, key, batch):
+            updates, after, info = rule.update(params, traces, key, batch)
+            return {"w": info.loss / sigma**2 * updates["w"]}, after, info
+
+        return rule._replace(update=update)
+
+    case = NOISY._replace(make=make, coefficients={"sigma": 0.1})
+    report = check_rule(case, laws=["L6"], raises=False)
+    assert "difference quotients do not settle" in report.verdicts[0].reason
+    assert report.verdicts[0].reason.endswith("too steep at a rate of 0.3")
+    assert check_rule(case, laws=["L6"], rate=3e-4).ok
 
 
 def test_what_check_rule_cannot_take():
