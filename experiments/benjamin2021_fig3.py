@@ -40,7 +40,7 @@ wake/sleep keeps the identity above chance holds by less than one in a hundred d
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -138,9 +138,9 @@ class Config:
     hidden: int = 128
     critic_hidden: int = 128
     recurrence: int = 1
-    output: str = "sigmoid"
+    output: Literal["identity", "sigmoid"] = "sigmoid"
     gamma: float = 0.1
-    reduction: str = "sum"
+    reduction: Literal["sum", "mean"] = "sum"
     batch: int = 64
     steps: int = 6000
     points: int = 12

@@ -29,7 +29,7 @@ are at a cosine of -0.94, short of -0.95, where the floor, other test digits in 
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -108,9 +108,9 @@ class Config:
     latent: int = 16
     hidden: int = 128
     critic_hidden: int = 128
-    output: str = "sigmoid"
+    output: Literal["identity", "sigmoid"] = "sigmoid"
     gamma: float = 0.1
-    reduction: str = "sum"
+    reduction: Literal["sum", "mean"] = "sum"
     batch: int = 64
     steps: int = 6000
     points: int = 15

@@ -249,7 +249,7 @@ def final(metrics: Mapping[str, np.ndarray], task: str, reading: str, rule: str,
 
 def cases() -> list[tuple[str, str, tuple[str, ...]]]:
     """(task, reading, rules) of every panel."""
-    return [(task, reading, RULES) for task in TASKS for reading in READINGS] + [("long", "exact", LONG_RULES)]
+    return [*((task, reading, RULES) for task in TASKS for reading in READINGS), ("long", "exact", LONG_RULES)]
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
