@@ -105,7 +105,11 @@ def loss_has_an_axis(leak=0.5):
 
 
 @fault(
-    {"L1": "updates['w'] is float16[2, 3], not float32[2, 3]", "L6": "the difference", "L13": "updates['w'] is float16"}
+    {
+        "L1": "updates['w'] is float16[2, 3], not float32[2, 3]",
+        "L6": "difference quotient",
+        "L13": "updates['w'] is float16",
+    }
 )
 def updates_in_half_precision(leak=0.5):
     return changed(deterministic(leak), update=lambda u, t, i, b: ({"w": u["w"].astype(jnp.float16)}, t, i))
