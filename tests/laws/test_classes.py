@@ -11,6 +11,7 @@ from plasticity_jax.registry import RULES
 from tests.laws import (
     classes_adversarial,
     classes_feedback,
+    classes_feedback_layers,
     classes_feedback_recurrent,
     classes_generative,
     classes_hebbian,
@@ -24,6 +25,7 @@ TABLES = {
     "classes_online.py": classes_online.CLASSES,
     "classes_meta.py": classes_meta.CLASSES,
     "classes_feedback.py": classes_feedback.CLASSES,
+    "classes_feedback_layers.py": classes_feedback_layers.CLASSES,
     "classes_feedback_recurrent.py": classes_feedback_recurrent.CLASSES,
     "classes_hebbian.py": classes_hebbian.CLASSES,
     "classes_generative.py": classes_generative.CLASSES,
