@@ -43,8 +43,8 @@ class Info(NamedTuple):
     """
 
     loss: Array
-    ready: Ready
-    aux: Mapping[str, Array]
+    ready: Ready = READY
+    aux: Mapping[str, Array] = {}
 
 
 class InitFn(Protocol):

@@ -85,9 +85,7 @@ def convolutional_multiplications(net: networks.Dcgan, params: Params) -> float:
     return count
 
 
-def rows_per_second(
-    net: AdversarialNet, gamma: float, params: Params, shape: tuple[int, ...], batch: int
-) -> float:
+def rows_per_second(net: AdversarialNet, gamma: float, params: Params, shape: tuple[int, ...], batch: int) -> float:
     """Images, or videos, in a scan of whole steps inside one jit."""
     key = jax.random.key(0)
     learn = learner(adversarial(net, gamma), optimiser(epoch_steps=100))

@@ -145,7 +145,7 @@ def step_costs(rules: Sequence[str], net: Chain, steps: int, seeds: int, rounds:
 
 
 def outside_of_scan(rounds: int) -> float:
-    """Time of one compiled convolutional step by `backprop` over that by `jax.value_and_grad`, which loops slow down."""
+    """Time of a compiled convolutional step by `backprop` over that by `jax.value_and_grad`, which loops slow down."""
     net = conv_net()
     calls = {}
     for rule in ("backprop", "value_and_grad"):

@@ -1,8 +1,9 @@
 """A convolution: neurons of one channel share their weights, each with its own window of the image before it."""
 
+import functools
 from typing import Literal
 
-from plasticity_jax.layers.layer import Layer, Phi, he_normal
+from plasticity_jax.layers.layer import Init, Layer, Linear, Phi, Transpose, he_normal
 from plasticity_jax.ops.activations import check_activation
 from plasticity_jax.ops.checks import one_of, whole
 from plasticity_jax.ops.correlation import correlation, correlation_credit, correlation_gradient
@@ -43,8 +44,13 @@ def conv(
     strides = _pair("stride", stride)
     one_of("padding", padding, ("SAME", "VALID"))
     check_activation(phi)
+    linear, credit, gradient = _maps(strides, padding)
     name = f"conv({channels}, {kernel})"
+    return Layer(name, linear, _init(name, channels, kernels, padding), phi, credit, gradient, trusted=True)
 
+
+@functools.cache  # one function for all layers alike, so that networks built alike compare equal; below likewise
+def _maps(strides: tuple[int, int], padding: str) -> tuple[Linear, Transpose, Transpose]:
     def linear(w: Array, h: Array) -> Array:
         return correlation(h, w, strides, padding)
 
@@ -54,6 +60,11 @@ def conv(
     def gradient(w: Array, h: Array, error: Array) -> Array:
         return correlation_gradient(h, w, error, strides, padding)
 
+    return linear, credit, gradient
+
+
+@functools.cache
+def _init(name: str, channels: int, kernels: tuple[int, int], padding: str) -> Init:
     def init(key: Key, shape: tuple[int, ...], dtype: object) -> Array:
         if len(shape) != 3:
             shown = ", ".join(map(str, shape))
@@ -68,7 +79,7 @@ def conv(
         fan_in = kernels[0] * kernels[1] * shape[2]
         return he_normal(key, (*kernels, shape[2], channels), fan_in, dtype)  # pyright: ignore[reportArgumentType]
 
-    return Layer(name, linear, init, phi, credit, gradient, trusted=True)
+    return init
 
 
 def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:

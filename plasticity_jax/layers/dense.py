@@ -1,6 +1,8 @@
 """A matrix: every neuron hears all activities of the layer before it."""
 
-from plasticity_jax.layers.layer import Layer, Phi, he_normal
+import functools
+
+from plasticity_jax.layers.layer import Init, Layer, Phi, he_normal
 from plasticity_jax.ops.activations import check_activation
 from plasticity_jax.ops.checks import whole
 from plasticity_jax.typing import Array, Key
@@ -28,7 +30,16 @@ def dense(n: int, phi: Phi = "identity") -> Layer:
     """
     whole("n", n, 1, "neuron")
     check_activation(phi)
+    return Layer(f"dense({n})", _linear, _init(n), phi, _credit, _gradient, True)
 
+
+def is_dense(layer: Layer) -> bool:
+    """Whether a layer's weights are a matrix (n, n_in)."""
+    return layer.linear is _linear
+
+
+@functools.cache  # one function for all layers of n neurons: networks built alike compare equal
+def _init(n: int) -> Init:
     def init(key: Key, shape: tuple[int, ...], dtype: object) -> Array:
         if len(shape) != 1:
             raise ValueError(
@@ -36,12 +47,7 @@ def dense(n: int, phi: Phi = "identity") -> Layer:
             )
         return he_normal(key, (n, *shape), shape[0], dtype)  # pyright: ignore[reportArgumentType]
 
-    return Layer(f"dense({n})", _linear, init, phi, _credit, _gradient, True)
-
-
-def is_dense(layer: Layer) -> bool:
-    """Whether a layer's weights are a matrix (n, n_in)."""
-    return layer.linear is _linear
+    return init
 
 
 def _linear(w: Array, h: Array) -> Array:

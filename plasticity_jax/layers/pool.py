@@ -1,8 +1,8 @@
 """Layers without weights: the mean over windows, and the image as a row."""
 
-import jax.numpy as jnp
+import functools
 
-from plasticity_jax.layers.layer import Layer
+from plasticity_jax.layers.layer import Layer, Linear
 from plasticity_jax.ops.checks import whole
 from plasticity_jax.typing import Array, PyTree
 
@@ -27,16 +27,7 @@ def pool(size: int) -> Layer:
       [[2.5, 4.5], [10.5, 12.5]]
     """
     whole("size", size, 1, "pixel")
-
-    def linear(w: PyTree, h: Array) -> Array:
-        if h.ndim != 4 or min(h.shape[1:3]) < size:
-            raise ValueError(f"pool({size}) takes images (B, H, W, C) of at least {size} x {size}, not {h.shape}")
-        rows, columns = h.shape[1] // size, h.shape[2] // size
-        # Term by term: XLA's sums over a short axis, and its windows, are slow on a CPU.
-        terms = [h[:, u : rows * size : size, v : columns * size : size] for u in range(size) for v in range(size)]
-        return sum(terms[1:], terms[0]) / size**2
-
-    return Layer(f"pool({size})", linear, None, trusted=True)
+    return Layer(f"pool({size})", _mean(size), None, trusted=True)
 
 
 def flatten() -> Layer:
@@ -47,4 +38,21 @@ def flatten() -> Layer:
       >>> flatten().linear((), jnp.ones((3, 4, 4, 2))).shape
       (3, 32)
     """
-    return Layer("flatten()", lambda w, h: jnp.reshape(h, (h.shape[0], -1)), None, trusted=True)
+    return Layer("flatten()", _rows, None, trusted=True)
+
+
+@functools.cache  # one function for all pools of a size: networks built alike compare equal
+def _mean(size: int) -> Linear:
+    def linear(w: PyTree, h: Array) -> Array:
+        if h.ndim != 4 or min(h.shape[1:3]) < size:
+            raise ValueError(f"pool({size}) takes images (B, H, W, C) of at least {size} x {size}, not {h.shape}")
+        rows, columns = h.shape[1] // size, h.shape[2] // size
+        # Term by term: XLA's sums over a short axis, and its windows, are slow on a CPU.
+        terms = [h[:, u : rows * size : size, v : columns * size : size] for u in range(size) for v in range(size)]
+        return sum(terms[1:], terms[0]) / size**2
+
+    return linear
+
+
+def _rows(w: PyTree, h: Array) -> Array:
+    return h.reshape(h.shape[0], -1)
