@@ -1,0 +1,133 @@
+"""Weights, feedback and batches that do not fit a chain are named in one line, with what should be there."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity_jax import rules
+from plasticity_jax.layers import chain, conv, dense, fitted, flatten, init_params
+from plasticity_jax.typing import Example
+
+NET = chain((4, 4, 1), [conv(2, 3, "tanh"), conv(3, 2, "tanh"), flatten(), dense(2)])
+PARAMS = {pathway: init_params(jax.random.key(0), NET, pathway=pathway) for pathway in ("chain", "direct")}
+BATCH = Example(jnp.ones((3, 4, 4, 1)), jnp.ones((3, 2)))
+
+
+def one_line(call, told, remedy, errors=(ValueError, TypeError, AssertionError)):
+    with pytest.raises(errors) as refusal:
+        call()
+    message = str(refusal.value)
+    assert "\n" not in message, message
+    assert told in message
+    assert remedy in message
+
+
+def forward(**changed):
+    return lambda params: {**params, "forward": {**params["forward"], **changed}}
+
+
+def feedback(*w_fb):
+    return lambda params: {**params, "feedback": {"w_fb": w_fb}}
+
+
+W = PARAMS["chain"]["forward"]["w"]
+B = {pathway: params["feedback"]["w_fb"] for pathway, params in PARAMS.items()}
+ROWS, KERNEL = "(2, 48)", "(2, 2, 2, 3)"
+MISFITS = {
+    "no forward": (lambda p: {"feedback": p["feedback"]}, 'params["forward"] is missing', "params has feedback"),
+    "no biases": (lambda p: {"forward": {"w": p["forward"]["w"]}}, 'params["forward"]["bias"] is missing', "has w"),
+    "a list": (lambda p: [p], 'params["forward"] is missing', "params has no names"),
+    "fewer weights": (forward(w=W[:2]), 'params["forward"]["w"] has 2 entries for 3 layers', "give each one"),
+    "a kernel": (forward(w=(W[0], W[0], W[2])), f"w[1] must be {KERNEL} for conv(3, 2)", "not (3, 3, 1, 2)"),
+    "a tree": (forward(w=({"kernel": W[0]}, *W[1:])), "w[0] must be (3, 3, 1, 2) for conv(2, 3)", "not {'kernel'"),
+    "a bias": (forward(bias=(jnp.zeros(4), jnp.zeros(3), jnp.zeros(2))), "bias[0] must be (2,)", "(4,)"),
+}
+MISLED = {
+    "chain": {
+        "no feedback": (lambda p: {"forward": p["forward"]}, 'params["feedback"] is missing', "params has forward"),
+        "one": (feedback(B["chain"][0]), "1 feedback weights w_fb for 2 hidden layers", "give each layer one"),
+        "direct": (
+            feedback(*B["direct"]),
+            f"w_fb[0] must be {KERNEL} on the pathway 'chain'",
+            "pathway='chain') draws",
+        ),
+        "shape": (feedback(B["chain"][0], B["chain"][1].T), f"w_fb[1] must be {ROWS}", "init_params(key, net, pathway"),
+    },
+    "direct": {
+        "no feedback": (lambda p: {"forward": p["forward"]}, 'params["feedback"] is missing', "params has forward"),
+        "chain": (feedback(*B["chain"]), "w_fb[0] must be (2, 32) on the pathway 'direct'", "pathway='direct') draws"),
+        "shape": (feedback(B["direct"][0], B["direct"][1].T), f"w_fb[1] must be {ROWS}", "pathway='direct') draws"),
+    },
+}
+BATCHES = {
+    "tuple": (tuple(BATCH[:2]), "batch is a tuple", "give an Example, as in Example(x, y)"),
+    "no examples": (Example(BATCH.x[:0], BATCH.y[:0]), "batch.x has no examples", "leave the step out"),
+    "rows": (Example(BATCH.x.reshape(3, -1), BATCH.y), "batch.x must be (B, 4, 4, 1)", "(3, 16)"),
+    "targets": (Example(BATCH.x, BATCH.y[:2]), "batch.y must be (B, 2), with B = 3 as in batch.x", "(2, 2)"),
+    "labels": (Example(BATCH.x, np.array([0, 1, 1])), "batch.y must be (B, 2)", "(3,)"),
+    "weight": (BATCH._replace(weight=jnp.ones((3, 1))), "batch.weight must be (B,), B = 3", "(3, 1)"),
+}
+
+
+def both(rule, params, batch, told, pathway="chain"):
+    """Of init, and of an update with traces that fit."""
+    key = jax.random.key(0)
+    traces = rule.init(PARAMS[pathway], key, BATCH)
+    one_line(lambda: rule.init(params, key, batch), *told)
+    one_line(lambda: rule.update(params, traces, key, batch), *told)
+
+
+@pytest.mark.parametrize("name", MISFITS)
+@pytest.mark.parametrize("rule", ["backprop", "weight_mirror", "node_perturbation", "weight_perturbation"])
+def test_forward_weights(rule, name):
+    change, *told = MISFITS[name]
+    both(getattr(rules, rule)(NET), change(PARAMS["chain"]), BATCH, told)
+
+
+@pytest.mark.parametrize(
+    ("rule", "pathway", "name"),
+    [
+        *(("feedback_alignment", "chain", name) for name in MISLED["chain"]),
+        *(("matching", "chain", name) for name in MISLED["chain"]),
+        *(("weight_mirror", "chain", name) for name in MISLED["chain"]),
+        *(("node_perturbation", "chain", name) for name in MISLED["chain"]),
+        *(("direct_feedback_alignment", "direct", name) for name in MISLED["direct"]),
+    ],
+)
+def test_feedback_weights(rule, pathway, name):
+    change, *told = MISLED[pathway][name]
+    both(getattr(rules, rule)(NET), change(PARAMS[pathway]), BATCH, told, pathway)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_batches(name):
+    batch, *told = BATCHES[name]
+    both(rules.backprop(NET), PARAMS["chain"], batch, told)
+    both(rules.weight_perturbation(NET), PARAMS["chain"], batch, told)
+    one_line(lambda: fitted(NET, PARAMS["chain"], batch, "query"), told[0].replace("batch", "query"), told[1])
+
+
+def test_losses_and_labels_of_a_chain():
+    def of_classes(z, y):
+        return (z - y) ** 2
+
+    batch = Example(jnp.ones((3, 4)), np.array([0, 1, 2]))
+    softmax = chain((4,), [dense(2)], "softmax")
+    params = init_params(jax.random.key(0), softmax)
+    one_line(lambda: fitted(softmax, params, batch), "batch.y has the label 2; with 2 outputs", "use 0 to 1")
+    told = "batch.y holds labels, which must be (B,)", "(2,)"
+    one_line(lambda: fitted(softmax, params, batch._replace(y=batch.y[:2])), *told)
+    vector = rules.backprop(chain((4,), [dense(2)], of_classes))
+    images = batch._replace(y=jnp.ones((3, 2)))
+    both_told = "loss returns shape (2,) for one output (2,)", "it must return one number"
+    one_line(lambda: vector.update(params, (), jax.random.key(0), images), *both_told)
+    mine = chain((4,), [dense(2)], lambda z, y: jnp.sum(z * y["gain"]))
+    one_line(lambda: fitted(mine, params, batch._replace(y=jnp.ones(2))), "batch.y must lead with B = 3", "batch.x")
+
+
+def test_a_loss_of_ones_own_returns_one_number():
+    rule = rules.weight_perturbation(lambda params, batch: (batch.x - params) ** 2)
+    batch = Example(jnp.ones(3), jnp.ones(3))
+    told = "net returns shape (3,)", "return the batch's loss, one number"
+    one_line(lambda: rule.update(jnp.zeros(3), (), jax.random.key(0), batch), *told)
