@@ -42,7 +42,7 @@ from plasticity_jax.layers.door import error_size, fitted
 from plasticity_jax.layers.layer import gradient
 from plasticity_jax.layers.passes import between, forward, gradients, loss_and_credit, perturbed_output
 from plasticity_jax.ops import groups
-from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.checks import in_range, one_of
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import check_noise, noise_of_shapes
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
@@ -118,8 +118,7 @@ def node_perturbation(
     check_chain(net)
     check_noise(noise)
     check_pathway(pathway)
-    if estimator not in ("sgd", "ridge", "offline"):
-        raise ValueError(f"estimator={estimator!r} is not known; use 'sgd', 'ridge' or 'offline'")
+    one_of("estimator", estimator, ("sgd", "ridge", "offline"))
     if len(net.layers) < 2:
         raise ValueError("node perturbation needs a hidden layer to perturb: give the network two layers with weights")
     if solve_every < 1 or warm_up < 0:

@@ -18,6 +18,7 @@ activity and the credit of the postsynaptic neuron of all steps of a window, at 
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,9 @@ from plasticity_jax.typing import Array, Example, Key, Params, Updates
 AXES = ("B", "S")
 
 
-def windowed_rule(cell: Neurons, credit: Callable[[Params, Window], Array], feedback: str = "readout") -> LearningRule:
+def windowed_rule(
+    cell: Neurons, credit: Callable[[Params, Window], Array], feedback: Literal["readout", "back"] = "readout"
+) -> LearningRule:
     """Makes a `LearningRule` of how credit is collected in a window.
 
     Args:

@@ -65,7 +65,7 @@ from plasticity_jax.cells.window import (
     window_report,
 )
 from plasticity_jax.ops import prng
-from plasticity_jax.ops.checks import in_range, like
+from plasticity_jax.ops.checks import in_range, like, one_of
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import rademacher
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
@@ -144,8 +144,7 @@ def recurrent_node_perturbation(
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", arXiv:1906.00889.
     """
     cell = need_neurons(cell, "recurrent_node_perturbation")
-    if estimator not in ("sgd", "ridge"):
-        raise ValueError(f"estimator={estimator!r} is not known; use 'sgd' or 'ridge'")
+    one_of("estimator", estimator, ("sgd", "ridge"))
     if solve_every < 1 or warm_up < 0:
         raise ValueError(f"solve_every={solve_every} must be at least 1 window and warm_up={warm_up} at least 0")
     if clip is not None and estimator == "ridge":

@@ -37,7 +37,7 @@ from jax.core import Tracer
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.networks.hierarchy import FREE, OSCILLATION, SLEEP, WAKE, AdversarialNet, Judgement, Parents, Phases
 from plasticity_jax.ops import prng
-from plasticity_jax.ops.checks import cast_floats, in_range, like, not_empty
+from plasticity_jax.ops.checks import cast_floats, in_range, like, not_empty, one_of
 from plasticity_jax.ops.groups import read
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, Batch, Key, Params, Scalar, Updates
@@ -88,8 +88,7 @@ def adversarial(
     """
     if not isinstance(gamma, Tracer) and not 0 <= float(gamma) <= 1:
         raise ValueError(f"gamma={gamma} must lie in [0, 1]: the weight of wake/sleep against the oscillation")
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction={reduction!r} is not known; use 'sum' or 'mean'")
+    one_of("reduction", reduction, ("sum", "mean"))
     in_range("penalty", penalty, 0, why="the weight of the gradient penalty")
     in_range("reconstruction", reconstruction, 0, why="the weight of a distance")
     top = max(layer for site in net.sites for layer in site)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.two_stream import TwoStream
+from plasticity_jax.ops.checks import one_of
 from plasticity_jax.rules.generative.impression import ImpressionTraces, impression
 from plasticity_jax.rules.generative.schedules import alternating, held
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
@@ -75,8 +76,7 @@ def wake_sleep(
     Reference:
       Hinton, Dayan, Frey & Neal, "The wake-sleep algorithm for unsupervised neural networks", Science 1995.
     """
-    if order not in ("alternating", "random"):
-        raise ValueError(f"order={order!r} is not known; use 'alternating' or 'random'")
+    one_of("order", order, ("alternating", "random"))
     schedule = alternating(phase) if order == "alternating" else held(phase)
     stepwise = impression(net, schedule=schedule, precondition=precondition)
     if not coordinatewise:
