@@ -253,7 +253,7 @@ LOCAL_NET, GLOBAL_NET = (autoencoder((4, 3), 2, 2, discriminators=kind) for kind
         (lambda: adversarial(LOCAL_NET, float("nan")), "gamma=nan must lie"),
         (lambda: adversarial(LOCAL_NET, penalty=-1.0), r"penalty=-1 is outside \[0, inf\)"),
         (lambda: adversarial(LOCAL_NET, reconstruction=-0.5), r"reconstruction=-0\.5 is outside"),
-        (lambda: adversarial(LOCAL_NET, reduction="max"), "reduction='max' is not known; use 'sum' or 'mean'"),
+        (lambda: adversarial(LOCAL_NET, reduction="max"), "reduction='max' is not known; use one of sum, mean"),
         (lambda: adversarial(GLOBAL_NET, 0.5), "gamma=0.5: discriminators of several layers .* use gamma=1, or local"),
         (lambda: adversarial(GLOBAL_NET), "gamma=0.1: discriminators of several layers"),
     ],

@@ -186,7 +186,7 @@ def test_while_some_weights_wait_the_others_learn_with_adam():
 def test_refusals():
     for options, message in (
         ({"noise": "uniform"}, "noise='uniform' is not known"),
-        ({"estimator": "lms"}, "estimator='lms' is not known; use 'sgd', 'ridge' or 'offline'"),
+        ({"estimator": "lms"}, "estimator='lms' is not known; use one of sgd, ridge, offline"),
         ({"pathway": "fa"}, "pathway='fa' is not known"),
         ({"solve_every": 0}, "solve_every=0 must be at least 1 step"),
         ({"estimator": "offline"}, "is for chains of linear hidden layers; use 'ridge'"),

@@ -412,7 +412,7 @@ def test_a_cell_of_tier_one_is_refused(make):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"estimator": "offline"}, "'offline' is not known; use 'sgd' or 'ridge'"),
+        ({"estimator": "offline"}, "'offline' is not known; use one of sgd, ridge"),
         ({"p": 0.0}, "p=0 is outside"),
         ({"p": 1.5}, "p=1.5 is outside"),
         ({"sigma": 0.0}, "sigma=0 is outside"),
