@@ -1,4 +1,4 @@
-"""Weight mirrors: what B learns of W, by Stein's lemma on average, and in time; without learning, feedback alignment."""
+"""Weight mirrors: what B learns of W, by Stein's lemma and in time; without learning, feedback alignment."""
 
 import math
 from statistics import NormalDist
