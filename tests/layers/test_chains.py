@@ -209,6 +209,21 @@ def test_updates_have_the_containers_of_the_params(name, of):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_weights_and_feedback_may_come_in_containers_of_their_own(name):
+    """As when weights are read from a file, and feedback is drawn."""
+    net = chain((5,), [nn.Dense(4, use_bias=False), from_flax(nn.Dense(3, use_bias=False), "tanh"), dense(2)])
+    params = init_params(jax.random.key(0), net)
+    batch = Example(jax.random.normal(jax.random.key(1), (3, 5)), jnp.ones((3, 2)))
+    want, _, _ = update(RULES[name](net), params, batch)
+    w = params["forward"]["w"]
+    other = {**params, "forward": {**params["forward"], "w": [FrozenDict(w[0]), FrozenDict(w[1]), w[2]]}}
+    got, _, _ = update(RULES[name](net), other, batch)
+    assert jax.tree.structure(got) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(("dtype", "close"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
 @pytest.mark.parametrize("of", ["conv pool conv dense, labels", "a maximum for a nonlinearity", "kernels not shared"])
 def test_backpropagation_in_fewer_bits(of, dtype, close):

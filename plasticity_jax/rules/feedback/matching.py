@@ -18,7 +18,7 @@ import jax
 from plasticity_jax.base import LearningRule
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.layers.passes import Pass
-from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.checks import in_range, like
 from plasticity_jax.rules.feedback.common import feedback_rule
 from plasticity_jax.typing import Key, Params, PyTree, Scalar
 
@@ -54,7 +54,8 @@ def matching(net: Chain, *, decay: Scalar = 0.0) -> LearningRule:
     in_range("decay", decay, 0, why="the share of a weight that each step takes off, relative to the learning rate")
 
     def decayed(gradients: PyTree, weights: PyTree) -> PyTree:
-        return jax.tree.map(lambda g, w: g + decay * w, tuple(gradients), tuple(weights))
+        weights = tuple(weights)
+        return jax.tree.map(lambda g, w: g + decay * w, like(tuple(gradients), weights), weights)
 
     def teach(params: Params, gradients: PyTree, activity: Pass, key: Key) -> PyTree:
         return {

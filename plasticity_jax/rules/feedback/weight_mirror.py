@@ -32,7 +32,7 @@ from plasticity_jax.layers.door import seen_shape, v_shape
 from plasticity_jax.layers.layer import gradient
 from plasticity_jax.layers.passes import Pass
 from plasticity_jax.ops.activations import activation_of
-from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.checks import in_range, like
 from plasticity_jax.ops.noise import check_noise, noise_of_shapes
 from plasticity_jax.rules.feedback.common import feedback_rule
 from plasticity_jax.typing import Key, Params, PyTree, Scalar
@@ -90,7 +90,8 @@ def weight_mirror(
         bias = jnp.broadcast_to(jnp.expand_dims(params["forward"]["bias"][i], tuple(range(v.ndim - 1))), v.shape)
         answer = (phi(v + bias) - phi(bias)) / size
         share = len(xi) * math.prod(v.shape[1:-1])
-        return jax.tree.map(lambda b, g: decay * b - g / share, b, gradient(layer, w, xi, answer))
+        total = like(gradient(layer, w, xi, answer), b)
+        return jax.tree.map(lambda b, g: decay * b - g / share, b, total)
 
     def teach(params: Params, gradients: PyTree, activity: Pass, key: Key) -> PyTree:
         h = activity.h[0]
