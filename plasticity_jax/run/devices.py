@@ -15,7 +15,7 @@ def use_all_cores() -> None:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # XLA's thread pool is as large as NPROC, by default the cores: with as many devices as threads, devices that all
-    # wait for a helper thread (batches of LAPACK calls do, see `plasticity_jax.ops.lane_by_lane`) would wait forever.
+    # wait for a helper thread (batches of LAPACK calls outside a `sweep` do) would wait for ever.
     os.environ.setdefault("NPROC", str(2 * cores))
     try:
         if jax.config.jax_num_cpu_devices < 1:  # pyright: ignore[reportAttributeAccessIssue]

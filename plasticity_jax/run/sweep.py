@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from plasticity_jax.run.matrices import matrix_by_matrix
 from plasticity_jax.typing import PyTree
 
 # Measured on cores with 1 MiB of second-level cache: a step reads and writes several times the state.
@@ -31,7 +32,8 @@ def sweep(
     Every device takes an equal share of the lanes and works on it alone: no communication, so a lane's numbers do
     not depend on its neighbours. Counts that do not divide are filled with copies of the last lane, which are dropped.
     Several hosts: call `jax.distributed.initialize` first, then give each host its own lanes and
-    ``devices=jax.local_devices()``.
+    ``devices=jax.local_devices()``. On a CPU every factorisation in f is of one matrix at a time, for batches of them
+    can wait for each other for ever (see `plasticity_jax.run.matrices`).
 
     Args:
       f: one lane's pure function, ``(*args) -> pytree``. Not to be called under another jit on a CPU.
@@ -61,6 +63,9 @@ def sweep(
         even = lanes % mesh.size == 0
         sharding = NamedSharding(mesh, P("seed") if even else P())
         body = functools.partial(_in_sub_batches, f, width)
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        if on_cpu:
+            body = matrix_by_matrix(body)
         # A shard_map, because the partitioner would reduce a batched while_loop's predicate over all devices each turn.
         share = jax.shard_map(body, mesh=mesh, in_specs=P("seed"), out_specs=P("seed"), check_vma=False)
 
@@ -69,7 +74,7 @@ def sweep(
 
         # XLA's default O3 on CPU fully unrolls inner loops shorter than about 40 and then fails to vectorise them:
         # O2 measured twice as fast.
-        tune = mesh.devices.flat[0].platform == "cpu" and "optimization_level" not in os.environ.get("XLA_FLAGS", "")
+        tune = on_cpu and "optimization_level" not in os.environ.get("XLA_FLAGS", "")
         options = {"xla_backend_optimization_level": "2"} if tune else None
         jitted = jax.jit(
             call,

@@ -1,0 +1,104 @@
+"""Factorisations in a compiled program, on a CPU one matrix after the other.
+
+jaxlib lets a batch of LAPACK calls wait for helper threads while it occupies one itself, so that two batches at once,
+on two devices or in one program, may wait for each other for ever. A single matrix's call does its work alone.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend import core
+
+from plasticity_jax.typing import Array, PyTree
+
+LAPACK = {
+    "cholesky",
+    "eig",
+    "eigh",
+    "geqp3",
+    "geqrf",
+    "hessenberg",
+    "householder_product",
+    "lu",
+    "ormqr",
+    "qr",
+    "schur",
+    "svd",
+    "triangular_solve",
+    "tridiagonal",
+    "tridiagonal_solve",
+}
+"""Names of JAX's primitives that call LAPACK on a CPU; the largest of their operands is a matrix, or a batch."""
+
+
+def matrix_by_matrix(f: Callable[..., PyTree]) -> Callable[..., Any]:
+    """The function itself, whose batches of factorisations, wherever they come from, are loops.
+
+    Args:
+      f: of arrays, pure.
+
+    Returns:
+      A function of the same arguments, to be called under a jit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> roots = matrix_by_matrix(jax.vmap(jnp.linalg.cholesky))
+      >>> jax.jit(roots)(jnp.stack([jnp.eye(2), 4 * jnp.eye(2)]))[:, 0, 0].tolist()
+      [1.0, 2.0]
+      >>> "scan" in str(jax.make_jaxpr(roots)(jnp.ones((5, 2, 2))))
+      True
+    """
+
+    def call(*args: PyTree) -> PyTree:
+        traced, shapes = jax.make_jaxpr(f, return_shape=True)(*args)
+        results = core.jaxpr_as_fun(_in_loops(traced))(*jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+    return call
+
+
+def _in_loops(part: Any) -> Any:
+    """A program, an operation, or a parameter of one, with loops in the place of all batches in it."""
+    if isinstance(part, core.ClosedJaxpr):
+        return part.replace(jaxpr=_in_loops(part.jaxpr))
+    if isinstance(part, core.Jaxpr):
+        return part.replace(eqns=[_in_loops(eqn) for eqn in part.eqns]) if _has_batches(part) else part
+    if isinstance(part, core.JaxprEqn):
+        if _is_batch(part):
+            return _loop(part)
+        return part.replace(params={name: _in_loops(value) for name, value in part.params.items()})
+    if isinstance(part, tuple) and hasattr(part, "_fields"):
+        return type(part)(*map(_in_loops, part))
+    return tuple(map(_in_loops, part)) if type(part) is tuple else part
+
+
+def _loop(eqn: core.JaxprEqn) -> core.JaxprEqn:
+    axes = _batch_axes(eqn)
+
+    @jax.jit
+    def loop(*operands: Array) -> PyTree:
+        batch = operands[0].shape[:axes]
+        flat = [operand.reshape(math.prod(batch), *operand.shape[axes:]) for operand in operands]
+        results = jax.lax.map(lambda matrices: eqn.primitive.bind(*matrices, **eqn.params), flat)
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), results)
+
+    (call,) = jax.make_jaxpr(loop)(*[jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in _avals(eqn)]).jaxpr.eqns
+    return call.replace(invars=eqn.invars, outvars=eqn.outvars)
+
+
+def _has_batches(jaxpr: core.Jaxpr) -> bool:
+    return any(_is_batch(eqn) for eqn in jaxpr.eqns) or any(map(_has_batches, core.subjaxprs(jaxpr)))
+
+
+def _is_batch(eqn: core.JaxprEqn) -> bool:
+    return eqn.primitive.name in LAPACK and _batch_axes(eqn) > 0
+
+
+def _batch_axes(eqn: core.JaxprEqn) -> int:
+    return max(aval.ndim for aval in _avals(eqn)) - 2
+
+
+def _avals(eqn: core.JaxprEqn) -> list[Any]:
+    return [atom.aval for atom in eqn.invars]
