@@ -17,11 +17,10 @@ from plasticity_jax.typing import Example
 from tests.laws.common import compiled
 from tests.oracles import chains
 
-FIRST = conv(2, 3, "tanh", stride=(1, 2))
 FEATURES = [conv(2, 2, "tanh"), pool(2), conv(3, (1, 2), "relu", padding="VALID")]
 NETS = {
     "two convolutions": (
-        chain((3, 5, 2), [FIRST, conv(3, 2, "sigmoid"), flatten(), dense(2)]),
+        chain((3, 5, 2), [conv(2, 3, "tanh", stride=(1, 2)), conv(3, 2, "sigmoid"), flatten(), dense(2)]),
         [chains.Conv("tanh", (1, 2)), chains.Conv("sigmoid"), chains.Flatten(), chains.Dense()],
     ),
     "pools between, a hidden dense layer": (

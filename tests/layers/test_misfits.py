@@ -122,7 +122,7 @@ def test_losses_and_labels_of_a_chain():
     images = batch._replace(y=jnp.ones((3, 2)))
     both_told = "loss returns shape (2,) for one output (2,)", "it must return one number"
     one_line(lambda: vector.update(params, (), jax.random.key(0), images), *both_told)
-    mine = chain((4,), [dense(2)], lambda z, y: jnp.sum(z * y["gain"]))
+    mine = chain((4,), [dense(2)], lambda z, y: jnp.sum(z) * y)
     one_line(lambda: fitted(mine, params, batch._replace(y=jnp.ones(2))), "batch.y must lead with B = 3", "batch.x")
 
 
