@@ -1,8 +1,6 @@
 """``python -m experiments``."""
 
-import sys
-
-from experiments._cli import main
+from experiments._cli import main_of_process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main_of_process()

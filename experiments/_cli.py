@@ -1,13 +1,17 @@
 """The command line: list, run, report, bench. Whatever its user can mend is one line on stderr and exit code 2."""
 
 import argparse
+import contextlib
 import dataclasses
 import importlib
 import json
+import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from experiments._catalog import CliError, configure, entries, load, missing, names, one_line, pick
@@ -15,7 +19,7 @@ from experiments._catalog import CliError, configure, entries, load, missing, na
 HERE = Path(__file__).resolve().parent
 RECORDS = HERE / "records"
 PROGRAM = "python -m experiments"
-FAILED, UNMET, INTERRUPTED = 2, 3, 130
+FAILED, UNMET = 2, 3
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: the words after ``python -m experiments``; by default the command line's.
 
     Returns:
-      0; 2 for what one line on stderr explains; 3 if ``--check`` found a claim that does not hold; 130 after Ctrl-C.
+      0; 2 for what one line on stderr explains; 3 if ``--check`` found a claim that does not hold; 130
+      after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -41,10 +46,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CliError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        again = argv if "--resume" in argv or argv[:1] != ["run"] else [*argv, "--resume"]
-        print(f"interrupted; to go on: {PROGRAM} {shlex.join(again)}", file=sys.stderr)
-        return INTERRUPTED
+    except (KeyboardInterrupt, SystemExit) as stop:
+        code = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
+        if not isinstance(code, int) or code <= 128:  # the parser's own, after --help
+            raise
+        print(_to_go_on(argv), file=sys.stderr)
+        return code
+
+
+def main_of_process() -> NoReturn:
+    """Runs a command in a process of its own, which Ctrl-C ends at once and without a traceback, where nothing waits."""
+
+    def exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{_to_go_on(sys.argv[1:])}\n".encode())
+        os._exit(128 + number)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        setattr(exit_at_once, "may_be_held", True)
+        signal.signal(signal.SIGINT, exit_at_once)
+    sys.exit(main())
+
+
+def _to_go_on(argv: Sequence[str]) -> str:
+    again = argv if "--resume" in argv or argv[:1] != ["run"] else [*argv, "--resume"]
+    return f"interrupted; to go on: {PROGRAM} {shlex.join(again)}"
 
 
 def _parser() -> argparse.ArgumentParser:

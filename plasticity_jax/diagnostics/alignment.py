@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.layers.chain import Chain, Pathway
-from plasticity_jax.layers.dense import is_dense
+from plasticity_jax.layers.dense import others_than_dense
 from plasticity_jax.layers.door import fitted
 from plasticity_jax.layers.passes import credit_through, forward, loss_and_credit
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
@@ -89,7 +89,7 @@ def alignment(
       The `Alignment` of every hidden layer.
 
     Raises:
-      ValueError: if the pathway is direct, and a layer above the first is not dense.
+      ValueError: if the pathway is direct, and something above the first layer is not dense.
     """
     check(net, params, batch, pathway if back is None else None)
     matrices: Sequence[Array] = params["feedback"]["w_fb"] if back is None else back
@@ -101,8 +101,8 @@ def alignment(
     exact = carry_back(net, activity, error, owed)
     layers = range(len(owed))
     if pathway == "direct":
-        if not all(map(is_dense, net.layers[1:])):
-            raise ValueError("alignment: what a direct pathway owes is known for chains of dense layers alone")
+        if others := others_than_dense(net):
+            raise ValueError(f"pathway='direct' is held against a product of matrices, and {others[0]} is in its way")
         for i in reversed(range(len(owed) - 1)):
             owed[i] = owed[i + 1] @ owed[i]
         wanted = [given.source[i] @ owed[i] for i in layers]

@@ -75,8 +75,8 @@ def run(
 
     A lane whose loss or weights stop being finite is named on stderr, unless `Program.may_diverge`. The last checkpoint
     before that is kept, for a look at what happened, if `keep` is at least 2.
-    Ctrl-C, or a kill, loses at most `save_every_s` and the chunk it meets; the first Ctrl-C waits for the end of the
-    chunk and saves it. A run that is resumed gives the same numbers, bit for bit, as one that never stopped.
+    A kill loses at most `save_every_s` and the chunk it meets. The first Ctrl-C, SIGTERM or SIGHUP waits for the end of
+    the chunk and saves it; the second acts at once. A run that is resumed gives the same numbers, bit for bit, as one that never stopped.
 
     Args:
       program: one lane's training.
@@ -98,6 +98,7 @@ def run(
     Raises:
       RunError: if the folder cannot be written, or no checkpoint fits; the message says what to do.
       KeyboardInterrupt: after the save that Ctrl-C asked for.
+      SystemExit: after the save that SIGTERM or SIGHUP asked for; its code is 128 + signal.
     """
     count = lane_count(lanes)
     advance = sweep(program.chunk, sub_batch=sub_batch, devices=devices, donate=True)
@@ -112,6 +113,7 @@ def run(
     chunk_steps = program.steps * count
     warned = _warn(name, state, set(), program, store)
     edge = saved_at = time.perf_counter()
+    stop = False
     with (
         interrupt_at_edges() as interrupted,
         bar(name, program.chunks * chunk_steps, done * chunk_steps, shown=progress) as tick,
@@ -120,7 +122,7 @@ def run(
             # Not jitted: operation by operation it reuses what the programs before it compiled.
             # Copied, for what init passes on untouched is the caller's, and the chunks are given their state's memory.
             state = jax.tree.map(jnp.copy, jax.vmap(program.init)(lanes))
-        while done < program.chunks:
+        while done < program.chunks and not stop:
             state, piece = advance(state)
             pieces.append({key: np.asarray(values) for key, values in piece.items()})
             done += 1
@@ -128,13 +130,12 @@ def run(
             warned |= _warn(name, state, warned, program, store)
             last_edge, edge = edge, time.perf_counter()
             seconds += edge - last_edge
-            must_save = done == program.chunks or interrupted() or edge - saved_at >= save_every_s
+            stop = interrupted()
+            must_save = done == program.chunks or stop or edge - saved_at >= save_every_s
             if store is not None and must_save:
                 pieces = [_join(pieces)]
                 store.save(Saved(done, state, pieces[0], seconds))
                 saved_at = time.perf_counter()
-            if interrupted():
-                raise KeyboardInterrupt
     return Outcome(_join(pieces), state, seconds, program.chunks * chunk_steps)
 
 

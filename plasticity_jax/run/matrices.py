@@ -60,18 +60,18 @@ def matrix_by_matrix(f: Callable[..., PyTree]) -> Callable[..., Any]:
 
 
 def _in_loops(part: Any) -> Any:
-    """A program, an operation, or a parameter of one, with loops in the place of all batches in it."""
+    """A program, or a parameter of an operation, with loops in the place of all batches in it."""
+    if not _has_batches(part):
+        return part
     if isinstance(part, core.ClosedJaxpr):
         return part.replace(jaxpr=_in_loops(part.jaxpr))
     if isinstance(part, core.Jaxpr):
-        return part.replace(eqns=[_in_loops(eqn) for eqn in part.eqns]) if _has_batches(part) else part
-    if isinstance(part, core.JaxprEqn):
-        if _is_batch(part):
-            return _loop(part)
-        return part.replace(params={name: _in_loops(value) for name, value in part.params.items()})
-    if isinstance(part, tuple) and hasattr(part, "_fields"):
-        return type(part)(*map(_in_loops, part))
-    return tuple(map(_in_loops, part)) if type(part) is tuple else part
+        return part.replace(eqns=[_loop(eqn) if _is_batch(eqn) else _with_loops(eqn) for eqn in part.eqns])
+    return type(part)(*map(_in_loops, part)) if hasattr(part, "_fields") else tuple(map(_in_loops, part))
+
+
+def _with_loops(eqn: core.JaxprEqn) -> core.JaxprEqn:
+    return eqn.replace(params={name: _in_loops(value) for name, value in eqn.params.items()})
 
 
 def _loop(eqn: core.JaxprEqn) -> core.JaxprEqn:
@@ -88,8 +88,12 @@ def _loop(eqn: core.JaxprEqn) -> core.JaxprEqn:
     return call.replace(invars=eqn.invars, outvars=eqn.outvars)
 
 
-def _has_batches(jaxpr: core.Jaxpr) -> bool:
-    return any(_is_batch(eqn) for eqn in jaxpr.eqns) or any(map(_has_batches, core.subjaxprs(jaxpr)))
+def _has_batches(part: Any) -> bool:
+    if isinstance(part, core.ClosedJaxpr):
+        return _has_batches(part.jaxpr)
+    if isinstance(part, core.Jaxpr):
+        return any(_is_batch(eqn) or any(map(_has_batches, eqn.params.values())) for eqn in part.eqns)
+    return isinstance(part, tuple) and any(map(_has_batches, part))
 
 
 def _is_batch(eqn: core.JaxprEqn) -> bool:

@@ -3,8 +3,10 @@
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
@@ -36,40 +38,54 @@ def bar(name: str, total: int, done: int = 0, *, unit: str = "seed-step", shown:
 
 
 def say(line: str) -> None:
-    """Writes one line to stderr without breaking a bar that is being shown there."""
+    """Writes one line to stderr without breaking a bar that is being shown there; where it cannot, nothing happens."""
     tqdm = sys.modules.get("tqdm")  # if nobody has imported it, no bar is being shown
-    if tqdm is not None:
-        tqdm.tqdm.write(line, file=sys.stderr)
-    else:
-        print(line, file=sys.stderr, flush=True)
+    with suppress(OSError, RuntimeError):  # the terminal is gone, or a signal came amid another line
+        if tqdm is not None:
+            tqdm.tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def interrupt_at_edges() -> Iterator[Callable[[], bool]]:
-    """Holds back the first Ctrl-C, so that a chunk can end and be saved; the second one interrupts at once.
+    """Holds back the first Ctrl-C, SIGTERM or SIGHUP, so that a chunk can end and be saved; the second acts at once.
 
-    A compiled chunk cannot be interrupted anyway, and half of one is of no use.
+    A compiled chunk cannot be interrupted anyway, and half of one is of no use. Signals that are ignored, or that
+    somebody else handles, are left to them, unless the handler has an attribute `may_be_held`.
 
     Yields:
-      ``asked() -> bool``, whether Ctrl-C was pressed: save, then raise `KeyboardInterrupt`.
+      ``asked() -> bool``, whether a signal came: save and leave.
+
+    Raises:
+      KeyboardInterrupt: at the end, if Ctrl-C came.
+      SystemExit: at the end, of code 128 + signal, if one of the others came.
     """
-    pressed = False
+    came = 0
+    before = {}
 
     def hold(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-        say("stopping at the end of this chunk (Ctrl-C again stops at once)")
+        nonlocal came
+        if not came:
+            came = number
+            say("stopping at the end of this chunk (Ctrl-C again stops at once)")
+            return
+        signal.signal(number, before[number])
+        signal.raise_signal(number)
 
     try:
-        ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if ours:
-            signal.signal(signal.SIGINT, hold)
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            default = handler in (signal.default_int_handler, signal.SIG_DFL)
+            if default or getattr(handler, "may_be_held", False):
+                signal.signal(number, hold)
+                before[number] = handler
     except ValueError:  # not in the main thread, where signals cannot be had
-        ours = False
+        pass
     try:
-        yield lambda: pressed
+        yield lambda: bool(came)
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt if came == signal.SIGINT else SystemExit(128 + came)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plasticity_jax import diagnostics as al
-from plasticity_jax.layers import forward, init_params
+from plasticity_jax.layers import chain, conv, dense, flatten, forward, init_params, pool
 from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.typing import Example
@@ -86,3 +86,11 @@ def test_rank_of_a_chain_that_breaks_a3():
     _, traces, _ = rule.update(params, rule.init(params, keys[0], batch), keys[1], batch)
     np.testing.assert_array_equal(al.feedback_rank(traces), [2, 2])
     assert [len(v.total) for v in traces.second] == [4, 2]
+
+
+def test_a_direct_pathway_past_what_is_no_matrix_is_refused():
+    layers = [conv(2, 3), pool(2), flatten(), dense(4, "tanh"), dense(2)]
+    net = chain((4, 4, 1), layers)
+    params = init_params(jax.random.key(0), net, pathway="direct")
+    with pytest.raises(ValueError, match=r"product of matrices, and pool\(2\) is in its way"):
+        al.alignment(net, params, Example(jnp.ones((3, 4, 4, 1)), jnp.ones((3, 2))), pathway="direct")

@@ -1,4 +1,4 @@
-"""Real processes, really killed: what `--resume` continues ends in the same file, byte for byte."""
+"""Real processes, really killed or told to stop: what `--resume` continues ends in the same file, byte for byte."""
 
 import os
 import signal
@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = Path(__file__).parent / "toys"
 MAIN = f"""
@@ -14,8 +16,8 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 import experiments
 experiments.__path__.append({str(TOYS)!r})
-from experiments._cli import main
-sys.exit(main())
+from experiments._cli import main_of_process
+main_of_process()
 """
 METRICS = Path("toy_fig1/smoke/metrics.npz")
 SIZE = ["--chunks", "60", "--steps", "500", "--widths", "8"]
@@ -45,6 +47,15 @@ def stop(process, out, how, after):
     return last, told
 
 
+def begun(process):
+    """Waits for the bar of the first part, and a while, so that its chunks run."""
+    told = ""
+    while "walk0" not in told:
+        told += process.stderr.read(1)
+        assert process.poll() is None, told
+    time.sleep(1.5)
+
+
 def finish(process):
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
@@ -60,12 +71,36 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
     last, _ = stop(process, cut, signal.SIGKILL, after=0)
     assert process.returncode == -signal.SIGKILL
 
-    process = start(cut, "--save-every", "0", "--resume")
-    _, told = stop(process, cut, signal.SIGINT, after=last)
-    assert process.returncode == 130
-    assert told.splitlines()[-1].startswith("interrupted; to go on: python -m experiments run toy_fig1")
-    assert told.splitlines()[-1].endswith("--resume")
-    assert "Traceback" not in told
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        process = start(cut, "--save-every", "0", "--resume")
+        last, told = stop(process, cut, how, after=last)
+        assert process.returncode == 128 + how
+        assert told.splitlines()[-1].startswith("interrupted; to go on: python -m experiments run toy_fig1")
+        assert told.splitlines()[-1].endswith("--resume")
+        assert "Traceback" not in told
 
     finish(start(cut, "--resume"))
     assert (cut / METRICS).read_bytes() == (whole / METRICS).read_bytes()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_saves_and_the_second_ends_at_once(tmp_path, how):
+    """One chunk of the second run lasts for minutes: only a process that waits for its end is held back by it."""
+    process = start(tmp_path, "--save-every", "1e9")
+    begun(process)
+    os.kill(process.pid, how)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 128 + how
+    assert "stopping at the end of this chunk" in told
+    assert len(checkpoints(tmp_path)) == 1, "saved at the edge, though not yet due"
+
+    process = start(tmp_path, "--steps", "1000000000", "--out", "long")
+    begun(process)
+    os.kill(process.pid, how)
+    time.sleep(0.5)
+    assert process.poll() is None
+    os.kill(process.pid, how)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert "Traceback" not in told
+    assert "Exception ignored" not in told

@@ -106,6 +106,8 @@ def test_all_factorisations_are_tried():
 
 @pytest.mark.parametrize("name", FACTORISATIONS)
 def test_every_factorisation_is_that_of_one_matrix(name):
+    if name == "ormqr" and not hasattr(jax.lax.linalg, name):
+        pytest.skip("this jax keeps it to itself")
     f, matrices = FACTORISATIONS[name], jax.vmap(jax.vmap(matrix))(jnp.stack([keys(), keys()[::-1]]))
     many = jax.vmap(jax.vmap(f))
     assert BATCH.search(lowered(many, matrices))

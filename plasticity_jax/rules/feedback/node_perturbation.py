@@ -37,7 +37,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule, Ready
 from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathway
-from plasticity_jax.layers.dense import is_dense
+from plasticity_jax.layers.dense import others_than_dense
 from plasticity_jax.layers.door import error_size, fitted
 from plasticity_jax.layers.layer import gradient
 from plasticity_jax.layers.passes import between, forward, gradients, loss_and_credit, perturbed_output
@@ -125,8 +125,7 @@ def node_perturbation(
         raise ValueError(f"solve_every={solve_every} must be at least 1 step and warm_up={warm_up} at least 0")
     if estimator == "offline" and (pathway != "chain" or {layer.phi for layer in net.layers[:-1]} != {"identity"}):
         raise ValueError("estimator='offline' is for chains of linear hidden layers; use 'ridge'")
-    others = [layer.name for layer in net.layers[1:] if not is_dense(layer)]
-    others += [layer.name for group in net.between[1:] for layer in group if layer.name != "flatten()"]
+    others = others_than_dense(net)
     if estimator != "sgd" and pathway == "chain" and others:
         raise ValueError(
             f"estimator={estimator!r} solves for matrices between dense layers, and {others[0]} is in their way: use "

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule
-from plasticity_jax.layers.chain import Chain
+from plasticity_jax.layers.chain import Chain, check_chain
 from plasticity_jax.layers.dense import is_dense
 from plasticity_jax.layers.door import check_shapes, fitted
 from plasticity_jax.layers.passes import forward, loss_and_credit
@@ -107,6 +107,7 @@ def plastic_layers(net: Chain, plastic: Sequence[int] | None) -> tuple[int, ...]
     Raises:
       ValueError: if one does not exist, is not dense, is named twice, or they are not in order.
     """
+    check_chain(net)
     count = len(net.layers)
     dense = [
         i for i, layer in enumerate(net.layers) if is_dense(layer) and net.h_shapes[i + 1] == net.bias_sizes[i : i + 1]
