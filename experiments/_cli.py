@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def main_of_process() -> NoReturn:
-    """Runs a command in a process of its own, which Ctrl-C ends at once and without a traceback, where nothing waits."""
+    """Runs a command in a process of its own: where no chunk is to be saved, Ctrl-C ends it without a traceback."""
 
     def exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
         with contextlib.suppress(OSError):
@@ -63,7 +63,7 @@ def main_of_process() -> NoReturn:
         os._exit(128 + number)
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        setattr(exit_at_once, "may_be_held", True)
+        exit_at_once.may_be_held = True  # pyright: ignore[reportFunctionMemberAccess]
         signal.signal(signal.SIGINT, exit_at_once)
     sys.exit(main())
 

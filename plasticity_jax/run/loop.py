@@ -76,7 +76,8 @@ def run(
     A lane whose loss or weights stop being finite is named on stderr, unless `Program.may_diverge`. The last checkpoint
     before that is kept, for a look at what happened, if `keep` is at least 2.
     A kill loses at most `save_every_s` and the chunk it meets. The first Ctrl-C, SIGTERM or SIGHUP waits for the end of
-    the chunk and saves it; the second acts at once. A run that is resumed gives the same numbers, bit for bit, as one that never stopped.
+    the chunk and saves it; the second acts at once. A run that is resumed gives the same numbers, bit for bit, as one
+    that never stopped.
 
     Args:
       program: one lane's training.

@@ -85,8 +85,8 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_saves_and_the_second_ends_at_once(tmp_path, how):
-    """One chunk of the second run lasts for minutes: only a process that waits for its end is held back by it."""
-    process = start(tmp_path, "--save-every", "1e9")
+    """The second run's one chunk would last for hours, as long as which a process that waits for its end would stay."""
+    process = start(tmp_path, "--chunks", "1000000", "--save-every", "1e9")
     begun(process)
     os.kill(process.pid, how)
     _, told = process.communicate(timeout=120)
