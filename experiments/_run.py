@@ -24,11 +24,11 @@ from plasticity_jax.run import (
     write_figures,
     write_record,
 )
-from plasticity_jax.run.record import unwritable
+from plasticity_jax.run.record import NOT_CODE, unwritable
+from plasticity_jax.run.sittings import merged
 
 RECORDED = ("config.json", "meta.json", "summary.json")
 SHOWN = ("png", "gif", "md")
-NOT_CODE = ("experiments/records", "experiments/RESULTS.md")
 
 
 class Result(NamedTuple):
@@ -83,7 +83,7 @@ def run_experiment(
     except ValueError as error:
         raise CliError(f"bad value: {one_line(error)}; see --help for every field") from error
     keys = jax.vmap(jax.random.key)(jnp.arange(config.seeds))
-    metrics, diverged, seconds, seed_steps = {}, [], 0.0, 0
+    metrics, diverged, seconds, seed_steps, sittings = {}, [], 0.0, 0, {}
     for part, program in parts.items():
         outcome = run(
             program,
@@ -100,6 +100,7 @@ def run_experiment(
             diverged += divergences(outcome.state, part)
         seconds += outcome.seconds
         seed_steps += outcome.seed_steps
+        sittings[part] = outcome.sittings
         del outcome  # its state, before there is the next one's
     if hasattr(module, "measure"):
         metrics |= module.measure(config, progress)
@@ -113,6 +114,7 @@ def run_experiment(
         "overrides": {field: value for field, value in settings.items() if value != base[field]},
         **describe_run(seconds=seconds, seed_steps=seed_steps, seeds=config.seeds, ignore=NOT_CODE),
         "this_sitting_seconds": round(time.perf_counter() - begun, 3),
+        "sittings": merged(sittings),
     }
     write_record(folder, config=settings, meta=meta, metrics=metrics, summary=summary, claims=rows)
     if hasattr(module, "text"):

@@ -31,12 +31,14 @@ class Saved(NamedTuple):
       state: the state after them.
       metrics: all metrics so far, shape (lanes, done * points, ...).
       seconds: wall time spent on them, over all sittings.
+      sittings: what computed them (see `plasticity_jax.run.sittings`).
     """
 
     done: int
     state: PyTree
     metrics: dict[str, np.ndarray]
     seconds: float
+    sittings: Sequence[Mapping[str, Any]] = ()
 
 
 class Checkpoints:
@@ -77,6 +79,7 @@ class Checkpoints:
             "done": saved.done,
             "seconds": saved.seconds,
             "metrics": list(saved.metrics),
+            "sittings": plain(saved.sittings),
         }
         final, temporary, aside = (self.folder / name for name in (f"{saved.done:08d}", "tmp-new", "tmp-old"))
         try:
@@ -173,7 +176,8 @@ class Checkpoints:
         ]
         state = [_from_host(leaf, shape) for leaf, shape in zip(leaves[: len(shapes)], shapes, strict=True)]
         metrics = dict(zip(body["metrics"], leaves[len(shapes) :], strict=True))
-        return Saved(body["done"], jax.tree.unflatten(treedef, state), metrics, body["seconds"])
+        state = jax.tree.unflatten(treedef, state)
+        return Saved(body["done"], state, metrics, body["seconds"], body.get("sittings", ()))
 
     def _numbers(self) -> list[int]:
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []

@@ -1,5 +1,6 @@
 """The host loop: chunks of a `Program` under one jit, metrics to the host, a save and a sign of life between them."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.run.checkpoint import Checkpoints, Saved, fingerprint_of
 from plasticity_jax.run.program import Program, TrainingState
 from plasticity_jax.run.progress import bar, interrupt_at_edges, say
-from plasticity_jax.run.sweep import lane_count, sweep
+from plasticity_jax.run.sittings import Sitting, change, sitting
+from plasticity_jax.run.sweep import lane_count, sweep, width_on
 from plasticity_jax.typing import PyTree
 
 
@@ -26,12 +28,15 @@ class Outcome(NamedTuple):
         ``state.learner.params``.
       seconds: wall time of the chunks, compilation included, over all sittings.
       seed_steps: learner steps times lanes.
+      sittings: what computed it, a mapping for each sitting: "chunks_before" it, "commit", "versions",
+        "lanes_at_a_time", "device" and "device_count"; none for a run that saves nothing.
     """
 
     metrics: dict[str, np.ndarray]
     state: PyTree
     seconds: float
     seed_steps: int
+    sittings: Sequence[Sitting] = ()
 
 
 class Divergence(NamedTuple):
@@ -76,8 +81,9 @@ def run(
     A lane whose loss or weights stop being finite is named on stderr, unless `Program.may_diverge`. The last checkpoint
     before that is kept, for a look at what happened, if `keep` is at least 2.
     A kill loses at most `save_every_s` and the chunk it meets. The first Ctrl-C, SIGTERM or SIGHUP waits for the end of
-    the chunk and saves it; the second acts at once. A run that is resumed gives the same numbers, bit for bit, as one
-    that never stopped.
+    the chunk and saves it; the second acts at once. A run that is resumed by the same code, on devices of the same
+    kind, gives the same numbers, bit for bit, as one that never stopped: it runs as many lanes at a time as before,
+    however many devices there are now. Another commit or version, or another `sub_batch`, is a warning on stderr.
 
     Args:
       program: one lane's training.
@@ -90,7 +96,7 @@ def run(
       keep: checkpoints to keep.
       save_every_s: save at the first edge after so many seconds, and at the last one; 0 saves at every edge.
       config: JSON-able settings; a checkpoint of other settings is refused.
-      sub_batch: see `sweep`.
+      sub_batch: see `sweep`; by default that of before, if the run is resumed.
       devices: see `sweep`.
 
     Returns:
@@ -102,14 +108,21 @@ def run(
       SystemExit: after the save that SIGTERM or SIGHUP asked for; its code is 128 + signal.
     """
     count = lane_count(lanes)
-    advance = sweep(program.chunk, sub_batch=sub_batch, devices=devices, donate=True)
-    store = saved = None
+    chosen = list(jax.devices() if devices is None else devices)
+    store, saved, sittings = None, None, []
     if out is not None:
         template = jax.eval_shape(jax.vmap(program.init), lanes)
         shape = {"chunks": program.chunks, "steps per chunk": program.steps, "points per chunk": program.points}
         store = Checkpoints(Path(out) / name, fingerprint_of(lanes, template, config=dict(config or {}), **shape), keep)
         saved = store.load(template) if resume else None
-    done, state, metrics, seconds = saved or Saved(0, None, {}, 0.0)
+        before = list(saved.sittings) if saved else []
+        if sub_batch is None:
+            sub_batch = int(before[-1]["lanes_at_a_time"]) if before else width_on(chosen, template)
+        now = sitting(saved.done if saved else 0, min(sub_batch, count), chosen)
+        sittings = before if saved and saved.done == program.chunks else [*before, now]
+        _warn_of_change(name, sittings[len(before) - 1 :], count)
+    advance = sweep(program.chunk, sub_batch=sub_batch, devices=chosen, donate=True)
+    done, state, metrics, seconds, _ = saved or Saved(0, None, {}, 0.0)
     pieces = [metrics] if metrics else []
     chunk_steps = program.steps * count
     warned = _warn(name, state, set(), program, store)
@@ -135,9 +148,9 @@ def run(
             must_save = done == program.chunks or stop or edge - saved_at >= save_every_s
             if store is not None and must_save:
                 pieces = [_join(pieces)]
-                store.save(Saved(done, state, pieces[0], seconds))
+                store.save(Saved(done, state, pieces[0], seconds, sittings))
                 saved_at = time.perf_counter()
-    return Outcome(_join(pieces), state, seconds, program.chunks * chunk_steps)
+    return Outcome(_join(pieces), state, seconds, program.chunks * chunk_steps, sittings)
 
 
 def divergences(state: PyTree, part: str = "") -> list[Divergence]:
@@ -171,6 +184,20 @@ def divergences(state: PyTree, part: str = "") -> list[Divergence]:
                 )
             )
     return sorted(found, key=lambda bad: bad.seed)
+
+
+def _warn_of_change(name: str, sittings: Sequence[Sitting], lanes: int) -> None:
+    """Says what differs between two sittings, the last and this one, that may change numbers or costs time."""
+    if len(sittings) < 2:
+        return
+    before, now = sittings
+    if changed := change(before, now):
+        since = f"since chunk {now['chunks_before']}"
+        say(f"warning: {name}: {changed} {since}: numbers may differ from those of one sitting")
+    width, devices = now["lanes_at_a_time"], now["device_count"]
+    used = math.ceil(lanes / width)
+    if used < min(devices, lanes):
+        say(f"{name}: {used} of {devices} devices in use: {width} lanes at a time, as before, keep the numbers")
 
 
 def _trainings(state: PyTree) -> list[TrainingState]:

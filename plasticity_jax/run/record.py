@@ -16,6 +16,8 @@ import jax
 import numpy as np
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax", "chex", "flax", "plasticity_jax")
+NOT_CODE = ("experiments/records", "experiments/RESULTS.md")
+"""Paths in the repository whose changes do not make a commit dirty."""
 
 
 class RunError(RuntimeError):
@@ -175,7 +177,7 @@ def describe_run(*, seconds: float, seed_steps: int, seeds: int, ignore: Sequenc
     devices = jax.devices()
     return {
         "commit": commit(ignore),
-        "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
         "platform": platform.platform(),
         "backend": devices[0].platform,
         "device": devices[0].device_kind,
@@ -184,6 +186,11 @@ def describe_run(*, seconds: float, seed_steps: int, seeds: int, ignore: Sequenc
         "wall_seconds": round(seconds, 3),
         "steps_per_second": round(seed_steps / seconds, 3) if seconds > 0 else None,
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that numbers depend on."""
+    return {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()}
 
 
 def commit(ignore: Sequence[str] = ()) -> str | None:

@@ -30,16 +30,18 @@ def sweep(
     """Maps a pure function over the leading axis of its arguments, inside one jit.
 
     Every device takes an equal share of the lanes and works on it alone: no communication, so a lane's numbers do
-    not depend on its neighbours. Counts that do not divide are filled with copies of the last lane, which are dropped.
+    not depend on its neighbours. How many lanes are run at a time does show in their rounding; the devices do not.
+    Counts that do not divide are filled with copies of the last lane, which are dropped.
     Several hosts: call `jax.distributed.initialize` first, then give each host its own lanes and
     ``devices=jax.local_devices()``. On a CPU every factorisation in f is of one matrix at a time, for batches of them
     can wait for each other for ever (see `plasticity_jax.run.matrices`).
 
     Args:
       f: one lane's pure function, ``(*args) -> pytree``. Not to be called under another jit on a CPU.
-      sub_batch: lanes that a device runs at a time, by `jax.lax.map` over whole calls of f. By default all of them on
-        an accelerator; on a CPU as many as keep the arguments (traces, mostly) within 256 KiB of cache, for beyond
-        it a vmap is bound by memory. Lanes run one at a time (1) compute one branch of a `jax.lax.cond`, not both.
+      sub_batch: lanes that a device runs at a time, by `jax.lax.map` over whole calls of f; no more devices are used
+        than there are sub-batches. By default a device's whole share on an accelerator; on a CPU as many as keep the
+        arguments (traces, mostly) within 256 KiB of cache, for beyond it a vmap is bound by memory. Lanes run one at a
+        time (1) compute one branch of a `jax.lax.cond`, not both.
       devices: where to run, all of `jax.devices()` by default.
       donate: give the arguments' memory to the results; for state -> state functions. The arguments are then dead.
 
@@ -88,13 +90,9 @@ def sweep(
     @functools.wraps(f)
     def mapped(*args: PyTree) -> PyTree:
         lanes = lane_count(args)
-        chosen = list(jax.devices() if devices is None else devices)[:lanes]
-        mesh = Mesh(np.asarray(chosen), ("seed",), axis_types=(AxisType.Auto,))
-        share = math.ceil(lanes / mesh.size)
-        if sub_batch is not None:
-            width = min(sub_batch, share)
-        else:
-            width = _fitting(args, lanes, share) if chosen[0].platform == "cpu" else share
+        chosen = list(jax.devices() if devices is None else devices)
+        width = min(sub_batch or width_on(chosen, args), lanes)
+        mesh = Mesh(np.asarray(chosen[: math.ceil(lanes / width)]), ("seed",), axis_types=(AxisType.Auto,))
         jitted, sharding = compiled(lanes, width, mesh)
         return jitted(jax.device_put(args, sharding))
 
@@ -113,6 +111,18 @@ def lane_count(tree: PyTree) -> int:
     return counts.pop()[0]
 
 
+def width_on(devices: Sequence[jax.Device], args: PyTree) -> int:  # pyright: ignore[reportInvalidTypeForm]
+    """How many lanes a device runs at a time, if nothing else is asked for.
+
+    Args:
+      devices: where they run.
+      args: the lanes, or their shapes and dtypes.
+    """
+    lanes = lane_count(args)
+    share = math.ceil(lanes / len(devices))
+    return _fitting(args, lanes, share) if devices[0].platform == "cpu" else share
+
+
 def _fitting(args: PyTree, lanes: int, share: int) -> int:
     """The widest sub-batch that fits the cache and wastes little on filling up the last one."""
     leaves = [jax.typeof(leaf) for leaf in jax.tree.leaves(args)]
@@ -122,14 +132,16 @@ def _fitting(args: PyTree, lanes: int, share: int) -> int:
 
 
 def _in_sub_batches(f: Callable[..., PyTree], width: int, *args: PyTree) -> PyTree:
-    lanes = lane_count(args)
     if width == 1:  # without vmap, under which both branches of a `jax.lax.cond` are computed
         return jax.lax.map(lambda lane: f(*lane), args)
-    if width >= lanes:
-        return jax.vmap(f)(*args)
-    batches = jax.tree.map(lambda leaf: leaf.reshape(-1, width, *leaf.shape[1:]), _fill(args, width))
-    results = jax.lax.map(lambda batch: jax.vmap(f)(*batch), batches)
-    return _first(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results), lanes)
+    full = _fill(args, width)
+    if lane_count(full) == width:
+        results = jax.vmap(f)(*full)
+    else:
+        batches = jax.tree.map(lambda leaf: leaf.reshape(-1, width, *leaf.shape[1:]), full)
+        results = jax.lax.map(lambda batch: jax.vmap(f)(*batch), batches)
+        results = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
+    return _first(results, lane_count(args))
 
 
 def _fill(tree: PyTree, multiple: int) -> PyTree:

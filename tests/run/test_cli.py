@@ -109,6 +109,9 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     assert json.loads((folder / "config.json").read_text())["widths"] == [4, 5, 6]
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["overrides"] == {"seeds": 2, "widths": [4, 5, 6]}
+    (sitting,) = meta["sittings"]
+    assert sitting["chunks_before"] == {"walk0": 0, "walk1": 0, "walk2": 0}
+    assert sitting["commit"] == meta["commit"]
     with np.load(folder / "metrics.npz") as metrics:
         assert metrics["walk2/loss"].shape == (2, 4)
     kept = tmp_path / "records" / "toy_fig1" / "smoke"

@@ -1,0 +1,72 @@
+"""The sittings of a run that was resumed: who computed which chunks, and how many lanes at a time."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plasticity_jax.run.record import NOT_CODE, commit, versions
+
+Sitting = Mapping[str, Any]
+
+
+def sitting(chunks_before: int, lanes_at_a_time: int, devices: Sequence[Any]) -> dict[str, Any]:
+    """The record of a sitting that begins now.
+
+    Args:
+      chunks_before: chunks that are done.
+      lanes_at_a_time: the vmap's width, on which the rounding depends.
+      devices: where it may run.
+    """
+    return {
+        "chunks_before": chunks_before,
+        "commit": _commit(),
+        "versions": versions(),
+        "lanes_at_a_time": lanes_at_a_time,
+        "device": devices[0].device_kind,
+        "device_count": len(devices),
+    }
+
+
+def change(before: Sitting, now: Sitting) -> str:
+    """What of two sittings differs that may change numbers, in words; empty if nothing does."""
+    then, here = (
+        {
+            "commit": _short(each["commit"]),
+            **each["versions"],
+            "lanes at a time": each["lanes_at_a_time"],
+            "device": each["device"],
+        }
+        for each in (before, now)
+    )
+    return ", ".join(f"{name} was {then.get(name)}, now {here[name]}" for name in here if then.get(name) != here[name])
+
+
+def merged(sittings: Mapping[str, Sequence[Sitting]]) -> list[dict[str, Any]]:
+    """The sittings of several runs as one list: those that differ in nothing but their chunks are one entry.
+
+    Args:
+      sittings: by the run's name.
+
+    Returns:
+      Sittings, with "chunks_before" by the runs' names.
+    """
+    entries: list[dict[str, Any]] = []
+    for name, those in sittings.items():
+        for each in those:
+            rest = {key: value for key, value in each.items() if key != "chunks_before"}
+            same = [entry for entry in entries if rest == {key: entry[key] for key in rest}]
+            entry = next((entry for entry in same if name not in entry["chunks_before"]), None)
+            if entry is None:
+                entry = {"chunks_before": {}, **rest}
+                entries.append(entry)
+            entry["chunks_before"][name] = each["chunks_before"]
+    return entries
+
+
+@functools.cache  # the code that runs is that of the process's start
+def _commit() -> str | None:
+    return commit(NOT_CODE)
+
+
+def _short(commit: str | None) -> str | None:
+    return commit and commit[:12] + commit[40:]
