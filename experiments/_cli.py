@@ -146,11 +146,13 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     from experiments._run import keep_record, run_experiment, table
     from plasticity_jax.data import MissingData
     from plasticity_jax.run import RunError
+    from plasticity_jax.run.lock import locked
 
     try:
-        result = run_experiment(
-            module, args.id, args.preset, config, args.out, resume=args.resume, save_every_s=args.save_every
-        )
+        with locked(args.out / args.id / args.preset):
+            result = run_experiment(
+                module, args.id, args.preset, config, args.out, resume=args.resume, save_every_s=args.save_every
+            )
         failing = sum(not row["holds"] for row in result.claims)
         print(f"{table(result.claims)}\n\n{len(result.claims) - failing} of {len(result.claims)} claims hold")
         if hasattr(module, "text"):

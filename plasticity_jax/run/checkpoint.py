@@ -81,11 +81,13 @@ class Checkpoints:
             "metrics": list(saved.metrics),
             "sittings": plain(saved.sittings),
         }
-        final, temporary, aside = (self.folder / name for name in (f"{saved.done:08d}", "tmp-new", "tmp-old"))
+        own = f"tmp-{os.getpid()}"
+        final, temporary, aside = (self.folder / name for name in (f"{saved.done:08d}", f"{own}-new", f"{own}-old"))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for stale in (temporary, aside):
-                shutil.rmtree(stale, ignore_errors=True)
+            for stale in self.folder.glob("tmp-*"):
+                if not _is_of_another(stale.name):
+                    shutil.rmtree(stale, ignore_errors=True)
             needed = sum(leaf.nbytes for leaf in leaves) + 65536
             if shutil.disk_usage(self.folder).free < needed:  # orbax, once it is writing, fails with less grace
                 raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB are needed and not free on this disk")
@@ -182,6 +184,20 @@ class Checkpoints:
     def _numbers(self) -> list[int]:
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         return sorted(int(name) for name in names if name.isdigit())
+
+
+def _is_of_another(name: str) -> bool:
+    """Whether a temporary folder belongs to another process that still runs."""
+    number = name.split("-")[1]
+    if not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # not ours to signal, but there
+        pass
+    return True
 
 
 def fingerprint_of(lanes: PyTree, template: PyTree, **settings: Any) -> dict[str, Any]:

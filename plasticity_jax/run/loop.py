@@ -12,6 +12,7 @@ import numpy as np
 
 from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.run.checkpoint import Checkpoints, Saved, fingerprint_of
+from plasticity_jax.run.lock import locked
 from plasticity_jax.run.program import Program, TrainingState
 from plasticity_jax.run.progress import bar, interrupt_at_edges, say
 from plasticity_jax.run.sittings import Sitting, change, sitting
@@ -103,54 +104,58 @@ def run(
       An `Outcome`, with the metrics and the trained state.
 
     Raises:
-      RunError: if the folder cannot be written, or no checkpoint fits; the message says what to do.
+      RunError: if the folder cannot be written or another process runs in it, or no checkpoint fits; the message says
+        what to do.
       KeyboardInterrupt: after the save that Ctrl-C asked for.
       SystemExit: after the save that SIGTERM or SIGHUP asked for; its code is 128 + signal.
     """
     count = lane_count(lanes)
     chosen = list(jax.devices() if devices is None else devices)
-    store, saved, sittings = None, None, []
-    if out is not None:
-        template = jax.eval_shape(jax.vmap(program.init), lanes)
-        shape = {"chunks": program.chunks, "steps per chunk": program.steps, "points per chunk": program.points}
-        store = Checkpoints(Path(out) / name, fingerprint_of(lanes, template, config=dict(config or {}), **shape), keep)
-        saved = store.load(template) if resume else None
-        before = list(saved.sittings) if saved else []
-        if sub_batch is None:
-            sub_batch = int(before[-1]["lanes_at_a_time"]) if before else width_on(chosen, template)
-        now = sitting(saved.done if saved else 0, min(sub_batch, count), chosen)
-        sittings = before if saved and saved.done == program.chunks else [*before, now]
-        _warn_of_change(name, sittings[len(before) - 1 :], count)
-    advance = sweep(program.chunk, sub_batch=sub_batch, devices=chosen, donate=True)
-    done, state, metrics, seconds, _ = saved or Saved(0, None, {}, 0.0)
-    pieces = [metrics] if metrics else []
-    chunk_steps = program.steps * count
-    warned = _warn(name, state, set(), program, store)
-    edge = saved_at = time.perf_counter()
-    stop = False
-    with (
-        interrupt_at_edges() as interrupted,
-        bar(name, program.chunks * chunk_steps, done * chunk_steps, shown=progress) as tick,
-    ):
-        if saved is None:
-            # Not jitted: operation by operation it reuses what the programs before it compiled.
-            # Copied, for what init passes on untouched is the caller's, and the chunks are given their state's memory.
-            state = jax.tree.map(jnp.copy, jax.vmap(program.init)(lanes))
-        while done < program.chunks and not stop:
-            state, piece = advance(state)
-            pieces.append({key: np.asarray(values) for key, values in piece.items()})
-            done += 1
-            tick(chunk_steps)
-            warned |= _warn(name, state, warned, program, store)
-            last_edge, edge = edge, time.perf_counter()
-            seconds += edge - last_edge
-            stop = interrupted()
-            must_save = done == program.chunks or stop or edge - saved_at >= save_every_s
-            if store is not None and must_save:
-                pieces = [_join(pieces)]
-                store.save(Saved(done, state, pieces[0], seconds, sittings))
-                saved_at = time.perf_counter()
-    return Outcome(_join(pieces), state, seconds, program.chunks * chunk_steps, sittings)
+    folder = None if out is None else Path(out) / name
+    with locked(folder):
+        store, saved, sittings = None, None, []
+        if folder is not None:
+            template = jax.eval_shape(jax.vmap(program.init), lanes)
+            shape = {"chunks": program.chunks, "steps per chunk": program.steps, "points per chunk": program.points}
+            store = Checkpoints(folder, fingerprint_of(lanes, template, config=dict(config or {}), **shape), keep)
+            saved = store.load(template) if resume else None
+            before = list(saved.sittings) if saved else []
+            if sub_batch is None:
+                sub_batch = int(before[-1]["lanes_at_a_time"]) if before else width_on(chosen, template)
+            now = sitting(saved.done if saved else 0, min(sub_batch, count), chosen)
+            sittings = before if saved and saved.done == program.chunks else [*before, now]
+            _warn_of_change(name, sittings[len(before) - 1 :], count)
+        advance = sweep(program.chunk, sub_batch=sub_batch, devices=chosen, donate=True)
+        done, state, metrics, seconds, _ = saved or Saved(0, None, {}, 0.0)
+        pieces = [metrics] if metrics else []
+        chunk_steps = program.steps * count
+        warned = _warn(name, state, set(), program, store)
+        edge = saved_at = time.perf_counter()
+        stop = False
+        with (
+            interrupt_at_edges() as interrupted,
+            bar(name, program.chunks * chunk_steps, done * chunk_steps, shown=progress) as tick,
+        ):
+            if saved is None:
+                # Not jitted: operation by operation it reuses what the programs before it compiled.
+                # Copied, for what init passes on untouched is the caller's, and the chunks are given their state's
+                # memory.
+                state = jax.tree.map(jnp.copy, jax.vmap(program.init)(lanes))
+            while done < program.chunks and not stop:
+                state, piece = advance(state)
+                pieces.append({key: np.asarray(values) for key, values in piece.items()})
+                done += 1
+                tick(chunk_steps)
+                warned |= _warn(name, state, warned, program, store)
+                last_edge, edge = edge, time.perf_counter()
+                seconds += edge - last_edge
+                stop = interrupted()
+                must_save = done == program.chunks or stop or edge - saved_at >= save_every_s
+                if store is not None and must_save:
+                    pieces = [_join(pieces)]
+                    store.save(Saved(done, state, pieces[0], seconds, sittings))
+                    saved_at = time.perf_counter()
+        return Outcome(_join(pieces), state, seconds, program.chunks * chunk_steps, sittings)
 
 
 def divergences(state: PyTree, part: str = "") -> list[Divergence]:

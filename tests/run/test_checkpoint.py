@@ -1,7 +1,9 @@
 """What was saved is never lost: not to damage, not to a full disk, not to another configuration."""
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,11 +137,15 @@ def test_when_all_are_damaged_one_line_says_what_to_do(tmp_path, capfd):
 def test_leftovers_of_a_killed_save_do_not_matter(tmp_path):
     state, store = make_state(), store_of(tmp_path, rate=1)
     store.save(Saved(1, state, METRICS, 1.0))
-    shutil.copytree(tmp_path / "00000001", tmp_path / "tmp-new")
-    (tmp_path / "tmp-new" / "manifest.json").unlink()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    living = f"tmp-{os.getppid()}-new"
+    for name in ("tmp-new", f"tmp-{ended.pid}-new", f"tmp-{os.getpid()}-old", living):
+        shutil.copytree(tmp_path / "00000001", tmp_path / name)
+        (tmp_path / name / "manifest.json").unlink()
     assert store_of(tmp_path, rate=1).load(shapes(state)).done == 1
     store.save(Saved(2, state, METRICS, 1.0))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000001", "00000002"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000001", "00000002", living]
 
 
 @pytest.mark.parametrize(

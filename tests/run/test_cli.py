@@ -12,6 +12,7 @@ import experiments
 from experiments import _cli
 from experiments._report import report
 from experiments._run import keep_record
+from plasticity_jax.run.lock import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = Path(__file__).parent / "toys"
@@ -179,6 +180,16 @@ def test_resume_refuses_other_settings_and_broken_checkpoints(capsys, tmp_path):
     (line,) = errors(capsys)
     assert "00000004 is damaged" in line
     assert "run without --resume" in line
+
+
+def test_a_folder_in_use_is_one_line(capsys, tmp_path):
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
+    with locked(tmp_path / "o" / "toy_fig1" / "smoke"):
+        assert _cli.main(words) == 2
+    (line,) = errors(capsys)
+    assert "smoke is in use by process" in line
+    assert not (tmp_path / "o" / "toy_fig1" / "smoke" / "checkpoints").exists()
+    assert _cli.main(words) == 0
 
 
 def test_bench_collects_families(capsys, monkeypatch, tmp_path):
