@@ -8,6 +8,7 @@ A rule of your own joins by `register`; or, so that nobody has to call it, by an
 
 import difflib
 import importlib.metadata
+import keyword
 import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from plasticity_jax.rules.feedback.cases import CASES as FEEDBACK
 from plasticity_jax.rules.generative.cases import CASES as GENERATIVE
 from plasticity_jax.rules.hebbian.cases import CASES as HEBBIAN
 from plasticity_jax.rules.online.cases import CASES as ONLINE
+from plasticity_jax.testing.case import fault_of
 
 __all__ = ["GROUP", "RULES", "Rules", "register"]
 
@@ -36,7 +38,7 @@ class Rules(Mapping[str, RuleCase]):
 
     def __getitem__(self, name: str) -> RuleCase:
         """The case of this name."""
-        if name in self._cases or name in self._all():
+        if isinstance(name, str) and (name in self._cases or name in self._all()):
             return self._cases[name]
         near = difflib.get_close_matches(str(name), self._cases, n=1)
         guess = f"did you mean {near[0]!r}? " if near else ""
@@ -52,7 +54,7 @@ class Rules(Mapping[str, RuleCase]):
 
     def __contains__(self, name: Any) -> bool:
         """Whether there is a case of this name."""
-        return name in self._cases or name in self._all()
+        return isinstance(name, str) and (name in self._cases or name in self._all())
 
     def __repr__(self) -> str:
         """The names, by kind."""
@@ -63,25 +65,37 @@ class Rules(Mapping[str, RuleCase]):
         return "\n".join(lines)
 
     def _add(self, name: str, case: RuleCase) -> None:
-        if not (isinstance(name, str) and name.isidentifier()):
-            raise ValueError(f"{name!r} cannot name a rule: give letters, digits and underscores, as in 'my_rule'")
+        if not (isinstance(name, str) and name.isidentifier()) or keyword.iskeyword(name):
+            raise ValueError(
+                f"{name!r} cannot name a rule: give letters, digits and underscores that are no keyword of Python, "
+                "as in 'my_rule'"
+            )
         if not isinstance(case, RuleCase):
             raise ValueError(
                 f"the case of {name!r} is {case!r}, not a RuleCase: give the rule with a tiny worked problem, "
                 "RuleCase(make, params, batch, kind, coefficients)"
             )
+        if fault := fault_of(case):
+            raise ValueError(f"the case of {name!r}: {fault}")
         if self._cases.setdefault(name, case) is not case:
             raise ValueError(f"RULES has a rule {name!r} already; register yours under another name")
 
     def _all(self) -> dict[str, RuleCase]:
         if not self._complete:
             self._complete = True  # first, for a package may look into RULES while it is imported
-            for entry in importlib.metadata.entry_points(group=GROUP):
-                try:
-                    self._add(entry.name, entry.load())
-                except Exception as error:  # whatever happens in a package that is not ours
-                    where = f"{entry.name} = {entry.value!r}, an entry point of {_package(entry)}"
-                    warnings.warn(f"left out of RULES: {where}: {type(error).__name__}: {error}", stacklevel=3)
+            left_out = []
+            try:
+                for entry in importlib.metadata.entry_points(group=GROUP):
+                    try:
+                        self._add(entry.name, entry.load())
+                    except (Exception, SystemExit) as error:  # whatever happens in a package that is not ours
+                        where = f"{entry.name} = {entry.value!r}, an entry point of {_package(entry)}"
+                        left_out.append(f"left out of RULES: {where}: {type(error).__name__}: {error}")
+            except BaseException:  # Ctrl-C: the next look begins anew
+                self._complete = False
+                raise
+            for line in left_out:  # last, for a warning may be an error
+                warnings.warn(line, stacklevel=3)
         return self._cases
 
 
@@ -99,7 +113,8 @@ def register(name: str, case: RuleCase) -> None:
       case: the rule with a tiny worked problem.
 
     Raises:
-      ValueError: if there is such a rule already, the name is not an identifier, or the case is not a `RuleCase`.
+      ValueError: if there is such a rule already, the name is not an identifier, or the case is not a `RuleCase` of
+        functions, a kind that there is, and coefficients that are numbers.
 
     Example:
       >>> import jax, optax, plasticity_jax as pj

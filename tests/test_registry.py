@@ -51,7 +51,15 @@ def test_register_adds_a_rule(rules):
     ("name", "case", "message"),
     [
         ("hebb", GOOD, "RULES has a rule 'hebb' already; register yours under another name"),
-        ("my rule", GOOD, "'my rule' cannot name a rule: give letters, digits and underscores, as in 'my_rule'"),
+        ("my rule", GOOD, "'my rule' cannot name a rule: give letters, digits and underscores .*, as in 'my_rule'"),
+        ("class", GOOD, "'class' cannot name a rule: .* no keyword of Python"),
+        ("mine", GOOD._replace(kind="heuristic"), "'mine': kind is 'heuristic', not one of exact, unbiased, .*local"),
+        ("mine", GOOD._replace(kind=None), "the case of 'mine': kind is None"),
+        ("mine", GOOD._replace(kind=["local"]), r"kind is \['local'\]"),
+        ("mine", GOOD._replace(make=None), "the case of 'mine': make is None, not a function"),
+        ("mine", GOOD._replace(batch={}), "batch is {}, not a function"),
+        ("mine", GOOD._replace(coefficients=("leak",)), r"coefficients are \('leak',\), not numbers by name"),
+        ("mine", GOOD._replace(coefficients={"leak": None}), "the coefficient 'leak' is None, not a number"),
         ("", GOOD, "'' cannot name a rule"),
         (3, GOOD, "3 cannot name a rule"),
         ("mine", "not a case", "the case of 'mine' is 'not a case', not a RuleCase: give the rule with a tiny"),
@@ -80,7 +88,10 @@ def test_an_unknown_name_suggests_the_nearest():
         pj.RULES["zzz"]
     with pytest.raises(KeyError, match="RULES has no 7"):
         pj.RULES[7]  # pyright: ignore
+    with pytest.raises(KeyError, match=r"RULES has no \[\]"):
+        pj.RULES[[]]  # pyright: ignore
     assert "rfol" not in pj.RULES
+    assert [] not in pj.RULES
     assert pj.RULES.get("rfol") is None
     assert "rflo" in pj.RULES
 
@@ -132,6 +143,27 @@ def test_entry_points_are_found_and_broken_ones_are_named(rules, tmp_path, monke
         "AttributeError: module 'my_rules' has no attribute 'NOWHERE'"
     )
     assert all(str(__file__) == warning.filename for warning in heard)  # of who looked
+
+
+def test_entry_points_after_one_that_exits_are_found(rules, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(package(tmp_path / "second", {"mine": "my_rules:CASE"}, MODULE))
+    monkeypatch.syspath_prepend(package(tmp_path, {"exits": "my_exit:CASE"}, "import sys; sys.exit(2)", "my_exit"))
+    monkeypatch.delitem(sys.modules, "my_rules", raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match=r"left out of RULES: exits = .*: SystemExit: 2"):
+            list(rules)
+    assert list(rules) == ["hebb", "rtrl", "mine"]
+
+
+def test_a_look_that_was_interrupted_begins_anew(rules, tmp_path, monkeypatch):
+    interrupted = "import sys\nif not hasattr(sys, 'again'): sys.again = 1; raise KeyboardInterrupt\n"
+    monkeypatch.syspath_prepend(package(tmp_path, {"mine": "my_rules:CASE"}, interrupted + MODULE))
+    monkeypatch.delitem(sys.modules, "my_rules", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        list(rules)
+    assert list(rules) == ["hebb", "rtrl", "mine"]
+    monkeypatch.delattr(sys, "again")
 
 
 def test_a_name_that_an_entry_point_has_cannot_be_registered(rules, tmp_path, monkeypatch):

@@ -1,0 +1,31 @@
+"""Faults of a case itself, before any law is run."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from plasticity_jax.base import RuleCase
+
+
+def fault_of(case: RuleCase) -> str:
+    """The first thing in a case that no rule's case may have, in a line; empty if there is none."""
+    for part in ("make", "params", "batch"):
+        if not callable(getattr(case, part)):
+            return f"{part} is {getattr(case, part)!r}, not a function"
+    kinds = get_args(RuleCase.__annotations__["kind"])
+    if case.kind not in kinds:
+        return f"kind is {case.kind!r}, not one of {', '.join(kinds)}"
+    if not isinstance(case.coefficients, Mapping):
+        return f"coefficients are {case.coefficients!r}, not numbers by name"
+    for name, value in case.coefficients.items():
+        if not _is_number(value):
+            return f"the coefficient {name!r} is {value!r}, not a number"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, str) and np.ndim(value) == 0 and isinstance(float(value), float)
+    except (TypeError, ValueError):
+        return False
