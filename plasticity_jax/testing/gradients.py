@@ -50,7 +50,10 @@ def meta_gradient_is_the_derivative(rule: Problem) -> None:
             abs(slope - difference) <= tolerance + doubt,
             f"by {name}, the gradient is {slope:.12g}, the difference quotient {difference:.12g}",
         )
-        require(abs(slope) > ALIVE, f"by {name}, there is no gradient ({slope:.1e}); what has none is no coefficient")
+        require(
+            abs(slope) > ALIVE,
+            f"by {name}, there is no gradient ({slope:.1e}) in {rule.steps} steps; what has none is no coefficient",
+        )
     _, gradient = graded(here, 0.0)
     for name, slope in gradient.items():
         require(np.isfinite(slope), f"from traces of zero, the gradient by {name} is {slope}")

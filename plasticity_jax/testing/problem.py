@@ -13,7 +13,7 @@ from plasticity_jax.testing.equality import at, cast
 from plasticity_jax.typing import Batch, Key, PyTree
 
 STEPS = 10
-"""Of a trial: two and a half windows of the windowed rules, and above the eight that L6 asks for."""
+"""Of a trial by default: two and a half windows of the windowed rules, and above the eight that L6 asks for."""
 
 LONG = 1000
 """Steps of L11."""
@@ -40,6 +40,7 @@ class Problem:
       case: the rule.
       name: what the rule is called.
       rate: learning rate of the trial.
+      steps: of the trial.
       coefficients: those of the case, as float64 arrays.
       jit_init: ``(params, key, batch, coefficients) -> state``.
       jit_step: ``(state, batch, coefficients) -> (state, info)``.
@@ -47,9 +48,9 @@ class Problem:
       abstract: `_abstract`, remembered.
     """
 
-    def __init__(self, case: RuleCase, name: str = "rule", rate: float = RATE):
+    def __init__(self, case: RuleCase, name: str = "rule", rate: float = RATE, steps: int = STEPS):
         """Compiles nothing yet."""
-        self.case, self.name, self.rate = case, name, rate
+        self.case, self.name, self.rate, self.steps = case, name, rate, steps
         self.coefficients = {key: jnp.asarray(value, jnp.float64) for key, value in case.coefficients.items()}
         self.jit_init = compiled(lambda params, key, batch, values: self.learner(values).init(params, key, batch))
         self.jit_step = compiled(self.step)
@@ -64,8 +65,9 @@ class Problem:
         """Initial weights."""
         return cast(_compiled_params(self.case.params)(key), dtype)
 
-    def batches(self, steps: int = STEPS, dtype: Any = jnp.float64) -> Batch:
-        """The first steps of a stream, leaves (steps, B, ...)."""
+    def batches(self, steps: int | None = None, dtype: Any = jnp.float64) -> Batch:
+        """The first steps of a stream, by default those of the trial, leaves (steps, B, ...)."""
+        steps = self.steps if steps is None else steps
         return cast(jax.tree.map(lambda leaf: leaf[:steps], _bank(self.case.batch)), dtype)
 
     def batch(self, dtype: Any = jnp.float64) -> Batch:
@@ -88,9 +90,9 @@ class Problem:
 
     @functools.cached_property
     def walk(self) -> tuple[list[LearnerState], list[Info]]:
-        """The trial step by step: the states at its STEPS + 1 edges, and what each step reported."""
+        """The trial step by step: the states at its edges, one more than steps, and what each step reported."""
         states, infos = [self.start()], []
-        for t in range(STEPS):
+        for t in range(self.steps):
             state, info = self.jit_step(states[-1], at(self.batches(), t), self.coefficients)
             states.append(state)
             infos.append(info)

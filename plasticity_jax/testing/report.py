@@ -8,7 +8,7 @@ import jax
 
 from plasticity_jax.base import RuleCase
 from plasticity_jax.testing import forms, gradients, runs
-from plasticity_jax.testing.problem import RATE, Problem
+from plasticity_jax.testing.problem import LONG, RATE, STEPS, Problem
 from plasticity_jax.testing.textbook import TextbookStep, sgd_one_is_the_textbook_step
 
 
@@ -107,6 +107,7 @@ def check_rule(
     skip: Mapping[str, str] | None = None,
     textbook: TextbookStep | None = None,
     rate: float = RATE,
+    steps: int = STEPS,
     raises: bool = True,
 ) -> Report:
     """Holds a rule to the laws that every rule of the library keeps: in a test of yours, one line.
@@ -122,8 +123,9 @@ def check_rule(
       skip: laws that the rule need not keep, and why, as in ``{"L6": "spikes have a surrogate slope"}``.
       textbook: one step of the rule at a learning rate of 1, from its equations and in plain NumPy, for L7:
         ``(params, traces, key, batch, coefficients) -> (params, traces, loss)``.
-      rate: learning rate of the trials of ten steps that most laws watch, by SGD with momentum; lower it where learning
-        diverges, but let it matter.
+      rate: learning rate of the trials that most laws watch, by SGD with momentum; lower it where learning diverges,
+        but let it matter.
+      steps: of such a trial, an even number; more for a rule that accumulates for longer before it teaches.
       raises: whether a law that failed is an error.
 
     Returns:
@@ -132,7 +134,7 @@ def check_rule(
     Raises:
       AssertionError: with the whole report, if a law failed and `raises`.
       TypeError: if the case is not a `RuleCase`.
-      ValueError: if `laws` or `skip` name laws that do not exist.
+      ValueError: if `laws` or `skip` name laws that do not exist, or `steps` is odd or too large or small.
 
     Example:
       >>> import plasticity_jax as pj
@@ -159,11 +161,13 @@ def check_rule(
     unknown = [law for law in [*wanted, *skip] if law not in STATEMENTS]
     if unknown:
         raise ValueError(f"check_rule knows no law {', '.join(unknown)}; there are {', '.join(_in_order(STATEMENTS))}")
+    if steps not in range(2, LONG + 1, 2):
+        raise ValueError(f"steps={steps!r} is not an even number from 2 to {LONG}, of which L4 takes two halves")
     checks = {law: entry.check for law, entry in LAWS.items()}
     if textbook is not None:
         checks[TEXTBOOK] = lambda problem: sgd_one_is_the_textbook_step(problem, textbook)
     with jax.enable_x64(True):
-        problem = Problem(case, name, rate)
+        problem = Problem(case, name, rate, steps)
         verdicts = [_verdict(law, problem, checks.get(law), skip.get(law)) for law in _in_order(wanted)]
     report = Report(name, tuple(verdicts))
     if raises and not report.ok:

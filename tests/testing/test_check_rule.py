@@ -149,6 +149,39 @@ def test_a_trial_that_is_too_steep_wants_a_lower_rate():
     assert check_rule(case, laws=["L6"], rate=3e-4).ok
 
 
+def accumulating(window):
+    """A rule that sums its updates, and teaches at the last step of every window."""
+
+    def make(leak=0.5):
+        rule = delta(leak, noise=None)
+
+        def init(params, key, batch):
+            return {"sum": jnp.zeros_like(params["w"]), "t": jnp.zeros((), jnp.int32), **rule.init(params, key, batch)}
+
+        def update(params, traces, key, batch):
+            updates, after, info = rule.update(params, traces, key, batch)
+            total, ready = traces["sum"] + updates["w"], (traces["t"] + 1) % window == 0
+            after = {**after, "sum": jnp.where(ready, 0, total), "t": traces["t"] + 1}
+            return {"w": jnp.where(ready, total / window, 0)}, after, info._replace(ready=ready)
+
+        return pj.LearningRule(init, update)
+
+    return GOOD._replace(make=make)
+
+
+def test_a_rule_that_accumulates_for_long_wants_a_longer_trial():
+    case = accumulating(window=13)
+    report = check_rule(case, steps=28, raises=False)
+    assert report.ok, report
+    assert "L6" in check_rule(case, laws=["L6"], raises=False).failed
+
+
+@pytest.mark.parametrize("steps", [0, 7, 1002, 2.5, None])
+def test_a_trial_is_of_two_halves(steps):
+    with pytest.raises(ValueError, match=f"steps={steps} is not an even number from 2 to 1000"):
+        check_rule(GOOD, steps=steps)
+
+
 def test_what_check_rule_cannot_take():
     with pytest.raises(TypeError, match="takes a RuleCase, not 'rflo': give the rule with a tiny worked problem"):
         check_rule("rflo")
