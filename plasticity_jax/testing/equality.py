@@ -25,9 +25,14 @@ def is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def is_floating(leaf: Any) -> bool:
+    """Whether a leaf is of real numbers: learning moves no other."""
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
 def cast(tree: PyTree, dtype: Any) -> PyTree:
     """Floating leaves to dtype; labels, counts and keys stay."""
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if is_floating(leaf) else leaf, tree)
 
 
 def at(tree: PyTree, i: int) -> PyTree:
@@ -42,7 +47,7 @@ def stack(trees: list[PyTree]) -> PyTree:
 
 def floats(tree: PyTree) -> list[Array]:
     """Floating leaves."""
-    return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return [leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf)]
 
 
 def host(tree: PyTree) -> PyTree:

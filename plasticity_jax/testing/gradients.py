@@ -20,7 +20,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 
-from plasticity_jax.testing.equality import require
+from plasticity_jax.testing.equality import is_floating, require
 from plasticity_jax.testing.problem import Problem, compiled, seed
 from plasticity_jax.typing import Array, Key, PyTree
 
@@ -72,18 +72,19 @@ def lifetime(rule: Problem) -> tuple[Callable[..., Any], dict[str, float]]:
         coefficients = {
             name: value + moves[name] * jnp.where(value == 0, 1, value) for name, value in rule.coefficients.items()
         }
-        moved = jax.tree.map(lambda leaf, by: leaf + moves["params"] * by, params, direction)
+        moved = jax.tree.map(lambda leaf, by: leaf if by is None else leaf + moves["params"] * by, params, direction)
         state = rule.learner(coefficients).init(moved, key, rule.batch())
         state = state._replace(traces=jax.tree.map(lambda leaf: (leaf * keep).astype(leaf.dtype), state.traces))
         end, infos = rule.trial(state, rule.batches(), coefficients)
-        products = jax.tree.map(lambda leaf, by: jnp.sum(leaf * by), end.params, projection)
+        products = jax.tree.map(lambda leaf, by: 0.0 if by is None else jnp.sum(leaf * by), end.params, projection)
         return jnp.sum(infos.loss) + sum(jax.tree.leaves(products))
 
     return compiled(jax.value_and_grad(scalar)), {"params": 0.0, **dict.fromkeys(rule.coefficients, 0.0)}
 
 
 def _unit_like(tree: PyTree, key: Key) -> PyTree:
-    """A random direction of length one."""
-    flat, unravel = jax.flatten_util.ravel_pytree(tree)
+    """A random direction of length one; None in the place of leaves that are not floating."""
+    moving = jax.tree.map(lambda leaf: leaf if is_floating(leaf) else None, tree)
+    flat, unravel = jax.flatten_util.ravel_pytree(moving)
     move = jax.random.normal(key, flat.shape, flat.dtype)
     return unravel(move / jnp.linalg.norm(move))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from plasticity_jax.base import Info, Learner, LearnerState, RuleCase, is_ready, learner
-from plasticity_jax.testing.equality import at, cast
+from plasticity_jax.testing.equality import at, cast, is_floating
 from plasticity_jax.typing import Batch, Key, PyTree
 
 STEPS = 10
@@ -59,7 +59,8 @@ class Problem:
 
     def learner(self, coefficients: PyTree, rate: float | None = None) -> Learner:
         """The rule at these coefficients, with SGD at the trial's rate or another."""
-        return learner(self.case.make(**coefficients), optax.sgd(self.rate if rate is None else rate, momentum=0.5))
+        sgd = optax.sgd(self.rate if rate is None else rate, momentum=0.5)
+        return learner(self.case.make(**coefficients), _where_floating(sgd, self.case.params))
 
     def params(self, key: Key, dtype: Any = jnp.float64) -> PyTree:
         """Initial weights."""
@@ -80,9 +81,12 @@ class Problem:
         coefficients = cast(self.coefficients if coefficients is None else coefficients, dtype)
         return self.jit_init(self.params(key_params, dtype), key_learner, self.batch(dtype), coefficients)
 
-    def trial(self, state: LearnerState, batches: Batch, coefficients: PyTree) -> tuple[LearnerState, Info]:
-        """The steps of `batches`, in one scan."""
-        return jax.lax.scan(self.learner(coefficients).step, state, batches)
+    def trial(
+        self, state: LearnerState, batches: Batch, coefficients: PyTree, steps: int | None = None
+    ) -> tuple[LearnerState, Info]:
+        """The steps of `batches`, in one scan; of the trial, or as many as are told, where batches have no leaves."""
+        length = None if jax.tree.leaves(batches) else self.steps if steps is None else steps
+        return jax.lax.scan(self.learner(coefficients).step, state, batches, length)
 
     def step(self, state: LearnerState, batch: Batch, coefficients: PyTree) -> tuple[LearnerState, Info]:
         """One step."""
@@ -115,6 +119,17 @@ class Problem:
         arguments = params, jax.random.key(0), batch, cast(self.coefficients, dtype)
         traces, (updates, after, info) = jax.eval_shape(both, *arguments)
         return params, traces, updates, after, info
+
+
+def _where_floating(tx: optax.GradientTransformation, params: Callable[[Key], PyTree]) -> optax.GradientTransformation:
+    """The optimiser, but that it leaves counts and masks among the params alone."""
+    if all(is_floating(leaf) for leaf in jax.tree.leaves(jax.eval_shape(params, seed(0)))):
+        return tx
+
+    def labels(tree: PyTree) -> PyTree:
+        return jax.tree.map(is_floating, tree)
+
+    return optax.partition({True: tx, False: optax.set_to_zero()}, labels)
 
 
 @functools.lru_cache(maxsize=64)

@@ -70,7 +70,7 @@ def in_memory(rule: Problem) -> Resumption:
     def chunk(state: State) -> tuple[State, dict[str, Array]]:
         steps = rule.steps // 2
         batches = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, state.step, steps), rule.batches())
-        after, infos = rule.trial(state.learner, batches, rule.coefficients)
+        after, infos = rule.trial(state.learner, batches, rule.coefficients, steps)
         return State(after, state.step + steps), {"loss": infos.loss}
 
     def restore(state: State, metrics: Mapping[str, Array]) -> State:
@@ -101,7 +101,10 @@ def a_restored_run_is_the_run(rule: Problem, resumption: Callable[[Problem], Res
 
 
 def vmap_is_the_loop(rule: Problem) -> None:
-    """L5: over two seeds, and over two values more of each coefficient; and every lane has a life of its own."""
+    """L5: over two seeds, and over two values more of each coefficient; and every lane has a life of its own.
+
+    But for a second seed that starts as the first does, where the case does not say that the rule is stochastic.
+    """
     lanes = {f"seed {number}": (rule.start(number), rule.coefficients) for number in (1, 2)}
     for name, value in rule.coefficients.items():
         for changed in (0.7 * value + 0.01 * (value == 0), 0.9 * value + 0.02 * (value == 0)):
@@ -110,10 +113,13 @@ def vmap_is_the_loop(rule: Problem) -> None:
     loop = [Ran(*rule.jit_trial(state, rule.batches(), coefficients)) for state, coefficients in lanes.values()]
     states, coefficients = stack(list(lanes.values()))
     mapped = Ran(*compiled(jax.vmap(rule.trial, in_axes=(0, None, 0)))(states, rule.batches(), coefficients))
+    (first, _), (second, _), *_ = lanes.values()
+    twins = not rule.case.stochastic and distance(floats(first), floats(second)) == 0
     for i, label in enumerate(lanes):
         assert_close(at(mapped, i), loop[i], message=f"vmap, lane of {label}")
+        alike = i == 0 or (i == 1 and twins)
         require(
-            i == 0 or distance(floats(loop[i]), floats(loop[0])) > 1e-9,
+            alike or distance(floats(loop[i]), floats(loop[0])) > 1e-9,
             f"{label} changes nothing in {rule.steps} steps",
         )
 
@@ -146,7 +152,7 @@ def a_thousand_steps_stay_finite(rule: Problem) -> None:
             after, info = learn.step(state, batch)
             return after, info.loss
 
-        return jax.lax.scan(step, state, batches)
+        return jax.lax.scan(step, state, batches, LONG)
 
     ends, losses = compiled(jax.vmap(live))(stack([state, rest]))
     for i, label in enumerate(("from its own traces", "from traces of zero")):

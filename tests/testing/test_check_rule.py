@@ -176,6 +176,57 @@ def test_a_rule_that_accumulates_for_long_wants_a_longer_trial():
     assert "L6" in check_rule(case, laws=["L6"], raises=False).failed
 
 
+def from_zero(key):
+    return {"w": jnp.zeros((2, 3))}
+
+
+def with_counts(key):
+    return {"w": jax.random.normal(key, (2, 3)), "mask": jnp.array([1, 0, 1], jnp.int32), "on": jnp.array(True)}
+
+
+def masked(leak=0.5):
+    """The delta rule on the inputs that an integer mask among its params lets through."""
+    rule = delta(leak, noise=None)
+
+    def update(params, traces, key, batch):
+        batch = batch._replace(x=batch.x * params["mask"][None])
+        updates, after, info = rule.update(params, traces, key, batch)
+        return {**jax.tree.map(jnp.zeros_like, params), **updates}, after, info
+
+    return rule._replace(update=update)
+
+
+def decay(leak=0.5):
+    """A rule that reads no batch."""
+
+    def update(params, traces, key, batch):
+        return {"w": leak * params["w"]}, traces, pj.Info(jnp.sum(params["w"] ** 2))
+
+    return pj.LearningRule(lambda params, key, batch: {}, update)
+
+
+LAWFUL = {
+    "params ignore the key": GOOD._replace(params=from_zero),
+    "params ignore the key, which nothing says nothing of": GOOD._replace(params=from_zero, stochastic=None),
+    "an integer among the params": GOOD._replace(make=masked, params=with_counts),
+    "a batch of nothing": GOOD._replace(make=decay, batch=lambda key: {}),
+}
+
+
+@pytest.mark.parametrize("case", LAWFUL.values(), ids=LAWFUL)
+def test_an_odd_case_is_lawful(case):
+    report = check_rule(case, raises=False)
+    assert report.ok, report
+
+
+def test_two_seeds_that_start_alike_differ_where_the_rule_is_stochastic():
+    """And values of a coefficient always do."""
+    dead = FAULTS["noise_ignores_the_key"].case._replace(params=from_zero)
+    assert "seed 2 changes nothing" in check_rule(dead, laws=["L5"], raises=False).verdicts[0].reason
+    unused = FAULTS["coefficient_is_not_used"].case._replace(params=from_zero)
+    assert "gain = 0.7 changes nothing" in check_rule(unused, laws=["L5"], raises=False).verdicts[0].reason
+
+
 @pytest.mark.parametrize("steps", [0, 7, 1002, 2.5, None])
 def test_a_trial_is_of_two_halves(steps):
     with pytest.raises(ValueError, match=f"steps={steps} is not an even number from 2 to 1000"):
