@@ -22,7 +22,10 @@ def read(params: Params, *path: str) -> PyTree:
             missing = "".join(f'["{each}"]' for each in path[: depth + 1])
             held = f"has {', '.join(map(str, found)) or 'nothing'}" if isinstance(found, Mapping) else "has no names"
             above = "".join(f'["{each}"]' for each in path[:depth])
-            raise ValueError(f"params{missing} is missing, and this rule reads it: params{above} {held}")
+            raise ValueError(
+                f"params{missing} is missing, and this rule reads it: params{above} {held}; init_params draws all "
+                "groups of a network, and flp_feedback those of FLP"
+            )
         found = found[name]
     return found
 
@@ -33,6 +36,9 @@ def filled(params: Params, taught: PyTree) -> Updates:
     Args:
       params: the weights.
       taught: updates in mappings nested like those of the params, from which any name may be left out.
+
+    Raises:
+      ValueError: if they name what the params lack, or have other shapes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -46,6 +52,14 @@ def filled(params: Params, taught: PyTree) -> Updates:
             return jax.tree.map(jnp.zeros_like, weights)
         if not isinstance(weights, Mapping):
             return given
+        if unknown := [name for name in given if name not in weights]:
+            raise ValueError(f"updates name {', '.join(unknown)}, but params there have {', '.join(weights)}")
         return {name: fill(below, given.get(name)) for name, below in weights.items()}
 
-    return like(fill(params, taught), params)
+    updates = like(fill(params, taught), params)
+    for (path, new), old in zip(jax.tree_util.tree_leaves_with_path(updates), jax.tree.leaves(params), strict=True):
+        if new.shape != old.shape:
+            raise ValueError(
+                f"updates{jax.tree_util.keystr(path)} has shape {new.shape}, but the params' is {old.shape}"
+            )
+    return updates

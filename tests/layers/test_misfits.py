@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax import rules
+from plasticity_jax import layers, rules
 from plasticity_jax.layers import chain, conv, dense, fitted, flatten, init_params
 from plasticity_jax.typing import Example
 
@@ -66,7 +66,11 @@ BATCHES = {
     "rows": (Example(BATCH.x.reshape(3, -1), BATCH.y), "batch.x must be (B, 4, 4, 1)", "(3, 16)"),
     "targets": (Example(BATCH.x, BATCH.y[:2]), "batch.y must be (B, 2), with B = 3 as in batch.x", "(2, 2)"),
     "labels": (Example(BATCH.x, np.array([0, 1, 1])), "batch.y must be (B, 2)", "(3,)"),
-    "weight": (BATCH._replace(weight=jnp.ones((3, 1))), "batch.weight must be (B,), B = 3", "(3, 1)"),
+    "weight": (
+        BATCH._replace(weight=jnp.ones((3, 1))),
+        "batch.weight must be (B,), with B = 3 as in batch.x",
+        "not (3, 1)",
+    ),
 }
 
 
@@ -116,14 +120,15 @@ def test_losses_and_labels_of_a_chain():
     softmax = chain((4,), [dense(2)], "softmax")
     params = init_params(jax.random.key(0), softmax)
     one_line(lambda: fitted(softmax, params, batch), "batch.y has the label 2; with 2 outputs", "use 0 to 1")
-    told = "batch.y holds labels, which must be (B,)", "(2,)"
+    told = "batch.y must be (B,), labels, with B = 3 as in batch.x", "not (2,)"
     one_line(lambda: fitted(softmax, params, batch._replace(y=batch.y[:2])), *told)
     vector = rules.backprop(chain((4,), [dense(2)], of_classes))
     images = batch._replace(y=jnp.ones((3, 2)))
     both_told = "loss returns shape (2,) for one output (2,)", "it must return one number"
     one_line(lambda: vector.update(params, (), jax.random.key(0), images), *both_told)
     mine = chain((4,), [dense(2)], lambda z, y: jnp.sum(z) * y)
-    one_line(lambda: fitted(mine, params, batch._replace(y=jnp.ones(2))), "batch.y must lead with B = 3", "batch.x")
+    told = "batch.y must be (B, ...), with B = 3 as in batch.x", "not (2,)"
+    one_line(lambda: fitted(mine, params, batch._replace(y=jnp.ones(2))), *told)
 
 
 def test_a_loss_of_ones_own_returns_one_number():
@@ -131,3 +136,42 @@ def test_a_loss_of_ones_own_returns_one_number():
     batch = Example(jnp.ones(3), jnp.ones(3))
     told = "net returns shape (3,)", "return the batch's loss, one number"
     one_line(lambda: rule.update(jnp.zeros(3), (), jax.random.key(0), batch), *told)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared"])
+def test_a_loss_by_name_takes_targets_of_the_outputs_form(loss):
+    """Labels, and targets with an axis of 1, would spread over the batch; `fitted` makes targets of labels."""
+    net = chain((4,), [dense(3)], loss)
+    output, labels = jax.random.normal(jax.random.key(0), (3, 3)), np.array([0, 2, 1])
+    told = f"y has shape (3,), but loss='{loss}' takes that of the output, (3, 3)", "layers.fitted(net, params, batch)"
+    one_line(lambda: layers.loss_and_credit(net, output, labels), *told)
+    one_line(lambda: layers.loss_and_credit(net, output, jnp.ones((3, 1))), told[0].replace("(3,)", "(3, 1)"), told[1])
+    got, _ = layers.loss_and_credit(net, output, np.eye(3)[labels])
+    if loss == "softmax":
+        y = fitted(net, init_params(jax.random.key(0), net), Example(jnp.ones((3, 4)), labels)).y
+        np.testing.assert_array_equal(layers.loss_and_credit(net, output, y)[0], got)
+        share = np.exp(output) / np.exp(output).sum(1, keepdims=True)
+        np.testing.assert_allclose(got, -np.log(share[np.arange(3), labels]), rtol=1e-12)
+    own = chain((4,), [dense(3)], lambda z, y: z[y])  # takes what it likes
+    np.testing.assert_array_equal(layers.loss_and_credit(own, output, labels)[0], output[np.arange(3), labels])
+
+
+def test_forward_takes_the_forward_weights():
+    params = PARAMS["chain"]
+    for weights in (params, params["forward"]["w"], {"w": params["forward"]["w"]}):
+        told = 'forward takes the weights params["forward"]', "with the names w and bias"
+        one_line(lambda weights=weights: layers.forward(NET, weights, BATCH.x), *told)
+    told = "x must be (B, 4, 4, 1)", "not (3, 16)"
+    one_line(lambda: layers.forward(NET, params["forward"], BATCH.x.reshape(3, -1)), *told)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_forward_casts_images_of_bytes_to_the_dtype_of_the_weights(dtype):
+    weights = init_params(jax.random.key(0), NET, dtype=dtype)["forward"]
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), np.uint8)
+    got, want = (layers.forward(NET, weights, x).h for x in (images, jnp.asarray(images.astype(float), dtype)))
+    assert {h.dtype for h in got} == {jnp.dtype(dtype)}
+    np.testing.assert_array_equal(got[0].astype(float), images)  # neither scaled nor rounded
+    for each, other in zip(got, want, strict=True):
+        np.testing.assert_array_equal(each, other)
+    assert np.ptp(got[-1].astype(float), axis=0).min() > 0

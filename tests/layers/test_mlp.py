@@ -141,7 +141,7 @@ def test_weights_and_data_that_do_not_fit_the_network():
         backprop(mlp((3, 4, 2, 2), ["tanh"] * 3)).init(params, key, batch)
     with pytest.raises(ValueError, match=r'params\["forward"\]\["bias"\] has 1 entries for 2 layers'):
         rule.init({**params, "forward": {**forward, "bias": bias[:1]}}, key, batch)
-    with pytest.raises(TypeError, match=r"is not a network of layers: make one with layers\.chain or networks\.mlp"):
+    with pytest.raises(TypeError, match=r"net is list, not a network of layers: make one by layers\.chain or networks"):
         backprop(["tanh", "identity"]).init(params, key, batch)
 
 

@@ -22,6 +22,7 @@ def largest(v):
 
 
 BIAS = "leave out its bias (use_bias=False), which the chain adds, and put a nonlinearity into phi"
+PRODUCT = "leave out its bias (use_bias=False), which the chain adds; a product of weights is two layers"
 IMAGE, TAIL = (4, 4, 1), [flatten(), dense(2)]
 REFUSED = {
     # A layer that is not linear, found by trying it on random weights and activity.
@@ -33,11 +34,15 @@ REFUSED = {
     ),
     "tanh inside": (lambda: chain((4,), [own(lambda w, h: jnp.tanh(h @ w))]), "layers[0]=mine is not linear", BIAS),
     "tanh of h": (lambda: chain((4,), [own(lambda w, h: jnp.tanh(h) @ w)]), "mine is not linear in its activity", BIAS),
-    "tanh of w": (lambda: chain((4,), [own(lambda w, h: h @ jnp.tanh(w))]), "mine is not linear in its weights", BIAS),
+    "tanh of w": (
+        lambda: chain((4,), [own(lambda w, h: h @ jnp.tanh(w))]),
+        "mine is not linear in its weights",
+        PRODUCT,
+    ),
     "two matrices": (
         lambda: chain((4,), [nn.Sequential([nn.Dense(3, use_bias=False), nn.Dense(2, use_bias=False)])]),
         "layers[0]=Sequential is not linear in its weights",
-        BIAS,
+        PRODUCT,
     ),
     "maximum": (
         lambda: chain(IMAGE, [layer(lambda w, h: largest(h), None, name="largest"), *TAIL]),
@@ -48,6 +53,11 @@ REFUSED = {
         lambda: chain((4,), [nn.LayerNorm(use_bias=False), dense(2)]),
         "LayerNorm is not linear in its activity",
         BIAS,
+    ),
+    "mean of a batch": (
+        lambda: chain((4,), [own(lambda w, h: (h - jnp.mean(h, 0)) @ w)]),
+        "layers[0]=mine mixes the examples of a batch",
+        "v of one may read its activity alone",
     ),
     # Modules that are more than weights.
     "batch norm": (
@@ -63,10 +73,20 @@ REFUSED = {
     ),
     "a class": (
         lambda: chain((4,), [nn.Dense]),
-        "layers[0]=<class",
-        "use dense, conv, pool, flatten, layer or from_flax",
+        "layers[0] is Dense, not a layer",
+        "call dense, conv, pool, flatten, layer or a flax.linen module",
     ),
-    "a number": (lambda: chain((4,), [dense(2), 3]), "layers[1]=3 is not a layer", "use dense, conv, pool"),
+    "not called": (
+        lambda: chain(IMAGE, [conv(2, 3), flatten, dense(2)]),
+        "layers[1] is flatten, not a layer",
+        "call dense, conv, pool, flatten",
+    ),
+    "tanh as a layer": (
+        lambda: chain((4,), [dense(2), jnp.tanh]),
+        "layers[1] is tanh, not a layer",
+        "a nonlinearity is the phi of the layer before it",
+    ),
+    "a number": (lambda: chain((4,), [dense(2), 3]), "layers[1] is int, not a layer", "call dense, conv, pool"),
     "a function": (lambda: from_flax(jnp.tanh), "from_flax takes a flax.linen module", "nn.Dense(10, use_bias=False)"),
     # Shapes that do not chain.
     "rows of an image": (
@@ -86,7 +106,7 @@ REFUSED = {
     ),
     "small image of flax": (
         lambda: chain((2, 2, 1), [nn.Conv(2, (3, 3), padding="VALID", use_bias=False), *TAIL]),
-        "layers[0]=Conv: nothing is left behind linear, (0, 0, 2)",
+        "layers[0]=Conv: nothing is left after linear, (0, 0, 2)",
         "its window is too large",
     ),
     "pool of rows": (
@@ -129,7 +149,12 @@ REFUSED = {
     "an image for the loss": (
         lambda: chain(IMAGE, [conv(2, 3)]),
         "loss='squared' takes an output (n,), and the last layer's is (4, 4, 2)",
-        "put flatten() behind it",
+        "put flatten() after it",
+    ),
+    "softmax of one output": (
+        lambda: chain((4,), [dense(1)], "softmax"),
+        "loss='softmax' of one output is constant",
+        "give it two, or use loss='squared'",
     ),
     "softmax of tanh": (
         lambda: chain((4,), [dense(2, "tanh")], "softmax"),
@@ -165,23 +190,23 @@ REFUSED = {
     # Networks for rules.
     "sizes": (
         lambda: init_params(jax.random.key(0), (3, 4)),
-        "net=(3, 4) is not a network of layers",
+        "net is tuple, not a network of layers",
         "layers.chain or networks.mlp",
     ),
     "sizes for a rule": (
         lambda: rules.feedback_alignment((3, 4)),
-        "net=(3, 4) is not a network",
-        "make one with layers.chain",
+        "net is tuple, not a network of layers",
+        "make one by layers.chain or networks.mlp",
     ),
     "no network": (
         lambda: rules.weight_mirror(None),
-        "net=None is not a network of layers",
-        "make one with layers.chain",
+        "net is NoneType, not a network of layers",
+        "make one by layers.chain or networks.mlp",
     ),
     "no network either": (
         lambda: rules.node_perturbation(3),
-        "net=3 is not a network of layers",
-        "make one with layers.chain",
+        "net is int, not a network of layers",
+        "make one by layers.chain or networks.mlp",
     ),
     "no loss": (
         lambda: rules.weight_perturbation(3),
@@ -196,7 +221,7 @@ REFUSED = {
     "mirror of maxima": (
         lambda: rules.weight_mirror(chain(IMAGE, [conv(2, 3), conv(2, 3, largest), *TAIL])),
         "layers[1]=conv(2, 3): its phi changes the shape",
-        "a mirror answers neuron by neuron",
+        "use pool after a phi that keeps it",
     ),
     "ridge on images": (
         lambda: rules.node_perturbation(chain(IMAGE, [conv(2, 3), conv(2, 3), *TAIL]), estimator="ridge"),

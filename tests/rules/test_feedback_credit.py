@@ -175,7 +175,7 @@ def test_updates_have_the_containers_of_the_params(name):
         (lambda p, b: (p, {"x": b.x, "y": b.y}), TypeError, "batch is a dict: give an Example"),
         (lambda p, b: ({"feedback": p["feedback"]}, b), ValueError, r'params\["forward"\] is missing.*has feedback'),
         (lambda p, b: (p, b._replace(y=b.y[:3])), AssertionError, r"batch\.y must be \(B, 3\), with B = 4"),
-        (lambda p, b: (p, b._replace(weight=b.y)), AssertionError, r"batch\.weight must be \(B,\), B = 4"),
+        (lambda p, b: (p, b._replace(weight=b.y)), AssertionError, r"batch\.weight must be \(B,\), with B = 4 as in"),
     ],
     ids=["empty", "tuple", "dict", "no weights", "fewer targets", "weights"],
 )
@@ -216,7 +216,7 @@ def test_labels_are_targets():
     with pytest.raises(ValueError, match=r"batch\.y has the label 3; with 3 outputs use 0 to 2") as refusal:
         updated(rule, params, Example(batch.x, labels + 1))
     assert "\n" not in str(refusal.value)
-    with pytest.raises(AssertionError, match=r"batch\.y holds labels, which must be \(B,\), with B = 4"):
+    with pytest.raises(AssertionError, match=r"batch\.y must be \(B,\), labels, with B = 4 as in batch\.x, not \(3,\)"):
         updated(rule, params, Example(batch.x, labels[:3]))
 
 

@@ -106,6 +106,7 @@ def test_the_feedback_is_drawn_as_the_authors_did():
         (lambda: hebbian.flp(NET, plastic=[3]), r"plastic=\[3\]: the network has layers 0 to 2"),
         (lambda: hebbian.oja(NET, plastic=[-4]), r"layers 0 to 2 \(or -3 to -1\)"),
         (lambda: hebbian.hebb(NET, plastic=[0, -3]), r"plastic=\[0, -3\]: name each layer once"),
+        (lambda: hebbian.oja(NET, plastic=-1), r"plastic=-1 must be a list of layers, as in plastic=\[-1\]"),
         (lambda: hebbian.flp(NET, plastic=[2, 1], alpha=[0.1, 0.2]), "from the first to the last"),
         (lambda: hebbian.flp(NET, plastic=[1, 2], alpha=[0.1] * 3), "3 values of alpha for 2 plastic layers"),
         (lambda: hebbian.flp(NET, beta=[0.1]), "1 values of beta for 3 plastic layers"),
