@@ -1,8 +1,10 @@
 """Faults of a case itself, before any law is run."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any, get_args
 
+import jax
 import numpy as np
 
 from plasticity_jax.base import RuleCase
@@ -21,6 +23,19 @@ def fault_of(case: RuleCase) -> str:
     for name, value in case.coefficients.items():
         if not _is_number(value):
             return f"the coefficient {name!r} is {value!r}, not a number"
+    return ""
+
+
+def untraceable(case: RuleCase) -> str:
+    """The first of a case's functions that laws cannot compile, in a line; empty if there is none."""
+    for part in ("params", "batch"):
+        function = getattr(case, part)
+        try:
+            hash(function)
+            jax.eval_shape(function, jax.random.key(0))
+        except Exception as error:  # whatever a function that is not ours raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return f"{part}(key) cannot be traced: {textwrap.shorten(reason, 200, placeholder=' ...')}"
     return ""
 
 

@@ -92,6 +92,13 @@ def assert_close(got: PyTree, want: PyTree, rtol: float = 1e-9, message: str = "
     _compare(got, want, close, message)
 
 
+def require_numbers(state: PyTree, loss: Any, label: str) -> None:
+    """Requires that floating leaves of the state, and the losses, are finite: two that are not would be equal."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path({"state": state, "loss": loss})[0]:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        require(not is_floating(leaf) or np.isfinite(leaf).all(), f"{label}: {name} is not finite")
+
+
 def distance(got: PyTree, want: PyTree) -> float:
     """Largest relative distance of a pair of leaves; infinite from zero, and where one of them is not a number."""
 

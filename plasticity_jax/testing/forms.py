@@ -14,7 +14,12 @@ from plasticity_jax.typing import Batch, Key, PyTree
 
 
 def updates_look_like_params(rule: Problem) -> None:
-    """L1, in float32 and float64, with coefficients that are Python floats and that are traced."""
+    """L1, in float32 and float64, with coefficients that are Python floats and that are traced; and the rule's lag."""
+    lag = rule.case.make().lag
+    require(
+        isinstance(lag, int | np.integer) and not isinstance(lag, bool) and lag >= 0,
+        f"lag is {lag!r}, not a whole number from 0 on",
+    )
     for label, dtype, (params, _, updates, _, info) in _abstracts(rule):
         assert_same_form(updates, params, f"{label}: updates", weak=False)
         require(isinstance(info, Info), f"{label}: update returns {type(info).__name__} where an Info should be")

@@ -8,6 +8,7 @@ import jax
 
 from plasticity_jax.base import RuleCase
 from plasticity_jax.testing import forms, gradients, runs
+from plasticity_jax.testing.case import fault_of, untraceable
 from plasticity_jax.testing.problem import LONG, RATE, STEPS, Problem
 from plasticity_jax.testing.textbook import TextbookStep, sgd_one_is_the_textbook_step
 
@@ -134,7 +135,8 @@ def check_rule(
     Raises:
       AssertionError: with the whole report, if a law failed and `raises`.
       TypeError: if the case is not a `RuleCase`.
-      ValueError: if `laws` or `skip` name laws that do not exist, or `steps` is odd or too large or small.
+      ValueError: if the case is none to judge a rule by (of an unknown kind, say, or with params that cannot be
+        traced), `laws` or `skip` name laws that do not exist, or `steps` is odd or too large or small.
 
     Example:
       >>> import plasticity_jax as pj
@@ -157,6 +159,10 @@ def check_rule(
             f"check_rule takes a RuleCase, not {case!r}: give the rule with a tiny worked problem, "
             "RuleCase(make, params, batch, kind, coefficients)"
         )
+    with jax.enable_x64(True):
+        fault = fault_of(case) or untraceable(case)
+    if fault:
+        raise ValueError(f"the case of {name!r}: {fault}")
     wanted, skip = list(STATEMENTS if laws is None else laws), dict(skip or {})
     unknown = [law for law in [*wanted, *skip] if law not in STATEMENTS]
     if unknown:

@@ -21,15 +21,17 @@ from plasticity_jax.testing.equality import (
     host,
     is_key,
     require,
+    require_numbers,
     stack,
 )
-from plasticity_jax.testing.problem import LONG, Problem, compiled
+from plasticity_jax.testing.problem import LONG, Problem, compiled, seed
 from plasticity_jax.typing import Array, Batch, PyTree
 
 
 def eager_is_jit_is_scan(rule: Problem) -> None:
     """L3."""
     states, infos = rule.walk
+    require_numbers(states[-1], stack(infos).loss, f"after {rule.steps} steps")
     scanned, scanned_infos = rule.jit_trial(states[0], rule.batches(), rule.coefficients)
     assert_close(scanned, states[-1], message="after a scan, against steps one by one")
     assert_close(scanned_infos, stack(infos), message="infos of a scan, against steps one by one")
@@ -89,6 +91,8 @@ def a_restored_run_is_the_run(rule: Problem, resumption: Callable[[Problem], Res
     chunk = compiled(chunk)
     edge, early = chunk(begin)
     end, late = chunk(edge)
+    losses = jnp.concatenate([early["loss"], late["loss"]])
+    require_numbers(end.learner, losses, "after the trial")
     restored = restore(edge, early)
     assert_same_form(jax.tree.map(jnp.asarray, restored), edge, "the restored state")
     assert_same(restored, edge, "the restored state")
@@ -96,7 +100,6 @@ def a_restored_run_is_the_run(rule: Problem, resumption: Callable[[Problem], Res
     require(distance(floats(edge.learner), floats(end.learner)) > 1e-6, "the second chunk does nothing")
     whole, infos = rule.jit_trial(rule.start(), rule.batches(), rule.coefficients)
     assert_close(whole, end.learner, message="in one chunk, against two")
-    losses = jnp.concatenate([early["loss"], late["loss"]])
     assert_close(infos.loss, losses, message="losses in one chunk, against two")
 
 
@@ -111,6 +114,8 @@ def vmap_is_the_loop(rule: Problem) -> None:
             coefficients = {**rule.coefficients, name: changed}
             lanes[f"{name} = {float(changed):.4g}"] = (rule.start(1, coefficients), coefficients)
     loop = [Ran(*rule.jit_trial(state, rule.batches(), coefficients)) for state, coefficients in lanes.values()]
+    for label, ran in zip(lanes, loop, strict=True):
+        require_numbers(ran.state, ran.info.loss, f"{label}, after {rule.steps} steps")
     states, coefficients = stack(list(lanes.values()))
     mapped = Ran(*compiled(jax.vmap(rule.trial, in_axes=(0, None, 0)))(states, rule.batches(), coefficients))
     (first, _), (second, _), *_ = lanes.values()
@@ -129,6 +134,7 @@ def randomness_comes_from_the_key_alone(rule: Problem) -> None:
     state = rule.start()
     other = state._replace(key=jax.random.key(99))
     once, again, elsewhere = (Ran(*rule.jit_trial(s, rule.batches(), rule.coefficients)) for s in (state, state, other))
+    require_numbers(once.state, once.info.loss, f"after {rule.steps} steps")
     assert_same(again, once, "a second time, from the same key")
     if rule.case.stochastic:
         apart = distance((once.state.params, once.state.traces), (elsewhere.state.params, elsewhere.state.traces))
@@ -136,6 +142,9 @@ def randomness_comes_from_the_key_alone(rule: Problem) -> None:
     elif rule.case.stochastic is not None:
         message = "the case says stochastic=False, yet with another key"
         assert_same(elsewhere, once._replace(state=once.state._replace(key=other.key)), message)
+    made = rule.case.make()  # eager, for a program that was compiled draws no number of the host again
+    first, second = (made.init(rule.params(seed(80)), seed(81), rule.batch()) for _ in range(2))
+    assert_same(second, first, "traces of init a second time, from the same key")
 
 
 def a_thousand_steps_stay_finite(rule: Problem) -> None:

@@ -178,6 +178,32 @@ def noise_of_the_host(leak=0.5):
     return changed(deterministic(leak), update=update)
 
 
+@fault({"L8": "traces of init a second time, from the same key: ['start'][0, 0] is"})
+def traces_of_the_host(leak=0.5):
+    def init(traces, params, batch):
+        return {**traces, "start": jnp.asarray(np.random.default_rng().normal(size=(1, 1)), params["w"].dtype)}
+
+    return changed(deterministic(leak), init)
+
+
+@fault(
+    {
+        "L3": "after 10 steps: state.traces.last is not finite",
+        "L4": "after the trial: state.traces.last is not finite",
+        "L5": "seed 1, after 10 steps: state.traces.last is not finite",
+        "L8": "after 10 steps: state.traces.last is not finite",
+        "L11": "from its own traces: traces['last'] is not finite after 1000 steps",
+    }
+)
+def trace_is_not_a_number(leak=0.5):
+    """One that the rule writes and never reads."""
+    return changed(
+        deterministic(leak),
+        lambda t, params, b: {**t, "last": jnp.zeros((), params["w"].dtype)},
+        lambda u, t, i, b: (u, {**t, "last": jnp.log(0 * i.loss - 1)}, i),
+    )
+
+
 @jax.custom_batching.custom_vmap
 def mean_of_lanes(x):
     return x

@@ -233,6 +233,51 @@ def test_a_trial_is_of_two_halves(steps):
         check_rule(GOOD, steps=steps)
 
 
+class Unhashable:
+    """A function that no cache can hold."""
+
+    __hash__ = None
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *arguments, **options):
+        return self.function(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "heuristic"}, "kind is 'heuristic', not one of exact"),
+        ({"make": None}, "make is None, not a function"),
+        ({"coefficients": {"leak": None}}, "the coefficient 'leak' is None, not a number"),
+        ({"coefficients": {"leak": (0.5, 0.6)}}, r"the coefficient 'leak' is \(0.5, 0.6\), not a number"),
+        ({"coefficients": ("leak",)}, r"coefficients are \('leak',\), not numbers by name"),
+        ({"params": lambda key: {"w": np.zeros((2, int(key)))}}, r"params\(key\) cannot be traced: .*int"),
+        ({"batch": lambda key: float(jax.random.normal(key))}, r"batch\(key\) cannot be traced: ConcretizationTypeE"),
+        ({"params": Unhashable(from_zero)}, r"params\(key\) cannot be traced: TypeError: unhashable"),
+    ],
+)
+def test_a_case_with_a_fault_is_refused_in_a_line(changes, message):
+    with pytest.raises(ValueError, match=f"^the case of 'mine': {message}") as refusal:
+        check_rule(GOOD._replace(**changes), name="mine", raises=False)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_rule_of_an_unhashable_make_is_lawful():
+    assert check_rule(GOOD._replace(make=Unhashable(GOOD.make))).ok
+
+
+@pytest.mark.parametrize("lag", [-1, 1.0, True, None, "1"])
+def test_a_lag_is_a_whole_number(lag):
+    def make(leak=0.5, lag=lag):
+        return delta(leak, noise=None)._replace(lag=lag)
+
+    report = check_rule(GOOD._replace(make=make), laws=["L1"], raises=False)
+    assert report.verdicts[0].reason == f"lag is {lag!r}, not a whole number from 0 on"
+    assert check_rule(GOOD._replace(make=lambda leak=0.5: make(leak, 3)), laws=["L1"]).ok
+
+
 def test_what_check_rule_cannot_take():
     with pytest.raises(TypeError, match="takes a RuleCase, not 'rflo': give the rule with a tiny worked problem"):
         check_rule("rflo")
