@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from plasticity_jax.base import learner
-from plasticity_jax.testing.equality import assert_close, at, distance, host, require
+from plasticity_jax.testing.equality import assert_close, at, distance, host, require, require_numbers
 from plasticity_jax.testing.problem import Problem, compiled
 
 TextbookStep: TypeAlias = Callable[[Any, Any, Any, Any, Mapping[str, float]], tuple[Any, Any, Any]]
@@ -25,6 +25,7 @@ def sgd_one_is_the_textbook_step(rule: Problem, textbook: TextbookStep) -> None:
         state = rule.walk[0][t]._replace(opt_state=tx.init(rule.walk[0][t].params))
         batch = at(rule.batches(), t)
         after, info = step(state, batch)
+        require_numbers(after, info.loss, f"after step {t}")
         key = jax.random.fold_in(state.key, state.step)
         params, traces, loss = textbook(host(state.params), host(state.traces), key, host(batch), coefficients)
         assert_close(after.params, params, message=f"after step {t}, params")

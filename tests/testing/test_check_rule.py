@@ -103,6 +103,16 @@ def test_l7_sees_another_step(wrong):
     assert check_rule(GOOD, laws=["L7"], textbook=textbook).ok
 
 
+def test_l7_takes_no_two_that_are_not_numbers_for_equal():
+    def nowhere(params, traces, key, batch, coefficients):
+        params, after, loss = textbook(params, traces, key, batch, coefficients)
+        return params, {**after, "last": np.asarray(np.nan)}, loss
+
+    case = FAULTS["trace_is_not_a_number"].case
+    report = check_rule(case, laws=["L7"], textbook=nowhere, raises=False)
+    assert report.verdicts[0].reason == "after step 0: state.traces.last is not finite"
+
+
 def test_a_law_that_fails_is_an_error_with_the_whole_report():
     case = FAULTS["axis_is_added_unsaid"].case
     with pytest.raises(AssertionError) as failure:
