@@ -29,7 +29,8 @@ class Example(NamedTuple):
     """An input and what the network should answer to it.
 
     Attributes:
-      x: input, shape (B, n_in); a stream of T steps has shape (T, B, n_in).
+      x: input, shape (B, n_in), or (B, height, width, channels) for a chain of layers; a stream of T steps has shape
+        (T, B, n_in). Integers are cast, not scaled: divide images of bytes by 255.
       y: target, shape (B, n_out); for a softmax also integer labels, shape (B,).
       start: (B,), bool: a new trial begins in that stream at this step, so that the network's state and the rule's
         traces start afresh. None: none does.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.cells.dynamics import AnyCell, dynamics, read_width
 from plasticity_jax.cells.neurons import Neurons, masked
-from plasticity_jax.ops.checks import cast_floats, not_empty
+from plasticity_jax.ops.checks import cast_floats, finite_padding, not_empty
 from plasticity_jax.ops.losses import one_hot_labels
 from plasticity_jax.typing import Array, Example, Params, PyTree
 
@@ -131,7 +131,7 @@ def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]
     )
     x, y, start, weight = cast_floats(batch, dtype)
     if jnp.issubdtype(y.dtype, jnp.integer) and cell.loss == "softmax" and y.shape == outer:
-        y = one_hot_labels(labels, cell.n_out, dtype)
+        y = one_hot_labels(labels, cell.n_out, dtype, weight=batch.weight)
     if not callable(cell.loss):
         chex.assert_shape(
             y,
@@ -149,20 +149,8 @@ def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]
             chex.assert_shape(leaf, outer, custom_message=f"batch.{name} must be ({lead}) = {outer}")
     x = x.astype(dtype)
     if weight is not None:
-        x, y = _padded(x, y, weight)
+        x, y = finite_padding(x, weight), finite_padding(y, weight)
     return Example(x, y, None if start is None else start != 0, None if weight is None else weight.astype(dtype))
-
-
-def _padded(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
-    """Inputs and targets in which padding may hold anything: where the weight is 0, what is not finite becomes 0."""
-
-    def finite(leaf: Array) -> Array:
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            return leaf
-        padding = (weight == 0).reshape(*weight.shape, *(1,) * (leaf.ndim - weight.ndim))
-        return jnp.where(padding & ~jnp.isfinite(leaf), 0, leaf)
-
-    return finite(x), finite(y)
 
 
 def cell_weights(cell: AnyCell, params: Params) -> dict[str, Any]:

@@ -24,17 +24,17 @@ from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine, safe_norm
 from plasticity_jax.rules.feedback.common import carry_back, check
 from plasticity_jax.rules.feedback.node_perturbation import NodePerturbationTraces
-from plasticity_jax.typing import Array, Example, Params
+from plasticity_jax.typing import Array, Example, Params, PyTree
 
 
 class Alignment(NamedTuple):
     """One number for each hidden layer, from the lowest; shape (L - 1,).
 
     Attributes:
-      relative_error: of the feedback matrix.
-      sign_congruence: in [0, 1].
-      local_angle: degrees.
-      true_angle: degrees.
+      relative_error: |W - B| / |W|, 0 if B = W.
+      sign_congruence: fraction of the entries of W and B of one sign, in [0, 1]; 1/2 by chance.
+      local_angle: between e~ B and e~ W, of the feedback weights alone on the error that they are given; degrees.
+      true_angle: between e~ B and dL/dh, of all the feedback above; degrees. 90 is chance, more is the wrong way.
     """
 
     relative_error: Array
@@ -45,12 +45,13 @@ class Alignment(NamedTuple):
 
 def relative_error(w: Array, b: Array) -> Array:
     """|w - b| / |w| in Frobenius norms, shape ()."""
+    w, b = _flat(w), _flat(b)
     return safe_norm(w - b) / safe_norm(w)
 
 
 def sign_congruence(w: Array, b: Array) -> Array:
     """Fraction of entries of one sign, shape (); a zero counts one half."""
-    return jnp.mean((jnp.sign(w) * jnp.sign(b) + 1) / 2)
+    return jnp.mean((jnp.sign(_flat(w)) * jnp.sign(_flat(b)) + 1) / 2)
 
 
 def angle(a: Array, b: Array) -> Array:
@@ -82,14 +83,21 @@ def alignment(
       params: its weights.
       batch: any number of examples.
       pathway: "chain", where each matrix is held against the weights of its layer, or "direct", where it is held
-        against the product of all weights above (what is owed to the layer in a linear network), all of them dense.
-      back: L - 1 weights that carry errors back; None is ``params["feedback"]["w_fb"]``.
+        against the product of all weights above (what is owed to the layer in a linear network). Where something
+        above the first layer is not dense, there is no such matrix, and all but the true angle is NaN.
+      back: L - 1 weights that carry errors back; None is ``params["feedback"]["w_fb"]``. Give those of a rule that
+        does not read that group, as sign symmetry: ``[jnp.sign(w) for w in params["forward"]["w"][1:]]``.
 
     Returns:
       The `Alignment` of every hidden layer.
 
-    Raises:
-      ValueError: if the pathway is direct, and something above the first layer is not dense.
+    Example:
+      >>> import jax, jax.numpy as jnp, plasticity_jax as pj
+      >>> net = pj.networks.mlp((3, 20, 20, 1), ("tanh", "tanh", "identity"))
+      >>> params = pj.layers.init_params(jax.random.key(0), net)
+      >>> batch = pj.Example(jax.random.normal(jax.random.key(1), (50, 3)), jnp.ones((50, 1)))
+      >>> pj.diagnostics.alignment(net, params, batch, back=params["forward"]["w"][1:]).relative_error.tolist()
+      [0.0, 0.0]
     """
     check(net, params, batch, pathway if back is None else None)
     matrices: Sequence[Array] = params["feedback"]["w_fb"] if back is None else back
@@ -101,8 +109,10 @@ def alignment(
     exact = carry_back(net, activity, error, owed)
     layers = range(len(owed))
     if pathway == "direct":
-        if others := others_than_dense(net):
-            raise ValueError(f"pathway='direct' is held against a product of matrices, and {others[0]} is in its way")
+        if others_than_dense(net):
+            unknown = jnp.full((len(owed),), jnp.nan, error.dtype)
+            true = [angle(_rows(given.credit[i]), _rows(exact.credit[i])) for i in layers]
+            return Alignment(unknown, unknown, unknown, jnp.stack(true))
         for i in reversed(range(len(owed) - 1)):
             owed[i] = owed[i + 1] @ owed[i]
         wanted = [given.source[i] @ owed[i] for i in layers]
@@ -115,6 +125,11 @@ def alignment(
         jnp.stack([angle(credit[i], wanted[i]) for i in layers]),
         jnp.stack([angle(credit[i], true[i]) for i in layers]),
     )
+
+
+def _flat(weights: PyTree) -> Array:
+    """All entries of a weight in one row."""
+    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(weights)])
 
 
 def _rows(credit: Array) -> Array:

@@ -18,11 +18,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from plasticity_jax.layers.flax_adapters import from_flax, is_flax_module
 from plasticity_jax.layers.layer import Layer
 from plasticity_jax.ops.activations import activation_of
-from plasticity_jax.ops.checks import default_float, one_of, whole
+from plasticity_jax.ops.checks import one_of, whole
 from plasticity_jax.ops.losses import Loss, check_loss
 from plasticity_jax.typing import Array, PyTree
 
@@ -37,17 +38,28 @@ class Chain(NamedTuple):
       layers: the L layers with weights.
       between: L + 1 tuples of layers without, in front of each and behind the last.
       h_shapes: L + 1 shapes, without B, of the activity from h^0 = x to the output h^L.
-      w_shapes: L trees, the shapes of the weights.
-      bias_sizes: L numbers, the last axis of v^i.
+      v_shapes: L shapes, without B, of v^i, whose last axis has a bias.
+      w_forms: L weights as ``(structure, shapes of the leaves)``.
       loss: "squared", "softmax" or ``(yhat, y) -> ()``.
     """
 
     layers: tuple[Layer, ...]
     between: tuple[tuple[Layer, ...], ...]
     h_shapes: tuple[tuple[int, ...], ...]
-    w_shapes: tuple[PyTree, ...]
-    bias_sizes: tuple[int, ...]
+    v_shapes: tuple[tuple[int, ...], ...]
+    w_forms: tuple[tuple[Any, tuple[tuple[int, ...], ...]], ...]
     loss: Loss
+
+    @property
+    def bias_sizes(self) -> tuple[int, ...]:
+        """L numbers, the entries of the biases."""
+        return tuple(shape[-1] for shape in self.v_shapes)
+
+    @property
+    def w_shapes(self) -> tuple[PyTree, ...]:
+        """L trees of the form of the weights, of float32 shapes."""
+        leaves = [[jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes] for _, shapes in self.w_forms]
+        return tuple(jax.tree.unflatten(form[0], each) for form, each in zip(self.w_forms, leaves, strict=True))
 
     def __repr__(self) -> str:
         """Names the layers in order, in one line."""
@@ -69,7 +81,9 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
         takes integer labels too; or a function ``(yhat, y) -> ()`` of one example. By name they take an output (n,).
 
     Returns:
-      A `Chain`.
+      A `Chain`. Its weights are ``{"forward": {"w", "bias"}, "feedback": {"w_fb"}}``, one entry for each layer with
+      weights, and one w_fb for each hidden one: of the form of the next layer's w on the pathway "chain", a matrix
+      (n_L, n_i) on the pathway "direct"; `init_params` draws them.
 
     Raises:
       TypeError: if something else than a layer is among them.
@@ -94,11 +108,15 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
     shape = _checked(in_shape)
     found: list[Layer] = []
     between: list[tuple[Layer, ...]] = [()]
-    h_shapes, w_shapes, bias_sizes = [shape], [], []
+    h_shapes, v_shapes, w_forms = [shape], [], []
     for i, given in enumerate(layers):
         each = from_flax(given) if is_flax_module(given) else given
         if not isinstance(each, Layer):
-            raise TypeError(f"layers[{i}]={given!r} is not a layer: use dense, conv, pool, flatten, layer or from_flax")
+            kind = getattr(given, "__name__", type(given).__name__)
+            raise TypeError(
+                f"layers[{i}] is {kind}, not a layer: call dense, conv, pool, flatten, layer or a flax.linen module; "
+                "a nonlinearity is the phi of the layer before it"
+            )
         w, v_shape, h_shape = _shapes(f"layers[{i}]={each.name}", each, shape)
         if not each.trusted:
             _check_linear(f"layers[{i}]={each.name}", each, w, shape)
@@ -109,18 +127,18 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
         found.append(each)
         between.append(())
         h_shapes.append(shape)
-        w_shapes.append(w)
-        bias_sizes.append(v_shape[-1])
+        v_shapes.append(v_shape)
+        w_forms.append((jax.tree.structure(w), tuple(leaf.shape for leaf in jax.tree.leaves(w))))
     if not found:
         raise ValueError("layers holds none with weights: give at least one dense or conv")
     h_shapes[-1] = shape
+    if loss == "softmax" and shape == (1,):
+        raise ValueError("loss='softmax' of one output is constant: give it two, or use loss='squared'")
     if loss == "softmax" and found[-1].phi != "identity":
         raise ValueError(f"loss='softmax' takes the last phi 'identity', not {found[-1].phi!r}")
     if not callable(loss) and len(shape) != 1:
-        raise ValueError(
-            f"loss={loss!r} takes an output (n,), and the last layer's is {shape}: put flatten() behind it"
-        )
-    return Chain(tuple(found), tuple(between), tuple(h_shapes), tuple(w_shapes), tuple(bias_sizes), loss)
+        raise ValueError(f"loss={loss!r} takes an output (n,), and the last layer's is {shape}: put flatten() after it")
+    return Chain(tuple(found), tuple(between), tuple(h_shapes), tuple(v_shapes), tuple(w_forms), loss)
 
 
 def check_chain(net: Chain) -> None:
@@ -130,7 +148,9 @@ def check_chain(net: Chain) -> None:
       TypeError: naming what it is.
     """
     if not isinstance(net, Chain):
-        raise TypeError(f"net={net!r} is not a network of layers: make one with layers.chain or networks.mlp")
+        raise TypeError(
+            f"net is {type(net).__name__}, not a network of layers: make one by layers.chain or networks.mlp"
+        )
 
 
 def check_pathway(pathway: str) -> None:
@@ -153,7 +173,7 @@ def _checked(in_shape: Sequence[int] | int) -> tuple[int, ...]:
 
 def _shapes(place: str, each: Layer, shape: tuple[int, ...]) -> tuple[PyTree, tuple[int, ...], tuple[int, ...]]:
     """Shapes of a layer's weights, its v and its activity, from that of the activity before it."""
-    h = jax.ShapeDtypeStruct((2, *shape), jnp.result_type(float))  # no array: importing a network starts no backend
+    h = jax.ShapeDtypeStruct((2, *shape), jnp.float32)  # no array: importing a network starts no backend
     key = jax.eval_shape(jax.random.key, 0)
     try:
         init = each.init
@@ -170,32 +190,40 @@ def _shapes(place: str, each: Layer, shape: tuple[int, ...]) -> tuple[PyTree, tu
                 f"{place}: {what} returns {jax.tree.map(jnp.shape, out)} for a batch of 2: keep the batch's axis first"
             )
         if 0 in out.shape:
-            raise ValueError(f"{place}: nothing is left behind {what}, {out.shape[1:]}: its window is too large")
+            raise ValueError(f"{place}: nothing is left after {what}, {out.shape[1:]}: its window is too large")
     if init is not None and not jax.tree.leaves(w):
         raise ValueError(f"{place} draws no weights: give init=None to a layer without")
     return w, v.shape[1:], after.shape[1:]
 
 
 def _check_linear(place: str, each: Layer, w: PyTree, shape: tuple[int, ...]) -> None:
-    """Refuses a layer whose map of two random vectors, or of two random weights, is not the sum of theirs."""
+    """Refuses a layer whose map of two random vectors, or of two random weights, is not the sum of theirs.
+
+    What depends on a traced coefficient is not validated.
+    """
     with jax.ensure_compile_time_eval():
         keys = jax.random.split(jax.random.key(0), 4)
-        h, more_h = (jax.random.normal(key, (2, *shape), default_float()) for key in keys[:2])
+        h, more_h = (jax.random.normal(key, (2, *shape), jnp.float32) for key in keys[:2])
         weights, more_w = (_normal_like(key, w) for key in keys[2:])
-        total = jax.tree.map(jnp.add, weights, more_w)
-        v, tests = (
-            each.linear(weights, h),
-            {"its activity": each.linear(weights, h + more_h) - each.linear(weights, more_h)},
-        )
+        v = each.linear(weights, h)
+        if isinstance(v, Tracer):
+            return
+        wrong = {
+            "mixes the examples of a batch: v of one may read its activity alone": each.linear(weights, h[:1]) - v[:1],
+            "is not linear in its activity: leave out its bias (use_bias=False), which the chain adds, and put a "
+            "nonlinearity into phi": each.linear(weights, h + more_h) - each.linear(weights, more_h) - v,
+        }
         if each.init is not None:
-            tests["its weights"] = each.linear(total, h) - each.linear(more_w, h)
-        for of, same in tests.items():
-            rounding = float(jnp.finfo(v.dtype).eps) ** 0.5 * max(1.0, float(jnp.max(jnp.abs(v))))
-            if not float(jnp.max(jnp.abs(same - v))) <= rounding:
-                raise ValueError(
-                    f"{place} is not linear in {of}: leave out its bias (use_bias=False), which the chain adds, and "
-                    "put a nonlinearity into phi"
-                )
+            total = each.linear(jax.tree.map(jnp.add, weights, more_w), h)
+            wrong[
+                "is not linear in its weights: leave out its bias (use_bias=False), which the chain adds; a product of "
+                "weights is two layers, and a path without any, as in a skip, cannot be part of one"
+            ] = total - each.linear(more_w, h) - v
+        eps = float(jnp.finfo(v.dtype).eps)
+        rounding = min(64 * eps, eps**0.5) * float(jnp.sqrt(jnp.mean(v.astype(jnp.float32) ** 2)))
+        for told, apart in wrong.items():
+            if not float(jnp.max(jnp.abs(apart))) <= max(rounding, float(jnp.finfo(jnp.float32).tiny)) * 8:
+                raise ValueError(f"{place} {told}")
 
 
 def _normal_like(key: Array, w: PyTree) -> PyTree:

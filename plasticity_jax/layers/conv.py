@@ -3,6 +3,8 @@
 import functools
 from typing import Literal
 
+import jax.numpy as jnp
+
 from plasticity_jax.layers.layer import Init, Layer, Linear, Phi, Transpose, he_normal
 from plasticity_jax.ops.activations import check_activation
 from plasticity_jax.ops.checks import one_of, whole
@@ -52,13 +54,16 @@ def conv(
 @functools.cache  # one function for all layers alike, so that networks built alike compare equal; below likewise
 def _maps(strides: tuple[int, int], padding: str) -> tuple[Linear, Transpose, Transpose]:
     def linear(w: Array, h: Array) -> Array:
-        return correlation(h, w, strides, padding)
+        dtype = jnp.result_type(w, h)
+        return correlation(h.astype(dtype), w.astype(dtype), strides, padding)
 
     def credit(b: Array, h: Array, error: Array) -> Array:
-        return correlation_credit(h, b, error, strides, padding)
+        dtype = jnp.result_type(b, error)
+        return correlation_credit(h, b.astype(dtype), error.astype(dtype), strides, padding)
 
     def gradient(w: Array, h: Array, error: Array) -> Array:
-        return correlation_gradient(h, w, error, strides, padding)
+        dtype = jnp.result_type(h, error)
+        return correlation_gradient(h.astype(dtype), w, error.astype(dtype), strides, padding)
 
     return linear, credit, gradient
 

@@ -1,15 +1,15 @@
 """Weights of a chain, and the check that network, weights and batch fit together."""
 
 import math
+from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathway
 from plasticity_jax.layers.layer import he_normal
 from plasticity_jax.ops import groups
-from plasticity_jax.ops.checks import cast_floats, default_float, not_empty
+from plasticity_jax.ops.checks import cast_floats, default_float, finite_padding, not_empty
 from plasticity_jax.ops.losses import one_hot_labels
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree
 
@@ -76,16 +76,22 @@ def fitted(net: Chain, params: Params, batch: Example, name: str = "batch") -> E
       name: of the batch in messages.
 
     Raises:
-      AssertionError: (chex) naming the array and the shape that it should have.
+      AssertionError: naming the array and the shape that it should have.
       TypeError: if the batch is not an `Example`.
       ValueError: if weights are missing, or there is no example.
     """
     check_shapes(net, params, batch, name)
     dtype = jax.tree.leaves(params["forward"]["w"])[0].dtype
-    y = one_hot_labels(batch.y, net.h_shapes[-1][0], dtype, f"{name}.y") if _are_labels(net, batch.y) else batch.y
+    y = (
+        one_hot_labels(batch.y, net.h_shapes[-1][0], dtype, f"{name}.y", batch.weight)
+        if are_labels(net, batch.y)
+        else batch.y
+    )
     y = cast_floats(y, dtype) if callable(net.loss) else jnp.asarray(y, dtype)
-    weight = None if batch.weight is None else jnp.asarray(batch.weight, dtype)
-    return Example(jnp.asarray(batch.x, dtype), y, batch.start, weight)
+    x, weight = jnp.asarray(batch.x, dtype), None if batch.weight is None else jnp.asarray(batch.weight, dtype)
+    if weight is not None:
+        x, y = finite_padding(x, weight), finite_padding(y, weight)
+    return Example(x, y, batch.start, weight)
 
 
 def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch") -> None:
@@ -100,27 +106,30 @@ def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch"
             )
     for i, layer in enumerate(net.layers):
         check_like(f"w[{i}]", w[i], net.w_shapes[i], f" for {layer.name}")
-        chex.assert_shape(bias[i], (net.bias_sizes[i],), custom_message=f"bias[{i}] must be ({net.bias_sizes[i]},)")
+        check_shape(f"bias[{i}]", bias[i], (net.bias_sizes[i],), f"({net.bias_sizes[i]},)")
+    hint = ", channels last" if len(net.h_shapes[0]) == 3 else ""
     shown = ", ".join(map(str, net.h_shapes[0]))
-    chex.assert_shape(batch.x, (None, *net.h_shapes[0]), custom_message=f"{name}.x must be (B, {shown})")
-    examples = batch.x.shape[0]
+    check_shape(f"{name}.x", batch.x, (*jnp.shape(batch.x)[:1], *net.h_shapes[0]), f"(B, {shown}){hint}")
+    examples = jnp.shape(batch.x)[0]
     not_empty(f"{name}.x", examples)
-    wanted = (examples, *net.h_shapes[-1])
-    told = f"{name}.y must be (B, {', '.join(map(str, net.h_shapes[-1]))}), with B = {examples} as in {name}.x"
+    here = f"with B = {examples} as in {name}.x"
     if callable(net.loss):
-        wanted, told = (examples, ...), f"{name}.y must lead with B = {examples}, as {name}.x does"
-    elif _are_labels(net, batch.y):
-        wanted, told = (examples,), f"{name}.y holds labels, which must be (B,), with B = {examples} as in {name}.x"
-    chex.assert_shape(batch.y, wanted, custom_message=told)
+        check_shape(f"{name}.y", batch.y, (examples, *jnp.shape(batch.y)[1:]), f"(B, ...), {here}")
+    elif are_labels(net, batch.y):
+        check_shape(f"{name}.y", batch.y, (examples,), f"(B,), labels, {here}")
+    else:
+        also = ", or integer labels (B,)" if net.loss == "softmax" else ""
+        shown = ", ".join(map(str, net.h_shapes[-1]))
+        check_shape(f"{name}.y", batch.y, (examples, *net.h_shapes[-1]), f"(B, {shown}){also}, {here}")
     if batch.weight is not None:
-        chex.assert_shape(batch.weight, (examples,), custom_message=f"{name}.weight must be (B,), B = {examples}")
+        check_shape(f"{name}.weight", batch.weight, (examples,), f"(B,), {here}")
 
 
 def check_feedback(net: Chain, params: Params, pathway: Pathway) -> None:
     """Asserts that ``params["feedback"]["w_fb"]`` fits the pathway.
 
     Raises:
-      AssertionError: (chex) naming the matrix and the shape that it should have.
+      AssertionError: naming the matrix and the shape that it should have.
       ValueError: if feedback weights are missing.
     """
     w_fb = groups.read(params, "feedback", "w_fb")
@@ -133,7 +142,17 @@ def check_feedback(net: Chain, params: Params, pathway: Pathway) -> None:
             check_like(f"w_fb[{i}]", w_fb[i], net.w_shapes[i + 1], f" {remedy}")
         else:
             wanted = (error_size(net), math.prod(net.h_shapes[i + 1]))
-            chex.assert_shape(w_fb[i], wanted, custom_message=f"w_fb[{i}] must be {wanted} {remedy}")
+            check_shape(f"w_fb[{i}]", w_fb[i], wanted, f"{wanted} {remedy}")
+
+
+def check_shape(name: str, given: Any, wanted: tuple[int, ...], told: str) -> None:
+    """Asserts that an array has a shape.
+
+    Raises:
+      AssertionError: naming it, what it should be and what it is.
+    """
+    if jnp.shape(given) != wanted:
+        raise AssertionError(f"{name} must be {told}, not {jnp.shape(given)}")
 
 
 def check_like(name: str, given: PyTree, wanted: PyTree, why: str) -> None:
@@ -152,22 +171,17 @@ def check_like(name: str, given: PyTree, wanted: PyTree, why: str) -> None:
 
 def seen_shape(net: Chain, i: int) -> tuple[int, ...]:
     """Shape, without B, of the activity that the weights of layer i, counted from 0, read."""
-    h = jax.ShapeDtypeStruct((2, *net.h_shapes[i]), jnp.result_type(float))
+    h = jax.ShapeDtypeStruct((2, *net.h_shapes[i]), jnp.float32)
     for weightless in net.between[i]:
         h = jax.eval_shape(weightless.linear, (), h)
     return h.shape[1:]
 
 
-def v_shape(net: Chain, i: int) -> tuple[int, ...]:
-    """Shape, without B, of v of layer i, counted from 0."""
-    seen = jax.ShapeDtypeStruct((2, *seen_shape(net, i)), jnp.result_type(float))
-    return jax.eval_shape(net.layers[i].linear, net.w_shapes[i], seen).shape[1:]
-
-
 def error_size(net: Chain) -> int:
     """n_L: how many entries the error at v^L has, which a direct pathway carries back."""
-    return math.prod(v_shape(net, len(net.layers) - 1))
+    return math.prod(net.v_shapes[-1])
 
 
-def _are_labels(net: Chain, y: Array) -> bool:
+def are_labels(net: Chain, y: Array) -> bool:
+    """Whether a target holds integer labels, which a softmax takes."""
     return net.loss == "softmax" and y.ndim == 1 and jnp.issubdtype(y.dtype, jnp.integer)

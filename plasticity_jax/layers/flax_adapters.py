@@ -1,10 +1,11 @@
 """Modules of flax.linen as layers."""
 
+import functools
 from typing import Any
 
 import jax
 
-from plasticity_jax.layers.layer import Layer, Phi
+from plasticity_jax.layers.layer import Init, Layer, Linear, Phi
 from plasticity_jax.ops.activations import check_activation
 from plasticity_jax.typing import Array, Key, PyTree
 
@@ -34,7 +35,15 @@ def from_flax(module: Any, phi: Phi = "identity") -> Layer:
     if not is_flax_module(module):
         raise TypeError(f"from_flax takes a flax.linen module, such as nn.Dense(10, use_bias=False), not {module!r}")
     check_activation(phi)
+    try:
+        linear, init = _functions(module)
+    except TypeError:  # a module that holds a list cannot be hashed
+        linear, init = _functions.__wrapped__(module)
+    return Layer(type(module).__name__, linear, init, phi)
 
+
+@functools.cache  # the same functions for equal modules: networks built alike compare equal
+def _functions(module: Any) -> tuple[Linear, Init]:
     def linear(w: PyTree, h: Array) -> Array:
         return module.apply({"params": w}, h)
 
@@ -48,7 +57,7 @@ def from_flax(module: Any, phi: Phi = "identity") -> Layer:
             )
         return jax.tree.map(lambda leaf: leaf.astype(dtype), drawn.get("params", {}))
 
-    return Layer(type(module).__name__, linear, init, phi)
+    return linear, init
 
 
 def is_flax_module(value: Any) -> bool:

@@ -48,6 +48,11 @@ class Layer(NamedTuple):
     gradient: Transpose | None = None
     trusted: bool = False
 
+    def __repr__(self) -> str:
+        """Names the layer and its nonlinearity."""
+        phi = getattr(self.phi, "__name__", "phi") if callable(self.phi) else self.phi
+        return self.name if phi == "identity" else f"{self.name} {phi}"
+
 
 def layer(linear: Linear, init: Init | None, phi: Phi = "identity", name: str = "layer") -> Layer:
     """Builds a layer of your own from its linear map.

@@ -1,7 +1,7 @@
 """A chain's forward pass, its output's loss and error, and how credit and gradients are taken through one layer."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -37,7 +37,10 @@ def forward(net: Chain, weights: PyTree, x: Array) -> Pass:
       x: (B, ...), inputs.
 
     Returns:
-      The `Pass`.
+      The `Pass`; the output is its ``h[-1]``.
+
+    Raises:
+      ValueError: if the weights are not those of a chain, or x has another shape.
 
     Example:
       >>> import jax, jax.numpy as jnp, plasticity_jax as pj
@@ -46,7 +49,11 @@ def forward(net: Chain, weights: PyTree, x: Array) -> Pass:
       >>> [h.shape for h in forward(net, params["forward"], jnp.ones((5, 3))).h]
       [(5, 3), (5, 4), (5, 2)]
     """
-    h, seen, pulls = [x], [], []
+    if not isinstance(weights, Mapping) or not {"w", "bias"} <= set(weights):
+        raise ValueError('forward takes the weights params["forward"], with the names w and bias')
+    if jnp.shape(x)[1:] != net.h_shapes[0]:
+        raise ValueError(f"x must be (B, {', '.join(map(str, net.h_shapes[0]))}), not {jnp.shape(x)}")
+    h, seen, pulls = [jnp.asarray(x, jax.tree.leaves(weights["w"])[0].dtype)], [], []
     for i, layer in enumerate(net.layers):
         seen.append(between(net, i, h[-1]))
         active, pull = _response(layer, summed(layer, weights, i, seen[-1]))
@@ -115,6 +122,8 @@ def gradients(net: Chain, weights: PyTree, activity: Pass, errors: Sequence[Arra
     batch = errors[0].shape[0]
 
     def of_layer(i: int) -> PyTree:
+        if jnp.finfo(errors[i].dtype).bits < 32:  # whose sums run over
+            return gradient(net.layers[i], weights["w"][i], activity.seen[i], errors[i] / batch)
         total = gradient(net.layers[i], weights["w"][i], activity.seen[i], errors[i])
         return jax.tree.map(lambda g: g / batch, total)
 
@@ -136,7 +145,15 @@ def loss_and_credit(net: Chain, output: Array, y: Array, weight: Array | None = 
 
     Returns:
       ``(loss, credit)`` of shapes (B,) and the output's, in its dtype.
+
+    Raises:
+      ValueError: if y has not the output's shape, for a loss by name; labels become targets by `fitted`.
     """
+    if not callable(net.loss) and jnp.shape(y) != jnp.shape(output):
+        raise ValueError(
+            f"y has shape {jnp.shape(y)}, but loss={net.loss!r} takes that of the output, {jnp.shape(output)}: "
+            "layers.fitted(net, params, batch) brings a batch to that form, labels too"
+        )
     of_examples = functools.partial(losses.loss_and_error, net.loss)
     loss, back = (jax.vmap(of_examples) if callable(net.loss) else of_examples)(output, y)
     loss = loss.astype(output.dtype)
@@ -149,7 +166,7 @@ def _response(layer: Layer, v: Array) -> tuple[Array, Callable[[Array], Array]]:
     """phi(v), and the function that pulls credit for it back to v."""
     if callable(layer.phi):
         h, pull = jax.vjp(layer.phi, v)
-        return h, lambda c: pull(c)[0]
+        return h, lambda c: pull(c.astype(h.dtype))[0]
     f = activation_of(layer.phi)
     h = f.phi(v)
     slope = f.slope(v, h)

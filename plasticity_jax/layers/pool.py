@@ -2,6 +2,8 @@
 
 import functools
 
+import jax.numpy as jnp
+
 from plasticity_jax.layers.layer import Layer, Linear
 from plasticity_jax.ops.checks import whole
 from plasticity_jax.typing import Array, PyTree
@@ -48,10 +50,16 @@ def _mean(size: int) -> Linear:
             raise ValueError(f"pool({size}) takes images (B, H, W, C) of at least {size} x {size}, not {h.shape}")
         rows, columns = h.shape[1] // size, h.shape[2] // size
         # Term by term: XLA's sums over a short axis, and its windows, are slow on a CPU.
-        terms = [h[:, u : rows * size : size, v : columns * size : size] for u in range(size) for v in range(size)]
-        return sum(terms[1:], terms[0]) / size**2
+        wide = h.astype(jnp.promote_types(h.dtype, jnp.float32))  # bfloat16 cannot count far
+        terms = [wide[:, u : rows * size : size, v : columns * size : size] for u in range(size) for v in range(size)]
+        return (sum(terms[1:], terms[0]) / size**2).astype(h.dtype)
 
     return linear
+
+
+def is_flatten(layer: Layer) -> bool:
+    """Whether a layer only lays its activity out as rows."""
+    return layer.linear is _rows
 
 
 def _rows(w: PyTree, h: Array) -> Array:

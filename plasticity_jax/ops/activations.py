@@ -26,7 +26,7 @@ ACTIVATIONS = {
     "tanh": Activation(jnp.tanh, lambda v, h: 1 - h * h),
     "relu": Activation(jax.nn.relu, lambda v, h: (v > 0).astype(v.dtype)),
     "leaky_relu": Activation(
-        lambda v: jax.nn.leaky_relu(v, LEAK), lambda v, h: jnp.where(v > 0, 1.0, LEAK).astype(v.dtype)
+        lambda v: jax.nn.leaky_relu(v, LEAK), lambda v, h: jnp.where(v >= 0, 1.0, LEAK).astype(v.dtype)
     ),
     "sigmoid": Activation(jax.nn.sigmoid, lambda v, h: h * (1 - h)),
     "identity": Activation(lambda v: v, lambda v, h: jnp.ones_like(v)),
@@ -41,7 +41,9 @@ def check_activation(activation: str | Callable[[Array], Array]) -> None:
     """
     if not callable(activation) and activation not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
-        raise ValueError(f"activation={activation!r} is not known; use one of {known}, or a callable v -> phi(v)")
+        raise ValueError(
+            f"activation={activation!r} is not known; use one of {known}, or a callable v -> phi(v), as jax.nn.softplus"
+        )
 
 
 def activation_of(activation: str | Callable[[Array], Array]) -> Activation:

@@ -100,6 +100,14 @@ def cast_floats(tree: PyTree, dtype: Any) -> PyTree:
     return jax.tree.map(cast, tree)
 
 
+def finite_padding(leaf: jax.Array, weight: jax.Array) -> jax.Array:
+    """Data in which padding may hold anything: where the weight is 0, what is not finite becomes 0."""
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return leaf
+    padding = (weight == 0).reshape(*weight.shape, *(1,) * (leaf.ndim - weight.ndim))
+    return jnp.where(padding & ~jnp.isfinite(leaf), 0, leaf)
+
+
 def like(updates: PyTree, params: PyTree) -> PyTree:
     """Updates with the containers and dtypes of the params: lists for lists, FrozenDicts for FrozenDicts.
 

@@ -61,7 +61,7 @@ def loss_and_error(loss: Loss, z: Array, y: Array) -> tuple[Array, Array]:
     return 0.5 * jnp.sum(error * error, -1), error
 
 
-def one_hot_labels(y: Array, n_out: int, dtype: jnp.dtype, name: str = "batch.y") -> Array:
+def one_hot_labels(y: Array, n_out: int, dtype: jnp.dtype, name: str = "batch.y", weight: Array | None = None) -> Array:
     """Labels (...) of an integer dtype as targets (..., n_out).
 
     Args:
@@ -69,13 +69,15 @@ def one_hot_labels(y: Array, n_out: int, dtype: jnp.dtype, name: str = "batch.y"
       n_out: classes.
       dtype: of the result.
       name: of the array in messages.
+      weight: (...), of the examples; a label of weight 0 is padding, and may be anything.
 
     Raises:
       ValueError: if a label is out of range; not validated when traced, where such a label counts as no target.
     """
-    if not isinstance(y, Tracer) and y.size:
+    if not isinstance(y, Tracer) and not isinstance(weight, Tracer):
         values = np.asarray(y)  # not jnp.min(y), which a trace around a constant label would stage
-        low, high = int(values.min()), int(values.max())
+        values = values if weight is None else values[np.asarray(weight) != 0]
+        low, high = int(values.min(initial=0)), int(values.max(initial=0))
         if low < 0 or high >= n_out:
             raise ValueError(
                 f"{name} has the label {low if low < 0 else high}; with {n_out} outputs use 0 to {n_out - 1}"

@@ -88,9 +88,23 @@ def test_rank_of_a_chain_that_breaks_a3():
     assert [len(v.total) for v in traces.second] == [4, 2]
 
 
-def test_a_direct_pathway_past_what_is_no_matrix_is_refused():
-    layers = [conv(2, 3), pool(2), flatten(), dense(4, "tanh"), dense(2)]
-    net = chain((4, 4, 1), layers)
+def test_a_direct_pathway_past_what_is_no_matrix_has_a_true_angle_alone():
+    net = chain((4, 4, 1), [conv(2, 3, "tanh"), pool(2), flatten(), dense(4, "tanh"), dense(2)])
     params = init_params(jax.random.key(0), net, pathway="direct")
-    with pytest.raises(ValueError, match=r"product of matrices, and pool\(2\) is in its way"):
-        al.alignment(net, params, Example(jnp.ones((3, 4, 4, 1)), jnp.ones((3, 2))), pathway="direct")
+    keys = jax.random.split(jax.random.key(1))
+    batch = Example(jax.random.normal(keys[0], (3, 4, 4, 1)), jax.random.normal(keys[1], (3, 2)))
+    got = al.alignment(net, params, batch, pathway="direct")
+    assert all(np.isnan(each).all() for each in got[:3])
+
+    def loss(shift):
+        weights = params["forward"]
+        h_1 = forward(net, weights, batch.x).h[1] + shift[0]
+        rows = h_1.reshape(3, 2, 2, 2, 2, 2).mean((2, 4)).reshape(3, -1)
+        h_2 = jnp.tanh(rows @ weights["w"][1].T + weights["bias"][1][None]) + shift[1]
+        return jnp.sum((h_2 @ weights["w"][2].T + weights["bias"][2][None] - batch.y) ** 2) / 2
+
+    true = jax.grad(loss)((jnp.zeros((3, 4, 4, 2)), jnp.zeros((3, 4))))
+    error = forward(net, params["forward"], batch.x).h[-1] - batch.y
+    want = [degrees(error @ b, c.reshape(3, -1)) for b, c in zip(params["feedback"]["w_fb"], true, strict=True)]
+    np.testing.assert_allclose(got.true_angle, want, rtol=1e-9)
+    assert np.ptp(want) > 1

@@ -86,7 +86,7 @@ def drawn(key, shapes, kind):
 
 
 def mirrored(net, step):
-    """Each layer but the first answers to noise, from rest; a convolution's answer is shared by all its windows."""
+    """Each layer but the first answers to noise, from rest; a kernel's answer is shared by all its windows."""
     layers, _ = chains.parts(net)
     forward, c, seen = step.params["forward"], step.c, step.each[0].activity.seen
     noise = drawn(step.key, [(len(step.each), *h.shape) for h in seen[1:]], "gaussian")

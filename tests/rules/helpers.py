@@ -6,9 +6,12 @@ import numpy as np
 import optax
 
 from plasticity_jax.base import learner
+from plasticity_jax.rules import online
 from plasticity_jax.typing import Example
+from tests.laws.common import factories
 
 F64 = jnp.float64
+ONLINE = [name for name in online.__all__ if name in factories()]
 
 
 def problem(seed, n=6, n_in=3, n_out=2, steps=40, streams=1, loss="softmax", gain=1.0):

@@ -17,12 +17,12 @@ from plasticity_jax.base import learner
 from plasticity_jax.cells import Cell, init_params, leaky, neurons
 from plasticity_jax.rules import online
 from plasticity_jax.typing import Example
-from tests.rules.helpers import close, differ
+from tests.rules.helpers import ONLINE, close, differ
 
 N, N_IN, N_OUT, B = 4, 2, 3, 2
 KEY = jax.random.key(0)
 SIZES = {"n_in": N_IN, "n": N, "n_out": N_OUT}
-NEURONS_ONLY = [name for name in ("rflo", "kf_rtrl", "reverse_kf_rtrl", "kernl", "eprop") if name in online.__all__]
+NEURONS_ONLY = [name for name in ("rflo", "kf_rtrl", "reverse_kf_rtrl", "kernl", "eprop") if name in ONLINE]
 
 
 def cell_of(**options):
@@ -61,12 +61,12 @@ def refused(error, match, run):
 # A cell that is none, or of the wrong kind.
 
 
-@pytest.mark.parametrize("name", online.__all__)
+@pytest.mark.parametrize("name", ONLINE)
 def test_a_cell_that_was_not_built(name):
     refused(TypeError, r"cell=leaky was not built: give its sizes first, as in leaky\(n_in", lambda: make(name, leaky))
 
 
-@pytest.mark.parametrize("name", online.__all__)
+@pytest.mark.parametrize("name", ONLINE)
 def test_a_flax_module_for_a_cell(name):
     module = nn.GRUCell(features=N)
     refused(TypeError, r"GRUCell is a flax module: give pj\.cells\.from_flax\(GRUCell\(", lambda: make(name, module))
@@ -87,7 +87,7 @@ def test_a_cell_of_the_wrong_tier(name):
             lambda: make(name, any_cell()))  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in online.__all__ if name not in (*NEURONS_ONLY, "dni_b")])
+@pytest.mark.parametrize("name", [name for name in ONLINE if name not in (*NEURONS_ONLY, "dni_b")])
 def test_the_others_take_any_step(name):
     cell = any_cell()
     updates, _, info = step(make(name, cell), params_of(cell))
@@ -273,7 +273,7 @@ def numpy_leaves(params):
     return jax.tree.map(np.asarray, params)
 
 
-@pytest.mark.parametrize("name", online.__all__)
+@pytest.mark.parametrize("name", ONLINE)
 @pytest.mark.parametrize("form", [frozen, numpy_leaves])
 def test_weights_in_other_containers(name, form):
     """The updates come in the containers of the params, and are the same."""
@@ -307,7 +307,7 @@ def floats(tree):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("name", online.__all__)
+@pytest.mark.parametrize("name", ONLINE)
 def test_the_weights_say_the_dtype(name, dtype):
     """Under x64, with NumPy's float64 for data, starts and weights: nothing comes out in another dtype."""
     params, given = params_of(dtype=dtype), jax.tree.map(np.asarray, batch_of())
@@ -318,9 +318,7 @@ def test_the_weights_say_the_dtype(name, dtype):
     assert all(np.isfinite(np.asarray(leaf, float)).all() for leaf in jax.tree.leaves((updates, info.loss)))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in online.__all__ if name not in ("uoro", "kf_rtrl", "reverse_kf_rtrl")]
-)
+@pytest.mark.parametrize("name", [name for name in ONLINE if name not in ("uoro", "kf_rtrl", "reverse_kf_rtrl")])
 def test_bfloat16_is_a_coarse_float64(name):
     """Gradients of rounded weights, to a few units of the eighth bit; not of other numbers."""
     rule, low = make(name, cell_of(), **({"window": 2} if "bptt" in name else {})), params_of(dtype=jnp.bfloat16)
@@ -347,7 +345,7 @@ def squared_by_hand(z, y):
 
 
 @pytest.mark.parametrize(("loss", "same"), [("softmax", softmax_by_hand), ("squared", squared_by_hand)])
-@pytest.mark.parametrize("name", online.__all__)
+@pytest.mark.parametrize("name", ONLINE)
 def test_a_loss_given_as_a_callable_is_the_named_one(name, loss, same):
     options = {"window": 2} if "bptt" in name else {}
     named, called = (step(make(name, cell_of(loss=each), **options)) for each in (loss, same))

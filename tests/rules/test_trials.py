@@ -15,7 +15,7 @@ import pytest
 from plasticity_jax.cells import init_params, leaky, neurons
 from plasticity_jax.rules import online
 from plasticity_jax.typing import Example
-from tests.rules.helpers import close, differ
+from tests.rules.helpers import ONLINE, close, differ
 
 N, N_IN, N_OUT, STEPS, STREAMS, WINDOW = 4, 2, 3, 12, 2, 3
 STARTS = np.zeros((STEPS, STREAMS), bool)
@@ -50,7 +50,7 @@ CELLS = {
         start=(0.2, -0.1),
     ),
 }
-RULES = [(name, kind) for name in online.__all__ for kind in CELLS if kind == "leaky" or name not in ONE_VARIABLE]
+RULES = [(name, kind) for name in ONLINE for kind in CELLS if kind == "leaky" or name not in ONE_VARIABLE]
 EXACT = [(name, kind, {}) for name, kind in RULES if name not in STOCHASTIC]
 EXACT += [("rflo", "leaky", {"leak": 0.3}), ("rtrl", "leaky", {"decay": 0.7})]
 EXACT += [("snap", kind, {"n": 2}) for kind in CELLS] + [("bptt", "leaky", {"window": 1})]

@@ -111,6 +111,8 @@ def feedback_rule(
         activity = forward(net, weights, x)
         loss, credit = loss_and_credit(net, activity.h[-1], y, weight)
         b = params["feedback"]["w_fb"] if back is None else back(params)
+        if len(b) != len(net.layers) - 1:
+            raise ValueError(f"back returns {len(b)} weights for {len(net.layers) - 1} hidden layers: give each one")
         carried = carry_back(net, activity, activity.pull[-1](credit), b, pathway)
         taught = gradients(net, weights, activity, carried.error)
         updates = {"forward": taught} if teach is None else teach(params, taught, activity, key)

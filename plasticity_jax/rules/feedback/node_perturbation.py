@@ -38,7 +38,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import READY, Info, LearningRule, Ready
 from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathway
 from plasticity_jax.layers.dense import others_than_dense
-from plasticity_jax.layers.door import error_size, fitted
+from plasticity_jax.layers.door import fitted
 from plasticity_jax.layers.layer import gradient
 from plasticity_jax.layers.passes import between, forward, gradients, loss_and_credit, perturbed_output
 from plasticity_jax.ops import groups
@@ -143,7 +143,8 @@ def node_perturbation(
             return NodePerturbationTraces(steps, (), ())
         shared = pathway == "direct" or estimator == "offline"
         n = [math.prod(shape) for shape in net.h_shapes]
-        senders = [error_size(net)] if shared else n[2:]
+        v = [math.prod(shape) for shape in net.v_shapes]
+        senders = v[-1:] if shared else v[1:]
         second = tuple(empty_sum((sender, sender), dtype) for sender in senders)
         pairs = zip(senders * (len(n) - 2) if shared else senders, n[1:-1], strict=True)
         return NodePerturbationTraces(steps, second, tuple(empty_sum(pair, dtype) for pair in pairs))
@@ -236,6 +237,7 @@ def _ridge(second: Array, cross: Array, ridge: Scalar) -> Array:
     v = second.astype(wide)
     # Directions weaker than V's own rounding are shrunk, or else a near-singular V may not be positive definite.
     least = jnp.asarray(ridge, wide) + jnp.finfo(second.dtype).eps.astype(wide) * jnp.trace(v)
+    least = least + jnp.finfo(wide).tiny  # nothing seen yet, and no ridge
     return _solve(v + least * jnp.eye(len(v), dtype=wide), cross.astype(wide)).astype(second.dtype)
 
 

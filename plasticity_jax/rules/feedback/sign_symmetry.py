@@ -49,6 +49,6 @@ def sign_symmetry(net: Chain, *, scale: Scalar = 1.0) -> LearningRule:
     """
 
     def signs(params: Params) -> Sequence[PyTree]:
-        return jax.tree.map(lambda w: scale * jnp.sign(w), tuple(params["forward"]["w"])[1:])
+        return jax.tree.map(lambda w: jnp.asarray(scale, w.dtype) * jnp.sign(w), tuple(params["forward"]["w"])[1:])
 
     return feedback_rule(net, back=signs)

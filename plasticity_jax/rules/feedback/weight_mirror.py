@@ -5,22 +5,22 @@ r"""Weight mirrors: neurons fire at random, and feedback weights learn what the 
     updates of B^i:  decay B^i - mean over the batch of y^i xi^{i-1}^T,   i >= 2
 
 as it stands for dense layers; in any layer e B is linear(B, .)^T e, and y xi^T is linear(., xi)^T y over the number of
-neurons that share a weight. xi are independent standard normal numbers in place of what layer i reads. By Stein's lemma
+connections that share a weight. xi are independent standard normal numbers in place of what layer i reads. By Stein's
+lemma
 
     E[y_j xi^T] = E[phi'(v_j)] W_j
 
 so that B_j grows along W_j, for any nonlinearity, and with linear neurons becomes W / decay. Feedback through a
-convolution mirrors its kernel, but for zeros at the image's edge.
+convolution mirrors its kernel.
 
 Source: Akrout, Wilson, Humphreys, Lillicrap & Tweed (2019). Kind: approximate; exact at B = W, where linear neurons
 stay. Memory: none carried, beside B. Time: that of backpropagation and two products a layer.
 Each synapse reads its presynaptic activity and one error signal of its postsynaptic neuron; a feedback synapse the
 noise of the neuron that it leads to, and the answer to it of the neuron that it comes from.
 Departures from the print: both modes in every step, all layers at once; the answer is measured from rest, phi(b), which
-lowers the variance and keeps the mean; 1 / sigma^2 and the number of neurons that share a weight are divided out.
+lowers the variance and keeps the mean; 1 / sigma^2 and the number of connections that share a weight are divided out.
 """
 
-import math
 from typing import Literal
 
 import jax
@@ -28,14 +28,14 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
 from plasticity_jax.layers.chain import Chain, check_chain
-from plasticity_jax.layers.door import seen_shape, v_shape
-from plasticity_jax.layers.layer import gradient
+from plasticity_jax.layers.door import seen_shape
+from plasticity_jax.layers.layer import Layer, gradient
 from plasticity_jax.layers.passes import Pass
 from plasticity_jax.ops.activations import activation_of
 from plasticity_jax.ops.checks import in_range, like
 from plasticity_jax.ops.noise import check_noise, noise_of_shapes
 from plasticity_jax.rules.feedback.common import feedback_rule
-from plasticity_jax.typing import Key, Params, PyTree, Scalar
+from plasticity_jax.typing import Array, Key, Params, PyTree, Scalar
 
 
 def weight_mirror(
@@ -89,9 +89,8 @@ def weight_mirror(
         v = size * layer.linear(w, xi)
         bias = jnp.broadcast_to(jnp.expand_dims(params["forward"]["bias"][i], tuple(range(v.ndim - 1))), v.shape)
         answer = (phi(v + bias) - phi(bias)) / size
-        share = len(xi) * math.prod(v.shape[1:-1])
-        total = like(gradient(layer, w, xi, answer), b)
-        return jax.tree.map(lambda b, g: decay * b - g / share, b, total)
+        total, share = (like(each, b) for each in (gradient(layer, w, xi, answer), shared_by(layer, w, xi)))
+        return jax.tree.map(lambda b, g, n: decay * b - g / (len(xi) * n), b, total, share)
 
     def teach(params: Params, gradients: PyTree, activity: Pass, key: Key) -> PyTree:
         h = activity.h[0]
@@ -102,9 +101,16 @@ def weight_mirror(
     return feedback_rule(net, teach=teach)
 
 
+def shared_by(layer: Layer, w: PyTree, h: Array) -> PyTree:
+    """How many connections share each weight of a layer that reads h (B, ...), at least 1; of the form of w."""
+    one = jnp.ones_like(h[:1])
+    count = gradient(layer, w, one, jnp.ones_like(layer.linear(w, one)))
+    return jax.tree.map(lambda n: jnp.maximum(n, 1), count)
+
+
 def _check_shape_is_kept(net: Chain, i: int) -> None:
-    v = jax.ShapeDtypeStruct((2, *v_shape(net, i)), jnp.result_type(float))
+    v = jax.ShapeDtypeStruct((2, *net.v_shapes[i]), jnp.result_type(float))
     if jax.eval_shape(activation_of(net.layers[i].phi).phi, v).shape != v.shape:
         raise ValueError(
-            f"layers[{i}]={net.layers[i].name}: its phi changes the shape, and a mirror answers neuron by neuron"
+            f"layers[{i}]={net.layers[i].name}: its phi changes the shape; use pool after a phi that keeps it"
         )

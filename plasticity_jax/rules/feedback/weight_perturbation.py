@@ -36,8 +36,8 @@ def weight_perturbation(
     """Descends the loss along random directions, without any error carried back.
 
     Args:
-      net: a chain of layers, whose group "forward" learns; or any ``(params, batch) -> loss ()``, all of whose params
-        learn.
+      net: a chain of layers, whose group "forward" learns; or any ``(params, batch) -> loss ()``, all of whose
+        floating params learn.
       sigma: the noise's standard deviation, above 0; in float32 best within 1e-3 to 1e-1.
       noise: "gaussian" or "rademacher" (cheaper, and of less variance).
       antithetic: (L(w + sigma xi) - L(w - sigma xi)) / 2 in place of L(w + sigma xi) - L(w), for a third pass.
@@ -77,17 +77,23 @@ def weight_perturbation(
     def update(params: Params, traces: tuple[()], key: Key, batch: Batch) -> tuple[Updates, tuple[()], Info]:
         batch, weights = fit(params, batch), learning(params)
         leaves, tree = jax.tree.flatten(weights)
-        real = jnp.result_type(*leaves)
-        xi = noise_of_shapes(key, [leaf.shape for leaf in leaves], real, noise)
+        moving = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        real = jnp.result_type(*(leaves[i] for i in moving))
+        xi = noise_of_shapes(key, [leaves[i].shape for i in moving], real, noise)
         size = jnp.asarray(sigma, real)
 
         def shaken(size: Array) -> Array:
-            moved = [(leaf + size * each).astype(leaf.dtype) for leaf, each in zip(leaves, xi, strict=True)]
+            moved = list(leaves)
+            for i, each in zip(moving, xi, strict=True):
+                moved[i] = (leaves[i] + size * each).astype(leaves[i].dtype)
             return loss_of(jax.tree.unflatten(tree, moved), batch)[0]
 
         loss, aux = loss_of(weights, batch)
         effect = (shaken(size) - shaken(-size)) / (2 * size) if antithetic else (shaken(size) - loss) / size
-        taught = jax.tree.unflatten(tree, [effect * each for each in xi])
+        each_leaf = [jnp.zeros_like(leaf) for leaf in leaves]
+        for i, each in zip(moving, xi, strict=True):
+            each_leaf[i] = effect * each
+        taught = jax.tree.unflatten(tree, each_leaf)
         return groups.filled(params, taught), (), Info(loss, READY, aux)
 
     return LearningRule(init, update)

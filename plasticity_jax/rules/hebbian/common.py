@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.layers.chain import Chain, check_chain
@@ -109,9 +110,11 @@ def plastic_layers(net: Chain, plastic: Sequence[int] | None) -> tuple[int, ...]
     """
     check_chain(net)
     count = len(net.layers)
-    dense = [
-        i for i, layer in enumerate(net.layers) if is_dense(layer) and net.h_shapes[i + 1] == net.bias_sizes[i : i + 1]
-    ]
+    dense = [i for i in range(count) if is_dense(net.layers[i]) and net.h_shapes[i + 1] == net.v_shapes[i]]
+    if net.between[-1]:
+        dense = [i for i in dense if i < count - 1]  # what postsynaptic neurons say is not what comes out
+    if plastic is not None and np.ndim(plastic) == 0:
+        raise ValueError(f"plastic={plastic} must be a list of layers, as in plastic=[{plastic}]")
     chosen = list(dense if plastic is None else plastic)
     if any(not -count <= i < count for i in chosen):
         raise ValueError(f"plastic={chosen}: the network has layers 0 to {count - 1} (or -{count} to -1)")
