@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = Path(__file__).parent / "toys"
 MAIN = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may have been started to outlive their terminal
 sys.path.insert(0, {str(ROOT)!r})
 import experiments
 experiments.__path__.append({str(TOYS)!r})
