@@ -105,7 +105,7 @@ RULES = Rules({**ONLINE, **FEEDBACK, **HEBBIAN, **GENERATIVE, **META})
 def register(name: str, case: RuleCase) -> None:
     """Adds a rule of your own to `RULES`, for this process.
 
-    A package does without by an entry point of the group "plasticity_jax.rules", which `RULES` finds by itself. To see
+    A package needs no call: it declares an entry point of the group "plasticity_jax.rules", which `RULES` finds. To see
     that the rule keeps the laws, give the case to `plasticity_jax.testing.check_rule`.
 
     Args:

@@ -16,13 +16,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.layers.chain import Chain, Pathway
-from plasticity_jax.layers.dense import others_than_dense
-from plasticity_jax.layers.door import fitted
+from plasticity_jax.layers.chain import Chain, Pathway, others_than_dense
 from plasticity_jax.layers.passes import credit_through, forward, loss_and_credit
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine, safe_norm
-from plasticity_jax.rules.feedback.common import carry_back, check
+from plasticity_jax.rules.feedback.common import carry_back, entered
 from plasticity_jax.rules.feedback.node_perturbation import NodePerturbationTraces
 from plasticity_jax.typing import Array, Example, Params, PyTree
 
@@ -99,10 +97,9 @@ def alignment(
       >>> pj.diagnostics.alignment(net, params, batch, back=params["forward"]["w"][1:]).relative_error.tolist()
       [0.0, 0.0]
     """
-    check(net, params, batch, pathway if back is None else None)
+    batch = entered(net, params, batch, pathway if back is None else None)
     matrices: Sequence[Array] = params["feedback"]["w_fb"] if back is None else back
     owed = list(params["forward"]["w"][1:])
-    batch = fitted(net, params, batch)
     activity = forward(net, params["forward"], batch.x)
     error = activity.pull[-1](loss_and_credit(net, activity.h[-1], batch.y)[1])
     given = carry_back(net, activity, error, matrices, pathway)

@@ -20,19 +20,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from plasticity_jax.layers.dense import is_dense
 from plasticity_jax.layers.flax_adapters import from_flax, is_flax_module
 from plasticity_jax.layers.layer import Layer
+from plasticity_jax.layers.pool import is_flatten
 from plasticity_jax.ops.activations import activation_of
 from plasticity_jax.ops.checks import one_of, whole
 from plasticity_jax.ops.losses import Loss, check_loss
 from plasticity_jax.typing import Array, PyTree
 
 Pathway = Literal["chain", "direct"]
-"""What carries an error to a hidden layer: the layers above it, or a matrix straight from the output."""
+"""The path of an error to a hidden layer: through the layers above it, or by a matrix straight from the output."""
 
 
 class Chain(NamedTuple):
-    """What is fixed about a network; build it with `chain`.
+    """A network's layers, shapes and loss; build it with `chain`.
 
     Attributes:
       layers: the L layers with weights.
@@ -65,8 +67,8 @@ class Chain(NamedTuple):
         """Names the layers in order, in one line."""
         names = [str(self.h_shapes[0])]
         for i, each in enumerate(self.layers):
-            names += [weightless.name for weightless in self.between[i]] + [f"{each.name} {_phi_name(each)}".rstrip()]
-        names += [weightless.name for weightless in self.between[-1]]
+            names += map(repr, (*self.between[i], each))
+        names += map(repr, self.between[-1])
         return f"Chain({' - '.join(names)}, loss={getattr(self.loss, '__name__', self.loss)!r})"
 
 
@@ -153,6 +155,12 @@ def check_chain(net: Chain) -> None:
         )
 
 
+def others_than_dense(net: Chain) -> list[str]:
+    """Names of what keeps the path from the first layer's activity to the output from being a chain of matrices."""
+    found = [layer.name for layer in net.layers[1:] if not is_dense(layer)]
+    return found + [layer.name for group in net.between[1:-1] for layer in group if not is_flatten(layer)]
+
+
 def check_pathway(pathway: str) -> None:
     """Refuses a pathway that is not known.
 
@@ -231,8 +239,3 @@ def _normal_like(key: Array, w: PyTree) -> PyTree:
     keys = jax.random.split(key, max(len(leaves), 1))
     drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=False)]
     return jax.tree.unflatten(tree, drawn)
-
-
-def _phi_name(each: Layer) -> str:
-    name = getattr(each.phi, "__name__", "phi") if callable(each.phi) else each.phi
-    return "" if name == "identity" else name

@@ -1,10 +1,8 @@
 """A matrix: every neuron hears all activities of the layer before it."""
 
 import functools
-from typing import Any
 
 from plasticity_jax.layers.layer import Init, Layer, Phi, he_normal
-from plasticity_jax.layers.pool import is_flatten
 from plasticity_jax.ops.activations import check_activation
 from plasticity_jax.ops.checks import whole
 from plasticity_jax.typing import Array, Key
@@ -38,12 +36,6 @@ def dense(n: int, phi: Phi = "identity") -> Layer:
 def is_dense(layer: Layer) -> bool:
     """Whether a layer's weights are a matrix (n, n_in)."""
     return layer.linear is _linear
-
-
-def others_than_dense(net: Any) -> list[str]:
-    """Names of what keeps the path from the first layer's activity to the output from being a chain of matrices."""
-    found = [layer.name for layer in net.layers[1:] if not is_dense(layer)]
-    return found + [layer.name for group in net.between[1:-1] for layer in group if not is_flatten(layer)]
 
 
 @functools.cache  # one function for all layers of n neurons: networks built alike compare equal

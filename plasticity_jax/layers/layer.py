@@ -104,7 +104,7 @@ def gradient(layer: Layer, w: PyTree, h: Array, error: Array) -> PyTree:
 
 
 def transposed(linear: Callable[[PyTree], Array], at: PyTree, error: Array) -> PyTree:
-    """What the transpose of a linear function of `at` makes of an error, in whatever dtype the function computes."""
+    """The transpose of a linear function of `at`, applied to an error, in whatever dtype the function computes."""
     v, pull = jax.vjp(linear, at)  # not linear_transpose, which knows no derivative of the layer's own
     return pull(error.astype(v.dtype))[0]
 

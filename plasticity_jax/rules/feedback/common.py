@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.layers.chain import Chain, Pathway, check_chain
-from plasticity_jax.layers.door import check_feedback, check_shapes, fitted
+from plasticity_jax.layers.door import check_feedback, fitted
 from plasticity_jax.layers.passes import Pass, credit_through, forward, gradients, loss_and_credit
 from plasticity_jax.ops import groups
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
@@ -101,12 +101,11 @@ def feedback_rule(
     reads = pathway if back is None else None
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
-        check(net, params, batch, reads)
+        entered(net, params, batch, reads)
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
-        check(net, params, batch, reads)
-        x, y, _, weight = fitted(net, params, batch)
+        x, y, _, weight = entered(net, params, batch, reads)
         weights = params["forward"]
         activity = forward(net, weights, x)
         loss, credit = loss_and_credit(net, activity.h[-1], y, weight)
@@ -121,8 +120,8 @@ def feedback_rule(
     return LearningRule(init, update)
 
 
-def check(net: Chain, params: Params, batch: Example, pathway: Pathway | None) -> None:
-    """Asserts that network, weights and batch fit together.
+def entered(net: Chain, params: Params, batch: Example, pathway: Pathway | None) -> Example:
+    """The batch in the form that a rule reads, once network, weights, feedback and batch are known to fit together.
 
     Args:
       net: the network.
@@ -131,11 +130,12 @@ def check(net: Chain, params: Params, batch: Example, pathway: Pathway | None) -
       pathway: of the feedback that the rule reads; None if it reads none.
 
     Raises:
-      AssertionError: (chex) naming the array and the shape that it should have.
+      AssertionError: naming the array and the shape that it should have.
       TypeError: if the network is not a chain, or the batch not an `Example`.
       ValueError: if weights are missing, or there is no example.
     """
     check_chain(net)
-    check_shapes(net, params, batch)
+    batch = fitted(net, params, batch)
     if pathway is not None:
         check_feedback(net, params, pathway)
+    return batch

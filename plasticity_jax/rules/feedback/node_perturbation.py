@@ -36,9 +36,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule, Ready
-from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathway
-from plasticity_jax.layers.dense import others_than_dense
-from plasticity_jax.layers.door import fitted
+from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathway, others_than_dense
 from plasticity_jax.layers.layer import gradient
 from plasticity_jax.layers.passes import between, forward, gradients, loss_and_credit, perturbed_output
 from plasticity_jax.ops import groups
@@ -46,7 +44,7 @@ from plasticity_jax.ops.checks import in_range, one_of
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import check_noise, noise_of_shapes
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
-from plasticity_jax.rules.feedback.common import Carried, carry_back, check
+from plasticity_jax.rules.feedback.common import Carried, carry_back, entered
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
 Estimator = Literal["sgd", "ridge", "offline"]
@@ -137,7 +135,7 @@ def node_perturbation(
     in_range("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each step")
 
     def init(params: Params, key: Key, batch: Example) -> NodePerturbationTraces:
-        check(net, params, batch, pathway)
+        entered(net, params, batch, pathway)
         steps, dtype = jnp.zeros((), jnp.int32), jax.tree.leaves(params["forward"]["w"])[0].dtype
         if estimator == "sgd":
             return NodePerturbationTraces(steps, (), ())
@@ -152,8 +150,7 @@ def node_perturbation(
     def update(
         params: Params, traces: NodePerturbationTraces, key: Key, batch: Example
     ) -> tuple[Updates, NodePerturbationTraces, Info]:
-        check(net, params, batch, pathway)
-        x, y, _, weight = fitted(net, params, batch)
+        x, y, _, weight = entered(net, params, batch, pathway)
         weights, w_fb = params["forward"], params["feedback"]["w_fb"]
         clean = forward(net, weights, x)
         loss, credit = loss_and_credit(net, clean.h[-1], y, weight)

@@ -102,7 +102,7 @@ def weight_mirror(
 
 
 def shared_by(layer: Layer, w: PyTree, h: Array) -> PyTree:
-    """How many connections share each weight of a layer that reads h (B, ...), at least 1; of the form of w."""
+    """Number of connections that share each weight of a layer that reads h (B, ...), at least 1; of the form of w."""
     one = jnp.ones_like(h[:1])
     count = gradient(layer, w, one, jnp.ones_like(layer.linear(w, one)))
     return jax.tree.map(lambda n: jnp.maximum(n, 1), count)

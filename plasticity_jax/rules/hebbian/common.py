@@ -18,7 +18,7 @@ import numpy as np
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.layers.chain import Chain, check_chain
 from plasticity_jax.layers.dense import is_dense
-from plasticity_jax.layers.door import check_shapes, fitted
+from plasticity_jax.layers.door import fitted
 from plasticity_jax.layers.passes import forward, loss_and_credit
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import one_of
@@ -82,12 +82,11 @@ def local_rule(
     rates = each_layer("alpha", alpha, len(layers))
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
-        check(net, params, batch, fed)
+        entered(net, params, batch, fed)
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
-        check(net, params, batch, fed)
-        x, y, _, weight = fitted(net, params, batch)
+        x, y, _, weight = entered(net, params, batch, fed)
         h, seen, _ = forward(net, params["forward"], x)
         loss, error = loss_and_credit(net, h[-1], y)  # at the output itself, for no derivative of phi is known here
         heard = Heard(h, seen, -error, y, weight)
@@ -151,17 +150,17 @@ def per_weight(name: str, rate: Scalar, w: Array) -> Array:
     return rate[:, None] if rate.ndim == 1 else rate
 
 
-def check(net: Chain, params: Params, batch: Example, fed: bool) -> None:
-    """Asserts that network, weights, feedback (if the rule is fed) and batch fit together.
+def entered(net: Chain, params: Params, batch: Example, fed: bool) -> Example:
+    """The batch in the form that a rule reads, once network, weights, feedback (if the rule is fed) and batch fit.
 
     Raises:
       AssertionError: (chex) naming the array and the shape that it should have.
       TypeError: if the batch is not an `Example`.
       ValueError: if weights are missing, there is not one for each layer, or there is no example.
     """
-    check_shapes(net, params, batch)
+    batch = fitted(net, params, batch)
     if not fed:
-        return
+        return batch
     n_out = math.prod(net.h_shapes[-1])
     w_fb, bias = groups.read(params, "feedback", "w_fb"), groups.read(params, "feedback", "bias")
     if not len(w_fb) == len(bias) == len(net.layers):
@@ -173,3 +172,4 @@ def check(net: Chain, params: Params, batch: Example, fed: bool) -> None:
         n = net.bias_sizes[i]
         chex.assert_shape(w_fb[i], (n_out, n), custom_message=f"w_fb[{i}] must be {(n_out, n)}")
         chex.assert_shape(bias[i], (n,), custom_message=f"the feedback's bias[{i}] must be {(n,)}")
+    return batch
