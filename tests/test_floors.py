@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "plasticity_jax"
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
-LOWER = [name for name in FILES if not name.startswith("run/")]
+LOWER = [name for name in FILES if not name.startswith(("run/", "command/", "bench/"))]
 RULES = [name for name in LOWER if name.startswith("rules/") and not name.endswith("/common.py")]
 
 HEAVY = {"matplotlib", "tqdm", "orbax", "tensorflow_datasets", "cv2"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import plasticity_jax as pj
-from experiments._cli import main
 from plasticity_jax import registry
+from plasticity_jax.command.cli import main
 from plasticity_jax.registry import Rules
 from tests.testing.rules import GOOD, NOISY
 
@@ -187,7 +187,7 @@ def test_list_rules(rules, capsys):
 USE = """
 import jax, sys
 import plasticity_jax as pj
-from experiments._cli import main
+from plasticity_jax.command.cli import main
 
 assert "my_rules" not in sys.modules
 case = pj.RULES["reward_modulated"]

@@ -1,34 +1,47 @@
 """Running things: the only floor of the package that jits, prints or, beside `data`, touches files."""
 
 from plasticity_jax.run.checkpoint import Checkpoints
+from plasticity_jax.run.claims import Claim, above, below, checked, gap, within
 from plasticity_jax.run.devices import compile_quickly, use_all_cores
+from plasticity_jax.run.evaluation import evaluated
+from plasticity_jax.run.experiment import Experiment
+from plasticity_jax.run.fields import Range
 from plasticity_jax.run.loop import Divergence, Outcome, divergences, run
-from plasticity_jax.run.parts import train_from_parts
 from plasticity_jax.run.program import Health, Metrics, Program, TrainingState, at_each, once, online_training
-from plasticity_jax.run.record import Claim, RunError, describe_run, evaluate, write_figures, write_record
+from plasticity_jax.run.record import RunError, describe_run, write_figures, write_record
+from plasticity_jax.run.summary import mean_sem, put, t_value
 from plasticity_jax.run.sweep import sweep
 
 __all__ = [
     "Checkpoints",
     "Claim",
     "Divergence",
+    "Experiment",
     "Health",
     "Metrics",
     "Outcome",
     "Program",
+    "Range",
     "RunError",
     "TrainingState",
+    "above",
     "at_each",
+    "below",
+    "checked",
     "compile_quickly",
     "describe_run",
     "divergences",
-    "evaluate",
+    "evaluated",
+    "gap",
+    "mean_sem",
     "once",
     "online_training",
+    "put",
     "run",
     "sweep",
-    "train_from_parts",
+    "t_value",
     "use_all_cores",
+    "within",
     "write_figures",
     "write_record",
 ]

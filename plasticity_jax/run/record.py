@@ -1,4 +1,4 @@
-"""What a finished run leaves on disk: claims, their evaluation, and files that are whole or absent."""
+"""Files that a finished run leaves, whole or absent, and what a reader must know of it."""
 
 import json
 import math
@@ -6,11 +6,11 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -22,53 +22,6 @@ NOT_CODE = ("experiments/records", "experiments/RESULTS.md")
 
 class RunError(RuntimeError):
     """A run cannot go on for a reason that its user can mend; the message is one line that says how."""
-
-
-class Claim(NamedTuple):
-    """A sentence of a paper made checkable.
-
-    Attributes:
-      id: short name, unique in its experiment.
-      statement: the sentence.
-      paper: the paper's printed value, or None.
-      measure: ``summary -> (measured, holds)``; whether it holds is computed, never typed in.
-    """
-
-    id: str
-    statement: str
-    paper: float | str | None
-    measure: Callable[[Mapping[str, float]], tuple[float, bool]]
-
-
-def evaluate(claims: Sequence[Claim], summary: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Measures every claim on a summary.
-
-    Args:
-      claims: what to check.
-      summary: numbers by name.
-
-    Returns:
-      One ``{"id", "statement", "paper", "measured", "holds"}`` for each claim. Where the measured value is NaN, or the
-      summary lacks what the claim reads, measured is NaN and the claim does not hold.
-    """
-    rows = []
-    for claim in claims:
-        try:
-            measured, holds = claim.measure(summary)
-        except KeyError:
-            measured, holds = math.nan, False
-        measured = float(measured)
-        holds = bool(holds) and not math.isnan(measured)
-        rows.append(
-            {
-                "id": claim.id,
-                "statement": claim.statement,
-                "paper": claim.paper,
-                "measured": measured,
-                "holds": holds,
-            }
-        )
-    return rows
 
 
 @contextmanager
@@ -113,11 +66,11 @@ def write_json(path: Path, value: Any) -> None:
         file.write((json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
 
 
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
     """Writes arrays by name atomically; the names may hold slashes."""
     with atomic(path) as file:
         named: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
-        np.savez(file, **named)
+        (np.savez_compressed if compressed else np.savez)(file, **named)
 
 
 def write_record(
@@ -137,7 +90,7 @@ def write_record(
       meta: what `describe_run` returns.
       metrics: arrays by name, leading seed axis.
       summary: numbers by name.
-      claims: what `evaluate` returns.
+      claims: what `plasticity_jax.run.claims.checked` returns.
 
     Raises:
       RunError: if the folder cannot be written.

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from experiments import _benjamin as shared
-from experiments import benjamin2021_fig3 as fig3
-from experiments._benjamin_digits import Sizes, assessed, baselines, check_sizes, explained, first_of_each, picture
-from experiments._benjamin_fig3 import strip
-from experiments._feedback import Images
+from experiments.benjamin2021 import common as shared
+from experiments.benjamin2021 import fig3
+from experiments.benjamin2021.digits import Sizes, assessed, baselines, check_sizes, explained, first_of_each, picture
+from experiments.benjamin2021.fig3_figures import strip
+from experiments.lansdell2019.common import Images
 from plasticity_jax.data.datasets import MissingData
 from plasticity_jax.networks.hierarchy import FREE, stacked_phases
 from tests.laws.common import compiled

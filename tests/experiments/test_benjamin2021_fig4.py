@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._benjamin_cifar import Pictures, averaged, signed
-from experiments.benjamin2021_fig4 import initial, nearer, readable
+from experiments.benjamin2021.cifar import Pictures, averaged, signed
+from experiments.benjamin2021.fig4 import initial, nearer, readable
 from plasticity_jax.networks.dcgan import dcgan, init_params
 from tests.laws.common import compiled
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import benjamin2021_fig5 as fig5
+from experiments.benjamin2021 import fig5
 from plasticity_jax.networks.conv_lstm import init_params
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments._benjamin_predictions import Silenced, auroc, inked, polarity, spreads
-from experiments.benjamin2021_predictions import PARTS, PRESETS, chosen, masks
+from experiments.benjamin2021.scores import Silenced, auroc, inked, polarity, spreads
+from experiments.benjamin2021.predictions import PARTS, PRESETS, chosen, masks
 from plasticity_jax.networks.autoencoder import autoencoder, init_params
 from plasticity_jax.networks.hierarchy import Phases
 from plasticity_jax.rules.generative import adversarial

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import _bredenberg as shared
-from experiments.bredenberg2021_learning import largest_stable
+from experiments.bredenberg2021 import common as shared
+from experiments.bredenberg2021.learning import largest_stable
 from plasticity_jax.networks.two_stream import init_params, trajectory, two_stream
 from plasticity_jax.tasks.ou_mixture import ou_mixture, ou_moments
 from tests.laws.common import compiled

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
-from experiments import _bredenberg_toy as toy
-from experiments import bredenberg2021_appendix_c as experiment
+from experiments.bredenberg2021 import toy
+from experiments.bredenberg2021 import appendix_c as experiment
 from plasticity_jax.run import evaluate
 from tests.laws.common import compiled
 

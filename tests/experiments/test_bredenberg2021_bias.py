@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from experiments._bredenberg_gradients import following, pairs
-from experiments.bredenberg2021_bias import Trial, onsets, patterns, sample, walk
+from experiments.bredenberg2021.gradients import following, pairs
+from experiments.bredenberg2021.bias import Trial, onsets, patterns, sample, walk
 from plasticity_jax.diagnostics.bias_variance import updates_along
 from plasticity_jax.networks.two_stream import init_params, trajectory, trajectory_loss, two_stream
 from plasticity_jax.rules.generative import impression

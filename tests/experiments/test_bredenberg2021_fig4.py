@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import bredenberg2021_fig4 as fig4
-from experiments._bredenberg_fig4 import bin_of
+from experiments.bredenberg2021 import fig4
+from experiments.bredenberg2021.fig4_figures import bin_of
 from plasticity_jax.data.mel_spectrogram import RATE, WINDOW, mel_filters
 from plasticity_jax.networks.two_stream import init_params, two_stream
 from tests.laws.common import compiled

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._bredenberg_authors import impression_at_rest_on_waking, published_nvi
+from experiments.bredenberg2021.authors import impression_at_rest_on_waking, published_nvi
 from plasticity_jax.rules import generative
 from tests.laws import classes_generative as laws
 from tests.oracles import generative as oracle

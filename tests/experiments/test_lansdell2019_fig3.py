@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lansdell2019_fig3 import noisy_backprop, same_as_nearest
+from experiments.lansdell2019.fig3 import noisy_backprop, same_as_nearest
 from plasticity_jax.layers import init_params
 from plasticity_jax.networks import mlp
 from plasticity_jax.rules.feedback import backprop

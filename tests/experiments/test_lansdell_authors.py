@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments._lansdell_authors import own_step_perturbation
+from experiments.lansdell2019.authors import own_step_perturbation
 from plasticity_jax import cells
 from plasticity_jax.cells.window import run_window, time_first
 from plasticity_jax.typing import Example

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import lindsey2020_fig2 as fig2
-from experiments._lindsey import flp_theta, gradient_theta, layers
+from experiments.lindsey2020 import fig2
+from experiments.lindsey2020.common import flp_theta, gradient_theta, layers
 from plasticity_jax.layers import forward
 from plasticity_jax.meta import flp_life, gradient_life, outcome
 from plasticity_jax.rules.feedback import backprop

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import lindsey2020_table2 as table2
-from experiments._lindsey import flp_theta, layers
+from experiments.lindsey2020 import table2
+from experiments.lindsey2020.common import flp_theta, layers
 from plasticity_jax.meta import flp_life
 from plasticity_jax.meta.lifetime import birth, live
 from plasticity_jax.tasks.few_shot import few_shot

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._marschall_authors import kernl_late
+from experiments.marschall2019.authors import kernl_late
 from plasticity_jax.base import learner
 from plasticity_jax.cells import leaky
 from plasticity_jax.ops.noise import stored_noise

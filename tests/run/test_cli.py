@@ -1,17 +1,17 @@
 """The command line: every mistake is one line and exit code 2; every run leaves its record."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import experiments
-from experiments import _cli
-from experiments._report import report
-from experiments._run import keep_record
+from plasticity_jax.command import cli
+from plasticity_jax.command.report import report
 from plasticity_jax.run.lock import locked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,8 +21,8 @@ RUN = ["run", "toy_fig1", "--preset", "smoke"]
 
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch, tmp_path):
-    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(TOYS), str(tmp_path / "more")])
-    monkeypatch.setattr(_cli, "RECORDS", tmp_path / "records")
+    (tmp_path / "experiments").mkdir()
+    shutil.copy(TOYS / "toy_fig1.py", tmp_path / "experiments")
     monkeypatch.chdir(tmp_path)
 
 
@@ -54,7 +54,7 @@ def errors(capsys):
     ],
 )
 def test_a_mistake_is_one_line(words, told, capsys):
-    assert _cli.main(words) == 2
+    assert cli.main(words) == 2
     (line,) = errors(capsys)
     assert line.startswith("error: ")
     assert told in line
@@ -62,49 +62,49 @@ def test_a_mistake_is_one_line(words, told, capsys):
 
 def test_a_missing_data_set_is_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nothing"))
-    assert _cli.main(["run", "lansdell2019_fig2"]) == 2
+    assert cli.main(["run", "lansdell2019_fig2"], root=ROOT / "experiments") == 2
     (line,) = errors(capsys)
     assert line.startswith("error: data set mnist is not in")
     assert "set TFDS_DATA_DIR" in line
 
 
 def test_a_missing_package_is_one_line(capsys, monkeypatch, tmp_path):
-    (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "needy_fig1.py").write_text("import no_such_package\n")
+    (tmp_path / "experiments" / "needy_fig1.py").write_text(
+        "import no_such_package\nexperiment = Experiment(title='')\n"
+    )
     monkeypatch.setitem(sys.modules, "tyro", None)
     for words in ([*RUN, "--rate", "1"], ["run", "needy_fig1"]):
-        assert _cli.main(words) == 2
+        assert cli.main(words) == 2
         (line,) = errors(capsys)
         assert "is not installed: run pip install" in line
 
 
 def test_list_is_quick_and_a_broken_module_hides_no_other(capsys, tmp_path):
-    (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "broken_fig1.py").write_text("def (:\n")
-    (tmp_path / "more" / "bare_fig1.py").write_text("TITLE = 'no cost'\n")
-    assert _cli.main(["list"]) == 0
+    (tmp_path / "experiments" / "broken_fig1.py").write_text("experiment = Experiment(\n")
+    (tmp_path / "experiments" / "bare_fig1.py").write_text("experiment = Experiment(cost={})\n")
+    assert cli.main(["list"]) == 0
     listed = capsys.readouterr().out
     assert "toy_fig1\n  A toy: two shrinking walks\n    smoke    a second" in listed
     assert "broken_fig1\n  (cannot be read: " in listed
-    assert "bare_fig1\n  (cannot be read: no COST in it)" in listed
-    assert _cli.main(["run", "broken_fig1"]) == 2
+    assert "bare_fig1\n  (cannot be read: no title in it)" in listed
+    assert cli.main(["run", "broken_fig1"]) == 2
     assert len(errors(capsys)) == 1
-    code = "import sys; from experiments._cli import main; main(['list']); sys.exit('jax' in sys.modules)"
+    code = "import sys; from plasticity_jax.command.cli import main; main(['list']); sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_help_shows_the_fields(capsys):
-    assert _cli.main([*RUN, "--help"]) == 0
+    assert cli.main([*RUN, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--preset" in shown
     assert "--bad-seed" in shown
 
 
 def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
-    assert _cli.main([*RUN, "--seeds", "2", "--widths", "4", "5", "6", "--out", "o", "--record", "--check"]) == 0
+    assert cli.main([*RUN, "--seeds", "2", "--widths", "4", "5", "6", "--out", "o", "--record", "--check"]) == 0
     shown = capsys.readouterr()
     assert "walk2: 100%" in shown.err
-    assert "small  The loss stays below ten  -" in shown.out
+    assert "small  The loss stays below ten  paper  -" in shown.out
     assert "1 of 1 claims hold" in shown.out
     folder = tmp_path / "o" / "toy_fig1" / "smoke"
     assert json.loads((folder / "config.json").read_text())["widths"] == [4, 5, 6]
@@ -115,49 +115,79 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     assert sitting["commit"] == meta["commit"]
     with np.load(folder / "metrics.npz") as metrics:
         assert metrics["walk2/loss"].shape == (2, 4)
-    kept = tmp_path / "records" / "toy_fig1" / "smoke"
-    assert {p.name for p in kept.iterdir()} == {"config.json", "meta.json", "summary.json", "toy_fig1.png"}
+    kept = tmp_path / "experiments" / "records" / "toy_fig1" / "smoke"
+    assert {p.name for p in kept.iterdir()} == {
+        "config.json",
+        "meta.json",
+        "metrics.npz",
+        "summary.json",
+        "toy_fig1.png",
+    }
 
     (kept / "moves.gif").write_bytes(b"")
-    assert _cli.main(["report"]) == 0
-    text = (tmp_path / "RESULTS.md").read_text()
-    assert text == report(tmp_path / "records")
+    assert cli.main(["report"]) == 0
+    text = (tmp_path / "experiments" / "RESULTS.md").read_text()
+    assert text == report(tmp_path / "experiments" / "records", tmp_path / "experiments", "plasticity report")
     summary = json.loads((kept / "summary.json").read_text())["summary"]
     assert f"| loss | {summary['loss']:.4g} ± {summary['loss_sem']:.4g} |" in text
+    assert "| toy | 0 | 1 | 0 | 0 |" in text
     assert "| The loss stays below ten (`small`) | - |" in text
     assert "2 seeds" in text
     assert "widths=[4, 5, 6]" in text
     for name in ("moves.gif", "toy_fig1.png"):
         assert f"](records/toy_fig1/smoke/{name})" in text
     (kept / "meta.json").write_text("{")
-    assert _cli.main(["report"]) == 2
+    assert cli.main(["report"]) == 2
     assert "meta.json" in errors(capsys)[0]
 
 
-def test_a_record_keeps_animations_but_no_metrics(tmp_path):
-    kept = {"config.json", "meta.json", "summary.json", "moves.gif", "still.png", "table.md"}
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    for name in {*kept, "metrics.npz"}:
-        (tmp_path / "run" / name).write_text(name)
-    keep_record(tmp_path / "run", tmp_path / "kept")
-    assert {path.name: path.read_text() for path in (tmp_path / "kept").iterdir()} == {name: name for name in kept}
+def test_a_record_keeps_of_the_metrics_what_figures_need_and_is_redrawn_from_them(capsys, tmp_path):
+    words = [*RUN, "--seeds", "2", "--widths", "4", "5", "--out", "o"]
+    assert cli.main([*words, "--record"]) == 0
+    folder, kept = tmp_path / "o/toy_fig1/smoke", tmp_path / "experiments/records/toy_fig1/smoke"
+    with np.load(folder / "metrics.npz") as whole, np.load(kept / "metrics.npz") as reduced:
+        assert set(whole) == {"walk0/loss", "walk1/loss"}
+        assert set(reduced) == {"walk0/loss"}
+        np.testing.assert_array_equal(reduced["walk0/loss"], whole["walk0/loss"])
+    before = {name: (kept / name).read_bytes() for name in ("summary.json", "toy_fig1.png", "metrics.npz")}
+    shutil.rmtree(tmp_path / "o")
+    (kept / "toy_fig1.png").write_bytes(b"")
+    assert cli.main([*words, "--redraw"]) == 0
+    assert str(kept) in capsys.readouterr().out
+    assert {name: (kept / name).read_bytes() for name in before if name != "metrics.npz"} == {
+        name: value for name, value in before.items() if name != "metrics.npz"
+    }
+    assert cli.main([*RUN[:2], "--redraw", "--out", "o"]) == 2
+    assert "holds no finished run" in errors(capsys)[0]
 
 
-def test_a_claim_that_fails_is_a_result_unless_checked(capsys, monkeypatch):
-    from experiments._catalog import load
-    from plasticity_jax.run import Claim
+def toy_with(tmp_path, old, new):
+    """The toy's file with a part of it changed."""
+    path = tmp_path / "experiments" / "toy_fig1.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
 
-    module = load("toy_fig1")
-    monkeypatch.setattr(module, "CLAIMS", [Claim("no", "never", 1.0, lambda s: (s["loss"], False))])
+
+def test_a_claim_that_fails_is_a_result_unless_checked(capsys, tmp_path):
+    toy_with(tmp_path, 's["loss"] < 10.0', "False")
     words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
-    assert _cli.main(words) == 0
+    assert cli.main(words) == 0
     assert capsys.readouterr().out.splitlines()[1].endswith("NO")
-    assert _cli.main([*words, "--resume", "--check"]) == 3
+    assert cli.main([*words, "--resume", "--check"]) == 3
     assert not errors(capsys)
 
 
+def test_a_claim_that_was_not_run_is_no_failure(capsys, tmp_path):
+    toy_with(tmp_path, '(s["loss"], s["loss"] < 10.0)', '(s["lack"], True)')
+    assert cli.main([*RUN, "--seeds", "2", "--widths", "4", "--out", "o", "--check"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[1].endswith("not run")
+    assert "0 of 0 claims hold, 1 not run" in shown
+
+
 def test_a_diverged_seed_is_named_and_the_record_still_written(capsys, tmp_path):
-    assert _cli.main([*RUN, "--seeds", "3", "--widths", "4", "--bad-seed", "1", "--out", "o"]) == 2
+    assert cli.main([*RUN, "--seeds", "3", "--widths", "4", "--bad-seed", "1", "--out", "o"]) == 2
     warned, error = errors(capsys)
     assert "walk0: seed 1: the loss is not finite from step 7 on" in warned
     assert error.startswith("error: the loss or the weights were not finite in walk0 seed 1 (step 7)")
@@ -170,13 +200,13 @@ def test_a_diverged_seed_is_named_and_the_record_still_written(capsys, tmp_path)
 
 def test_resume_refuses_other_settings_and_broken_checkpoints(capsys, tmp_path):
     words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
-    assert _cli.main(words) == 0
+    assert cli.main(words) == 0
     capsys.readouterr()
-    assert _cli.main([*words, "--resume", "--rate", "0.2"]) == 2
+    assert cli.main([*words, "--resume", "--rate", "0.2"]) == 2
     (line,) = errors(capsys)
     assert "rate was 0.1, now 0.2" in line
     (tmp_path / "o/toy_fig1/smoke/checkpoints/walk0/00000004/manifest.json").write_text("")
-    assert _cli.main([*words, "--resume"]) == 2
+    assert cli.main([*words, "--resume"]) == 2
     (line,) = errors(capsys)
     assert "00000004 is damaged" in line
     assert "run without --resume" in line
@@ -185,20 +215,22 @@ def test_resume_refuses_other_settings_and_broken_checkpoints(capsys, tmp_path):
 def test_a_folder_in_use_is_one_line(capsys, tmp_path):
     words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
     with locked(tmp_path / "o" / "toy_fig1" / "smoke"):
-        assert _cli.main(words) == 2
+        assert cli.main(words) == 2
     (line,) = errors(capsys)
     assert "smoke is in use by process" in line
     assert not (tmp_path / "o" / "toy_fig1" / "smoke" / "checkpoints").exists()
-    assert _cli.main(words) == 0
+    assert cli.main(words) == 0
 
 
 def test_bench_collects_families(capsys, monkeypatch, tmp_path):
-    from experiments import bench
+    def run_bench(families, quick, say):
+        say("toy: measured")
+        return {family: {"quick": quick, "rate": float("nan")} for family in families}
 
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "toy.py").write_text("def bench(quick):\n    return {'quick': quick, 'rate': float('nan')}\n")
-    monkeypatch.setattr(bench, "__path__", [str(tmp_path / "bench")])
-    assert _cli.main(["bench", "--quick", "--out", "b.json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
+    monkeypatch.setitem(sys.modules, "plasticity_jax.bench", SimpleNamespace(FAMILIES=("toy",), run_bench=run_bench))
+    assert cli.main(["bench", "--quick", "--out", "b.json"]) == 0
+    shown = capsys.readouterr()
+    printed = json.loads(shown.out)
+    assert "toy: measured" in shown.err
     assert printed["toy"] == {"quick": True, "rate": None}
     assert printed == json.loads((tmp_path / "b.json").read_text())

@@ -14,11 +14,9 @@ TOYS = Path(__file__).parent / "toys"
 MAIN = f"""
 import signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may have been started to outlive their terminal
-sys.path.insert(0, {str(ROOT)!r})
-import experiments
-experiments.__path__.append({str(TOYS)!r})
-from experiments._cli import main_of_process
-main_of_process()
+from pathlib import Path
+from plasticity_jax.command.cli import main_of_process
+main_of_process(root=Path({str(TOYS)!r}))
 """
 METRICS = Path("toy_fig1/smoke/metrics.npz")
 SIZE = ["--chunks", "60", "--steps", "500", "--widths", "8"]

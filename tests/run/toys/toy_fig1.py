@@ -7,11 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity_jax.base import LearnerState
-from plasticity_jax.run import Claim, Program, train_from_parts
+from plasticity_jax.run import Claim, Experiment, Program
 from plasticity_jax.run.program import TrainingState, new_health
-
-TITLE = "A toy: two shrinking walks"
-COST = {"smoke": "a second", "default": "seconds"}
 
 
 @dataclass(frozen=True)
@@ -61,10 +58,6 @@ def make_parts(config):
     return {f"walk{i}": _walk(config, width) for i, width in enumerate(config.widths)}
 
 
-def make_train(config):
-    return train_from_parts(make_parts(config))
-
-
 def summarise(metrics):
     last = metrics["walk0/loss"][:, -1]
     return {"loss": float(last.mean()), "loss_sem": float(last.std(ddof=1) / np.sqrt(len(last)))}
@@ -79,3 +72,14 @@ def plot(metrics):
     figure = Figure()
     figure.subplots().plot(metrics["walk0/loss"].T)
     return figure
+
+
+experiment = Experiment(
+    title="A toy: two shrinking walks",
+    cost={"smoke": "a second", "default": "seconds"},
+    presets=PRESETS,
+    parts=make_parts,
+    summarise=summarise,
+    claims=CLAIMS,
+    plot=plot,
+)

@@ -1,0 +1,190 @@
+"""The figures of `experiments.bredenberg2021_fig4`, and the names that its metrics go by."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.bredenberg2021.common import COLOURS, LABELS
+from experiments.shared.curves import draw
+from plasticity_jax.data.mel_spectrogram import HOP, MELS, RATE
+from plasticity_jax.run import mean_sem
+
+METHODS = ("il", "il_authors", "nvi", "published")
+SETTLE, LAGS, SHOWN, BINS = 100, 40, 30, 85
+"""Frames for a dream to forget how it began, lags, frames of a picture, and bins below the recordings' 3.5 kHz."""
+FRAME_MS = 1000 * HOP / RATE
+LAYERS = ("r1", "r2")
+LOSSES = {"alternating": "with phases", "wake": "awake"}
+FEATURES = {
+    "raw": "frames",
+    "pca_r1": "PCA, as layer 1",
+    "pca_r2": "PCA, as layer 2",
+    "r1": "layer 1",
+    "r1_noiseless": "layer 1, noiseless",
+    "r2": "layer 2",
+    "r2_noiseless": "layer 2, noiseless",
+}
+
+
+def figures(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> dict[str, Any]:
+    """By name: losses, spectrograms, statistics of dreams, digits."""
+    return {
+        "loss": plot_losses(metrics),
+        "spectrograms": plot_spectrograms(metrics),
+        "statistics": plot_statistics(metrics, summary),
+        "digits": plot_digits(metrics, summary),
+    }
+
+
+def plot_losses(metrics: Mapping[str, np.ndarray]) -> Any:
+    """Both losses in the course of training, and what NVI* comes to at each of its rates."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), constrained_layout=True)
+    for axis, (loss, title) in zip(axes, LOSSES.items(), strict=False):
+        for method in METHODS:
+            curves = metrics[f"{method}/{loss}"]
+            style = "--" if method == "published" else "-"
+            draw(axis, np.arange(curves.shape[1]), curves, color=COLOURS[method], label=LABELS[method], ls=style)
+        axis.set(
+            yscale="log", xlabel="epoch", ylabel="loss per frame (authors' units)", title=f"Loss {title}, test split"
+        )
+        axis.set_xlim(0, metrics["il/wake"].shape[1] - 1)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend(frameon=False, loc="center right")
+    tried = metrics["data/rates"][0, 0]
+    for loss, title in LOSSES.items():
+        moved = metrics[f"rates/{loss}"][:, -1] / metrics[f"rates/{loss}"][:, 0]
+        mean, error = np.array([mean_sem(column) for column in moved.T]).T
+        axes[2].errorbar(
+            tried, mean, error, fmt="o-" if loss == "wake" else "s--", color=COLOURS["nvi"], label=title, capsize=2
+        )
+    for rate in tried[~np.isfinite(metrics["rates/wake"][:, -1]).all(0)]:
+        axes[2].axvline(rate, color="0.6", ls=":")
+        axes[2].annotate(
+            "diverges", (rate, 0.5), xycoords=("data", "axes fraction"), rotation=90, ha="right", color="0.4"
+        )
+    axes[2].axhline(1, color="0.6", lw=1)
+    axes[2].set(
+        xscale="log", xlabel="learning rate", ylabel="loss after / before", title=f"{LABELS['nvi']}, first epoch"
+    )
+    axes[2].legend(frameon=False)
+    _title(figure, metrics)
+    return figure
+
+
+def plot_spectrograms(metrics: Mapping[str, np.ndarray]) -> Any:
+    """Frames of the test split, what both layers make of them, and a dream, of the first seed."""
+    import matplotlib.pyplot as plt
+
+    scale, floor = metrics["data/scale"][0, 0], metrics["data/floor"][0, 0]
+    pictures = {
+        "Data": metrics["data/picture"][0, 0],
+        "Reconstruction from layer 1": metrics["il/picture_r1"][0, -1],
+        "Reconstruction from layer 2": metrics["il/picture_r2"][0, -1],
+        "Dream": metrics["il/picture_dream"][0, -1],
+        "Dream of the untrained network": metrics["il/picture_dream"][0, 0],
+    }
+    figure, axes = plt.subplots(1, len(pictures), figsize=(15, 3.6), sharey=True, constrained_layout=True)
+    for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
+        extent = (0, SHOWN * FRAME_MS, -0.5, BINS - 0.5)
+        axis.imshow(
+            (scale * picture + floor).T,
+            origin="lower",
+            aspect="auto",
+            extent=extent,
+            vmin=-80,
+            vmax=0,
+            cmap="magma",
+            interpolation="nearest",
+        )
+        axis.set(title=title, xlabel="time (ms)")
+    ticks = (0.25, 0.5, 1, 1.5, 2, 3)
+    axes[0].set_yticks([bin_of(1000 * tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+    axes[0].set_ylabel("frequency (kHz)")
+    figure.colorbar(axes[0].images[0], ax=axes, label="dB below the recording's loudest", pad=0.01)
+    figure.suptitle("Bredenberg et al. (2021), Figure 4: spectrograms, one network")
+    return figure
+
+
+def bin_of(hertz: float) -> float:
+    """Where on the axis of mels a frequency lies; filter m has its peak at m."""
+    last, mel = (f * 3 / 200 if f < 1000 else 15 + 27 * np.log(f / 1000) / np.log(6.4) for f in (RATE / 2, hertz))
+    return mel / last * (MELS + 1) - 1
+
+
+def plot_statistics(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
+    """Correlations of frequencies in data and dreams, and autocorrelations of layer 2."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 4, figsize=(15, 4), constrained_layout=True, width_ratios=(1, 1, 1, 1.2))
+    scores = [
+        f"r = {summary[f'{name}/pearson']:.2f}, cosine {summary[f'{name}/cosine']:.2f}" for name in ("il", "untrained")
+    ]
+    matrices = {
+        f"Data\nmatrix of ones: cosine {summary['data/cosine']:.2f}": metrics["data/correlation"][0, 0],
+        f"Dreams\n{scores[0]}": metrics["il/correlation"][0, -1],
+        f"Dreams, untrained\n{scores[1]}": metrics["il/correlation"][0, 0],
+    }
+    ticks = (0.25, 0.5, 1, 2, 3)
+    places = [bin_of(1000 * tick) for tick in ticks]
+    for axis, (title, matrix) in zip(axes, matrices.items(), strict=False):
+        axis.imshow(matrix, origin="lower", vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
+        axis.set(title=title, xlabel="frequency (kHz)")
+        axis.set_xticks(places, [f"{tick:g}" for tick in ticks])
+        axis.set_yticks(places, [f"{tick:g}" for tick in ticks])
+    axes[0].set_ylabel("frequency (kHz)")
+    figure.colorbar(axes[0].images[0], ax=axes[:3], label="correlation", pad=0.01, shrink=0.8)
+    x = FRAME_MS * np.arange(LAGS + 1)
+    curves = {
+        "layer 2, awake": (metrics["il/acf_wake"][:, -1], {"color": COLOURS["il"]}),
+        "layer 2, dreaming": (metrics["il/acf_dream"][:, -1], {"color": COLOURS["il"], "ls": "--"}),
+        "untrained, dreaming": (metrics["il/acf_dream"][:, 0], {"color": COLOURS["untrained"], "ls": "--"}),
+        "frames": (metrics["data/acf"][:, 0], {"color": "k", "ls": ":"}),
+    }
+    for label, (curve, style) in curves.items():
+        draw(axes[3], x, curve, label=label, **style)
+    axes[3].axhline(0, color="0.7", lw=0.8)
+    axes[3].set(xlabel="lag (ms)", ylabel="autocorrelation", title="Autocorrelation", xlim=(0, x[-1]))
+    axes[3].legend(frameon=False)
+    figure.suptitle("Bredenberg et al. (2021), Figure 4: statistics of dreams; matrices of one network, numbers of all")
+    return figure
+
+
+def plot_digits(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
+    """Digits told from the layers, trained and not, beside the frames and their principal components."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True, constrained_layout=True)
+    for axis, (suffix, title) in zip(
+        axes, {"": "as they are", "_z": "each feature scaled to variance 1"}.items(), strict=True
+    ):
+        for place, feature in enumerate(FEATURES):
+            bars = {"untrained": -0.2, "il": 0.2} if feature.split("_")[0] in LAYERS else {"data": 0.0}
+            for stage, shift in bars.items():
+                name = f"{stage}/digits_{feature}{suffix}"
+                colour = COLOURS["pca"] if stage == "data" else COLOURS[stage]
+                axis.bar(
+                    place + shift,
+                    100 * summary[name],
+                    0.4,
+                    yerr=100 * np.nan_to_num(summary[f"{name}_sem"]),
+                    color=colour,
+                    capsize=2,
+                )
+        axis.axhline(10, color="0.5", ls=":", lw=1)
+        axis.set_xticks(range(len(FEATURES)), [label.replace(", ", ",\n") for label in FEATURES.values()], fontsize=8)
+        axis.set(title=f"Means over a recording, {title}", ylim=(0, 100))
+        axis.annotate("chance", (1.005, 10), xycoords=("axes fraction", "data"), color="0.4", fontsize=8, va="center")
+    axes[0].set_ylabel("digits told right (%)")
+    for name, label in (("untrained", "untrained"), ("il", LABELS["il"]), ("pca", "no network")):
+        axes[1].bar(0, 0, color=COLOURS[name], label=label)
+    axes[1].legend(frameon=False, ncols=3, loc="upper center")
+    _title(figure, metrics)
+    return figure
+
+
+def _title(figure: Any, metrics: Mapping[str, np.ndarray]) -> None:
+    seeds = len(metrics["il/wake"])
+    figure.suptitle(f"Bredenberg et al. (2021), Figure 4: spoken digits; mean and standard error over {seeds} seeds")

@@ -1,0 +1,103 @@
+"""What the experiments of Lansdell, Prakash & Kording (2020) share: images, rates, training, names and colours.
+
+Rates follow the authors' code, which descends the loss summed over a batch; the library's updates are means. A rate of
+theirs times the size of a batch is therefore ours.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from plasticity_jax.base import Info, Learner, LearnerState
+from plasticity_jax.data import looking_up, minibatches
+from plasticity_jax.run import Program, evaluated, online_training
+from plasticity_jax.run.program import Metrics, TrainingState
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Array, Batch, Example, Key, Params, PyTree
+
+EPOCH = 1000
+"""Steps, as the authors count them."""
+
+COLOURS = {
+    "bp": "#000000",
+    "bp_tuned": "#7f7f7f",
+    "bp_noise": "#b79f00",
+    "bp_warm": "#8c564b",
+    "adam": "#56b4e9",
+    "fa": "#d55e00",
+    "fa_tuned": "#f2a65a",
+    "matching": "#009e73",
+    "np": "#0072b2",
+    "np_forget": "#cc79a7",
+    "np_sgd": "#6a3d9a",
+}
+"""By method, the same in every figure; colours that the colour-blind tell apart (after Okabe and Ito)."""
+
+LABELS = {
+    "bp": "backpropagation",
+    "bp_tuned": "backpropagation, tuned",
+    "bp_noise": "backpropagation, noisy",
+    "bp_warm": "backpropagation, warmed up",
+    "adam": "Adam",
+    "fa": "feedback alignment",
+    "fa_tuned": "feedback alignment, tuned",
+    "matching": "matching",
+    "np": "node perturbation",
+    "np_forget": "NP, forgetting ridge",
+    "np_sgd": "NP, B by SGD",
+}
+
+
+def two_rates(rate: float, feedback_rate: float) -> optax.GradientTransformation:
+    """SGD, at one rate for the forward weights and another for the feedback."""
+    rates = {"forward": optax.sgd(rate), "feedback": optax.sgd(feedback_rate)}
+    return optax.partition(rates, {"forward": "forward", "feedback": "feedback"})
+
+
+def training(
+    examples: int,
+    fetch: Callable[[Array], Example],
+    learn: Learner,
+    weights: Callable[[Key], Params],
+    evaluate: Callable[[TrainingState], Metrics],
+    *,
+    batch: int,
+    epochs: int,
+    points: int,
+    measure: Callable[[Info, Batch], Metrics] = lambda info, batch: {"loss": info.loss},
+) -> Program:
+    """Training on random batches, one chunk and one evaluation at a time.
+
+    Args:
+      examples: how many there are to draw from.
+      fetch: ``indices -> Example``.
+      learn: the learner.
+      weights: ``key -> params``, the initial ones.
+      evaluate: ``state -> metrics`` of the state that a chunk ends in; the epoch is added to them.
+      batch: examples in a step.
+      epochs: of 1,000 steps.
+      points: chunks, and evaluations.
+      measure: see `online_training`.
+
+    Returns:
+      A `Program` whose lane is a key, which alone decides on the initial weights and on the data.
+    """
+
+    def build(lane: Key) -> tuple[Learner, Stream]:
+        return looking_up(learn, fetch), minibatches(examples, batch)
+
+    def init(lane: Key, learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
+        key_weights, key_stream, key_run = jax.random.split(lane, 3)
+        return learn.init(weights(key_weights), key_run, jnp.zeros((batch,), jnp.int32)), stream.init(key_stream)
+
+    steps = epochs * EPOCH
+    program = online_training(build, init, steps=steps, every=steps // points, chunks=points, measure=measure)
+    return evaluated(program, lambda state: {"epoch": state.learner.step / EPOCH, **evaluate(state)})
+
+
+def check_schedule(epochs: int, points: int) -> None:
+    """Refuses evaluations that do not fall on equal numbers of steps."""
+    if epochs < 1 or points < 1 or epochs * EPOCH % points:
+        raise ValueError(f"points={points} must divide the {epochs * EPOCH} steps of epochs={epochs}, both at least 1")

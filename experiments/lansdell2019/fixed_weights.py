@@ -1,0 +1,210 @@
+r"""Feedback regressed on the effects of noise while the weights stand still: the program, and what theory says of it.
+
+For a layer with the exact errors e = e^{i+1}, the credit lam = e W to its n neurons below, the power
+Lam = sum of |lam^l|^2 over all perturbed layers, and T samples, ridge regression of lam^ on e errs by
+
+    E |B^ - W|^2 = tr(A T M A) + ridge^2 |A W|^2,   A = (T V + ridge I)^{-1},   V = E e e^T
+    M = E e e^T (n Lam + |lam|^2 + s)               normal noise; signs have - |lam|^2
+
+which holds for squared loss, a linear readout and sigma -> 0, where lam^ = xi (xi . lam). What s adds at finite sigma
+with one hidden layer, where L~ - L also has the term sigma^2 xi H xi^T / 2 with H = W^T W, is
+
+    s = sigma^2 / 4 E |xi|^2 (xi H xi^T)^2 = sigma^2 / 4 ((n + 4) tr(H)^2 + (2 n + 8) tr(H^2))    for normal noise
+
+For isotropic e of m outputs and one hidden layer of n neurons, E |B^ - W|^2 / |W|^2 = (m + 2) (n + 1) / T, or
+(m + 2) (n - 1) / T for signs.
+
+Below the top, errors are made with a B that errs by some D: e~ = e + d, d = phi' (e_up D). To first order the layer
+then errs by V^{-1} E e^T (noise of lam^ - d W). D is a mean over samples: with the final B (offline) of all of them
+alike; online, where sample s enters all later errors, with a weight of ln(T / s), whose square has a mean of 2.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from plasticity_jax.base import Learner, LearnerState
+from plasticity_jax.layers import Chain, forward, loss_and_credit
+from plasticity_jax.rules.feedback.common import carry_back
+from plasticity_jax.run import Program, evaluated, online_training
+from plasticity_jax.run.program import TrainingState, at_each
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree
+
+HELD = optax.partition(
+    {"forward": optax.set_to_zero(), "feedback": optax.sgd(1.0)}, {"forward": "forward", "feedback": "feedback"}
+)
+"""Leaves W alone, whose gradients are then not even computed, and sets B to what the rule has found."""
+
+
+class Layer(NamedTuple):
+    """A layer that has a B, and its exact errors on a large sample, in float64.
+
+    Attributes:
+      w: (m, n), what B should be.
+      error: (N, m), e.
+      credit: (N, n), lam.
+      power: (N,), Lam.
+    """
+
+    w: np.ndarray
+    error: np.ndarray
+    credit: np.ndarray
+    power: np.ndarray
+
+
+class Inherited(NamedTuple):
+    """What the errors of the B above add to |B - W|^2 / |W|^2, times T.
+
+    Attributes:
+      cross: twice the product with the layer's own noise.
+      square: their square.
+    """
+
+    cross: float
+    square: float
+
+
+class Expected(NamedTuple):
+    """Attributes: error: relative error of B; angle: degrees between e B and e W; both (samples,)."""
+
+    error: np.ndarray
+    angle: np.ndarray
+
+
+def regression(
+    make: Callable[[Array], Learner],
+    draw: Callable[[Key], Params],
+    stream: Stream,
+    evaluate: Callable[[Params], Mapping[str, Array]],
+    *,
+    sigmas: Sequence[float],
+    samples: int,
+    batch: int,
+    points: int,
+    networks: int = 1,
+) -> Program:
+    """One seed: draws of weights, then regression, at several noise levels with the same weights and data.
+
+    Args:
+      make: ``sigma -> learner``, a node perturbation rule with `HELD`.
+      draw: ``key -> params``.
+      stream: of batches.
+      evaluate: ``params -> metrics`` of each point.
+      sigmas: noise levels.
+      samples: T, a multiple of `batch` times `points`.
+      batch: samples to a step, at whose end B is set anew.
+      points: of each curve, evenly spaced, one to a chunk.
+      networks: draws of weights and data; metrics are the noise levels of the first, then those of the next.
+
+    Returns:
+      The program; its metrics are (points, networks * sigmas, ...).
+
+    Raises:
+      ValueError: if the samples do not divide.
+    """
+    if samples < 1 or samples % (batch * points):
+        raise ValueError(f"{samples} samples must be a positive multiple of batch={batch} times points={points}")
+
+    def init(lane: PyTree, learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
+        key, (_, network) = lane
+        key_weights, key_stream, key_noise = jax.random.split(jax.random.fold_in(key, network), 3)
+        state = stream.init(key_stream)
+        first = jax.tree.map(lambda leaf: leaf[0], stream.take(state, 1)[1])
+        return learn.init(draw(key_weights), key_noise, first), state
+
+    def measured(state: TrainingState) -> Mapping[str, Array]:
+        return {
+            **evaluate(state.learner.params),
+            "samples": state.learner.step * batch,
+            "sigma": state.lane[1][0],
+        }
+
+    every = samples // (batch * points)
+    program = online_training(
+        lambda lane: (make(lane[1][0]), stream), init, steps=every * points, every=every, chunks=points
+    )
+    settings = (jnp.tile(jnp.asarray(sigmas), networks), jnp.arange(networks).repeat(len(sigmas)))
+    return at_each(evaluated(program, measured), settings)
+
+
+def drawn_weights(draw: Callable[[Key], Params], seed: int, network: int = 0) -> PyTree:
+    """``params["forward"]`` of a seed's `regression`."""
+    return draw(jax.random.split(jax.random.fold_in(jax.random.key(seed), network), 3)[0])["forward"]
+
+
+def layers_of(net: Chain, weights: PyTree, batch: Example) -> list[Layer]:
+    """Every layer that has a B, from the second on, with the exact errors of a batch."""
+    activity = forward(net, weights, batch.x)
+    error = activity.pull[-1](loss_and_credit(net, activity.h[-1], batch.y)[1])
+    exact = carry_back(net, activity, error, weights["w"][1:])
+    w, source, credit = (
+        [np.asarray(a, np.float64) for a in arrays] for arrays in (weights["w"][1:], exact.source, exact.credit)
+    )
+    power = np.sum([(lam**2).sum(1) for lam in credit], 0)
+    return [Layer(*each, power) for each in zip(w, source, credit, strict=True)]
+
+
+def expected(
+    layer: Layer, samples: np.ndarray, ridge: float = 0.0, signs: bool = False, extra: float = 0.0
+) -> Expected:
+    """The errors of a B that is regressed on exact errors, by the formula above.
+
+    Args:
+      layer: the layer.
+      samples: T, (points,).
+      ridge: added to the diagonal of the sum of e e^T.
+      signs: whether the noise is of signs.
+      extra: s.
+
+    Returns:
+      Root mean squares: the angle is the arctangent of the ratio of e (B - W) to e W.
+    """
+    e, own = layer.error, (layer.credit**2).sum(1)
+    n, size = layer.w.shape[1], len(e)
+    v = e.T @ e / size
+    m = (e * (n * layer.power + (-own if signs else own) + extra)[:, None]).T @ e / size
+    errors, angles = [], []
+    for count in np.asarray(samples, float):
+        a = np.linalg.inv(count * v + ridge * np.eye(len(v)))
+        shrunk = ridge * a @ layer.w
+        spread = count * a @ m @ a + shrunk @ shrunk.T
+        errors.append(np.sqrt(np.trace(spread) / (layer.w**2).sum()))
+        angles.append(np.degrees(np.arctan(np.sqrt(np.trace(v @ spread) / own.mean()))))
+    return Expected(np.array(errors), np.array(angles))
+
+
+def second_order(w: np.ndarray, sigma: float) -> float:
+    """What normal noise of finite size adds to M with one hidden layer and a linear readout (m, n): s."""
+    h = w.T @ w
+    n, trace, square = len(h), np.trace(h), (h * h).sum()
+    return sigma**2 / 4 * ((n + 4) * trace**2 + (2 * n + 8) * square)
+
+
+def inherited(lower: Layer, upper: Layer, seed: int = 0) -> Inherited:
+    """The part of a layer's error that the layer above it, at the top, brings about; normal noise, by simulation.
+
+    Args:
+      lower: the layer.
+      upper: the one above, whose errors are exact.
+      seed: of the noise.
+    """
+    rng, size = np.random.default_rng(seed), len(lower.error)
+    xi = [rng.standard_normal(layer.credit.shape) for layer in (lower, upper)]
+    rise = sum((noise * layer.credit).sum(1) for noise, layer in zip(xi, (lower, upper), strict=True))
+    found = []  # each sample's contribution to B^ - W, (N, m, n), were all errors exact
+    for noise, layer in zip(xi, (lower, upper), strict=True):
+        inverse = np.linalg.inv(layer.error.T @ layer.error / size)
+        residual = noise * np.reshape(rise, (-1, 1)) - layer.credit
+        found.append(np.einsum("tk,tj->tkj", layer.error @ inverse, residual))
+    own, above = found
+    slope = lower.error / upper.credit
+    carried = np.einsum("tk,ta,tj->kaj", lower.error, upper.error, slope, optimize=True) / size
+    inverse = np.linalg.inv(lower.error.T @ lower.error / size)
+    brought = -inverse @ np.einsum("kaj,taj->tkj", carried, above) @ lower.w
+    scale = size * (lower.w**2).sum()
+    return Inherited(float(2 * (own * brought).sum() / scale), float((brought**2).sum() / scale))

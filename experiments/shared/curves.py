@@ -1,0 +1,21 @@
+"""Curves over seeds: smoothed, and drawn with their errors."""
+
+from typing import Any
+
+import numpy as np
+
+
+def draw(axis: Any, x: np.ndarray, curves: np.ndarray, **style: Any) -> Any:
+    """A line at the mean over seeds, in a band of a standard error; curves are (seeds, points)."""
+    mean = curves.mean(0)
+    error = curves.std(0, ddof=1) / len(curves) ** 0.5 if len(curves) > 1 else 0 * mean
+    (line,) = axis.plot(x, mean, lw=1.6, marker="o" if len(x) < 15 else None, ms=3, **style)
+    axis.fill_between(x, mean - error, mean + error, color=line.get_color(), alpha=0.2, lw=0)
+    return line
+
+
+def smooth(curves: np.ndarray, width: int) -> np.ndarray:
+    """Running average along axis 1, (seeds, points, ...), the ends repeated as in `scipy.ndimage.uniform_filter1d`."""
+    left, right = width // 2, width - 1 - width // 2
+    padded = np.concatenate([curves[:, :1].repeat(left, 1), curves, curves[:, -1:].repeat(right, 1)], 1)
+    return np.stack([padded[:, i : i + curves.shape[1]] for i in range(width)]).mean(0)

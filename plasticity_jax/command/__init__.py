@@ -1,0 +1,1 @@
+"""The command line ``plasticity``: experiments listed, run, swept, compared and reported."""

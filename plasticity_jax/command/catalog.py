@@ -1,0 +1,234 @@
+"""Which experiments there are, found without importing them, and how one of them is loaded and configured."""
+
+import ast
+import contextlib
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import io
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from plasticity_jax.run.experiment import Experiment
+
+NAME = "experiment"
+"""What a file calls its `Experiment`."""
+
+
+class CliError(Exception):
+    """One line for stderr that says what is wrong and what to do."""
+
+
+class Entry(NamedTuple):
+    """One line of the list.
+
+    Attributes:
+      id: the file's name, after that of its folder if that is a package in the experiments' folder.
+      path: the file.
+      title: what it reproduces, or why it cannot be read.
+      cost: expected cost by preset.
+    """
+
+    id: str
+    path: Path
+    title: str
+    cost: Mapping[str, str]
+
+
+def entries(root: Path) -> list[Entry]:
+    """Every file that holds an `Experiment`, in a folder and in the folders of it, sorted by id.
+
+    A file that is broken is listed as such, if it mentions an experiment, and hides no other.
+    """
+    paths = [path for pattern in ("*.py", "*/*.py") for path in root.glob(pattern) if path.name != "__init__.py"]
+    found = (_entry(path, id_of(path, root)) for path in paths)
+    return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.id)
+
+
+def id_of(path: Path, root: Path | None = None) -> str:
+    """An experiment's id: ``citekey_figure`` for ``citekey/figure.py`` in a package, otherwise the file's name."""
+    inside = path.parent != root and (path.parent / "__init__.py").exists()
+    return f"{path.parent.name}_{path.stem}" if inside else path.stem
+
+
+def find(name: str, root: Path) -> Entry:
+    """The experiment of an id, or of a file's path.
+
+    Raises:
+      CliError: if there is none.
+    """
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise CliError(f"there is no file {one_line(name)}: give an experiment's file, or an id from the list")
+        entry = _entry(path.resolve(), id_of(path.resolve()))
+        if entry is None:
+            raise CliError(f"{name} holds no experiment: assign one, {NAME} = plasticity_jax.run.Experiment(...)")
+        return entry
+    known = {entry.id: entry for entry in entries(root)}
+    if not known:
+        raise CliError(f"there are no experiments in {root}: give a file, as in my_experiment.py")
+    return known[pick("experiment", name, known)]
+
+
+def load(entry: Entry) -> "Experiment":
+    """Imports an experiment.
+
+    Raises:
+      CliError: if a package that it needs is missing, or the file is broken.
+    """
+    from plasticity_jax.run.experiment import Experiment
+
+    try:
+        module = _imported(entry.path)
+    except ModuleNotFoundError as error:
+        raise missing(error.name) from error
+    except Exception as error:
+        told = f"{type(error).__name__}: {one_line(error)}"
+        raise CliError(f"experiment {entry.id} cannot be imported from {entry.path}: {told}") from error
+    found = getattr(module, NAME, None)
+    if not isinstance(found, Experiment):
+        raise CliError(f"{entry.path} holds no experiment: assign one, {NAME} = plasticity_jax.run.Experiment(...)")
+    return found
+
+
+def configure(experiment: "Experiment", preset: str, seeds: int | None, overrides: Sequence[str]) -> Any:
+    """A preset's config with what the command line changes in it.
+
+    Args:
+      experiment: the experiment.
+      preset: one of its presets.
+      seeds: number of seeds, None for the preset's.
+      overrides: ``--field value`` words, for any field of its Config.
+
+    Raises:
+      CliError: for an unknown preset or field, or a value that does not fit.
+    """
+    config = experiment.presets[pick("preset", preset, experiment.presets)]
+    options = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(config)]
+    for word in overrides:
+        if word.startswith("--"):
+            pick("option", "--" + word[2:].partition("=")[0].replace("_", "-"), options)
+    with bad_values():
+        if seeds is not None:
+            config = dataclasses.replace(config, seeds=seeds)
+        if overrides:
+            config = _parse(type(config), config, overrides)
+        experiment.check(config)
+    return config
+
+
+@contextlib.contextmanager
+def bad_values() -> Any:
+    """Turns what a value that cannot be meant raises into the one line that says so.
+
+    Raises:
+      CliError: for a ValueError, a number out of range or a division by 0.
+    """
+    try:
+        yield
+    except (ValueError, ArithmeticError) as error:
+        raise CliError(f"bad value: {one_line(error)}; see --help for every field") from error
+
+
+def pick(kind: str, name: str, known: Iterable[str]) -> str:
+    """Returns the name if it is known.
+
+    Raises:
+      CliError: if not, naming the nearest and all the others.
+    """
+    known = list(known)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    guess = f"did you mean {near[0]}? " if near else ""
+    raise CliError(f"unknown {kind} {one_line(name)}: {guess}there are {', '.join(known) or 'none'}")
+
+
+def missing(package: str | None) -> CliError:
+    """The line for an optional package that is not installed."""
+    return CliError(
+        f'the package {package} is not installed: run pip install "plasticity_jax[all]", or pip install -e ".[all]" in '
+        "the project's folder"
+    )
+
+
+def one_line(error: BaseException | str) -> str:
+    """An error's message, or a text, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _imported(path: Path) -> ModuleType:
+    """The module of a file, by its dotted name where it lies in a package; its folder is searched for its imports."""
+    top, names = path.parent, [path.stem]
+    while (top / "__init__.py").exists():
+        names.insert(0, top.name)
+        top = top.parent
+    if str(top) not in sys.path:
+        sys.path.insert(0, str(top))
+    if len(names) > 1:
+        return importlib.import_module(".".join(names))
+    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _entry(path: Path, id: str) -> Entry | None:
+    """What a file says of its experiment; None if it holds none."""
+    try:
+        text = path.read_text()
+        if "Experiment(" not in text:
+            return None
+        call = _call(ast.parse(text))
+        if call is None:
+            return None
+        values = {word.arg: word.value for word in call.keywords}
+        if "title" not in values:
+            raise ValueError("no title in it")
+        title, cost = (ast.literal_eval(values[name]) if name in values else {} for name in ("title", "cost"))
+    except Exception as error:
+        return Entry(id, path, f"(cannot be read: {one_line(error)})", {})
+    return Entry(id, path, title, cost)
+
+
+def _call(tree: ast.Module) -> ast.Call | None:
+    """The call that makes the experiment."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Call) and any(isinstance(t, ast.Name) and t.id == NAME for t in targets):
+            return value
+    return None
+
+
+def _parse(kind: type, default: Any, words: Sequence[str]) -> Any:
+    try:
+        import tyro
+    except ImportError as error:
+        raise missing("tyro") from error
+    said = io.StringIO()
+    width = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "1000"  # tyro wraps its boxes to the terminal; the message is wanted on one line
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return tyro.cli(kind, default=default, args=list(words), config=(tyro.conf.FlagConversionOff,))
+    except SystemExit:
+        lines = [line.strip(" │╭╰╮╯─-━┃") for line in said.getvalue().splitlines()]
+        rule = lines.index("", 1) if "" in lines[1:] else 0  # under the box's title
+        message = next((line for line in lines[rule:] if line), "the overrides cannot be parsed")
+        for start in ("Error parsing Config: ", "Error parsing "):
+            message = message.removeprefix(start)
+        raise ValueError(message) from None
+    finally:
+        os.environ.pop("COLUMNS")
+        if width is not None:
+            os.environ["COLUMNS"] = width

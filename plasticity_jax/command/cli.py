@@ -1,0 +1,328 @@
+"""The command line. Whatever its user can mend is one line on stderr and exit code 2."""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from plasticity_jax.command.catalog import CliError, configure, entries, find, load, missing, one_line, pick
+
+FAILED, UNMET = 2, 3
+COMMANDS = ("list", "run", "sweep", "compare", "report", "bench")
+LONG = ("run", "sweep")  # can be resumed
+
+
+def main(argv: Sequence[str] | None = None, *, program: str = "plasticity", root: Path | None = None) -> int:
+    """Runs a command and returns its exit code.
+
+    Args:
+      argv: the words after the program's name; by default the command line's.
+      program: the program's name, for messages.
+      root: the folder of the experiments; by default ``experiments`` in the current folder, or else that folder.
+
+    Returns:
+      0; 2 for what one line on stderr explains; 3 if ``--check`` found a claim that does not hold; 130
+      after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if root is None:
+        root = Path("experiments") if Path("experiments").is_dir() else Path()
+    try:
+        args, rest = _parser(program).parse_known_args(argv)
+        args.root, args.program = root.resolve(), program
+        if rest and args.command not in LONG:
+            raise CliError(f"unknown words {shlex.join(rest)}; see {program} {args.command} --help")
+        return _COMMANDS[args.command](args, rest)
+    except CliError as error:
+        _complain(f"error: {error}")
+        return FAILED
+    except (KeyboardInterrupt, SystemExit) as stop:
+        code = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
+        if not isinstance(code, int) or code <= 128:  # the parser's own, after --help
+            raise
+        _complain(_to_go_on(argv, program))
+        return code
+
+
+def main_of_process(program: str = "plasticity", root: Path | None = None) -> NoReturn:
+    """Runs a command in a process of its own: where no chunk is to be saved, Ctrl-C ends it without a traceback."""
+
+    def exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{_to_go_on(sys.argv[1:], program)}\n".encode())
+        os._exit(128 + number)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        exit_at_once.may_be_held = True  # pyright: ignore[reportFunctionMemberAccess]
+        signal.signal(signal.SIGINT, exit_at_once)
+    sys.exit(main(program=program, root=root))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CliError(f"{one_line(message)}; see {self.prog} --help")
+
+
+def _complain(line: str) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed, or full
+        print(line, file=sys.stderr)
+
+
+def _to_go_on(argv: Sequence[str], program: str) -> str:
+    again = argv if "--resume" in argv or argv[0] not in LONG else [*argv, "--resume"]
+    return f"interrupted; to go on: {program} {shlex.join(again)}"
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = _Parser(prog=program, description="Runs and sweeps experiments on learning rules.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(COMMANDS)}}}")
+
+    def add(name: str, about: str, **options: Any) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=about, allow_abbrev=False, **options)
+
+    listing = add("list", "every experiment, what it reproduces and what it costs")
+    listing.add_argument("--rules", action="store_true", help="every learning rule instead, those of your packages too")
+
+    run = add("run", "run an experiment", add_help=False)
+    _add_settings(run, "DIR/ID/PRESET")
+    run.add_argument("--check", action="store_true", help=f"exit {UNMET} if a claim does not hold")
+    run.add_argument("--record", action="store_true", help="also keep the record in the folder records")
+    run.add_argument("--redraw", action="store_true", help="run nothing: claims and figures of what was run, anew")
+
+    sweep = add("sweep", "run an experiment over a grid or random draws of its fields, times seeds", add_help=False)
+    _add_settings(sweep, "DIR/ID/PRESET-sweep")
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUES",
+        help="1,2,3 or low:high:count or low:high:log:count",
+    )
+    sweep.add_argument(
+        "--draw", action="append", default=[], metavar="FIELD=RANGE", help="low:high or low:high:log, drawn at random"
+    )
+    sweep.add_argument("--draws", type=int, default=20, metavar="N", help="how many points are drawn (20)")
+    sweep.add_argument("--show", action="append", default=[], metavar="NAME", help="numbers of the summary to draw")
+    sweep.add_argument("--plan", action="store_true", help="say what it would cost, measured on one chunk, and stop")
+    sweep.add_argument("--name", metavar="NAME", help="the record's folder instead of PRESET-sweep")
+    sweep.add_argument("--hosts", type=int, metavar="N", help="number of processes that share the work")
+    sweep.add_argument("--host", type=int, metavar="I", help="which of them this one is, from 0")
+    sweep.add_argument("--coordinator", metavar="ADDRESS:PORT", help="where host 0 is; SLURM's is found by itself")
+
+    compare = add("compare", "all rules on one trajectory: alignment, bias, variance, signal-to-noise")
+    net = compare.add_mutually_exclusive_group(required=True)
+    net.add_argument("--cell", metavar="CELL", help="a recurrent cell: leaky, gru, lstm, lif, alif")
+    net.add_argument("--chain", metavar="SIZES", help="a layered network: 20,30,10")
+    compare.add_argument("--rules", metavar="NAMES", help="rules, as in rflo,snap,uoro; by default all that apply")
+    compare.add_argument("--task", metavar="TASK", help="the task that makes the trajectory")
+    compare.add_argument("--steps", type=int, metavar="N", help="steps of the trajectory")
+    compare.add_argument("--points", type=int, metavar="N", help="points of training at which it is made")
+    compare.add_argument("--seeds", type=int, metavar="N", help="networks and trajectories")
+    compare.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="results go to DIR/compare")
+
+    report = add("report", "write RESULTS.md, from the records of a folder")
+    report.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="by default the experiments' records")
+
+    bench = add("bench", "measure throughput, as JSON")
+    bench.add_argument("family", nargs="?", metavar="FAMILY", help="one family; by default all")
+    bench.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON there")
+    bench.add_argument("--quick", action="store_true", help="small sizes, about a minute")
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, where: str) -> None:
+    """Adds what `run` and `sweep` share."""
+    parser.add_argument("id", metavar="ID", nargs="?", help="an experiment from the list, or a file that holds one")
+    parser.add_argument("-h", "--help", action="store_true", help="this, and with an ID every field of its Config")
+    parser.add_argument("--preset", default="default", help="smoke (seconds), default (minutes) or paper (its scale)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="number of seeds instead of the preset's")
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help=f"results go to {where}")
+    parser.add_argument("--resume", action="store_true", help="continue what was interrupted, to the same numbers")
+    parser.add_argument("--save-every", type=float, default=10.0, metavar="S", help="seconds between checkpoints")
+    parser.add_argument("--sub-batch", type=int, metavar="N", help="lanes that a device runs at a time")
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    parser.epilog = "Any other --field value changes that field of the experiment's Config; tuples as --field 3 5."
+    parser.set_defaults(parser=parser)
+
+
+def _list(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    if args.rules:
+        return _list_rules()
+    listed = entries(args.root)
+    for entry in listed:
+        print(f"{entry.id}\n  {entry.title}")
+        for preset, cost in entry.cost.items():
+            print(f"    {preset:8} {cost}")
+    if not listed:
+        print(f"no experiments in {args.root}; a file of your own runs as {args.program} run FILE")
+    return 0
+
+
+def _list_rules() -> int:
+    from plasticity_jax.registry import RULES
+
+    random = {True: "stochastic", False: "deterministic", None: ""}
+    width = max(map(len, RULES))
+    for name, case in RULES.items():
+        coefficients = ", ".join(f"{key}={value:g}" for key, value in case.coefficients.items())
+        print(f"{name:{width}}  {case.kind:11}  {random[case.stochastic]:13}  {coefficients}".rstrip())
+    return 0
+
+
+def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    chosen = _choose(args, rest)
+    if chosen is None:
+        return 0
+    experiment, name, config = chosen
+    from plasticity_jax.command import engine
+    from plasticity_jax.run.lock import locked
+
+    folder, record = args.out / name / args.preset, args.root / "records" / name / args.preset
+    with _one_line_errors(args), locked(folder):
+        if args.redraw:
+            found = not (folder / "metrics.npz").exists() and (record / "metrics.npz").exists()
+            result = engine.redraw(experiment, name, record if found else folder)
+        else:
+            how = {"resume": args.resume, "save_every_s": args.save_every, "sub_batch": args.sub_batch}
+            result = engine.run_experiment(experiment, name, args.preset, config, args.out, **how)
+        print(f"{engine.claims_table(result.claims)}\n\n{engine.counts(result.claims)}")
+        if args.preset == "smoke":
+            print("smoke sizes show that all runs, and are too small for most claims to hold")
+        if experiment.text is not None:
+            print(f"\n{(result.folder / 'table.md').read_text()}")
+        print(f"files: {result.folder}")
+        _complain_of_lost(result)
+        if args.record and result.folder != record:
+            engine.keep_record(experiment, result.folder, record)
+    return UNMET if args.check and any(row["holds"] is False for row in result.claims) else 0
+
+
+def _complain_of_lost(result) -> None:
+    """Raises the one line for lanes that diverged for good."""
+    lost = [bad for bad in result.diverged if not bad.recovered]
+    if lost:
+        lanes = ", ".join(f"{bad.part} seed {bad.seed} (step {bad.step})" for bad in lost[:8])
+        more = f" and {len(lost) - 8} more" if lost[8:] else ""
+        raise CliError(
+            f"the loss or the weights were not finite in {lanes}{more}: lower the step size there; "
+            f"the other seeds are kept and the record is in {result.folder}"
+        )
+
+
+def _choose(args: argparse.Namespace, rest: Sequence[str]):
+    """The experiment, its id and its Config, once JAX is told how to run; None if only help was asked for."""
+    if args.id is None:
+        if args.help:
+            args.parser.print_help()
+            return None
+        known = ", ".join(entry.id for entry in entries(args.root)) or "none"
+        raise CliError(f"{args.command} needs an ID: there are {known}")
+    if args.sub_batch is not None and args.sub_batch < 1:
+        raise CliError("--sub-batch must be at least 1")
+    entry = find(args.id, args.root)
+    from plasticity_jax.run.devices import compile_quickly, use_all_cores
+
+    use_all_cores()
+    if args.preset == "smoke":
+        compile_quickly()
+    experiment = load(entry)
+    config = configure(experiment, args.preset, args.seeds, [] if args.help else rest)
+    if not args.help:
+        return experiment, entry.id, config
+    args.parser.print_help()
+    print(f"\n{entry.id}, preset {args.preset}:")
+    for field in dataclasses.fields(config):
+        print(f"  --{field.name.replace('_', '-'):24} {getattr(config, field.name)}")
+    return None
+
+
+@contextlib.contextmanager
+def _one_line_errors(args: argparse.Namespace):
+    """Turns what its user can mend into one line, unless the traceback was asked for.
+
+    Raises:
+      CliError: with that line.
+    """
+    from plasticity_jax.data import MissingData
+    from plasticity_jax.run import RunError
+
+    try:
+        yield
+    except (CliError, RunError, MissingData, ModuleNotFoundError, OSError, MemoryError) as error:
+        if args.traceback and not isinstance(error, CliError):
+            raise
+        if isinstance(error, ModuleNotFoundError):
+            raise missing(error.name) from error
+        raise error if isinstance(error, CliError) else CliError(one_line(error)) from error
+    except (ValueError, ArithmeticError) as error:
+        if args.traceback:
+            raise
+        told = f"{one_line(error)} ({type(error).__name__}; --traceback shows where, --help every field)"
+        raise CliError(told) from error
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) or args.traceback:
+            raise
+        told = f"out of memory: take fewer seeds, smaller sizes or a smaller --sub-batch ({one_line(error)[:120]})"
+        raise CliError(told) from error
+
+
+def _sweep(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    raise CliError("sweep is still to come")
+
+
+def _compare(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    raise CliError("compare is still to come")
+
+
+def _report(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    from plasticity_jax.command.report import report
+
+    records = (args.folder or args.root / "records").resolve()
+    home = records.parent if args.folder is None else records
+    text, target = report(records, home, f"{args.program} report"), home / "RESULTS.md"
+    try:
+        target.write_text(text)
+    except OSError as error:
+        raise CliError(f"cannot write {target}: {error.strerror}") from error
+    print(f"wrote {target}")
+    return 0
+
+
+def _bench(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    from plasticity_jax.run.devices import use_all_cores
+
+    use_all_cores()
+    with _one_line_errors(argparse.Namespace(traceback=False)):
+        bench = importlib.import_module("plasticity_jax.bench")
+        from plasticity_jax.run import describe_run
+        from plasticity_jax.run.record import plain, write_json
+
+        families = list(bench.FAMILIES)
+        chosen = families if args.family is None else [pick("bench family", args.family, families)]
+        measured = bench.run_bench(chosen, args.quick, _complain)
+        about = describe_run(seconds=0.0, seed_steps=0, seeds=0)
+        machine = {key: about[key] for key in ("commit", "versions", "platform", "backend", "device", "device_count")}
+        result = plain({"machine": machine, "quick": args.quick, **measured})
+        print(json.dumps(result, indent=2))
+        if args.out is not None:
+            write_json(args.out, result)
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {
+    "list": _list,
+    "run": _run,
+    "sweep": _sweep,
+    "compare": _compare,
+    "report": _report,
+    "bench": _bench,
+}

@@ -1,0 +1,304 @@
+"""One experiment from config to record: parts, measurements, summary, claims, figures."""
+
+import dataclasses
+import importlib.util
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from plasticity_jax.command.catalog import CliError, bad_values, missing
+from plasticity_jax.run.claims import checked, state
+from plasticity_jax.run.experiment import Arrays, Experiment
+from plasticity_jax.run.loop import Divergence, divergences, run
+from plasticity_jax.run.memory import check_memory, size
+from plasticity_jax.run.program import Program
+from plasticity_jax.run.record import (
+    NOT_CODE,
+    RunError,
+    describe_run,
+    unwritable,
+    write_figures,
+    write_json,
+    write_npz,
+    write_record,
+)
+from plasticity_jax.run.sittings import merged
+
+RECORDED = ("config.json", "meta.json", "summary.json")
+SHOWN = ("png", "gif", "md")
+
+
+class Result(NamedTuple):
+    """What a run of an experiment came to.
+
+    Attributes:
+      folder: where its files are.
+      claims: the claims' rows, as in summary.json.
+      diverged: the lanes that diverged, of programs that may not.
+    """
+
+    folder: Path
+    claims: list[dict[str, Any]]
+    diverged: list[Divergence]
+
+
+def run_experiment(
+    experiment: Experiment,
+    name: str,
+    preset: str,
+    config: Any,
+    out: Path,
+    *,
+    resume: bool,
+    save_every_s: float,
+    sub_batch: int | None = None,
+    progress: bool = True,
+) -> Result:
+    """Runs every part over the same seeds, and writes the record.
+
+    Args:
+      experiment: what to run.
+      name: its id.
+      preset: the preset that the config comes from.
+      config: the experiment's Config.
+      out: the record goes to ``out/name/preset/``.
+      resume: continue what was interrupted.
+      save_every_s: seconds between checkpoints.
+      sub_batch: see `plasticity_jax.run.sweep`.
+      progress: show bars.
+
+    Raises:
+      CliError: if the folder cannot be written, matplotlib is missing, or the config makes no program.
+      RunError: see `plasticity_jax.run.run`.
+    """
+    folder = out / name / preset
+    check_writable(folder)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise missing("matplotlib")
+    begun = time.perf_counter()
+    settings = dataclasses.asdict(config)
+    with bad_values():
+        parts = experiment.parts(config)
+        check_parts(parts, config.seeds)
+    keys = jax.vmap(jax.random.key)(jnp.arange(config.seeds))
+    metrics, diverged, seconds, seed_steps, sittings = {}, [], 0.0, 0, {}
+    for part, program in parts.items():
+        outcome = run(
+            program,
+            keys,
+            name=part,
+            out=folder / "checkpoints",
+            resume=resume,
+            progress=progress,
+            save_every_s=save_every_s,
+            config={"experiment": name, **settings},
+            sub_batch=sub_batch,
+        )
+        metrics |= {f"{part}/{metric}": values for metric, values in outcome.metrics.items()}
+        if not program.may_diverge:
+            diverged += divergences(outcome.state, part)
+        seconds += outcome.seconds
+        seed_steps += outcome.seed_steps
+        sittings[part] = outcome.sittings
+        del outcome  # its state, before there is the next one's
+    if experiment.measure is not None:
+        metrics |= experiment.measure(config, progress)
+    meta = {
+        "experiment": name,
+        "title": experiment.title,
+        "preset": preset,
+        "overrides": overrides(experiment, preset, settings),
+        **describe_run(seconds=seconds, seed_steps=seed_steps, seeds=config.seeds, ignore=NOT_CODE),
+        "this_sitting_seconds": round(time.perf_counter() - begun, 3),
+        "sittings": merged(sittings),
+    }
+    rows = _conclude(experiment, name, folder, settings, meta, metrics)
+    return Result(folder, rows, diverged)
+
+
+def redraw(experiment: Experiment, name: str, folder: Path) -> Result:
+    """Summary, claims, figures and table of a run anew, from the metrics in its folder.
+
+    Of a committed record, which has only the metrics that its figures need, the summary stays.
+
+    Raises:
+      CliError: if the folder holds no run of the experiment.
+    """
+    try:
+        with np.load(folder / "metrics.npz", allow_pickle=False) as file:
+            metrics = {key: file[key] for key in file.files}
+        settings, meta, before = (json.loads((folder / file).read_text()) for file in RECORDED)
+    except (OSError, ValueError, KeyError) as error:
+        raise CliError(f"{folder} holds no finished run that can be read ({error}): run it first") from error
+    kept = {key: np.nan if value is None else value for key, value in before["summary"].items()}
+    reduced = meta.get("metrics") == "of figures"
+    return Result(folder, _conclude(experiment, name, folder, settings, meta, metrics, kept if reduced else None), [])
+
+
+def keep_record(experiment: Experiment, folder: Path, target: Path) -> None:
+    """Copies what is worth committing of a run: all but its checkpoints, and of its metrics those that figures need.
+
+    Raises:
+      RunError: if it cannot be written.
+    """
+    try:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        shown = sorted(path for kind in SHOWN for path in folder.glob(f"*.{kind}"))
+        for path in [folder / name for name in RECORDED] + shown:
+            shutil.copyfile(path, target / path.name)
+        meta = json.loads((folder / "meta.json").read_text())
+        write_json(target / "meta.json", {**meta, "metrics": "of figures"})
+        with np.load(folder / "metrics.npz", allow_pickle=False) as file:
+            metrics = {key: file[key] for key in file.files}
+        write_npz(target / "metrics.npz", _needed(experiment, metrics), compressed=True)
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
+def check_parts(parts: Mapping[str, Program], seeds: int) -> None:
+    """Traces the beginning of every part, and compares its memory with what there is.
+
+    Raises:
+      ValueError: from a part that cannot begin at these settings.
+      RunError: if the states of so many seeds cannot fit.
+    """
+    key = jax.random.key(0)
+    for name, program in parts.items():
+        needed = seeds * size(jax.eval_shape(program.init, key))
+        check_memory(f"{name}: the state of {seeds} seeds", needed, jax.devices())
+
+
+def overrides(experiment: Experiment, preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that differ from the preset's."""
+    base = dataclasses.asdict(experiment.presets[preset])
+    return {field: value for field, value in settings.items() if value != base[field]}
+
+
+def claims_table(rows: Sequence[Mapping[str, Any]], width: int = 60) -> str:
+    """The claims as aligned text."""
+    cells = [("claim", "statement", "of", "paper", "measured", "holds")]
+    for row in rows:
+        statement = row["statement"]
+        short = statement if len(statement) <= width else statement[: width - 3].rstrip() + "..."
+        whose = "ours" if row["own"] else "paper"
+        cells.append((row["id"], short, whose, number(row["paper"]), number(row["measured"]), verdict(row)))
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """Whether a claim holds, in words, and whether a trivial baseline meets it too."""
+    also = ", but so does a trivial baseline" if row["holds"] and row.get("trivial") else ""
+    return ("NO" if row["holds"] is False else state(row["holds"])) + also
+
+
+def counts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many claims hold, in a sentence."""
+    held = sum(row["holds"] is True for row in rows)
+    not_run = sum(row["holds"] is None for row in rows)
+    return f"{held} of {len(rows) - not_run} claims hold" + (f", {not_run} not run" if not_run else "")
+
+
+def number(value: Any) -> str:
+    """Four digits of a number; "-" for none."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder and sees that it can be written to.
+
+    Raises:
+      RunError: if not.
+    """
+    if re.match(r"[a-z0-9]{2,}:/", str(folder)):
+        raise RunError(f"{folder} is no folder of this machine: choose one with --out, and copy it after the run")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"cannot write to {folder}: {reason}; choose another folder with --out") from error
+
+
+def _conclude(
+    experiment: Experiment,
+    name: str,
+    folder: Path,
+    settings: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    metrics: Arrays,
+    summary: Mapping[str, float] | None = None,
+) -> list[dict[str, Any]]:
+    """Writes the record and its figures, and returns the claims' rows."""
+    if summary is None:
+        summary = {"seeds": meta["seeds"], **experiment.summarise(metrics)}
+    rows = checked(experiment.claims, summary)
+    write_record(folder, config=settings, meta=meta, metrics=metrics, summary=summary, claims=rows)
+    if experiment.text is not None:
+        (folder / "table.md").write_text(experiment.text(metrics) + "\n")
+    _draw(experiment, name, metrics, folder)
+    return rows
+
+
+class _Read(Mapping[str, Any]):
+    """A mapping that remembers which of its values were read."""
+
+    def __init__(self, values: Arrays):
+        self.values_, self.read = values, set()
+
+    def __getitem__(self, key: str) -> Any:
+        value = self.values_[key]
+        self.read.add(key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.values_
+
+
+def _needed(experiment: Experiment, metrics: Arrays) -> dict[str, np.ndarray]:
+    """The metrics that figures and table read, floats in single precision."""
+    read = _Read(metrics)
+    _figures(experiment, "", read)
+    if experiment.text is not None:
+        experiment.text(read)
+    single = {key: np.asarray(metrics[key]) for key in metrics if key in read.read}
+    return {key: v.astype(np.float32) if v.dtype == np.float64 else v for key, v in single.items()}
+
+
+def _draw(experiment: Experiment, name: str, metrics: Arrays, folder: Path) -> None:
+    figures = _figures(experiment, name, metrics)
+    for stale in [*folder.glob("*.png"), *folder.glob("*.gif")]:
+        stale.unlink()
+    write_figures(folder, figures)
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+def _figures(experiment: Experiment, name: str, metrics: Arrays) -> Mapping[str, Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    figures = experiment.plot(metrics)
+    return figures if isinstance(figures, Mapping) else {name: figures}

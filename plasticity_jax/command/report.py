@@ -1,0 +1,172 @@
+"""RESULTS.md out of the records: the claims first, paper by paper; nothing in it is typed in by hand."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plasticity_jax.command.catalog import CliError, one_line
+
+STATES = ("reproduced at paper scale", "reproduced at reduced scale", "does not hold", "not run")
+
+
+class Record(NamedTuple):
+    """What a run has left: its folder, and its JSON files by name."""
+
+    folder: Path
+    summary: Mapping[str, Any]
+    meta: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+    @property
+    def paper(self) -> str:
+        """The part of the experiment's id before the first underscore."""
+        return self.folder.parent.name.partition("_")[0]
+
+    @property
+    def claims(self) -> Sequence[Mapping[str, Any]]:
+        """The claims' rows."""
+        return self.summary["claims"]
+
+    @property
+    def label(self) -> str:
+        """Id and preset."""
+        return f"{self.folder.parent.name}, {self.folder.name}"
+
+
+def report(records: Path, home: Path, command: str) -> str:
+    """The text of RESULTS.md.
+
+    Args:
+      records: the folder that holds ``ID/PRESET/{summary,meta,config}.json``.
+      home: the folder that the text is to lie in.
+      command: what writes the text.
+
+    Returns:
+      Markdown, the same for the same records.
+
+    Raises:
+      CliError: if a record cannot be read.
+    """
+    read = [_read(path.parent) for path in sorted(records.glob("*/*/summary.json"))]
+    claims = [claim for record in read for claim in record.claims]
+    lines = [
+        "# Results",
+        "",
+        f"Written by `{command}`; do not edit by hand.",
+        f"{len(read)} records; of {len(claims)} claims {_tally(claims)}.",
+        "",
+        f"| claims | {' | '.join(STATES)} |",
+        f"|---|{'---|' * len(STATES)}",
+    ]
+    papers = sorted({record.paper for record in read})
+    for paper in papers:
+        for own, whose in ((False, paper), (True, f"{paper}, our own")):
+            rows = [(record, claim) for record in read if record.paper == paper for claim in _of(record, own)]
+            if rows:
+                counted = [sum(_standing(*row) == state for row in rows) for state in STATES]
+                lines.append(f"| {whose} | {' | '.join(map(str, counted))} |")
+    for paper in papers:
+        lines += ["", f"## {paper}"]
+        for record in [record for record in read if record.paper == paper]:
+            lines += ["", *_section(record, home)]
+    return "\n".join(lines) + "\n"
+
+
+def _read(folder: Path) -> Record:
+    record = {}
+    for name in ("summary", "meta", "config"):
+        path = folder / f"{name}.json"
+        try:
+            record[name] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CliError(f"cannot read {path} ({one_line(error)}): run the experiment again with --record") from error
+    return Record(folder, **record)
+
+
+def _of(record: Record, own: bool) -> Iterable[Mapping[str, Any]]:
+    return [claim for claim in record.claims if claim.get("own", False) == own]
+
+
+def _standing(record: Record, claim: Mapping[str, Any]) -> str:
+    """One of `STATES`."""
+    if claim["holds"] is None:
+        return STATES[3]
+    if not claim["holds"]:
+        return STATES[2]
+    return STATES[0] if record.folder.name == "paper" else STATES[1]
+
+
+def _tally(claims: Sequence[Mapping[str, Any]]) -> str:
+    held, failed = (sum(claim["holds"] is state for claim in claims) for state in (True, False))
+    trivial = sum(bool(claim["holds"] and claim.get("trivial")) for claim in claims)
+    words = [f"{held} hold", f"{failed} do not", f"{len(claims) - held - failed} were not run"]
+    return ", ".join(words) + (f"; {trivial} of those that hold, a trivial baseline meets too" if trivial else "")
+
+
+def _section(record: Record, home: Path) -> list[str]:
+    lines = [f"### {record.label}", "", str(record.meta.get("title", "")), "", _provenance(record)]
+    if record.claims:
+        lines += ["", "| claim | paper | ours | holds |", "|---|---|---|---|"]
+        for claim in record.claims:
+            whose = ", ours" if claim.get("own") else ""
+            words = f"{_cell(claim['statement'])} (`{claim['id']}`{whose})"
+            lines.append(f"| {words} | {_number(claim['paper'])} | {_number(claim['measured'])} | {_verdict(claim)} |")
+    for table in sorted(record.folder.glob("*.md")):
+        lines += ["", table.read_text().strip()]
+    for picture in sorted(path for path in record.folder.iterdir() if path.suffix in (".png", ".gif")):
+        lines += ["", f"![{picture.stem}]({picture.relative_to(home).as_posix()})"]
+    return lines + _fold(record)
+
+
+def _verdict(claim: Mapping[str, Any]) -> str:
+    if claim["holds"] is None:
+        return "not run"
+    if not claim["holds"]:
+        return "**no**"
+    return "yes, as does a trivial baseline" if claim.get("trivial") else "yes"
+
+
+def _fold(record: Record) -> list[str]:
+    """All numbers of the summary, hidden until they are asked for."""
+    values, seeds = record.summary["summary"], record.meta.get("seeds")
+    shown = [key for key in values if not _belongs(key, values) and key != "seeds"]
+    if not shown:
+        return []
+    lines = ["", f"<details><summary>{len(shown)} numbers, over {seeds} seeds</summary>", ""]
+    lines += ["| measured | mean ± standard error |", "|---|---|"]
+    for key in shown:
+        error = f" ± {_number(values[f'{key}_sem'])}" if f"{key}_sem" in values else ""
+        count = values.get(f"{key}_n", seeds)
+        lost = f" ({count} of {seeds} seeds)" if isinstance(seeds, int) and count is not None and count < seeds else ""
+        lines.append(f"| {_cell(key)} | {_number(values[key])}{error}{lost} |")
+    return [*lines, "", "</details>"]
+
+
+def _belongs(key: str, values: Mapping[str, Any]) -> bool:
+    """Whether a key is the standard error, or the number of seeds, of another."""
+    return any(key.endswith(end) and key.removesuffix(end) in values for end in ("_sem", "_n"))
+
+
+def _provenance(record: Record) -> str:
+    meta = record.meta
+    words = [
+        f"{meta.get('seeds')} seeds",
+        f"{meta.get('device_count')} x {meta.get('device')}",
+        f"{_number(meta.get('wall_seconds'))} s",
+        f"{_number(meta.get('steps_per_second'))} steps/s",
+        f"jax {meta.get('versions', {}).get('jax')}",
+        f"commit {(meta.get('commit') or 'unknown')}",
+    ]
+    changed = ", ".join(f"{key}={value}" for key, value in sorted(meta.get("overrides", {}).items()))
+    return "; ".join(words) + (f". Changed from the preset: {changed}." if changed else ".")
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, int | float) and not isinstance(value, bool) else _cell(str(value))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

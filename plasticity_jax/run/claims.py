@@ -1,0 +1,148 @@
+"""Claims: sentences made checkable on a summary, each of which holds, does not hold, or was not run."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from plasticity_jax.run.summary import mean_in, t_value
+
+Summary = Mapping[str, float]
+
+
+class Claim(NamedTuple):
+    """A sentence made checkable.
+
+    Attributes:
+      id: short name, unique in its experiment.
+      statement: the sentence.
+      paper: the paper's printed value, or None.
+      measure: ``summary -> (measured, holds)``. Whether it holds is computed, never typed in; None where it cannot be
+        told from this run. A number that it reads and the summary lacks (KeyError) was not run.
+      own: whether the claim is the experiment's own, not the paper's.
+      trivial: ``summary -> whether a trivial baseline meets the claim too``; None where there is no such baseline.
+    """
+
+    id: str
+    statement: str
+    paper: float | str | None
+    measure: Callable[[Summary], tuple[float, bool | None]]
+    own: bool = False
+    trivial: Callable[[Summary], bool] | None = None
+
+
+def checked(claims: Sequence[Claim], summary: Summary) -> list[dict[str, Any]]:
+    """Measures every claim on a summary.
+
+    Args:
+      claims: what to check.
+      summary: numbers by name.
+
+    Returns:
+      A row for each claim: "id", "statement", "own", "paper", "measured", "holds" and "trivial". "holds" is True,
+      False, or None if it was not run: the summary lacks what the claim reads, or `measure` says so. What was measured
+      and is not a number does not hold. "trivial" says whether a trivial baseline meets the claim too, None if unknown.
+
+    Example:
+      >>> claims = [above("high", "It is high", None, "a", 1.0), above("b", "B is high", None, "b", 1.0)]
+      >>> [(row["id"], row["measured"], row["holds"]) for row in checked(claims, {"a": 2.0})]
+      [('high', 2.0, True), ('b', nan, None)]
+    """
+    return [_row(claim, summary) for claim in claims]
+
+
+def state(holds: bool | None) -> str:
+    """The word for a row's "holds"."""
+    return {True: "yes", False: "no", None: "not run"}[holds]
+
+
+def gap(
+    id: str,
+    statement: str,
+    paper: float | str | None,
+    *names: str,
+    own: bool = False,
+    trivial: Callable[[Summary], bool] | None = None,
+) -> Claim:
+    """Every one of these paired differences is above 0, each at 95 % by Student's t; measured is the least of them.
+
+    Args:
+      id: see `Claim`.
+      statement: see `Claim`.
+      paper: see `Claim`.
+      names: of differences that `put` has added to the summary. Fewer than two seeds can tell nothing.
+      own: see `Claim`.
+      trivial: see `Claim`.
+    """
+
+    def measure(summary: Summary) -> tuple[float, bool | None]:
+        means = [mean_in(summary, name) for name in names]
+        least = min(mean.value for mean in means)
+        if any(mean.seeds == 1 for mean in means):
+            return least, None
+        return least, all(mean.value > t_value(mean.seeds) * mean.sem for mean in means)
+
+    return Claim(id, statement, paper, measure, own, trivial)
+
+
+def above(
+    id: str,
+    statement: str,
+    paper: float | str | None,
+    name: str,
+    bound: float,
+    *,
+    own: bool = False,
+    trivial: Callable[[Summary], bool] | None = None,
+) -> Claim:
+    """A number of the summary is greater than a bound; see `Claim` for the other arguments."""
+    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] > bound), own, trivial)
+
+
+def below(
+    id: str,
+    statement: str,
+    paper: float | str | None,
+    name: str,
+    bound: float,
+    *,
+    own: bool = False,
+    trivial: Callable[[Summary], bool] | None = None,
+) -> Claim:
+    """A number of the summary is less than a bound; see `Claim` for the other arguments."""
+    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] < bound), own, trivial)
+
+
+def within(
+    id: str,
+    statement: str,
+    paper: float | str | None,
+    name: str,
+    low: float,
+    high: float,
+    *,
+    own: bool = False,
+    trivial: Callable[[Summary], bool] | None = None,
+) -> Claim:
+    """A number of the summary lies in an interval, both ends included; see `Claim` for the other arguments."""
+    return Claim(id, statement, paper, lambda summary: (summary[name], low <= summary[name] <= high), own, trivial)
+
+
+def _row(claim: Claim, summary: Summary) -> dict[str, Any]:
+    try:
+        measured, holds = claim.measure(summary)
+        measured, holds = float(measured), None if holds is None else bool(holds) and not math.isnan(measured)
+    except KeyError:
+        measured, holds = math.nan, None
+    try:
+        trivial = None if claim.trivial is None or holds is None else bool(claim.trivial(summary))
+    except KeyError:
+        trivial = None
+    return {
+        "id": claim.id,
+        "statement": claim.statement,
+        "own": claim.own,
+        "paper": claim.paper,
+        "measured": measured,
+        "holds": holds,
+        "trivial": trivial,
+    }

@@ -1,0 +1,102 @@
+"""What the fields of an experiment's Config may hold, judged once, by their type and by the values of its presets."""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+
+_MOST = 2**31 - 1
+
+
+class Range(NamedTuple):
+    """Bounds of a numeric field, both included, for `typing.Annotated`.
+
+    Attributes:
+      low: least value.
+      high: greatest value.
+
+    Example:
+      >>> import dataclasses
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class Config:
+      ...     seeds: int = 3
+      ...     leak: Annotated[float, Range(0.0, 1.0)] = 0.5
+      >>> check_fields(Config(leak=2.0), [Config()])
+      Traceback (most recent call last):
+        ...
+      ValueError: leak=2.0 must be between 0.0 and 1.0
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def check_fields(config: Any, presets: Iterable[Any]) -> None:
+    """Refuses numbers that a field cannot mean.
+
+    A field annotated with a `Range` keeps to it. Any other integer is at least 1, and any other float at least 0,
+    unless a preset has less; then it may be as small as the least of them. Floats are finite and not denormal. Tuples
+    and texts are not empty, unless a preset's is.
+
+    Args:
+      config: a dataclass.
+      presets: the experiment's other Configs.
+
+    Raises:
+      ValueError: naming the field and what it may be.
+    """
+    presets = list(presets)
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in dataclasses.fields(config):
+        value, usual = getattr(config, field.name), [getattr(preset, field.name) for preset in presets]
+        if isinstance(value, tuple | list | str) and not value and all(usual):
+            raise ValueError(f"{field.name} must not be empty")
+        given = _range_in(hints[field.name])
+        for number in _numbers(value):
+            allowed = given or _usual_range(type(number), [n for each in usual for n in _numbers(each)])
+            _check(field.name, number, allowed)
+
+
+def numeric_fields(config: Any) -> list[str]:
+    """Names of the fields that hold one number, the seeds aside."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return [name for name, value in values.items() if _is_number(value) and name != "seeds"]
+
+
+def _check(name: str, value: float, allowed: Range) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name}={value} must be finite")
+    if isinstance(value, float) and 0 < abs(value) < 1e-30:  # it is 0, or soon is, in float32
+        raise ValueError(f"{name}={value} is too small; use 0 or more than 1e-30")
+    low, high = allowed
+    if low <= value <= high:
+        return
+    if math.isinf(high) or high == _MOST:
+        raise ValueError(f"{name}={value} must be at least {low:g}" if value < low else f"{name}={value} is too large")
+    raise ValueError(f"{name}={value} must be between {low} and {high}")
+
+
+def _usual_range(kind: type, usual: list[float]) -> Range:
+    """The range of a field of that type without a `Range`, from the presets' values."""
+    if kind is int:
+        return Range(min([1, *usual]), _MOST)
+    return Range(min([0.0, *usual]), sys.float_info.max)
+
+
+def _range_in(hint: Any) -> Range | None:
+    if get_origin(hint) is Annotated:
+        return next((each for each in get_args(hint) if isinstance(each, Range)), None)
+    return next((found for each in get_args(hint) if (found := _range_in(each))), None)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if _is_number(value):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _numbers(each)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
