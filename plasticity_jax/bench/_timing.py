@@ -1,24 +1,61 @@
-"""What the benches share: wall times, as the best of several, and the machine's own rate of products."""
+"""What the benches share: a clock, calls that take turns, rows that are told, and the machine's rate of products."""
 
 import time
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import jax
 
+Call: TypeAlias = Callable[[], Any]
+Row: TypeAlias = dict[str, float]
+Say: TypeAlias = Callable[[str], None]
 
-def best(call: Any, repetitions: int = 5) -> float:
-    """Least wall seconds of a call, after one that is not counted."""
-    jax.block_until_ready(call())
-    seconds = []
-    for _ in range(repetitions):
-        begun = time.perf_counter()
+PRODUCT = 512
+"""Rows of the square matrices of `product`."""
+
+
+def clock() -> float:
+    """Seconds, from some moment on: the processor's on a CPU, over all cores; the wall's on an accelerator."""
+    return time.process_time() if jax.default_backend() == "cpu" else time.perf_counter()
+
+
+def in_turns(calls: Mapping[str, Call], seconds: float, rounds: int = 3) -> dict[str, float]:
+    """Least seconds of each call, after one that is not counted.
+
+    Args:
+      calls: by name; each of them is called once in every round.
+      seconds: rounds go on until so many are over.
+      rounds: how many there are at least.
+
+    Returns:
+      By name.
+    """
+    for call in calls.values():
         jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
+    least = dict.fromkeys(calls, float("inf"))
+    until = time.perf_counter() + seconds
+    while rounds > 0 or time.perf_counter() < until:
+        for name, call in calls.items():
+            begun = clock()
+            jax.block_until_ready(call())
+            least[name] = min(least[name], clock() - begun)
+        rounds -= 1
+    return least
 
 
-def product_rate(size: int = 1024, repetitions: int = 10) -> float:
-    """Operations per second of a plain float32 matrix product, all cores."""
-    a = jax.random.normal(jax.random.key(0), (size, size)) / size**0.5
+def collected(rows: Iterable[tuple[str, Row]], say: Say) -> dict[str, Row]:
+    """All rows by name; each is told when it is there, by its first number."""
+    kept = {}
+    for name, row in rows:
+        kept[name] = row
+        what, value = next(iter(row.items()))
+        say(f"{name}: {what.replace('_', ' ')} {value:.3g}")
+    return kept
+
+
+def product() -> tuple[Call, float]:
+    """Plain float32 products of large matrices, and their operations."""
+    repetitions = 4
+    a = jax.random.normal(jax.random.key(0), (PRODUCT, PRODUCT)) / PRODUCT**0.5
     many = jax.jit(lambda a: jax.lax.fori_loop(0, repetitions, lambda _, b: b @ a, a))
-    return repetitions * 2 * size**3 / best(lambda: many(a))
+    return lambda: many(a), repetitions * 2 * PRODUCT**3

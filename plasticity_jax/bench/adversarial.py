@@ -1,31 +1,30 @@
 """Speed of adversarial learning: images per second, against what the counted products would take.
 
-A step is a whole one: samples of all phases, both players' gradients with the penalty, Adam; many in one scan, as in
-training, images drawn from an array on the device. Counted are the products of the method as it is written down: of
+A step is a whole one: samples of all phases, both players' gradients with the penalty, two Adams; some in one scan, as
+in training, images drawn from an array on the device. Counted are the products of the method as it is written down: of
 every linear map of m multiplications, m forward, m for the gradient of its weights, m for that of its input where one
 is asked for; of a critic under the penalty 4 m for each pair of phases, and about m more where its layers are
-normalised. They are held against the machine's rate of large products in the same run; its rate of convolutions stands
-beside it.
+normalised. They are held against the machine's rate of large products in the same run.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from experiments._benjamin import EPOCHS, optimiser
-from experiments.bench._timing import best, product_rate
 from plasticity_jax import networks
-from plasticity_jax.base import Learner, LearnerState, learner
+from plasticity_jax.base import LearnerState, learner
+from plasticity_jax.bench._timing import Call, Row, Say, collected, in_turns, product
 from plasticity_jax.networks import AdversarialNet
 from plasticity_jax.rules.generative import adversarial
-from plasticity_jax.typing import Array, Example, Key, Params
+from plasticity_jax.typing import Array, Example, Params
 
+SECONDS = (10, 200)
 BANK, STEPS = 1024, 3
-EPOCH = {"mnist": 60_000, "cifar10": 50_000, "moving_mnist": 10_000}
-"""Images, or videos."""
+MODEL_RATE, CRITIC_RATE = 1e-4, 4e-4
 
 
 def critic(maps: Sequence[float], phases: int, waves: int, data: bool, normalised: bool) -> float:
@@ -85,19 +84,16 @@ def convolutional_multiplications(net: networks.Dcgan, params: Params) -> float:
     return count
 
 
-def rows_per_second(net: AdversarialNet, gamma: float, params: Params, shape: tuple[int, ...], batch: int) -> float:
-    """Images, or videos, in a scan of whole steps inside one jit."""
+def training(net: AdversarialNet, gamma: float, params: Params, shape: tuple[int, ...], batch: int) -> Call:
+    """Some whole steps, a scan inside one jit, on images or videos drawn from an array on the device."""
     key = jax.random.key(0)
-    learn = learner(adversarial(net, gamma), optimiser(epoch_steps=100))
+    rates = {"model": MODEL_RATE, "critic": CRITIC_RATE}
+    players: dict[Hashable, optax.GradientTransformation] = {who: optax.adam(rate, 0.5) for who, rate in rates.items()}
+    groups = {"inference": "model", "generation": "model", "discriminator": "critic"}
+    learn = learner(adversarial(net, gamma), optax.partition(players, groups))
     bank = jax.random.bits(key, (min(BANK, 2 * batch), *shape), jnp.uint8)
     index = jax.random.randint(key, (STEPS, batch), 0, len(bank))
-    state, scan = _training(learn, params, bank, index)
-    return STEPS * batch / best(lambda: scan(state, bank), 3)
 
-
-def _training(
-    learn: Learner, params: Params, bank: Array, index: Array
-) -> tuple[LearnerState, Callable[[LearnerState, Array], LearnerState]]:
     def fetch(index: Array, bank: Array) -> Example:
         x = bank[index].astype(jnp.float32) / 255
         return Example(x, x)
@@ -106,59 +102,57 @@ def _training(
     def scan(state: LearnerState, bank: Array) -> LearnerState:
         return jax.lax.scan(lambda s, i: ((after := learn.step(s, fetch(i, bank)))[0], after[1].loss), state, index)[0]
 
-    return jax.jit(lambda bank: learn.init(params, jax.random.key(1), fetch(index[0], bank)))(bank), scan
+    state = jax.jit(lambda bank: learn.init(params, jax.random.key(1), fetch(index[0], bank)))(bank)
+    return partial(scan, state, bank)
 
 
-def convolution_rate(batch: int = 64, side: int = 16, channels: int = 64) -> float:
-    """Operations per second of a plain 3 x 3 convolution, as the compiler does it."""
-    x = jax.random.normal(jax.random.key(0), (batch, side, side, channels))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, channels))
-    run = jax.jit(
-        lambda x, kernel: jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    )
-    return 2 * kernel.size * batch * side**2 / best(lambda: run(x, kernel))
+def of_product(call: Call, batch: int, multiplications: float, seconds: float) -> Row:
+    """The rate of the counted products, as a fraction of that of the machine's."""
+    plain, counted = product()
+    least = in_turns({"rule": call, "product": plain}, seconds)
+    speed, rate = STEPS * batch / least["rule"], counted / least["product"]
+    return {
+        "fraction_of_products": 2 * multiplications * speed / rate,
+        "examples_per_s": speed,
+        "counted_mflop": 2 * multiplications / 1e6,
+        "product_gflops": rate / 1e9,
+    }
 
 
-def rows(quick: bool) -> Iterator[tuple[str, str, Any, float, Params, tuple[int, ...], int, float]]:
-    """Name, data set, network, gamma, weights, shape of an image, batch, and multiplications of an image."""
-    key: Key = jax.random.key(2)
-    for name, discriminators, gamma in (("combined", "local", 0.1), ("wake/sleep", "global", 1.0)):
-        net = networks.autoencoder(discriminators=discriminators)
-        params = networks.init_params(key, net)
-        for batch in (512,) if quick else (64, 512):
-            yield name, "mnist", net, gamma, params, net.sizes[:1], batch, dense_multiplications(net, gamma)
+def rows(quick: bool) -> Iterator[tuple[str, Row]]:
+    """All rows, as they are measured."""
+    key, seconds, on_cpu = jax.random.key(2), 0.3 if quick else 10.0, jax.default_backend() == "cpu"
+    stacks = {
+        "wake/sleep": (networks.autoencoder(discriminators="global"), 1.0),
+        "combined": (networks.autoencoder(discriminators="local"), 0.1),
+    }
+    for name, (net, gamma) in stacks.items():
+        params, count = networks.init_params(key, net), dense_multiplications(net, gamma)
+        for batch in (64,) if quick else (64, 512):
+            call = training(net, gamma, params, net.sizes[:1], batch)
+            yield f"autoencoder {name} batch={batch}", of_product(call, batch, count, seconds)
+        if quick:
+            return
     net = networks.dcgan(output="identity")
     params = networks.init_params(key, net)
-    for batch in (64,) if quick or jax.default_backend() == "cpu" else (64, 512):
-        yield "combined", "cifar10", net, 0.5, params, net.image, batch, convolutional_multiplications(net, params)
-    if not quick:
-        net = networks.conv_lstm()
-        params = networks.init_params(key, net)
-        shape, batch = (net.context + net.horizon, net.size, net.size, 1), 4 if jax.default_backend() == "cpu" else 32
-        yield "combined", "moving_mnist", net, 0.5, params, shape, batch, float("nan")
+    for batch in (64,) if on_cpu else (64, 512):
+        count, call = convolutional_multiplications(net, params), training(net, 0.5, params, net.image, batch)
+        yield f"dcgan combined batch={batch}", of_product(call, batch, count, seconds)
+    net, batch = networks.conv_lstm(), 4 if on_cpu else 32
+    shape = (net.context + net.horizon, net.size, net.size, 1)
+    call = training(net, 0.5, networks.init_params(key, net), shape, batch)
+    least = in_turns({"": call}, seconds)[""]
+    yield f"conv_lstm combined batch={batch}", {"examples_per_s": STEPS * batch / least}
 
 
-def bench(quick: bool = False) -> dict[str, Any]:
-    """All of it; `quick` leaves out the sizes that only fill the table.
+def bench(quick: bool, say: Say) -> dict[str, Row]:
+    """Measures the family.
 
     Args:
-      quick: only the rows with a target, and CIFAR-10.
+      quick: the autoencoder only.
+      say: told each row when it is done.
 
     Returns:
-      A JSON-able dict. The hours of the paper's 400 epochs are extrapolated from a few steps.
+      Rows by name.
     """
-    result: dict[str, Any] = {"convolution_gflops": convolution_rate() / 1e9}
-    for name, data, net, gamma, params, shape, batch, count in rows(quick):
-        rate = product_rate()
-        speed = rows_per_second(net, gamma, params, shape, batch)
-        rate = max(rate, product_rate())
-        result[f"{data} {name} batch={batch}"] = {
-            "per_second": speed,
-            "counted_mflop": 2 * count / 1e6,
-            "product_gflops": rate / 1e9,
-            "fraction_of_products": 2 * count * speed / rate,
-            f"hours_of_{EPOCHS}_epochs_extrapolated": EPOCHS * EPOCH[data] / speed / 3600,
-        }
-    return result
+    return collected(rows(quick), say)

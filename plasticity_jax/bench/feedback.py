@@ -1,15 +1,13 @@
 """Speed of the feedback family: what a step costs beside one of backpropagation on the same network.
 
-Ratios are of wall times taken in turns in the same run, the least of several, since the machine may be busy with other
-things. The limit counts the products alone: 2 first + 3 rest for backpropagation, 2 first + 5 rest for node
-perturbation, first and rest being one product with the first layer's weights and with those of all others.
+The limit of node perturbation counts the products alone: 2 first + 3 rest for backpropagation, 2 first + 5 rest for it,
+first and rest being one product with the first layer's weights and with those of all others.
 """
 
-import functools
 import importlib.util
 import itertools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -18,21 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.bench._timing import product_rate
 from plasticity_jax.base import READY, Info, Learner, LearningRule, learner
+from plasticity_jax.bench._timing import Call, Row, Say, collected, in_turns
 from plasticity_jax.layers import Chain, chain, conv, dense, flatten, init_params, pool
 from plasticity_jax.networks import mlp
 from plasticity_jax.rules import feedback
 from plasticity_jax.run import sweep
 from plasticity_jax.typing import Example, PyTree
 
+SECONDS = (9, 300)
 WIDTHS = ((784, 50, 20, 10), (784, 512, 200, 10))
 BATCH = 32
 CHANNELS = (16, 32)
 """Of two convolutions of kernel 5, a pool of 2 behind each, in front of the readout of ten classes."""
 
+QUICK = ("feedback_alignment", "node_perturbation")
 CONVOLUTIONAL = (
-    "backprop",
     "value_and_grad",
     "feedback_alignment",
     "direct_feedback_alignment",
@@ -111,50 +110,28 @@ def examples(net: Chain, steps: int) -> Example:
     return Example(x, jax.nn.one_hot(jax.random.randint(key_y, (steps, BATCH), 0, classes), classes))
 
 
-def in_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Least wall seconds of each call, after one that is not counted; all of them once in every round."""
-    for call in calls.values():
-        jax.block_until_ready(call())
-    seconds = dict.fromkeys(calls, np.inf)
-    for _ in range(rounds):
-        for name, call in calls.items():
-            begun = time.perf_counter()
-            jax.block_until_ready(call())
-            seconds[name] = min(seconds[name], time.perf_counter() - begun)
-    return seconds
-
-
-def step_costs(rules: Sequence[str], net: Chain, steps: int, seeds: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Microseconds of a step of all seeds, and its ratio to backpropagation's, for every rule."""
+def scan(rule: str, net: Chain, steps: int, seeds: int) -> Call:
+    """So many steps of a rule, of so many seeds at once."""
+    learn, init = training(rule, net)
     batches = examples(net, steps)
-    lanes = jax.vmap(jax.random.key)(jnp.arange(seeds))
-    calls = {}
-    for rule in rules:
-        learn, init = training(rule, net)
-        state = jax.jit(jax.vmap(init))(lanes)
 
-        def chunk(state: PyTree, learn: Learner = learn) -> PyTree:
-            return jax.lax.scan(lambda s, batch: (learn.step(s, batch)[0], None), state, batches)[0]
+    def chunk(state: PyTree) -> PyTree:
+        return jax.lax.scan(lambda s, batch: (learn.step(s, batch)[0], None), state, batches)[0]
 
-        calls[rule] = functools.partial(sweep(chunk), state)
-    seconds = in_turns(calls, rounds)
-    return {
-        rule: {"us_per_step": 1e6 * each / steps, "ratio_to_backprop": each / seconds["backprop"]}
-        for rule, each in seconds.items()
-    }
+    return partial(sweep(chunk), sweep(init)(jax.vmap(jax.random.key)(jnp.arange(seeds))))
 
 
-def outside_of_scan(rounds: int) -> float:
-    """Time of a compiled convolutional step by `backprop` over that by `jax.value_and_grad`, which loops slow down."""
-    net = conv_net()
-    calls = {}
-    for rule in ("backprop", "value_and_grad"):
-        learn, init = training(rule, net)
-        calls[rule] = functools.partial(
-            jax.jit(learn.step), jax.jit(init)(jax.random.key(0)), jax.tree.map(lambda leaf: leaf[0], examples(net, 1))
-        )
-    seconds = in_turns(calls, rounds)
-    return seconds["backprop"] / seconds["value_and_grad"]
+def step(rule: str, net: Chain) -> Call:
+    """One step as a program of its own: loops slow convolutions down."""
+    learn, init = training(rule, net)
+    batch = jax.tree.map(lambda leaf: leaf[0], examples(net, 1))
+    return partial(jax.jit(learn.step), jax.jit(init)(jax.random.key(0)), batch)
+
+
+def beside(call: Call, backprop: Call, steps: int, seconds: float) -> Row:
+    """A step's time as a multiple of backpropagation's."""
+    least = in_turns({"rule": call, "backprop": backprop}, seconds)
+    return {"times_backprop": least["rule"] / least["backprop"], "us_per_step": 1e6 * least["rule"] / steps}
 
 
 def limit(widths: Sequence[int]) -> float:
@@ -163,10 +140,8 @@ def limit(widths: Sequence[int]) -> float:
     return (2 * first + 5 * sum(rest)) / (2 * first + 3 * sum(rest))
 
 
-def beside_pytorch(widths: Sequence[int], ours_us: float) -> dict[str, float] | None:
-    """MNIST epochs of 60,000 examples a second, ours and those of PyTorch's plain backprop; None without PyTorch."""
-    if importlib.util.find_spec("torch") is None:
-        return None
+def beside_pytorch(widths: Sequence[int], backprop: Call, steps: int, seconds: float) -> Row:
+    """MNIST epochs of 60,000 examples a second by `backprop`, over those of PyTorch's."""
     import torch  # pyright: ignore[reportMissingImports]
 
     layers: list[Any] = []
@@ -177,43 +152,51 @@ def beside_pytorch(widths: Sequence[int], ours_us: float) -> dict[str, float] | 
     batch = examples(dense_net(widths), 1)
     x, y = (torch.tensor(np.array(leaf[0])) for leaf in batch[:2])
 
-    def step() -> None:
-        descent.zero_grad()
-        (0.5 * ((net(x) - y) ** 2).sum(1).mean()).backward()
-        descent.step()
+    def theirs() -> None:
+        for _ in range(steps):
+            descent.zero_grad()
+            (0.5 * ((net(x) - y) ** 2).sum(1).mean()).backward()
+            descent.step()
 
-    theirs = in_turns({"torch": lambda: [step() for _ in range(200)]}, 5)["torch"] / 200
-    epoch = 60_000 / BATCH
-    return {"ours": 1 / (epoch * ours_us * 1e-6), "pytorch": 1 / (epoch * theirs)}
+    least = in_turns({"ours": backprop, "theirs": theirs}, seconds)
+    epochs = {name: steps * BATCH / 60_000 / each for name, each in least.items()}
+    return {"times_pytorch": epochs["ours"] / epochs["theirs"], "ours": epochs["ours"], "pytorch": epochs["theirs"]}
 
 
-def bench(quick: bool = False) -> dict[str, Any]:
-    """All of it.
+def rows(quick: bool) -> Iterator[tuple[str, Row]]:
+    """All rows, as they are measured."""
+    seconds = 0.3 if quick else 3.0
+    for widths in WIDTHS[:1] if quick else WIDTHS:
+        size, net = "-".join(map(str, widths)), dense_net(widths)
+        operations = BATCH * 2 * sum(a * b for a, b in itertools.pairwise(widths))
+        steps = int(np.clip(5e9 / operations, 20, 500))
+        backprop = scan("backprop", net, steps, 1)
+        for rule in QUICK if quick else (rule for rule in RULES if rule not in ("backprop", "value_and_grad")):
+            row = beside(scan(rule, net, steps, 1), backprop, steps, seconds)
+            yield f"{rule} {size} batch={BATCH}", row | ({"limit": limit(widths)} if "node" in rule else {})
+        if quick:
+            return
+        for rule in ("backprop", "node_perturbation"):
+            ten = in_turns({"ten": scan(rule, net, steps, 10), "one": scan(rule, net, steps, 1)}, seconds)
+            yield f"{rule} {size} ten seeds", {"times_one_seed": ten["ten"] / ten["one"]}
+        if importlib.util.find_spec("torch") is not None:
+            yield f"backprop {size} beside PyTorch", beside_pytorch(widths, backprop, steps, seconds)
+    net, steps = conv_net(), 10
+    backprop = scan("backprop", net, steps, 1)
+    for rule in CONVOLUTIONAL:
+        yield f"{rule} conv {CHANNELS}", beside(scan(rule, net, steps, 1), backprop, steps, seconds)
+    row = beside(step("value_and_grad", net), step("backprop", net), 1, seconds)
+    yield f"value_and_grad conv {CHANNELS} outside of a scan", row
+
+
+def bench(quick: bool, say: Say) -> dict[str, Row]:
+    """Measures the family.
 
     Args:
-      quick: fewer repetitions.
+      quick: two rules on the smaller network.
+      say: told each row when it is done.
 
     Returns:
-      A JSON-able dict.
+      Rows by name.
     """
-    rounds = 5 if quick else 20
-    result: dict[str, Any] = {"product_gflops": product_rate() / 1e9}
-    for widths in WIDTHS:
-        name, net = "-".join(map(str, widths)), dense_net(widths)
-        rules = [rule for rule in RULES if rule != "value_and_grad"]
-        operations = BATCH * 2 * sum(a * b for a, b in itertools.pairwise(widths))
-        costs, many = (
-            step_costs(rules, net, int(np.clip(5e9 / (seeds * operations), 20, 500)), seeds, rounds)
-            for seeds in (1, 10)
-        )
-        result[f"{name} batch={BATCH}"] = {
-            "rules": costs,
-            "node_perturbation_limit": limit(widths),
-            "ten_seeds_over_one": {rule: many[rule]["us_per_step"] / costs[rule]["us_per_step"] for rule in rules},
-            "mnist_epochs_per_s": beside_pytorch(widths, costs["backprop"]["us_per_step"]),
-        }
-    result[f"conv {CHANNELS} batch={BATCH}"] = {
-        "rules": step_costs(CONVOLUTIONAL, conv_net(), 10, 1, rounds),
-        "backprop_over_value_and_grad_outside_of_scan": outside_of_scan(rounds),
-    }
-    return result
+    return collected(rows(quick), say)

@@ -1,64 +1,61 @@
-"""Speed of the two-stream rules, against the machine's rate of normals, and against plain NumPy loops.
+"""Speed of the two-stream rules, beside the machine's rate of normals, and a plain NumPy loop.
 
 The floor of a step is its random numbers, one normal for each sampled variable, at the rate at which the same cores
-draw them in bulk; beside it stand the step's products, at the machine's rate of matrix products. Stimuli are at hand
-before the clock starts. Every rate is the best of several repetitions; ratios are of rates taken in the same run.
+draw them in bulk; what a step's products take is measured too, and taken off. Stimuli are at hand before the clock
+starts.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from experiments.bench._timing import best, product_rate
 from plasticity_jax.base import LearnerState, learner
+from plasticity_jax.bench import _rivals
+from plasticity_jax.bench._timing import Call, Row, Say, collected, in_turns
 from plasticity_jax.networks.two_stream import init_params, two_stream
 from plasticity_jax.ops import prng
 from plasticity_jax.rules import generative
 from plasticity_jax.run import sweep
-from plasticity_jax.typing import Array, Example
-from tests.oracles import generative as oracles
+from plasticity_jax.typing import Array, Example, Key
 
+SECONDS = (6, 200)
 MOST_STEPS, WEIGHT_STEPS, BYTES = 5000, 4e9, 2e9
 """Of a timed call: steps, at most; weights times steps of all seeds, about; and what the weights may take."""
-RULES = {
-    "impression": generative.impression,
-    "wake_sleep": generative.wake_sleep,
-    "neural_variational": generative.neural_variational,
-    "reparameterised": generative.reparameterised,
-}
+RULES = ("impression", "wake_sleep", "neural_variational", "reparameterised")
 RATES = {"neural_variational": 1e-6}
+SIGMA_INF, SIGMA_GEN, RATE = (0.01, 0.01), (0.01, 0.158), 1e-3
+NEURONS, STIMULI, SEEDS = 20, 100, 20
 
 
-def normals_per_second(lanes: int = 20, each: int = 1 << 19) -> float:
-    """Standard normals that all cores draw in bulk."""
-    keys = jax.vmap(jax.random.key)(jnp.arange(lanes))
+def normals(lanes: int = 20, each: int = 1 << 17) -> tuple[Call, int]:
+    """The drawing of standard normals in bulk on all cores, and their number."""
     many = sweep(lambda key: jnp.sum(prng.normal(key, each, jnp.dtype(jnp.float32))))
-    return lanes * each / best(lambda: many(keys))
+    return partial(many, jax.vmap(jax.random.key)(jnp.arange(lanes))), lanes * each
 
 
-def seed_steps_per_second(name: str, neurons: int, stimuli: int, seeds: int) -> float:
-    """Steps per second times seeds, of one rule with SGD on a recorded stimulus."""
-    net = two_stream((stimuli, neurons))
-    learn = learner(RULES[name](net), optax.sgd(RATES.get(name, 1e-3)))
+def training(name: str, neurons: int, stimuli: int, seeds: int) -> tuple[Call, int]:
+    """One rule with SGD on a recorded stimulus, and the steps of all its seeds."""
+    net = two_stream((stimuli, neurons), SIGMA_INF, SIGMA_GEN)
+    learn = learner(getattr(generative, name)(net), optax.sgd(RATES.get(name, RATE)))
     steps_taken = max(20, min(MOST_STEPS, int(WEIGHT_STEPS / (2 * neurons * stimuli * seeds))))
     z = 0.1 * jax.random.normal(jax.random.key(1), (steps_taken, 1, stimuli))
 
-    def start(key: Array) -> LearnerState:
-        params = init_params(key, net)
-        return learn.init(params, key, Example(z[0], z[0]))
+    def start(key: Key) -> LearnerState:
+        return learn.init(init_params(key, net), key, Example(z[0], z[0]))
 
     def steps(state: LearnerState) -> tuple[LearnerState, Array]:
         return jax.lax.scan(lambda s, x: ((after := learn.step(s, Example(x, x)))[0], after[1].loss), state, z)
 
-    states = jax.jit(jax.vmap(start))(jax.vmap(jax.random.key)(jnp.arange(seeds)))
-    chunk = sweep(steps)
-    return steps_taken * seeds / best(lambda: chunk(states))
+    states = sweep(start)(jax.vmap(jax.random.key)(jnp.arange(seeds)))
+    return partial(sweep(steps), states), steps_taken * seeds
 
 
-def products_per_second(neurons: int, stimuli: int, seeds: int) -> float:
-    """Steps per second times seeds of nothing but r = W s, s = D r, and a change of one of them by an outer product."""
+def products(neurons: int, stimuli: int, seeds: int) -> tuple[Call, int]:
+    """Nothing but r = W s, s = D r, and a change of one of them by an outer product; and the steps of all seeds."""
 
     def steps(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         def both(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
@@ -71,53 +68,79 @@ def products_per_second(neurons: int, stimuli: int, seeds: int) -> float:
 
         return jax.lax.scan(both, state, None, length=MOST_STEPS // 2)[0]
 
-    def start(key: Array) -> tuple[Array, Array, Array]:
+    def start(key: Key) -> tuple[Array, Array, Array]:
         params = init_params(key, two_stream((stimuli, neurons)))
         return params["inference"]["w"][0], params["generation"]["w"][0], jnp.ones(stimuli)
 
-    states = jax.jit(jax.vmap(start))(jax.vmap(jax.random.key)(jnp.arange(seeds)))
-    chunk = sweep(steps)
-    return MOST_STEPS * seeds / best(lambda: chunk(states))
+    states = sweep(start)(jax.vmap(jax.random.key)(jnp.arange(seeds)))
+    return partial(sweep(steps), states), MOST_STEPS * seeds
 
 
-def against_floor(name: str, neurons: int = 20, stimuli: int = 100, seeds: int = 20) -> dict[str, float]:
-    """A step's seconds over its floor, random numbers and products; and over the NumPy loop's."""
-    normals, product, vectors = normals_per_second(), product_rate(), products_per_second(neurons, stimuli, seeds)
-    loop = oracles.speed(name, neurons, stimuli, 2000) if name in oracles.SPEEDS else float("nan")
-    rate = seed_steps_per_second(name, neurons, stimuli, seeds)
-    normals = max(normals, normals_per_second())
-    floor = (neurons + stimuli) / normals
-    products = 3 * 2 * neurons * stimuli / product  # both streams' means, and the change of one stream's weights
+def rival(neurons: int, stimuli: int, steps: int = 2000) -> tuple[Call, int]:
+    """Impression learning as a plain NumPy loop, the drawing of its noise included; and its steps."""
+    params = jax.tree.map(np.asarray, init_params(jax.random.key(0), two_stream((stimuli, neurons))))
+    generation, rng = params["generation"], np.random.default_rng(0)
+    weights = params["inference"]["w"][0], generation["w"][0], generation["transition"]
+    z = 0.1 * rng.standard_normal((steps, stimuli), np.float32)
+
+    def loop() -> tuple[np.ndarray, ...]:
+        xi, eta = (rng.standard_normal((steps, n), np.float32) for n in (stimuli, neurons))
+        return _rivals.impression(*weights, z, sigma_inf=SIGMA_INF, sigma_gen=SIGMA_GEN, rate=RATE, xi=xi, eta=eta)
+
+    return loop, steps
+
+
+def against_floor(name: str, seconds: float) -> Row:
+    """A step's seconds, without those of its products, over those of its random numbers; and those of a plain loop."""
+    calls = {
+        "rule": training(name, NEURONS, STIMULI, SEEDS),
+        "normals": normals(),
+        "products": products(NEURONS, STIMULI, SEEDS),
+        **({"numpy": rival(NEURONS, STIMULI)} if name == "impression" else {}),
+    }
+    least = in_turns({what: call for what, (call, _) in calls.items()}, seconds)
+    each = {what: least[what] / count for what, (_, count) in calls.items()}
     return {
-        "seed_steps_per_s": rate,
-        "ns_per_normal": 1e9 / normals,
-        "over_floor": (1 / rate - products) / floor,
-        "over_floor_products_measured": (1 / rate - 1 / vectors) / floor,
-        "products_us": 1e6 / vectors,
-        "numpy_steps_per_s": loop,
-        "ratio_to_numpy": rate / loop,
+        "times_floor": (each["rule"] - each["products"]) / (each["normals"] * (NEURONS + STIMULI)),
+        "seed_steps_per_s": 1 / each["rule"],
+        "ns_per_normal": 1e9 * each["normals"],
+        "products_us": 1e6 * each["products"],
+        **({"times_numpy": each["numpy"] / each["rule"]} if "numpy" in each else {}),
     }
 
 
-def bench(quick: bool = False) -> dict[str, Any]:
-    """All of it; `quick` leaves out the sizes and seeds that only fill the table.
+def over(name: str, other: str, seconds: float) -> Row:
+    """A step's time as a multiple of another rule's."""
+    calls = {each: training(each, NEURONS, STIMULI, SEEDS) for each in (name, other)}
+    least = in_turns({each: call for each, (call, _) in calls.items()}, seconds)
+    return {f"times_{other}": (least[name] / calls[name][1]) / (least[other] / calls[other][1])}
+
+
+def rows(quick: bool) -> Iterator[tuple[str, Row]]:
+    """All rows, as they are measured."""
+    seconds, size = 0.3 if quick else 3.0, f"neurons={NEURONS} stimuli={STIMULI} seeds={SEEDS}"
+    for name in RULES[:1] if quick else RULES:
+        yield f"{name} {size}", against_floor(name, seconds)
+    if quick:
+        return
+    yield f"neural_variational beside impression {size}", over("neural_variational", "impression", seconds)
+    for name in RULES:
+        for n in (20, 100, 500):
+            for seeds in (1, 20, 1000):
+                if 8 * n * 5 * n * seeds * (3 if name == "neural_variational" else 1) < BYTES:
+                    call, count = training(name, n, 5 * n, seeds)
+                    least = in_turns({"": call}, 1.0)[""]
+                    yield f"{name} neurons={n} stimuli={5 * n} seeds={seeds}", {"seed_steps_per_s": count / least}
+
+
+def bench(quick: bool, say: Say) -> dict[str, Row]:
+    """Measures the family.
 
     Args:
-      quick: only the rows with a target.
+      quick: one rule only.
+      say: told each row when it is done.
 
     Returns:
-      A JSON-able dict.
+      Rows by name.
     """
-    rows = {name: against_floor(name) for name in RULES}
-    result: dict[str, Any] = {"neurons=20 stimuli=100 seeds=20": rows}
-    step = {name: 1 / row["seed_steps_per_s"] for name, row in rows.items()}
-    result["neural_variational_over_impression"] = step["neural_variational"] / step["impression"]
-    if not quick:
-        result["seed_steps_per_s"] = {
-            f"{name} neurons={n} stimuli={5 * n} seeds={seeds}": seed_steps_per_second(name, n, 5 * n, seeds)
-            for name in RULES
-            for n in (20, 100, 500)
-            for seeds in (1, 20, 100, 1000)
-            if 8 * n * 5 * n * seeds * (3 if name == "neural_variational" else 1) < BYTES
-        }
-    return result
+    return collected(rows(quick), say)

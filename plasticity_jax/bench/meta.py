@@ -7,133 +7,175 @@ included.
 """
 
 import itertools
-import time
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from experiments._lindsey import Layers, adams, flp_theta, layers
-from experiments.bench._timing import best
 from plasticity_jax.base import Learner, LearnerState, learner
+from plasticity_jax.bench._timing import Call, Row, Say, clock, collected, in_turns
+from plasticity_jax.layers import forward, init_params
 from plasticity_jax.meta import flp_life, meta_gradient
+from plasticity_jax.networks import mlp
+from plasticity_jax.rules.hebbian import flp_feedback
 from plasticity_jax.run import sweep
 from plasticity_jax.tasks.incremental_sines import incremental_sines
-from plasticity_jax.typing import Episode
+from plasticity_jax.typing import Episode, Key, PyTree
 
+SECONDS = (9, 300)
 SIZES = (11, 300, 300, 300, 300, 300, 900, 300, 300, 1)
+QUICK_SIZES = (11, 300, 300, 1)
 BATCH, FUNCTIONS = 32, 10
+STEPS = 400
+"""Of a life."""
 EPISODES = 3
 """Of a timed scan: the first of them pays for memory that the others find there."""
-RATES = {"weights": 1e-4, "feedback": 1e-4, "alpha": 1e-8, "beta": 1e-4}
+RATES = {"prefix": 1e-4, "forward": 1e-4, "feedback": 1e-4, "alpha": 1e-8, "beta": 1e-4}
 
 
-def training(plastic: int, remat: bool = False, sizes: tuple[int, ...] = SIZES) -> tuple[Layers, Learner]:
-    """The meta-learner of FLP on sines."""
-    cut = layers(sizes, plastic)
-    rule = meta_gradient(flp_life(cut.net, prefix=cut.features, blockwise=remat), remat=remat)
-    return cut, learner(rule, adams(RATES, jax.eval_shape(lambda: flp_theta(jax.random.key(0), cut))))
+class Training(NamedTuple):
+    """A meta-learner of FLP on sines.
+
+    Attributes:
+      learn: the learner over theta.
+      theta: ``key -> theta``.
+      sizes: of the layers.
+      plastic: how many of them learn in a life.
+    """
+
+    learn: Learner
+    theta: Callable[[Key], PyTree]
+    sizes: Sequence[int]
+    plastic: int
+
+    def start(self, seed: int | jax.Array, steps: int) -> tuple[LearnerState, Episode]:
+        """A state, and an episode of so many inner steps."""
+        key = jax.random.fold_in(jax.random.key(0), seed)
+        stream = incremental_sines(functions=FUNCTIONS, batches=steps // FUNCTIONS, batch=BATCH)
+        _, episodes = stream.take(stream.init(key), 1)
+        episode = jax.tree.map(lambda leaf: leaf[0], episodes)
+        return self.learn.init(self.theta(key), key, episode), episode
 
 
-def start(cut: Layers, learn: Learner, seed: int | jax.Array, steps: int) -> tuple[LearnerState, Episode]:
-    """A state, and an episode of so many inner steps."""
-    key = jax.random.fold_in(jax.random.key(0), seed)
-    stream = incremental_sines(functions=FUNCTIONS, batches=steps // FUNCTIONS, batch=BATCH)
-    _, episodes = stream.take(stream.init(key), 1)
-    episode = jax.tree.map(lambda leaf: leaf[0], episodes)
-    return learn.init(flp_theta(key, cut, alpha=1e-9), key, episode), episode
+def training(plastic: int, remat: bool = False, sizes: Sequence[int] = SIZES) -> Training:
+    """Rectified layers with an identity output, of which the last `plastic` learn in a life."""
+    rest = len(sizes) - 1 - plastic
+    front = mlp(sizes[: rest + 1], ["relu"] * rest)
+    net = mlp(sizes[rest:], ["relu"] * (plastic - 1) + ["identity"])
+
+    def theta(key: Key) -> PyTree:
+        key_front, key_net, key_feedback = jax.random.split(key, 3)
+        weights = init_params(key_net, net)["forward"]
+        return {
+            "prefix": init_params(key_front, front)["forward"],
+            "forward": weights,
+            "feedback": flp_feedback(key_feedback, net),
+            "alpha": jax.tree.map(lambda w: jnp.full_like(w, 1e-9), weights["w"]),
+            "beta": (jnp.full((), 0.5, weights["w"][0].dtype),) * plastic,
+        }
+
+    rule = meta_gradient(
+        flp_life(net, prefix=lambda weights, x: forward(front, weights, x).h[-1], blockwise=remat), remat=remat
+    )
+    adams = optax.partition({group: optax.adam(rate) for group, rate in RATES.items()}, {name: name for name in RATES})
+    return Training(learner(rule, adams), theta, sizes, plastic)
 
 
-def operations(cut: Layers, steps: int, query: int) -> dict[str, float]:
+def operations(sizes: Sequence[int], plastic: int, steps: int, query: int) -> dict[str, float]:
     """Of the products of an episode, forward and backward: of the layers in front, and of the scan."""
-    weights = [a * b for a, b in itertools.pairwise(cut.sizes)]
-    front, behind = weights[: -cut.plastic], weights[-cut.plastic :]
+    weights = [a * b for a, b in itertools.pairwise(sizes)]
+    front, behind = weights[:-plastic], weights[-plastic:]
     rows = steps * BATCH + query
     # A product, and one for the gradient of each of its two factors; the input of the first layer needs none.
     prefix = 2 * rows * (3 * sum(front) - front[0])
     return {"prefix": prefix, "scan": 2 * BATCH * steps * sum(behind) * 6 + 2 * query * sum(behind) * 3}
 
 
-def large_rate(rows: int, width: int = 300, repetitions: int = 4) -> float:
-    """Operations per second of products (rows, width) with (width, width)."""
+def repeated(rows: int, repetitions: int, width: int = 300) -> tuple[Call, float]:
+    """Products (rows, width) with (width, width), one after the other; and their operations."""
     x = jax.random.normal(jax.random.key(0), (rows, width))
     w = jax.random.normal(jax.random.key(1), (width, width)) / width**0.5
     many = jax.jit(lambda x, w: jax.lax.fori_loop(0, repetitions, lambda _, x: x @ w.T, x))
-    return repetitions * 2 * rows * width**2 / best(lambda: many(x, w))
+    return partial(many, x, w), repetitions * 2 * rows * width**2
 
 
-def small_rate(width: int = 300, repetitions: int = 400) -> float:
-    """Operations per second of products (32, width) with (width, width), one after the other."""
-    return large_rate(BATCH, width, repetitions)
-
-
-def episode_cost(plastic: int, repetitions: int) -> dict[str, float]:
-    """Seconds of an episode, and its ratio to what its products would take."""
-    steps = 400
-    cut, learn = training(plastic)
-    state, episode = start(cut, learn, 0, steps)
+def of_products(plastic: int, sizes: Sequence[int], steps: int, seconds: float) -> Row:
+    """An episode's seconds over those that its products would take."""
+    meta = training(plastic, sizes=sizes)
+    state, episode = jax.jit(lambda: meta.start(0, steps))()
     episodes = jax.tree.map(lambda leaf: jnp.stack([leaf] * EPISODES), episode)
-    chunk = jax.jit(lambda state, episodes: jax.lax.scan(learn.step, state, episodes)[1].loss)
-    counted = operations(cut, steps, episode.query.x.shape[1])
-    large, small, seconds = 0.0, 0.0, float("inf")
-    for _ in range(repetitions):  # in turns, since the machine may be busy with other things
-        large, small = max(large, large_rate(steps * BATCH)), max(small, small_rate())
-        seconds = min(seconds, best(lambda: chunk(state, episodes), 1) / EPISODES)
-    limit = counted["prefix"] / large + counted["scan"] / small
+    chunk = jax.jit(lambda state, episodes: jax.lax.scan(meta.learn.step, state, episodes)[1].loss)
+    (large, large_count), (small, small_count) = repeated(steps * BATCH, 2), repeated(BATCH, 400)
+    least = in_turns({"episodes": partial(chunk, state, episodes), "prefix": large, "scan": small}, seconds)
+    counted = operations(sizes, plastic, steps, episode.query.x.shape[1])
+    rates = {"prefix": large_count / least["prefix"], "scan": small_count / least["scan"]}
+    episode_seconds = least["episodes"] / EPISODES
     return {
-        "s_per_episode": seconds,
-        "gflop_prefix": counted["prefix"] / 1e9,
-        "gflop_scan": counted["scan"] / 1e9,
-        "gflops_large": large / 1e9,
-        "gflops_small": small / 1e9,
-        "ratio_to_products": seconds / limit,
-        "hours_of_20000_episodes": seconds * 20_000 / 3600,
+        "times_products": episode_seconds / sum(counted[part] / rates[part] for part in rates),
+        "s_per_episode": episode_seconds,
+        **{f"gflop_{part}": count / 1e9 for part, count in counted.items()},
+        **{f"gflops_{part}": rate / 1e9 for part, rate in rates.items()},
     }
 
 
-def memory(plastic: int, steps: int, remat: bool = True, timed: bool = False) -> dict[str, float]:
+def memory(plastic: int, steps: int, remat: bool, sizes: Sequence[int] = SIZES, timed: bool = False) -> Row:
     """Gigabytes reserved for an episode, and if asked for the microseconds of an inner step."""
-    cut, learn = training(plastic, remat)
-    state, episode = jax.eval_shape(lambda: start(cut, learn, 0, steps))
-    compiled = jax.jit(learn.step, donate_argnums=0).lower(state, episode).compile()
+    meta = training(plastic, remat, sizes)
+    state, episode = jax.eval_shape(lambda: meta.start(0, steps))
+    compiled = jax.jit(meta.learn.step, donate_argnums=0).lower(state, episode).compile()
     found = compiled.memory_analysis()
+    assert found is not None
     reserved = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
-    result = {"gb": (reserved - found.alias_size_in_bytes) / 1e9}
+    row = {"gb": (reserved - found.alias_size_in_bytes) / 1e9}
     if timed:
-        state, episode = start(cut, learn, 0, steps)
-        arguments = (jax.tree.map(jnp.copy, state), episode)  # donated, so no buffer may be in it twice
-        begun = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
-        result["us_per_inner_step"] = 1e6 * (time.perf_counter() - begun) / steps
-    return result
+        state, episode = jax.jit(lambda: meta.start(0, steps))()
+        begun = clock()
+        jax.block_until_ready(compiled(state, episode))
+        row["us_per_inner_step"] = 1e6 * (clock() - begun) / steps
+    return row
 
 
-def seeds_cost(plastic: int, seeds: int, repetitions: int) -> float:
-    """Seconds of an episode and seed, as `sweep` runs them."""
-    cut, learn = training(plastic)
-    states, episodes = jax.vmap(lambda seed: start(cut, learn, seed, 400))(jnp.arange(seeds))
-    many = sweep(lambda state, episode: learn.step(state, episode)[0])
-    return best(lambda: many(states, episodes), repetitions) / seeds
+def of_seeds(count: int, seconds: float) -> Row:
+    """An episode's seconds in a `sweep` of seeds, for each of them, as a multiple of a seed's alone."""
+    meta = training(2)
+    many, calls = sweep(lambda state, episode: meta.learn.step(state, episode)[0]), {}
+    for seeds in (count, 1):
+        states, episodes = sweep(lambda seed: meta.start(seed, STEPS))(jnp.arange(seeds))
+        calls[str(seeds)] = partial(many, states, episodes)
+    least = in_turns(calls, seconds)
+    return {"times_one_seed": least[str(count)] / count / least["1"], "s_per_episode": least[str(count)] / count}
 
 
-def bench(quick: bool = False) -> dict[str, Any]:
-    """All of it.
+def rows(quick: bool) -> Iterator[tuple[str, Row]]:
+    """All rows, as they are measured."""
+    if quick:
+        yield f"flp2 {len(QUICK_SIZES) - 1} layers, life of 100", of_products(2, QUICK_SIZES, 100, 0.3)
+        return
+    for plastic in (2, 3):
+        yield f"flp{plastic} life of {STEPS}", of_products(plastic, SIZES, STEPS, 15.0)
+    for remat in (False, True):
+        name = "rematerialised" if remat else "all kept"
+        yield f"memory of flp3, life of {STEPS}, {name}", memory(3, STEPS, remat)
+    lives = {}
+    for steps in (1000, 10_000):
+        lives[steps] = memory(3, steps, True, timed=True)
+        yield f"memory of flp3, life of {steps}, rematerialised", lives[steps]
+    yield "a life ten times as long", {f"times_{name}": lives[10_000][name] / lives[1000][name] for name in lives[1000]}
+    for seeds in (8,) if jax.default_backend() == "cpu" else (8, 32):
+        yield f"flp2 seeds={seeds}", of_seeds(seeds, 10.0)
+
+
+def bench(quick: bool, say: Say) -> dict[str, Row]:
+    """Measures the family.
 
     Args:
-      quick: fewer repetitions, shorter lives.
+      quick: one short life of a small network.
+      say: told each row when it is done.
 
     Returns:
-      A JSON-able dict.
+      Rows by name.
     """
-    repetitions = 2 if quick else 8
-    long = (100, 1000) if quick else (1000, 10_000)
-    accelerator = jax.default_backend() != "cpu"
-    result: dict[str, Any] = {f"flp{plastic}": episode_cost(plastic, repetitions) for plastic in (2, 3)}
-    result["memory_flp3_400"] = {"remat": memory(3, 400), "kept": memory(3, 400, remat=False)}
-    lives = {steps: memory(3, steps, timed=True) for steps in long}
-    result["lives"] = {str(steps): life for steps, life in lives.items()}
-    result["lives_growth"] = {name: lives[long[1]][name] / lives[long[0]][name] for name in lives[long[0]]}
-    seeds = (1, 8, 32) if accelerator else (1, 8)
-    costs = {count: seeds_cost(2, count, 1 if quick else 3) for count in seeds}
-    result["s_per_episode_and_seed"] = {str(count): cost for count, cost in costs.items()}
-    return result
+    return collected(rows(quick), say)

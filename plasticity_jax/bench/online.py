@@ -1,154 +1,177 @@
-"""Speed of the online family, against the machine's own matrix products and against plain NumPy loops.
-
-Every rate is the best of several repetitions, since the machine may be busy with other things; ratios are of rates
-taken one after the other in the same run.
-"""
+"""Speed of the online family: beside plain NumPy loops, the machine's matrix products, and the leaky cell."""
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from experiments import marschall2019_fig1 as fig1
-from experiments.bench._timing import best, product_rate
-from plasticity_jax.base import learner
+from plasticity_jax.base import Learner, LearnerState, learner
+from plasticity_jax.bench import _rivals
+from plasticity_jax.bench._timing import Call, Row, Say, collected, in_turns, product
 from plasticity_jax.cells import Neurons, alif, gru, init_params, leaky, lstm
 from plasticity_jax.rules import online
 from plasticity_jax.run import Program, online_training, sweep
-from plasticity_jax.tasks.add import add
-from plasticity_jax.typing import Example
-from tests.oracles import online as oracles
+from plasticity_jax.tasks.add import AddState, add
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Example, Key
 
-N_IN = 2
-AGAINST_NUMPY = ("rflo", "uoro", "kf_rtrl", "reverse_kf_rtrl", "kernl", "dni", "dni_b")
+SECONDS = (10, 400)
+SIZE, ALPHA, RATE, LAGS = 2, 0.5, 1e-3, (3, 5)
+"""Inputs, and outputs, of the Add task; the leaky cell's inverse time constant; and the learning rate."""
 
-
+RULES = (
+    "fixed_recurrent",
+    "rflo",
+    "kernl",
+    "dni",
+    "dni_b",
+    "uoro",
+    "reverse_kf_rtrl",
+    "kf_rtrl",
+    "future_facing_bptt",
+    "rtrl",
+)
 CELLS: dict[str, Callable[[int], Neurons]] = {
-    "leaky": lambda n: leaky(N_IN, n, 2, alpha=0.5),
-    "gru": lambda n: gru(N_IN, n, 2),
-    "lstm": lambda n: lstm(N_IN, n, 2),
-    "alif": lambda n: alif(N_IN, n, 2),
+    "leaky": lambda n: leaky(SIZE, n, SIZE, alpha=ALPHA),
+    "gru": lambda n: gru(SIZE, n, SIZE),
+    "lstm": lambda n: lstm(SIZE, n, SIZE),
+    "alif": lambda n: alif(SIZE, n, SIZE),
 }
 
 
-def program(name: str, cell: Neurons, steps: int) -> Program:
-    """One rule learning Add on a cell, as in Figure 1 of Marschall et al. where it is leaky, in one chunk."""
-    stream, rule = add((3, 5), 2), getattr(online, name)(cell)
+def program(name: str, cell: Neurons, steps: int, points: int = 1, chunks: int = 1) -> Program:
+    """One rule learning Add on a cell; a lane is a key and, if they are not those above, its "rate" and its "lags"."""
 
-    def init(key: Any, learn: Any, stream: Any) -> Any:
-        key_weights, key_stream, key_run = jax.random.split(key, 3)
-        example = Example(jnp.zeros((1, N_IN)), jnp.zeros((1, 2)))
+    def build(lane: tuple[Key, Mapping[str, Any]]) -> tuple[Learner, Stream]:
+        rule, rate = getattr(online, name)(cell), lane[1].get("rate", RATE)
+        return learner(rule, optax.sgd(rate)), add(lane[1].get("lags", LAGS), round(1 / ALPHA))
+
+    def init(lane: tuple[Key, Any], learn: Learner, stream: Stream) -> tuple[LearnerState, AddState]:
+        key_weights, key_stream, key_run = jax.random.split(lane[0], 3)
+        example = Example(jnp.zeros((1, SIZE)), jnp.zeros((1, SIZE)))
         return learn.init(init_params(key_weights, cell), key_run, example), stream.init(key_stream)
 
-    return online_training(
-        lambda key: (learner(rule, optax.sgd(1e-3)), stream), init, steps=steps, every=steps, chunks=1
-    )
+    return online_training(build, init, steps=steps, every=steps // points // chunks, chunks=chunks)
 
 
-def seed_steps_per_second(name: str, n: int, seeds: int, budget: float, cell: str = "leaky") -> dict[str, float]:
-    """Steps per second times seeds, with the compile time.
+def keys(seeds: int) -> Key:
+    """A key for each seed."""
+    return jax.vmap(jax.random.key)(jnp.arange(seeds))
 
-    Args:
-      name: of the rule.
-      n: neurons.
-      seeds: lanes.
-      budget: seed-steps in a timed call, about.
-      cell: a key of `CELLS`.
+
+def training(name: str, cell: Neurons, steps: int, seeds: int) -> Call:
+    """So many steps of a rule, of so many seeds at once."""
+    one = program(name, cell, steps)
+    return partial(sweep(one.chunk), sweep(one.init)((keys(seeds), {})))
+
+
+def rival(name: str, n: int, steps: int) -> Call:
+    """So many steps of a rule in a plain NumPy loop on Add, the drawing of its random numbers included."""
+    stream, params = add(LAGS, round(1 / ALPHA)), init_params(jax.random.key(0), CELLS["leaky"](n))["forward"]
+    _, examples = stream.take(stream.init(jax.random.key(1)), steps)
+    x, y = (np.asarray(leaf)[:, 0] for leaf in examples[:2])
+    w, w_out = np.asarray(params["w"])[0], np.asarray(params["w_out"])
+    given, rng = partial(getattr(_rivals, name), w, w_out, x, y, alpha=ALPHA, rate=RATE), np.random.default_rng(0)
+
+    def noise() -> dict[str, np.ndarray]:
+        if name == "rflo":
+            return {}
+        a, b, width = (n, w.shape, n) if name == "uoro" else (w.shape[1], (n, n), 2)
+        signs = rng.integers(0, 2, (steps, width)).astype(w.dtype) * 2 - 1
+        return {"a": rng.standard_normal(a, w.dtype), "b": rng.standard_normal(b, w.dtype), "nu": signs}
+
+    return lambda: given(**noise())
+
+
+def against_numpy(name: str, n: int, seeds: int, budget: int, seconds: float) -> Row:
+    """Steps times seeds per second over the steps per second of the rule's plain loop."""
+    steps, loop = max(4, budget // seeds), 3000
+    least = in_turns({"ours": training(name, CELLS["leaky"](n), steps, seeds), "numpy": rival(name, n, loop)}, seconds)
+    ours, numpy = steps * seeds / least["ours"], loop / least["numpy"]
+    return {"times_numpy": ours / numpy, "seed_steps_per_s": ours, "numpy_steps_per_s": numpy}
+
+
+def of_product(n: int, seeds: int, seconds: float) -> Row:
+    """RTRL's rate of 2 n^3 (n + n_in + 1) operations a step, as a fraction of the matrix product's."""
+    operations = 2 * n**3 * (n + SIZE + 1)
+    steps = max(4, int(4e9 / operations / seeds))
+    call, counted = product()
+    least = in_turns({"rtrl": training("rtrl", CELLS["leaky"](n), steps, seeds), "product": call}, seconds)
+    ours, plain = operations * steps * seeds / least["rtrl"], counted / least["product"]
+    return {"fraction_of_product": ours / plain, "gflops": ours / 1e9, "product_gflops": plain / 1e9}
+
+
+def on_cell(rule: str, name: str, n: int, seeds: int, budget: float, seconds: float) -> Row:
+    """A step's time as a multiple of that on the leaky cell, and beside it how many times the numbers it carries.
+
+    By operations a trace of S variables and G gates costs G S^2 times that of the leaky cell.
     """
-    steps = max(4, int(budget / seeds))
-    one = program(name, CELLS[cell](n), steps)
-    lanes = jax.vmap(jax.random.key)(jnp.arange(seeds))
-    state = jax.jit(jax.vmap(one.init))(lanes)
-    chunk = sweep(one.chunk)
-    begun = time.perf_counter()
-    jax.block_until_ready(chunk(state))
-    first = time.perf_counter() - begun
-    seconds = best(lambda: chunk(state))
-    return {"seed_steps_per_s": steps * seeds / seconds, "compile_s": max(0.0, first - seconds)}
+    cell = CELLS[name](n)
+    gates, variables = len(cell.gates), len(cell.variables)
+    operations = 2 * n**4 if rule == "rtrl" else 20 * n**2
+    shares = {"leaky": 1, name: gates * variables**2}
+    steps = {of: max(4, int(budget / operations / seeds / more)) for of, more in shares.items()}
+    least = in_turns({of: training(rule, CELLS[of](n), count, seeds) for of, count in steps.items()}, seconds)
+    rates = {of: steps[of] * seeds / least[of] for of in steps}
+    return {
+        "leaky_steps": rates["leaky"] / rates[name],
+        "by_operations": gates * variables**2,
+        "seed_steps_per_s": rates[name],
+    }
 
 
-def on_cells(n: int) -> dict[str, dict[str, float]]:
-    """Rates of four rules on each cell, and a step's time as a multiple of the leaky cell's.
-
-    By operations a trace of S variables and G gates costs G S^2 times that of the leaky cell, RTRL S^2 G times.
-    """
-    rows: dict[str, dict[str, float]] = {}
-    for rule in ("rflo", "snap", "uoro", "rtrl"):
-        for cell in CELLS:
-            gates, variables = len(CELLS[cell](n).gates), len(CELLS[cell](n).variables)
-            operations = (2 * variables**2 * gates * n**4) if rule == "rtrl" else 20 * gates * variables**2 * n**2
-            seeds = 20 if rule != "rtrl" or n < 64 else 2
-            rate = seed_steps_per_second(rule, n, seeds, max(8.0 * seeds, 3e9 / operations), cell)["seed_steps_per_s"]
-            leaky_rate = rows[f"{rule} leaky"]["seed_steps_per_s"] if cell != "leaky" else rate
-            rows[f"{rule} {cell}"] = {"seed_steps_per_s": rate, "leaky_steps": leaky_rate / rate}
-    return rows
-
-
-def rtrl(n: int, seeds: int) -> dict[str, float]:
-    """RTRL's rate of 2 n^3 (n + n_in + 1) operations per step, as a fraction of the matrix product's."""
-    operations = 2 * n**3 * (n + N_IN + 1)
-    before = product_rate()
-    row = seed_steps_per_second("rtrl", n, seeds, budget=max(40.0, 4e10 / operations))
-    peak = max(before, product_rate())
-    rate = row["seed_steps_per_s"] * operations
-    return {**row, "gflops": rate / 1e9, "product_gflops": peak / 1e9, "fraction": rate / peak}
-
-
-def against_numpy(name: str, n: int, seeds: int) -> dict[str, float]:
-    """A rule's seed-steps per second over the steps per second of its NumPy loop."""
-    loop = oracles.speed(name, n, 3000)
-    row = seed_steps_per_second(name, n, seeds, budget=2e5)
-    loop = max(loop, oracles.speed(name, n, 3000))
-    return {**row, "numpy_steps_per_s": loop, "ratio": row["seed_steps_per_s"] / loop}
-
-
-def figure_compile_seconds() -> float:
-    """Wall seconds to compile every part of Figure 1 at the default preset."""
-    config = fig1.PRESETS["default"]
-    lanes = jax.vmap(jax.random.key)(jnp.arange(config.seeds))
-    begun = time.perf_counter()
-    for part in fig1.make_parts(config).values():
-        state = jax.eval_shape(jax.vmap(part.init), lanes)
-        options = {"xla_backend_optimization_level": "2"} if jax.default_backend() == "cpu" else None
-        jax.jit(jax.vmap(part.chunk), compiler_options=options).lower(state).compile()
-    return time.perf_counter() - begun
+def rate(name: str, n: int, seeds: int, seconds: float) -> Row:
+    """Steps times seeds per second."""
+    cost = n**4 if name == "rtrl" else n**3 if "kf" in name else 10 * n**2
+    steps = max(4, int(min(1e5, 1e9 / cost) / seeds))
+    least = in_turns({"": training(name, CELLS["leaky"](n), steps, seeds)}, seconds)[""]
+    return {"seed_steps_per_s": steps * seeds / least}
 
 
 def import_seconds() -> float:
-    """Wall seconds that ``import plasticity_jax`` and its rules add to ``import jax``, least of five processes."""
-    code = "import jax, time; t = time.perf_counter(); import plasticity_jax; print(time.perf_counter() - t)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)]
+    """Processor seconds that ``import plasticity_jax`` adds to ``import jax``, least of three processes."""
+    code = "import jax, time; t = time.process_time(); import plasticity_jax; print(time.process_time() - t)"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
     return min(float(run.stdout) for run in runs)
 
 
-def bench(quick: bool = False) -> dict[str, Any]:
-    """All of it; `quick` leaves out the sizes and seeds that only fill the table.
+def rows(quick: bool) -> Iterator[tuple[str, Row]]:
+    """All rows, as they are measured."""
+    seconds = 0.3 if quick else 3.0
+    for name in ("rflo",) if quick else ("rflo", "uoro", "kf_rtrl"):
+        yield f"{name} n=32 seeds=20", against_numpy(name, 32, 20, 100_000 if quick else 200_000, seconds)
+    for n in (64,) if quick else (64, 128):
+        for seeds in (1,) if quick else (1, 20):
+            yield f"rtrl n={n} seeds={seeds}", of_product(n, seeds, seconds)
+    if quick:
+        return
+    for rule in ("rflo", "snap", "uoro", "rtrl"):
+        for n in (32, 128):
+            for cell in tuple(CELLS)[1:]:
+                seeds, budget = (2, 4e9) if rule == "rtrl" and n > 32 else (20, 1e9)
+                yield f"{rule} on {cell} n={n} seeds={seeds}", on_cell(rule, cell, n, seeds, budget, seconds)
+    yield "import", {"s": import_seconds()}
+    for name in RULES:
+        for n in (32, 128):
+            for seeds in (1, 20, 1000):
+                if name != "rtrl" or seeds * n**3 * 4 < 1e8:
+                    yield f"{name} n={n} seeds={seeds}", rate(name, n, seeds, 1.0)
+
+
+def bench(quick: bool, say: Say) -> dict[str, Row]:
+    """Measures the family.
 
     Args:
-      quick: only the rows with a target.
+      quick: one row of a kind.
+      say: told each row when it is done.
 
     Returns:
-      A JSON-able dict.
+      Rows by name.
     """
-    result: dict[str, Any] = {"product_gflops": product_rate() / 1e9, "import_s": import_seconds()}
-    result["rtrl_fraction_of_product"] = {f"n={n} seeds={s}": rtrl(n, s) for n in (64, 128) for s in (1, 20)}
-    result["against_numpy n=32 seeds=20"] = {name: against_numpy(name, 32, 20) for name in AGAINST_NUMPY}
-    result["on_cells"] = {f"n={n}": on_cells(n) for n in (32, 128)}
-    result["figure_compile_s"] = figure_compile_seconds()
-    if not quick:
-        table = {}
-        for name in fig1.RULES:
-            for n in (32, 64, 128):
-                for seeds in (1, 20, 100, 1000):
-                    if name == "rtrl" and seeds * n**3 * 4 > 4e9:
-                        continue  # influence tensors beyond 4 GB
-                    cost = n**4 if name == "rtrl" else 10 * n**2 if "kf" not in name else n**3
-                    row = seed_steps_per_second(name, n, seeds, budget=max(20 * seeds, min(1e5, 3e9 / cost)))
-                    table[f"{name} n={n} seeds={seeds}"] = row["seed_steps_per_s"]
-        result["seed_steps_per_s"] = table
-    return result
+    return collected(rows(quick), say)
