@@ -1,24 +1,35 @@
-"""What the experiments of Lansdell, Prakash & Kording (2020) share: images, rates, training, names and colours.
+"""Rates, training on images, ranges of settings, names and colours of the experiments of Lansdell et al. (2020).
 
 Rates follow the authors' code, which descends the loss summed over a batch; the library's updates are means. A rate of
 theirs times the size of a batch is therefore ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Annotated, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from plasticity_jax.base import Info, Learner, LearnerState
 from plasticity_jax.data import looking_up, minibatches
-from plasticity_jax.run import Program, evaluated, online_training
+from plasticity_jax.run import Program, Range, evaluated, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Example, Key, Params, PyTree
 
 EPOCH = 1000
 """Steps, as the authors count them."""
+
+Positive: TypeAlias = Annotated[float, Range(1e-30)]
+"""Above 0: the size of noise, by which its effect is divided."""
+
+Share: TypeAlias = Annotated[float, Range(1e-30, 1.0)]
+"""In (0, 1]."""
+
+Steps: TypeAlias = Annotated[int, Range(0, 2**31 - 1)]
+"""A number of steps that may be 0."""
 
 COLOURS = {
     "bp": "#000000",
@@ -52,7 +63,10 @@ LABELS = {
 
 def two_rates(rate: float, feedback_rate: float) -> optax.GradientTransformation:
     """SGD, at one rate for the forward weights and another for the feedback."""
-    rates = {"forward": optax.sgd(rate), "feedback": optax.sgd(feedback_rate)}
+    rates: dict[Hashable, optax.GradientTransformation] = {
+        "forward": optax.sgd(rate),
+        "feedback": optax.sgd(feedback_rate),
+    }
     return optax.partition(rates, {"forward": "forward", "feedback": "feedback"})
 
 
@@ -98,6 +112,23 @@ def training(
 
 
 def check_schedule(epochs: int, points: int) -> None:
-    """Refuses evaluations that do not fall on equal numbers of steps."""
-    if epochs < 1 or points < 1 or epochs * EPOCH % points:
-        raise ValueError(f"points={points} must divide the {epochs * EPOCH} steps of epochs={epochs}, both at least 1")
+    """Refuses evaluations that do not fall on equal numbers of steps.
+
+    Raises:
+      ValueError: if the points do not divide the steps.
+    """
+    if points < 1 or epochs * EPOCH % points:
+        raise ValueError(f"points={points} must divide the {epochs * EPOCH} steps of epochs={epochs}")
+
+
+def unless_diverged(values: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Values (seeds,), NaN for the seeds whose last loss is not finite; the loss is (seeds, points).
+
+    What is counted, as errors are, stays a number in a network whose weights are not.
+    """
+    return np.where(np.isfinite(loss[:, -1]), values, np.nan)
+
+
+def whole_seeds(loss: np.ndarray) -> str:
+    """The seeds that have not diverged, for a table: "3 of 4"; the loss is (seeds, points)."""
+    return f"{np.isfinite(loss[:, -1]).sum()} of {len(loss)}"

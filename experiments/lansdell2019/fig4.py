@@ -35,49 +35,28 @@ authors' did not.
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from experiments.lansdell2019.authors import own_step_perturbation
-from experiments.lansdell2019.common import COLOURS as FAMILY_COLOURS
+from experiments.lansdell2019.common import Positive, Share, Steps
+from experiments.lansdell2019.fig4_claims import CLAIMS, LAGS, STREAMS, TASKS, WITH_B, summarise
+from experiments.lansdell2019.fig4_figures import plot, text
 from experiments.lansdell2019.windows import glorot_params, vanilla
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.diagnostics.recurrent_alignment import angles_by_lag
 from plasticity_jax.ops.norms import cosine
 from plasticity_jax.rules import feedback, online
-from plasticity_jax.run import Claim, Experiment, Program, mean_sem, online_training, put
+from plasticity_jax.run import Experiment, Program, Range, evaluated, online_training
 from plasticity_jax.run.program import TrainingState
-from plasticity_jax.tasks.delayed_xor import check_delays, delayed_xor, delayed_xor_bounds, responses
+from plasticity_jax.tasks.delayed_xor import check_delays, delayed_xor, responses
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.tasks.windows import windows
-from plasticity_jax.typing import Array, Example, Key, PyTree
-
-METHODS = ("bp", "np", "legacy", "fa", "fa_unfair", "none", "readout")
-TASKS = {"short": METHODS, "long": tuple(method for method in METHODS if method != "legacy")}
-WITH_B = ("np", "legacy", "fa", "fa_unfair")
-LABELS = {
-    "bp": "BPTT",
-    "np": "node perturbation, corrected",
-    "legacy": "node perturbation, authors'",
-    "fa": "feedback alignment, Glorot B",
-    "fa_unfair": "feedback alignment, B ~ N(0, 1)",
-    "none": "B = 0 (one step)",
-    "readout": "readout alone",
-}
-COLOURS = {
-    **{name: FAMILY_COLOURS[name] for name in ("bp", "np", "fa")},
-    "legacy": "#cc79a7",
-    "fa_unfair": "#f2a65a",
-    "none": "#009e73",
-    "readout": "#7f7f7f",
-}
-LAGS = 6
-STREAMS = 200  # in the authors' units a loss is the sum over so many
+from plasticity_jax.typing import Array, Example, Key, Params, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,35 +90,34 @@ class Config:
 
     seeds: int = 4
     n: int = 50
-    cue_rate: float = 0.05
-    answer: int = 1
-    sigma: float = 0.5
-    p: float = 0.1
+    cue_rate: Annotated[float, Range(0.0, 1.0)] = 0.05
+    answer: Steps = 1
+    sigma: Positive = 0.5
+    p: Share = 0.1
     clip: float = 10.0
     feedback_rate: float = 1e-2
     readout_share: float = 1 / 7
-    short_stimuli: tuple[int, int] = (1, 2)
+    short_stimuli: tuple[Steps, Steps] = (1, 2)
     short_window: int = 7
     short_batch: int = 200
     short_rate: float = 1e-2
     short_windows: int = 5000
-    short_warm_up: int = 1000
-    long_stimuli: tuple[int, int] = (7, 9)
+    short_warm_up: Steps = 1000
+    long_stimuli: tuple[Steps, Steps] = (7, 9)
     long_window: int = 18
     long_batch: int = 50
     long_rate: float = 1e-3
     long_windows: int = 10_000
-    long_warm_up: int = 1200
+    long_warm_up: Steps = 1200
     points: int = 20
 
     def __post_init__(self) -> None:
-        if min(self.seeds, self.n, self.short_batch, self.long_batch, self.points) < 1:
-            raise ValueError("seeds, n, short_batch, long_batch and points must be at least 1")
+        """Refuses windows without all lags, delays that make no task, and points at unequal distances."""
         if min(self.short_window, self.long_window) <= LAGS:
             raise ValueError(f"short_window and long_window must be above {LAGS}, the lags that angles are taken at")
         for task in TASKS:
             check_delays(getattr(self, f"{task}_stimuli"), self.answer)
-            if getattr(self, f"{task}_windows") % self.points:
+            if self.points < 1 or getattr(self, f"{task}_windows") % self.points:
                 raise ValueError(f"{task}_windows must be a multiple of points={self.points}")
 
 
@@ -226,223 +204,40 @@ def part(config: Config, task: str, method: str) -> Program:
         example = Example(jnp.zeros((at.batch, at.window, 2)), jnp.zeros((at.batch, at.window, 1)))
         return learn.init(params, key_run, example), stream.init(key_stream)
 
-    def measure(info: Info, batch: Example) -> Mapping[str, Array]:
-        right, due = responses(info.aux["output"], batch.y)
-        return {"loss": STREAMS * info.loss / at.window, "right": right, "due": due}
-
     program = online_training(
         build,
         init,
         steps=at.windows,
         every=at.windows // config.points,
         chunks=config.points,
-        measure=measure,
+        measure=measured,
     )
 
-    def chunk(state: TrainingState) -> tuple[TrainingState, Mapping[str, Array]]:
-        state, metrics = program.chunk(state)
-        params, s = state.learner.params, state.learner.traces.state
-        probe = jax.tree.map(lambda leaf: leaf[0], stream.take(state.stream, 1)[1])  # the next window, not yet learned
-        angles = angles_by_lag(cell, params, s, probe)[:LAGS]
-        of_matrices = cosine(params["forward"]["w"][:, :, : config.n], params["feedback"]["w_back"])
-        return state, {**metrics, "angles": angles[None], "cosine": of_matrices[None]}
+    def evaluate(state: TrainingState) -> Mapping[str, Array]:
+        unseen = jax.tree.map(lambda leaf: leaf[0], stream.take(state.stream, 1)[1])  # the next window
+        return feedback_against_weights(cell, state.learner.params, state.learner.traces.state, unseen)
 
-    return program._replace(chunk=chunk) if method in WITH_B else program
+    return evaluated(program, evaluate) if method in WITH_B else program
+
+
+def measured(info: Info, batch: Example) -> Mapping[str, Array]:
+    """Loss of a step in the authors' units, answers due in the window, and how many of them have the right sign."""
+    right, due = responses(info.aux["output"], batch.y)
+    return {"loss": STREAMS * info.loss / batch.y.shape[1], "right": right, "due": due}
+
+
+def feedback_against_weights(cell: Neurons, params: Params, s_0: Array, batch: Example) -> Mapping[str, Array]:
+    """Angles to true credit by lag, (LAGS,), on a window that starts from s_0, and the cosine of B and W, ()."""
+    w = params["forward"]["w"][:, :, : cell.n]
+    return {
+        "angles": angles_by_lag(cell, params, s_0, batch)[:LAGS],
+        "cosine": cosine(w, params["feedback"]["w_back"]),
+    }
 
 
 def make_parts(config: Config) -> dict[str, Program]:
     """Every method on both tasks, by the name "task.method"."""
     return {f"{task}.{method}": part(config, task, method) for task in TASKS for method in TASKS[task]}
-
-
-def tail(curve: np.ndarray) -> np.ndarray:
-    """The last tenth of a curve, (seeds, points)."""
-    return curve[:, -max(1, curve.shape[1] // 10) :]
-
-
-def accuracy(metrics: Mapping[str, np.ndarray], where: str) -> np.ndarray:
-    """Share of right signs at response times, (seeds, points)."""
-    return metrics[f"{where}/right"] / np.maximum(metrics[f"{where}/due"], 1e-9)
-
-
-def time_to_learn(curve: np.ndarray, level: float = 0.95) -> np.ndarray:
-    """Fraction of training after which a curve (seeds, points) first reaches a level, (seeds,); 1 if it never does."""
-    reached = curve >= level
-    return np.where(reached.any(1), reached.argmax(1) + 1, curve.shape[1]) / curve.shape[1]
-
-
-def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Over the last tenth of training: losses, accuracies, angles by lag; best accuracies; differences between methods.
-
-    The name of a number is "task/method/what", of a difference "task/one-other/what". Bounds are of the authors' task;
-    they hold for the other one too, though its least loss may not be within reach.
-    """
-    bounds = delayed_xor_bounds()
-    summary = {
-        "bounds/accuracy": bounds.accuracy,
-        "bounds/loss": STREAMS * bounds.loss,
-        "bounds/silent": STREAMS * bounds.silent,
-    }
-    for task, methods in TASKS.items():
-        best = {method: accuracy(metrics, f"{task}.{method}").max(1) for method in methods}
-        for method in methods:
-            where = f"{task}.{method}"
-            put(summary, f"{task}/{method}/accuracy", tail(accuracy(metrics, where)).mean(1))
-            put(summary, f"{task}/{method}/best_accuracy", best[method])
-            put(summary, f"{task}/{method}/time", time_to_learn(accuracy(metrics, where)))
-            put(summary, f"{task}/{method}/loss", tail(metrics[f"{where}/loss"]).mean(1))
-            if method in WITH_B:
-                put(summary, f"{task}/{method}/cosine", tail(metrics[f"{where}/cosine"]).mean(1))
-                for lag in range(LAGS):
-                    angles = metrics[f"{where}/angles"][:, :, lag]
-                    put(summary, f"{task}/{method}/angle_{lag + 1}", tail(angles).mean(1))
-                put(summary, f"{task}/{method}/angle", tail(metrics[f"{where}/angles"].mean(2)).mean(1))
-        for other in methods:
-            if other != "np":
-                put(summary, f"{task}/np-{other}/best_accuracy", best["np"] - best[other])
-    return summary
-
-
-def _at_least(task: str, method: str, bound: float, statement: str, paper: str | None = None) -> Claim:
-    def measure(summary: Mapping[str, float]) -> tuple[float, bool]:
-        value = summary[f"{task}/{method}/accuracy"]
-        return value, value >= bound
-
-    return Claim(f"{task}-{method}-learns", statement, paper, measure)
-
-
-def _fails(task: str, method: str, bound: float, statement: str) -> Claim:
-    """Below the bound at every point of training, on average over seeds."""
-
-    def measure(summary: Mapping[str, float]) -> tuple[float, bool]:
-        value = summary[f"{task}/{method}/best_accuracy"]
-        return value, value < bound
-
-    return Claim(f"{task}-{method}-fails", statement, None, measure)
-
-
-def _ahead(task: str, other: str, statement: str) -> Claim:
-    """By the best point of each run, for methods that decline again."""
-
-    def measure(summary: Mapping[str, float]) -> tuple[float, bool]:
-        gap, sem = (summary[f"{task}/np-{other}/best_accuracy{end}"] for end in ("", "_sem"))
-        return gap, gap > 0.02 and gap > 2 * sem
-
-    return Claim(f"{task}-np-above-{other}", statement, None, measure)
-
-
-def _angle(task: str, method: str, what: str, low: float, high: float, statement: str, paper: str | None) -> Claim:
-    def measure(summary: Mapping[str, float]) -> tuple[float, bool]:
-        value = summary[f"{task}/{method}/{what}"]
-        return value, low <= value <= high
-
-    return Claim(f"{task}-{method}-{what.replace('_', '-')}", statement, paper, measure)
-
-
-def _comparable(what: str, statement: str, paper: str) -> Claim:
-    def measure(summary: Mapping[str, float]) -> tuple[float, bool]:
-        ratio = summary[f"short/np/{what}"] / summary[f"short/bp/{what}"]
-        return ratio, ratio <= 2
-
-    return Claim(f"short-np-like-bptt-{what}", f"Node perturbation is comparable to BPTT: {statement}", paper, measure)
-
-
-def _stuck(method: str, start: str) -> Claim:
-    def measure(summary: Mapping[str, float]) -> tuple[float, bool]:
-        value = summary[f"short/{method}/loss"]
-        return value, value >= 4
-
-    statement = f"Feedback alignment from {start} does not converge: its loss stays above 4, silence has 5"
-    return Claim(f"short-{method}-stuck", statement, "about 5", measure)
-
-
-def _claims() -> list[Claim]:
-    learned = "With node perturbation (corrected rule) the network learns the task: at least 95 % right, ceiling 97.5 %"
-    return [
-        _at_least("short", "np", 0.95, learned, "is able to learn"),
-        _at_least("short", "legacy", 0.9, "The authors' rule learns the task: at least 90 % right", "is able to learn"),
-        _comparable("time", "time to 95 % right, that of B alone included (ratio, at most 2)", "comparable"),
-        _comparable("loss", "loss at the end (ratio, at most 2)", "1.25 / 0.7"),
-        _stuck("fa_unfair", "B ~ N(0, 1)"),
-        _stuck("fa", "B at the scale of W"),
-        _at_least("short", "none", 0.9, "B = 0 learns it too, at least 90 % right: the task needs no such feedback"),
-        _angle("short", "fa_unfair", "angle", 75, 105, "Feedback alignment: mean angle is near 90", "near ninety"),
-        _angle("short", "legacy", "angle", 75, 105, "Authors' rule: mean angle over lags is near 90", "near ninety"),
-        _angle("short", "legacy", "angle_1", 75, 105, "Authors' rule: the angle at lag 1 is near 90", "about 85"),
-        _angle("short", "np", "angle_1", 0, 60, "Corrected rule: the angle at lag 1 is well below 90", None),
-        _at_least("long", "bp", 0.95, "Longer delays: BPTT reaches 95 %"),
-        _at_least("long", "np", 0.95, "Longer delays: the corrected rule reaches 95 %"),
-        _fails("long", "none", 0.9, "Longer delays: B = 0 stays below 90 % at all times"),
-        _fails("long", "readout", 0.9, "Longer delays: the readout alone stays below 90 % at all times"),
-        _ahead("long", "none", "Longer delays: the corrected rule is above B = 0 (gap of the best)"),
-        _ahead("long", "fa", "Longer delays: the corrected rule is above fair feedback alignment (gap of the best)"),
-        _angle("long", "np", "angle_1", 0, 60, "Longer delays, corrected rule: angle at lag 1 well below 90", None),
-        _angle("long", "np", "angle", 0, 75, "Longer delays, corrected rule: mean angle over lags below 75", None),
-    ]
-
-
-CLAIMS = _claims()
-
-
-def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """Final losses, accuracies and angles in Markdown."""
-    summary = summarise(metrics)
-    head = ("task", "method", "loss", "right (%)", "best (%)", *(f"angle, lag {lag}" for lag in range(1, LAGS + 1)))
-    rows = [head, ("---",) * len(head)]
-    for task, methods in TASKS.items():
-        for method in methods:
-            name = f"{task}/{method}"
-            cells = [f"{summary[f'{name}/loss']:.2f} ± {summary[f'{name}/loss_sem']:.2f}"]
-            for what in ("accuracy", "best_accuracy"):
-                cells.append(f"{100 * summary[f'{name}/{what}']:.1f} ± {100 * summary[f'{name}/{what}_sem']:.1f}")
-            for lag in range(1, LAGS + 1):
-                cells.append(f"{summary[f'{name}/angle_{lag}']:.0f}" if method in WITH_B else "-")
-            rows.append((task, LABELS[method], *cells))
-    floor = f"No loss is below {summary['bounds/loss']:.2f}, silence has {summary['bounds/silent']:.2f}; "
-    ceiling = f"most that can be right {100 * summary['bounds/accuracy']:.1f} %."
-    return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", floor + ceiling])
-
-
-def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Loss and accuracy in the course of training, and final angles by lag, on both tasks."""
-    import matplotlib.pyplot as plt
-
-    bounds = delayed_xor_bounds()
-    figure, axes = plt.subplots(2, 3, figsize=(13.5, 7.6), constrained_layout=True)
-    titles = {"short": "delays of the paper", "long": "longer delays"}
-    for row, task in zip(axes, TASKS, strict=True):
-        for method in TASKS[task]:
-            where, style = f"{task}.{method}", "--" if method in ("fa_unfair", "legacy", "readout") else "-"
-            curves = (metrics[f"{where}/loss"], 100 * accuracy(metrics, where))
-            for axis, curve in zip(row, curves, strict=False):
-                mean, error = np.array([mean_sem(column) for column in curve.T]).T
-                x = (np.arange(len(mean)) + 0.5) / len(mean)
-                axis.plot(x, mean, style, color=COLOURS[method], lw=1.6, label=LABELS[method])
-                axis.fill_between(x, mean - error, mean + error, color=COLOURS[method], alpha=0.2, lw=0)
-            if method in WITH_B:
-                ends = tail(metrics[f"{where}/angles"]).mean(1)
-                mean, error = np.array([mean_sem(column) for column in ends.T]).T
-                row[2].errorbar(
-                    np.arange(LAGS) + 1, mean, error, fmt=f"o{style}", color=COLOURS[method], ms=4, lw=1.6, capsize=2
-                )
-        losses = {"bound": STREAMS * bounds.loss, "silence": STREAMS * bounds.silent}
-        for axis, levels in ((row[0], losses), (row[1], {"chance": 50, "ceiling": 100 * bounds.accuracy})):
-            for name, level in levels.items():
-                axis.axhline(level, color="0.5", ls=":", lw=1)
-                axis.annotate(name, (0.995, level), color="0.4", fontsize=8, ha="right", va="bottom")
-            axis.set(xlim=(0, 1), xlabel="fraction of training")
-        row[0].set(yscale="log", ylabel="loss (sum over 200 streams, per step)", title=f"Loss, {titles[task]}")
-        row[0].set_ylim(0.2, 40)
-        row[1].set(ylim=(45, 100), ylabel="right at response times (%)", title=f"Accuracy, {titles[task]}")
-        row[2].axhline(90, color="0.5", ls=":", lw=1)
-        row[2].set(ylim=(0, 120), xlabel="steps that credit was carried back", ylabel="angle to true credit (degrees)")
-        row[2].set_title(f"Angles at the end, {titles[task]}")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    seeds = next(iter(metrics.values())).shape[0]
-    about = f"mean and standard error over {seeds} seeds; node perturbation begins with B alone"
-    figure.suptitle(f"Lansdell, Prakash & Kording (2019), Figure 4: {about}")
-    return figure
 
 
 experiment = Experiment(

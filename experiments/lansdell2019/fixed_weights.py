@@ -208,3 +208,22 @@ def inherited(lower: Layer, upper: Layer, seed: int = 0) -> Inherited:
     brought = -inverse @ np.einsum("kaj,taj->tkj", carried, above) @ lower.w
     scale = size * (lower.w**2).sum()
     return Inherited(float(2 * (own * brought).sum() / scale), float((brought**2).sum() / scale))
+
+
+def lower_error(own: np.ndarray, samples: np.ndarray, dropped: int, name: str, above: Inherited) -> np.ndarray:
+    """Adds to the error of a layer what it inherits: from the final B above, or from all the Bs since the sums began.
+
+    Args:
+      own: relative error with exact errors after all the samples, (points,).
+      samples: T, (points,).
+      dropped: samples T0 after which the sums start over.
+      name: of the part; "offline" uses the final B.
+      above: inherited error.
+    """
+    if name.endswith("offline"):
+        return np.sqrt(own**2 + (above.cross + above.square) / samples)
+    began = np.where(samples > dropped, dropped, 0)
+    u = np.maximum(began / samples, 1e-12)
+    counted = samples * (1 - u) ** 2  # of the means of ln(T / max(s, T0)) over samples, and of its square
+    once, twice = 1 - u * (1 - np.log(u)), 2 - u * (2 - 2 * np.log(u))
+    return np.sqrt(own**2 / (1 - u) + (above.cross * once + above.square * twice) / counted)

@@ -16,28 +16,30 @@ stays in the sums. Float32 throughout, the sums compensated.
 """
 
 import dataclasses
-import fnmatch
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.lansdell2019.authors import own_step_perturbation
-from experiments.lansdell2019.common import COLOURS
+from experiments.lansdell2019.common import Positive
 from experiments.lansdell2019.fixed_weights import (
     HELD,
-    Inherited,
     drawn_weights,
     expected,
     inherited,
     layers_of,
+    lower_error,
     regression,
     second_order,
 )
+from experiments.lansdell2019.theorems_claims import CLAIMS, summarise
+from experiments.lansdell2019.theorems_figures import plot
 from experiments.lansdell2019.windows import glorot_params, vanilla
 from plasticity_jax.base import Info, Learner, LearnerState, learner
+from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.cells.window import at_rest, run_window, sums_credit, time_first
 from plasticity_jax.diagnostics.alignment import alignment, angle, relative_error
 from plasticity_jax.layers import init_params
@@ -45,13 +47,12 @@ from plasticity_jax.networks import mlp
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine
 from plasticity_jax.rules.feedback import node_perturbation, recurrent_node_perturbation
-from plasticity_jax.run import Claim, Experiment, Program, put
+from plasticity_jax.run import Experiment, Program, Range
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Example, Key, Params
 
 EXACT = 20_000  # samples from which theory takes its moments
 WINDOW = 7  # steps of the recurrent network's window
-BLUE, ORANGE, GREEN, PINK = (COLOURS[name] for name in ("np", "fa", "matching", "np_forget"))
 SIGMA, SIGMA_RECURRENT, P = 1e-2, 0.05, 0.1
 RIDGE = 1e-6
 
@@ -81,14 +82,13 @@ class Config:
     recurrent_samples: int = 131_072
     batch: int = 256
     recurrent_batch: int = 1024
-    points: int = 32
+    points: Annotated[int, Range(2, 2**31 - 1)] = 32
     sizes: tuple[tuple[int, int, int], ...] = ((8, 5, 3), (16, 10, 5), (32, 20, 10))
-    sigmas: tuple[float, ...] = (1e-7, 1e-6, 1e-3, 1e-2, 1e-1, 3e-1, 1.0, 3.0)
+    sigmas: tuple[Positive, ...] = (1e-7, 1e-6, 1e-3, 1e-2, 1e-1, 3e-1, 1.0, 3.0)
     units: tuple[int, int, int] = (5, 20, 3)
 
     def __post_init__(self) -> None:
-        if self.seeds < 1 or self.points < 2:
-            raise ValueError("seeds must be at least 1 and points at least 2")
+        """Refuses noise levels without those that claims read."""
         if not {1e-2, 1.0} <= set(self.sigmas):
             raise ValueError("sigmas must hold 0.01 and 1, which claims compare")
 
@@ -272,16 +272,7 @@ def recurrent(config: Config, legacy: bool) -> Program:
         return learner(recurrent_node_perturbation(cell, sigma=sigma, p=P, estimator="ridge"), HELD)
 
     def evaluate(params: Params) -> Mapping[str, Array]:
-        w, b = params["forward"]["w"][0, :, :n], params["feedback"]["w_back"][0]
-        window = run_window(cell, params, at_rest(cell, batch, w.dtype).state, first)
-        own = window.credit[:, :, 0]
-        delta = sums_credit(cell, window.local, window.credit)[:, :, 0]
-        found = {
-            "relative_error": relative_error(w, b),
-            "cosine": cosine(w, b),
-            "angle": angle(delta @ b, delta @ w),
-            "angle_own": angle(delta @ b, own),
-        }
+        found = one_step_back(cell, params, at_rest(cell, batch, jnp.zeros(()).dtype).state, first)
         return {name: value[None] for name, value in found.items()}
 
     return regression(
@@ -294,6 +285,27 @@ def recurrent(config: Config, legacy: bool) -> Program:
         batch=batch,
         points=config.points,
     )
+
+
+def one_step_back(cell: Neurons, params: Params, s_0: Array, example: Example) -> Mapping[str, Array]:
+    """B against W, and credit that B carries one step back against what W carries, and against the step's own.
+
+    Args:
+      cell: the network.
+      params: its weights.
+      s_0: (B, 1, n), state before the windows.
+      example: windows, time first.
+    """
+    w, b = params["forward"]["w"][0, :, : cell.n], params["feedback"]["w_back"][0]
+    window = run_window(cell, params, s_0, example)
+    own = window.credit[:, :, 0]
+    delta = sums_credit(cell, window.local, window.credit)[:, :, 0]
+    return {
+        "relative_error": relative_error(w, b),
+        "cosine": cosine(w, b),
+        "angle": angle(delta @ b, delta @ w),
+        "angle_own": angle(delta @ b, own),
+    }
 
 
 def make_parts(config: Config) -> dict[str, Program]:
@@ -322,242 +334,6 @@ def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
         curves = np.stack(rows).reshape(config.seeds, -1, *rows[0].shape)
         found[f"{name}/expected"] = curves.swapaxes(1, 2)
     return found
-
-
-def lower_error(own: np.ndarray, samples: np.ndarray, dropped: int, name: str, above: Inherited) -> np.ndarray:
-    """Adds to the error of a layer what it inherits: from the final B above, or from all the Bs since the sums began.
-
-    Args:
-      own: relative error with exact errors after all the samples, (points,).
-      samples: T, (points,).
-      dropped: samples T0 after which the sums start over.
-      name: of the part; "offline" uses the final B.
-      above: inherited error.
-    """
-    if name.endswith("offline"):
-        return np.sqrt(own**2 + (above.cross + above.square) / samples)
-    began = np.where(samples > dropped, dropped, 0)
-    u = np.maximum(began / samples, 1e-12)
-    counted = samples * (1 - u) ** 2  # of the means of ln(T / max(s, T0)) over samples, and of its square
-    once, twice = 1 - u * (1 - np.log(u)), 2 - u * (2 - 2 * np.log(u))
-    return np.sqrt(own**2 / (1 - u) + (above.cross * once + above.square * twice) / counted)
-
-
-def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Final errors over networks by "part/Wk", or "bias.readout/c=..".
-
-    With them: 95th percentile, maximum, slope of log error against log samples, and the ratio to what theory expects
-    (of root mean squares).
-    """
-    summary: dict[str, float] = {}
-    for name in [name for name in metrics if name.endswith("/relative_error")]:
-        part = name.partition("/")[0]
-        samples, sigmas = metrics[f"{part}/samples"][0, :, 0], metrics[f"{part}/sigma"][0, 0]
-        theory = metrics.get(f"{part}/expected")
-        for sigma in np.unique(sigmas):
-            columns = np.flatnonzero(sigmas == sigma)
-            for k in range(metrics[name].shape[3]):
-                where = f"{part}/c={sigma:.3g}" if part.startswith("bias") else f"{part}/W{k + 2}"
-                errors = networks(metrics[name], columns, k)
-                put(summary, where, errors[:, -1])
-                summary[f"{where}_p95"] = float(np.quantile(errors[:, -1], 0.95))
-                summary[f"{where}_max"] = float(errors[:, -1].max())
-                curve = root_mean_square(errors)
-                summary[f"{where}_slope"] = float(np.polyfit(np.log(samples), np.log(curve), 1)[0])
-                if theory is not None:
-                    ratio = curve / root_mean_square(networks(theory, columns, k))
-                    summary[f"{where}_ratio"] = float(ratio[-1])
-        for metric in ("true_angle", "cosine", "angle", "angle_own"):
-            if f"{part}/{metric}" in metrics and part.startswith(("rank", "recurrent")):
-                for k in range(metrics[name].shape[3]):
-                    values = networks(metrics[f"{part}/{metric}"], np.arange(len(sigmas)), k)
-                    put(summary, f"{part}/W{k + 2}_{metric}", values[:, -1])
-    for part in [name.removesuffix(".gaussian/samples") for name in metrics if name.endswith(".gaussian/samples")]:
-        _, hidden, out = map(int, part.partition(".")[2].split("-"))
-        count = metrics[f"{part}.gaussian/samples"][0, -1, 0]
-        for noise, one in (("gaussian", 1), ("rademacher", -1)):
-            isotropic = ((out + 2) * (hidden + one) / count) ** 0.5
-            summary[f"{part}.{noise}/isotropic_ratio"] = summary[f"{part}.{noise}/W2"] / isotropic
-    return summary
-
-
-def networks(values: np.ndarray, columns: np.ndarray, layer: int) -> np.ndarray:
-    """A metric (seeds, points, settings, layers) at some settings: (seeds * settings, points)."""
-    chosen = values[:, :, columns, layer]
-    return chosen.swapaxes(1, 2).reshape(-1, values.shape[1])
-
-
-def root_mean_square(values: np.ndarray) -> np.ndarray:
-    """Over networks."""
-    return np.sqrt((np.asarray(values, float) ** 2).mean(0))
-
-
-INF = float("inf")
-FALLS = "error falls as 1/sqrt(samples), slope within (-0.65, -0.4)"
-MATCHES = "rms error is what theory expects, ratio within (0.9, 1.1)"
-CHECKS = (  # id, statement, bounds of all numbers of the summary that the pattern names
-    ("theorem1", "Theorem 1, tanh 8-5-3: B becomes W, largest error below 0.05", -INF, 0.05, "theorem1.8-5-3.*/W2_max"),
-    ("theorem1-rate", f"Theorem 1: {FALLS}", -0.65, -0.4, "theorem1.*/W2_slope"),
-    ("theorem1-expected", f"Theorem 1: {MATCHES}", 0.9, 1.1, "theorem1.*/W2_ratio"),
-    (
-        "theorem1-isotropic",
-        "Theorem 1: error over sqrt((m+2)(n+-1)/T), that for isotropic errors, within (0.8, 1.2)",
-        *(0.8, 1.2, "theorem1.*/isotropic_ratio"),
-    ),
-    ("theorem2-offline", "Theorem 2, offline: largest error below 0.05", -INF, 0.05, "theorem2.offline/W?_max"),
-    ("theorem2-online", "Theorem 2, online: largest error below 0.05", -INF, 0.05, "theorem2.ridge/W?_max"),
-    ("theorem2-rate", f"Theorem 2: {FALLS}", -0.65, -0.4, "theorem2.*/W?_slope"),
-    ("theorem2-expected", f"Theorem 2: {MATCHES}", 0.9, 1.1, "theorem2.*/W?_ratio"),
-    ("bias", "Sigmoid readout: biased at c = 1, error above 0.1", 0.1, INF, "bias.sigmoid/c=1"),
-    (
-        "bias-stays",
-        "Sigmoid readout, c = 1: samples do not mend it, slope above -0.15",
-        -0.15,
-        INF,
-        "*.sigmoid/c=1_slope",
-    ),
-    (
-        "bias-limit",
-        "Sigmoid readout: bias vanishes with c, error below 0.02 at 0.01",
-        -INF,
-        0.02,
-        "bias.sigmoid/c=0.01",
-    ),
-    ("linear-no-bias", f"Linear readout, c = 1: no bias; {FALLS}", -0.65, -0.4, "bias.linear/c=1_slope"),
-    ("linear-expected", f"Linear readout, c = 1: {MATCHES}", 0.9, 1.1, "bias.linear/c=1_ratio"),
-    ("antithetic-expected", f"Antithetic, c = 1, no term in c^2: {MATCHES}", 0.9, 1.1, "bias.antithetic/c=1_ratio"),
-    ("rank", "A3 violated (linear 8-6-4-3): B2 does not become W2, error above 0.3", 0.3, INF, "rank.*/W2"),
-    (
-        "rank-expected",
-        "A3 violated, offline: B2 misses one dimension of 4, error 0.5 +- 0.02",
-        0.48,
-        0.52,
-        "rank.offline/W2",
-    ),
-    ("rank-top", "A3 violated: B3 becomes W3, largest error below 0.05", -INF, 0.05, "rank.*/W3_max"),
-    (
-        "rank-angle",
-        "A3 violated: angle of W2's credit to the gradient below 5 degrees",
-        -INF,
-        5,
-        "rank.*/W2_true_angle",
-    ),
-    ("deep", "Deep and tanh, staged: largest error below 0.05", -INF, 0.05, "deep.staged/W?_max"),
-    ("deep-expected", f"Deep and tanh: {MATCHES}", 0.9, 1.1, "deep.*/W?_ratio"),
-    ("deep-rate", f"Deep and tanh: {FALLS}", -0.65, -0.4, "deep.*/W?_slope"),
-    ("recurrent", "Recurrent: B becomes W, error below 0.15", -INF, 0.15, "recurrent.corrected/W2"),
-    ("recurrent-angle", "Recurrent: angle one step back below 10 degrees", -INF, 10, "recurrent.corrected/W2_angle"),
-    (
-        "legacy",
-        "Recurrent, authors' code: B is unrelated to W, cosine within 0.2 of 0",
-        -0.2,
-        0.2,
-        "*.legacy/W2_cosine",
-    ),
-    ("legacy-angle", "Recurrent, authors' code: 80 to 100 degrees one step back", 80, 100, "recurrent.legacy/W2_angle"),
-    (
-        "legacy-own",
-        "Recurrent, authors' code: B learns the step's own credit (angle)",
-        -INF,
-        45,
-        "*.legacy/W2_angle_own",
-    ),
-)
-
-
-def _claim(name: str, statement: str, low: float, high: float, pattern: str) -> Claim:
-    """What is measured is the number nearest to leaving the bounds."""
-
-    def check(summary: Mapping[str, float]) -> tuple[float, bool]:
-        values = [summary[key] for key in fnmatch.filter(summary, pattern)]
-        worst = min(values, key=lambda value: min(value - low, high - value), default=float("nan"))
-        return worst, low < worst < high
-
-    return Claim(name, statement, None, check)
-
-
-def _signs(summary: Mapping[str, float]) -> tuple[float, bool]:
-    ratio = summary["theorem1.8-5-3.rademacher/W2"] / summary["theorem1.8-5-3.gaussian/W2"]
-    return ratio, ratio < 0.9
-
-
-CLAIMS = [_claim(*check) for check in CHECKS]
-CLAIMS.append(Claim("signs", "Theorem 1, 8-5-3: signs err less than normal noise (ratio, below 0.9)", None, _signs))
-
-
-def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Six panels: root mean square over networks with the middle 90 %, and theory as dashed lines."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 3, figsize=(15, 8.6), constrained_layout=True)
-
-    def curve(axis: Any, part: str, layer: int, colour: str, label: str, marker: str = "o") -> None:
-        if f"{part}/relative_error" not in metrics:
-            return
-        values = metrics[f"{part}/relative_error"]
-        every = np.arange(values.shape[2])
-        samples, errors = metrics[f"{part}/samples"][0, :, 0], networks(values, every, layer)
-        shown = np.unique(np.geomspace(1, len(samples), 12).round().astype(int)) - 1
-        axis.plot(samples[shown], root_mean_square(errors)[shown], marker, color=colour, ms=4, label=label)
-        axis.fill_between(samples, *np.quantile(errors, (0.05, 0.95), 0), color=colour, alpha=0.15, lw=0)
-        if f"{part}/expected" in metrics:
-            theory = root_mean_square(networks(metrics[f"{part}/expected"], every, layer))
-            axis.plot(samples, theory, "--", color=colour, lw=1.2)
-        axis.set(xscale="log", yscale="log", xlabel="samples", ylabel="relative error of B")
-
-    one, two, three, four, five, six = axes.flat
-    parts = [name.removesuffix(".gaussian/samples") for name in metrics if name.endswith(".gaussian/samples")]
-    for part, colour in zip(parts, (BLUE, GREEN, PINK), strict=False):
-        sizes = part.partition(".")[2]
-        curve(one, f"{part}.gaussian", 0, colour, f"{sizes}, normal noise")
-        curve(one, f"{part}.rademacher", 0, colour, f"{sizes}, signs", "^")
-    one.set_title("Theorem 1: one hidden layer, tanh")
-
-    for readout, colour, label in (
-        ("sigmoid", ORANGE, "sigmoid readout"),
-        ("linear", BLUE, "linear readout"),
-        ("antithetic", GREEN, "linear, antithetic pairs"),
-    ):
-        values, sigmas = metrics[f"bias.{readout}/relative_error"][:, -1, :, 0], metrics[f"bias.{readout}/sigma"][0, 0]
-        two.plot(sigmas, root_mean_square(values), "o", color=colour, ms=4, label=label)
-        two.vlines(sigmas, *np.quantile(values, (0.05, 0.95), 0), color=colour, alpha=0.4)
-        if f"bias.{readout}/expected" in metrics and readout != "sigmoid":
-            theory = root_mean_square(metrics[f"bias.{readout}/expected"][:, -1, :, 0])
-            two.plot(sigmas, theory, "--", color=colour, lw=1.2)
-    samples = metrics["bias.linear/samples"][0, -1, 0]
-    two.set(xscale="log", yscale="log", xlabel="standard deviation c of the noise", ylabel="relative error of B")
-    two.set_title(f"Bias at finite noise: tanh 8-5-3, {samples:,.0f} samples")
-
-    for axis, family, title in (
-        (three, "theorem2", "Theorem 2: linear 6-3-4-5"),
-        (four, "rank", "A3 violated: linear 8-6-4-3"),
-        (five, "deep", "Beyond the theorems: tanh 6-3-4-5"),
-    ):
-        other = "staged" if family == "deep" else "offline"
-        curve(axis, f"{family}.ridge", 0, ORANGE, "W2, online")
-        curve(axis, f"{family}.{other}", 0, BLUE, f"W2, {other}", "s")
-        curve(axis, f"{family}.{other}", 1, GREEN, "W3", "^")
-        axis.set_title(title)
-    values = metrics["rank.offline/true_angle"]
-    four.plot(
-        metrics["rank.offline/samples"][0, :, 0],
-        np.radians(networks(values, np.arange(values.shape[2]), 0).mean(0)),
-        color="black",
-        lw=1.2,
-        label="angle of W2's credit (radians)",
-    )
-    for name, colour, marker in (("corrected", BLUE, "o"), ("legacy", ORANGE, "s")):
-        curve(six, f"recurrent.{name}", 0, colour, name, marker)
-    six.set(title="Recurrent: 20 tanh units", xlabel="windows of 7 steps")
-    for axis, letter in zip(axes.flat, "abcdef", strict=True):
-        axis.legend(frameon=False, fontsize=8)
-        axis.grid(alpha=0.2, which="both", lw=0.5)
-        axis.text(-0.12, 1.03, letter, transform=axis.transAxes, weight="bold", fontsize=13)
-    figure.suptitle(
-        "Lansdell, Prakash & Kording (2020), theorems: feedback at fixed weights. "
-        "Root mean square and middle 90 % of networks; dashed: theory"
-    )
-    return figure
 
 
 experiment = Experiment(

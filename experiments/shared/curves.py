@@ -14,6 +14,16 @@ def draw(axis: Any, x: np.ndarray, curves: np.ndarray, **style: Any) -> Any:
     return line
 
 
+def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over seeds and its standard error (0 of a single seed), without what is not finite; (seeds, ...)."""
+    kept = np.isfinite(values)
+    count = kept.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(kept, values, 0).sum(0) / count
+        square = np.where(kept, (values - mean) ** 2, 0).sum(0)
+        return mean, (square / np.maximum(count - 1, 1) / count) ** 0.5
+
+
 def smooth(curves: np.ndarray, width: int) -> np.ndarray:
     """Running average along axis 1, (seeds, points, ...), the ends repeated as in `scipy.ndimage.uniform_filter1d`."""
     left, right = width // 2, width - 1 - width // 2

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.lansdell2019.fixed_weights import Inherited, Layer, expected, inherited, second_order
-from experiments.lansdell2019.theorems import lower_error
+from experiments.lansdell2019.fixed_weights import Inherited, Layer, expected, inherited, lower_error, second_order
 
 M, N, T, RUNS = 3, 4, 400, 4000
 SPREAD = np.linspace(0.5, 1.5, M)  # errors of unequal variance

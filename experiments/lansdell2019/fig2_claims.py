@@ -1,0 +1,208 @@
+"""Figure 2 of Lansdell, Prakash & Kording (2020): what its curves end at, and the claims on them."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from experiments.lansdell2019.claims import INF, Summary, every, surely
+from experiments.lansdell2019.common import unless_diverged
+from plasticity_jax.run import Claim, below, gap, mean_sem, put
+
+SIGMAS = (1e-4, 1e-3, 1e-2, 1e-1)
+LAYERS = ("W2", "W3")
+RANK_TOLERANCE = 1e-2  # a direction of the errors counts if its power is above this fraction of the strongest's
+NO_FEEDBACK = {"relative_error": 1.0, "local_angle": 90.0, "true_angle": 90.0, "sign_congruence": 0.5}
+"""The metrics of the feedback's matrices, and what B = 0 has in them: 0 has either sign, no credit no direction."""
+
+
+def at(sigma: float) -> str:
+    """Name of node perturbation at a noise level."""
+    return f"np_c{sigma:g}"
+
+
+MIDDLE = at(1e-2)
+NP = [at(sigma) for sigma in SIGMAS]
+
+
+def finals(metrics: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """What each method ends at, (seeds,), by method and then "error" or "relative_error_W2"."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for key, values in metrics.items():
+        method, metric = key.split("/")
+        if metric in NO_FEEDBACK:
+            entries = {f"{metric}_{layer}": values[:, -1, i] for i, layer in enumerate(LAYERS)}
+        else:
+            entries = {metric: values[:, -1]} if metric in ("error", "noisy_error") else {}
+        loss = metrics[f"{method}/loss"]
+        found.setdefault(method, {}).update({name: unless_diverged(v, loss) for name, v in entries.items()})
+    return found
+
+
+def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Final values by "method/metric", the paired differences that claims read, and ranks."""
+    summary: dict[str, float] = {}
+    ended = finals(metrics)
+    for method, found in ended.items():
+        for metric, values in found.items():
+            put(summary, f"{method}/{metric}", values)
+            if "fa" in ended and method != "fa" and metric != "noisy_error":
+                sign = -1 if metric.startswith("sign") else 1
+                put(summary, f"{method}/{metric}_better_than_fa", sign * (ended["fa"][metric] - values))
+    if set(NP) <= set(ended):
+        low, high = NP[0], NP[-1]
+        for layer in LAYERS:
+            put(summary, f"optimum/{layer}", lead_of_the_middle([ended[c][f"relative_error_{layer}"] for c in NP]))
+        for metric in ("error", "noisy_error"):
+            put(summary, f"{high}-{low}/{metric}", ended[high][metric] - ended[low][metric])
+        put(summary, "layers_apart", np.abs(ended[MIDDLE]["sign_congruence_W3"] - ended[MIDDLE]["sign_congruence_W2"]))
+    if {MIDDLE, "np_forget"} <= set(ended):
+        metric = "relative_error_W3"
+        put(summary, f"{MIDDLE}-np_forget/{metric}", ended[MIDDLE][metric] - ended["np_forget"][metric])
+    for method in ended:
+        if f"{method}/rank" in metrics:
+            for i, layer in enumerate(LAYERS):
+                summary[f"{method}/rank_{layer}"] = float(metrics[f"{method}/rank"][:, -1, i].mean())
+                summary[f"{method}/rank_full_{layer}"] = float(metrics[f"{method}/rank_full"][0, -1, i])
+    return summary
+
+
+def lead_of_the_middle(errors: list[np.ndarray]) -> np.ndarray:
+    """What the better of the two extreme levels errs more than the best level between them, (seeds,).
+
+    Args:
+      errors: (seeds,) for each level, in order, of three levels or more; the best are so in the mean.
+    """
+    mean = np.array([mean_sem(error)[0] for error in errors])
+    inner, outer = 1 + int(mean[1:-1].argmin()), (0 if mean[0] < mean[-1] else -1)
+    return errors[outer] - errors[inner]
+
+
+def _better_without(metric: str, layer: str) -> Callable[[Summary], bool]:
+    """Whether no feedback at all is better than feedback alignment, too."""
+    sign = -1 if metric == "sign_congruence" else 1
+    return lambda summary: surely(summary, sign, f"fa/{metric}_{layer}", NO_FEEDBACK[metric])
+
+
+def _above_fa() -> Iterator[Claim]:
+    """Each metric of the matrices, in each layer, against feedback alignment's."""
+    for metric, what in (
+        ("relative_error", "the relative error of B is lower than feedback alignment's"),
+        ("local_angle", "the local angle is smaller than feedback alignment's (degrees)"),
+        ("true_angle", "the angle to the true gradient is smaller than feedback alignment's (degrees)"),
+        ("sign_congruence", "the signs of B agree more with W's than feedback alignment's"),
+    ):
+        for layer in LAYERS:
+            yield gap(
+                f"{metric}-{layer}".replace("_", "-"),
+                f"{layer}, node perturbation at every c: {what} (least paired gap)",
+                None,
+                *(f"{method}/{metric}_{layer}_better_than_fa" for method in NP),
+                trivial=_better_without(metric, layer),
+            )
+
+
+def _apart_in_fa(summary: Summary) -> float:
+    return abs(summary["fa/sign_congruence_W3"] - summary["fa/sign_congruence_W2"])
+
+
+def _above_backprop(method: str) -> Callable[[Summary], float]:
+    return lambda summary: summary[f"{method}/error"] - summary["bp/error"]
+
+
+def _near_backprop(summary: Summary) -> tuple[float, bool]:
+    lost = _above_backprop(MIDDLE)(summary)
+    return lost, lost < 1
+
+
+def _rank_deficient(summary: Summary) -> tuple[float, bool]:
+    (low, all_low), (top, all_top) = [
+        (summary[f"{MIDDLE}/rank_{layer}"], summary[f"{MIDDLE}/rank_full_{layer}"]) for layer in LAYERS
+    ]
+    return low, low < all_low and top == all_top
+
+
+CLAIMS = [
+    *_above_fa(),
+    every(
+        "close-in-both-layers",
+        "B comes close to W in both layers at c = 0.01: relative errors below 1, that of no feedback (the larger)",
+        0.9,
+        -INF,
+        1.0,
+        *(f"{MIDDLE}/relative_error_{layer}" for layer in LAYERS),
+        trivial=lambda summary: all(summary[f"fa/relative_error_{layer}"] < 1 for layer in LAYERS),
+    ),
+    *(
+        gap(
+            f"optimal-noise-{layer}",
+            f"{layer}: an intermediate noise level has the lowest relative error (lead on the better extreme)",
+            None,
+            f"optimum/{layer}",
+        )
+        for layer in LAYERS
+    ),
+    below(
+        "sign-in-both-layers",
+        "Sign congruence is comparable between layers (difference)",
+        0.1,
+        "layers_apart",
+        0.1,
+        trivial=lambda summary: _apart_in_fa(summary) < 0.1,
+    ),
+    gap(
+        "error-below-fa",
+        "Node perturbation at c = 0.01 ends with a lower test error than feedback alignment (points)",
+        0.64,
+        f"{MIDDLE}/error_better_than_fa",
+    ),
+    Claim(
+        "error-near-bp",
+        "Node perturbation at c = 0.01 ends within 1 point of backpropagation's test error (points)",
+        0.99,
+        _near_backprop,
+        trivial=lambda summary: _above_backprop("fa")(summary) < 1,
+    ),
+    below(
+        "error-3",
+        "Test error of node perturbation at c = 0.01 comes close to 3 % (below 4)",
+        3.64,
+        f"{MIDDLE}/error",
+        4.0,
+        trivial=lambda summary: summary["fa/error"] < 4,
+    ),
+    every(
+        "all-converge",
+        "All methods converge: test error below 15 % (the worst; printed is c = 0.1)",
+        15.92,
+        -INF,
+        15.0,
+        *(f"{method}/error" for method in ("bp", "fa", *NP)),
+    ),
+    gap(
+        "large-noise-hurts",
+        "At c = 0.1 the network errs more than at c = 1e-4 (points, clean forward pass)",
+        12.41,
+        f"{NP[-1]}-{NP[0]}/error",
+    ),
+    gap(
+        "large-noise-is-read-out",
+        "At c = 0.1 it errs more where, as in the authors' code, the noise is left on (points)",
+        12.41,
+        f"{NP[-1]}-{NP[0]}/noisy_error",
+        own=True,
+    ),
+    gap(
+        "forgetting-ends-the-lag",
+        "A ridge that forgets follows W3 more closely than one that does not (relative error, paired gap)",
+        None,
+        f"{MIDDLE}-np_forget/relative_error_W3",
+        own=True,
+    ),
+    Claim(
+        "rank-deficient",
+        "The errors that W2's feedback is regressed on leave directions out, W3's do not (rank of 20, W2)",
+        None,
+        _rank_deficient,
+        own=True,
+    ),
+]
