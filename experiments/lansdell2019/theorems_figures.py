@@ -40,7 +40,7 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
     four.plot(samples, angle, color="black", lw=1.2, label="angle of W2's credit (radians)")
     for name, colour, marker in (("corrected", BLUE, "o"), ("legacy", ORANGE, "s")):
         _curve(six, metrics, f"recurrent.{name}", 0, colour, name, marker)
-    six.set(title="Recurrent: 20 tanh units", xlabel="windows of 7 steps")
+    six.set(title="Recurrent, tanh", xlabel="windows of 7 steps")
     for axis, letter in zip(axes.flat, "abcdef", strict=True):
         axis.legend(frameon=False, fontsize=8)
         axis.grid(alpha=0.2, which="both", lw=0.5)
