@@ -194,7 +194,8 @@ def _entry(path: Path, id: str) -> Entry | None:
         values = {word.arg: word.value for word in call.keywords}
         if "title" not in values:
             raise ValueError("no title in it")
-        title, cost = (ast.literal_eval(values[name]) if name in values else {} for name in ("title", "cost"))
+        title: Any = ast.literal_eval(values["title"])
+        cost: Any = ast.literal_eval(values["cost"]) if "cost" in values else {}
     except Exception as error:
         return Entry(id, path, f"(cannot be read: {one_line(error)})", {})
     return Entry(id, path, title, cost)

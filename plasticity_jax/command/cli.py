@@ -234,6 +234,11 @@ def _choose(args: argparse.Namespace, rest: Sequence[str]):
     use_all_cores()
     if args.preset == "smoke":
         compile_quickly()
+    if args.command == "sweep" and not args.help:
+        from plasticity_jax.run.hosts import join_hosts
+
+        with _one_line_errors(args):
+            join_hosts(args.hosts, args.host, args.coordinator)
     experiment = load(entry)
     config = configure(experiment, args.preset, args.seeds, [] if args.help else rest)
     if not args.help:
@@ -276,11 +281,30 @@ def _one_line_errors(args: argparse.Namespace):
 
 
 def _sweep(args: argparse.Namespace, rest: Sequence[str]) -> int:
-    raise CliError("sweep is still to come")
+    if not args.help and args.id is not None and not args.vary and not args.draw:
+        raise CliError("sweep needs a field: --vary FIELD=1,2,3 or --draw FIELD=low:high")
+    chosen = _choose(args, rest)
+    if chosen is None:
+        return 0
+    experiment, name, config = chosen
+    from plasticity_jax.command.sweep import sweep_command
+
+    with _one_line_errors(args):
+        sweep_command(args, experiment, name, config)
+    return 0
 
 
 def _compare(args: argparse.Namespace, rest: Sequence[str]) -> int:
-    raise CliError("compare is still to come")
+    from plasticity_jax.run.devices import use_all_cores
+
+    use_all_cores()
+    compare = importlib.import_module("plasticity_jax.run.compare")
+    chosen = {key: getattr(args, key) for key in ("task", "steps", "points", "seeds")}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    rules = [rule.strip() for rule in args.rules.split(",")] if args.rules else None
+    with _one_line_errors(argparse.Namespace(traceback=False)):
+        print(compare.compare_command(args.cell or args.chain, rules, out=args.out / "compare", **chosen))
+    return 0
 
 
 def _report(args: argparse.Namespace, rest: Sequence[str]) -> int:

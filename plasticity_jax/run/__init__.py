@@ -6,7 +6,10 @@ from plasticity_jax.run.devices import compile_quickly, use_all_cores
 from plasticity_jax.run.evaluation import evaluated
 from plasticity_jax.run.experiment import Experiment
 from plasticity_jax.run.fields import Range
-from plasticity_jax.run.loop import Divergence, Outcome, divergences, run
+from plasticity_jax.run.grid import Grid, draws, grid
+from plasticity_jax.run.hosts import join_hosts
+from plasticity_jax.run.labelled import open_record
+from plasticity_jax.run.loop import Cost, Divergence, Outcome, divergences, run
 from plasticity_jax.run.program import Health, Metrics, Program, TrainingState, at_each, once, online_training
 from plasticity_jax.run.record import RunError, describe_run, write_figures, write_record
 from plasticity_jax.run.summary import mean_sem, put, t_value
@@ -15,8 +18,10 @@ from plasticity_jax.run.sweep import sweep
 __all__ = [
     "Checkpoints",
     "Claim",
+    "Cost",
     "Divergence",
     "Experiment",
+    "Grid",
     "Health",
     "Metrics",
     "Outcome",
@@ -31,11 +36,15 @@ __all__ = [
     "compile_quickly",
     "describe_run",
     "divergences",
+    "draws",
     "evaluated",
     "gap",
+    "grid",
+    "join_hosts",
     "mean_sem",
     "once",
     "online_training",
+    "open_record",
     "put",
     "run",
     "sweep",

@@ -69,8 +69,6 @@ class Checkpoints:
         Raises:
           RunError: if it cannot be written; the checkpoints of before are still there.
         """
-        import orbax.checkpoint as ocp
-
         leaves = [_to_host(leaf) for leaf in jax.tree.leaves(saved.state)]
         leaves += [np.asarray(values) for values in saved.metrics.values()]
         body = {
@@ -94,7 +92,7 @@ class Checkpoints:
             # Orbax takes no array without elements; they hold nothing to save.
             arrays = {str(i): leaf for i, leaf in enumerate(leaves) if leaf.size}
             with _quiet():
-                ocp.PyTreeCheckpointer().save(temporary / "arrays", arrays)
+                _checkpointer().save(temporary / "arrays", arrays)
             body["files"] = _digest_files(temporary / "arrays")
             (temporary / "manifest.json").write_text(json.dumps({"body": body, "sha256": _digest_json(body)}))
             if final.exists():
@@ -154,8 +152,6 @@ class Checkpoints:
         return None
 
     def _read(self, path: Path, template: PyTree) -> Saved:
-        import orbax.checkpoint as ocp
-
         manifest = json.loads((path / "manifest.json").read_text())
         body = manifest["body"]
         if manifest["sha256"] != _digest_json(body):
@@ -169,7 +165,7 @@ class Checkpoints:
         if body["files"] != _digest_files(path / "arrays"):
             raise ValueError("the checksum of its arrays does not fit")
         with _quiet():
-            arrays = ocp.PyTreeCheckpointer().restore(path / "arrays")
+            arrays = _checkpointer().restore(path / "arrays")
         shapes, treedef = jax.tree.flatten(template)
         count = len(shapes) + len(body["metrics"])
         leaves = [
@@ -269,3 +265,16 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _checkpointer() -> Any:
+    """Orbax's, of this host alone: each of several hosts saves its own lanes, and waits for no other."""
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return ocp.PyTreeCheckpointer()
+    here = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"host{here}"
+    )
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)

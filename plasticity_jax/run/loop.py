@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from plasticity_jax.ops.leaves import leaf_names
 from plasticity_jax.run.checkpoint import Checkpoints, Saved, fingerprint_of
 from plasticity_jax.run.lock import locked
+from plasticity_jax.run.memory import available, check_memory, size
 from plasticity_jax.run.program import Program, TrainingState
 from plasticity_jax.run.progress import bar, interrupt_at_edges, say
 from plasticity_jax.run.sittings import Sitting, change, sitting
@@ -38,6 +39,33 @@ class Outcome(NamedTuple):
     seconds: float
     seed_steps: int
     sittings: Sequence[Sitting] = ()
+
+
+class Cost(NamedTuple):
+    """What a run costs, measured.
+
+    Attributes:
+      lanes: all of them.
+      lanes_at_a_time: on each device.
+      devices: how many are in use.
+      memory: bytes of the state and of the compiled program; None if unknown.
+      compile_seconds: spent on compiling.
+      chunk_seconds: the first chunk's.
+      chunks: how many chunks are to run in this sitting.
+    """
+
+    lanes: int
+    lanes_at_a_time: int
+    devices: int
+    memory: int | None
+    compile_seconds: float
+    chunk_seconds: float
+    chunks: int
+
+    @property
+    def seconds(self) -> float:
+        """What all chunks of this sitting will take, compilation included."""
+        return self.compile_seconds + self.chunks * self.chunk_seconds
 
 
 class Divergence(NamedTuple):
@@ -76,6 +104,7 @@ def run(
     config: Mapping[str, Any] | None = None,
     sub_batch: int | None = None,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+    report: Callable[[Cost], None] | None = None,
 ) -> Outcome:
     """Runs a program over all lanes, chunk by chunk, and saves between chunks.
 
@@ -99,51 +128,59 @@ def run(
       config: JSON-able settings; a checkpoint of other settings is refused.
       sub_batch: see `sweep`; by default that of before, if the run is resumed.
       devices: see `sweep`.
+      report: given the `Cost` when the first chunk of this sitting is done.
 
     Returns:
       An `Outcome`, with the metrics and the trained state.
 
     Raises:
-      RunError: if the folder cannot be written or another process runs in it, or no checkpoint fits; the message says
-        what to do.
+      RunError: if the folder cannot be written or another process runs in it, no checkpoint fits, or the memory does
+        not suffice; the message says what to do.
       KeyboardInterrupt: after the save that Ctrl-C asked for.
       SystemExit: after the save that SIGTERM or SIGHUP asked for; its code is 128 + signal.
     """
     count = lane_count(lanes)
-    chosen = list(jax.devices() if devices is None else devices)
+    chosen = list(jax.local_devices() if devices is None else devices)
     folder = None if out is None else Path(out) / name
     with locked(folder):
-        store, saved, sittings = None, None, []
+        template = jax.eval_shape(jax.vmap(program.init), lanes)
+        check_memory(f"{name}: the state of {count} lanes", size(template), chosen)
+        store, saved = None, None
         if folder is not None:
-            template = jax.eval_shape(jax.vmap(program.init), lanes)
             shape = {"chunks": program.chunks, "steps per chunk": program.steps, "points per chunk": program.points}
             store = Checkpoints(folder, fingerprint_of(lanes, template, config=dict(config or {}), **shape), keep)
             saved = store.load(template) if resume else None
-            before = list(saved.sittings) if saved else []
-            if sub_batch is None:
-                sub_batch = int(before[-1]["lanes_at_a_time"]) if before else width_on(chosen, template)
-            now = sitting(saved.done if saved else 0, min(sub_batch, count), chosen)
-            sittings = before if saved and saved.done == program.chunks else [*before, now]
-            _warn_of_change(name, sittings[len(before) - 1 :], count)
-        advance = sweep(program.chunk, sub_batch=sub_batch, devices=chosen, donate=True)
+        before = list(saved.sittings) if saved else []
         done, state, metrics, seconds, _ = saved or Saved(0, None, {}, 0.0)
         pieces = [metrics] if metrics else []
         chunk_steps = program.steps * count
         warned = _warn(name, state, set(), program, store)
         edge = saved_at = time.perf_counter()
-        stop = False
+        sittings, advance, cost, stop = before, None, None, False
         with (
             interrupt_at_edges() as interrupted,
             bar(name, program.chunks * chunk_steps, done * chunk_steps, shown=progress) as tick,
         ):
+            if done < program.chunks:
+                given = sub_batch or (int(before[-1]["lanes_at_a_time"]) if before else None)
+                advance, cost = _compiled(name, program, template, given, chosen)
+                cost = cost._replace(chunks=program.chunks - done)
+                if store is not None:
+                    sittings = [*before, sitting(done, cost.lanes_at_a_time, chosen)]
+                    _warn_of_change(name, sittings[-2:], count)
             if saved is None:
                 # Not jitted: operation by operation it reuses what the programs before it compiled.
                 # Copied, for what init passes on untouched is the caller's, and the chunks are given their state's
                 # memory.
                 state = jax.tree.map(jnp.copy, jax.vmap(program.init)(lanes))
             while done < program.chunks and not stop:
+                assert advance is not None
+                begun = time.perf_counter()
                 state, piece = advance(state)
                 pieces.append({key: np.asarray(values) for key, values in piece.items()})
+                if report is not None and cost is not None:
+                    report(cost._replace(chunk_seconds=time.perf_counter() - begun))
+                    cost = None
                 done += 1
                 tick(chunk_steps)
                 warned |= _warn(name, state, warned, program, store)
@@ -189,6 +226,32 @@ def divergences(state: PyTree, part: str = "") -> list[Divergence]:
                 )
             )
     return sorted(found, key=lambda bad: bad.seed)
+
+
+def _compiled(
+    name: str,
+    program: Program,
+    template: PyTree,
+    sub_batch: int | None,
+    devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm]
+) -> tuple[Callable[[PyTree], Any], Cost]:
+    """The chunk of all lanes, compiled, and what it costs; without `sub_batch`, as wide as the memory allows."""
+    begun = time.perf_counter()
+    count = lane_count(template)
+    width = min(sub_batch or width_on(devices, template), count)
+    while True:
+        mapped: Any = sweep(program.chunk, sub_batch=width, devices=devices, donate=True)
+        call, beyond = mapped.compiled(template)
+        free = available(devices)
+        fits = beyond is None or free is None or beyond + size(template) <= free
+        if fits or width == 1 or sub_batch is not None:
+            break
+        width = width // 2
+    if not fits:
+        check_memory(f"{name}: {count} lanes, {width} at a time,", size(template) + (beyond or 0), devices)
+    memory = None if beyond is None else beyond + size(template)
+    used = min(len(devices), math.ceil(count / width))
+    return call, Cost(count, width, used, memory, time.perf_counter() - begun, math.nan, program.chunks)
 
 
 def _warn_of_change(name: str, sittings: Sequence[Sitting], lanes: int) -> None:

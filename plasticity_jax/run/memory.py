@@ -40,8 +40,8 @@ def check_memory(what: str, needed: int, devices: Sequence[jax.Device]) -> None:
     free = available(devices)
     if free is not None and needed > free:
         raise RunError(
-            f"{what} needs {needed / GIB:.3g} GiB of memory, but {free / GIB:.3g} GiB can be had: "
-            "take fewer seeds, or smaller sizes"
+            f"{what} need {needed / GIB:.3g} GiB of memory, but {free / GIB:.3g} GiB can be had: "
+            "take fewer seeds, smaller sizes or a smaller sub-batch"
         )
 
 

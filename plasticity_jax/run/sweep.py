@@ -4,7 +4,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,18 @@ _CACHE_BYTES = 1 << 18
 _MOST_PADDING = 1.15
 
 
+class Compiled(NamedTuple):
+    """A sweep compiled for arguments of some shapes.
+
+    Attributes:
+      call: the mapped function for them.
+      memory: bytes that it takes beside its arguments, on all devices together; None if unknown.
+    """
+
+    call: Callable[..., Any]
+    memory: int | None
+
+
 def sweep(
     f: Callable[..., PyTree],
     *,
@@ -32,24 +44,27 @@ def sweep(
     Every device takes an equal share of the lanes and works on it alone: no communication, so a lane's numbers do
     not depend on its neighbours. How many lanes are run at a time does show in their rounding; the devices do not.
     Counts that do not divide are filled with copies of the last lane, which are dropped.
-    Several hosts: call `jax.distributed.initialize` first, then give each host its own lanes and
-    ``devices=jax.local_devices()``. On a CPU every factorisation in f is of one matrix at a time, for batches of them
-    can wait for each other for ever (see `plasticity_jax.run.matrices`).
+    Several hosts: each runs its own share of the lanes (see `plasticity_jax.run.hosts`).
+    On a CPU every factorisation in f is of one matrix at a time, for batches of them can wait for each other for ever
+    (see `plasticity_jax.run.matrices`).
 
     Args:
       f: one lane's pure function, ``(*args) -> pytree``. Not to be called under another jit on a CPU.
       sub_batch: lanes that a device runs at a time, by `jax.lax.map` over whole calls of f; no more devices are used
-        than there are sub-batches. By default a device's whole share on an accelerator; on a CPU as many as keep the
-        arguments (traces, mostly) within 256 KiB of cache, for beyond it a vmap is bound by memory. Lanes run one at a
-        time (1) compute one branch of a `jax.lax.cond`, not both.
-      devices: where to run, all of `jax.devices()` by default.
+        than there are sub-batches. By default a device's whole share on an accelerator; on a CPU as many as keep what
+        they carry from step to step (the arguments, or the largest carry of a scan in f: weights and traces, mostly)
+        within 256 KiB of cache, for beyond it a vmap is bound by memory. Lanes run one at a time (1) compute one branch
+        of a `jax.lax.cond`, not both.
+      devices: where to run, all of `jax.local_devices()` by default.
       donate: give the arguments' memory to the results; for state -> state functions. The arguments are then dead.
 
     Returns:
-      The mapped function; its arguments' leaves, and its results', have shape (lanes, ...).
+      The mapped function; its arguments' leaves, and its results', have shape (lanes, ...). Its attribute ``compiled``
+      takes the arguments, or their shapes, and returns the `Compiled` program for them.
 
     Raises:
-      ValueError: if `sub_batch` is not positive, or (on calling) the leaves disagree on the number of lanes.
+      ValueError: if `sub_batch` is not positive, or (on calling) the leaves disagree on the number of lanes, or a key
+        is not of JAX's default kind, threefry: the numbers of others depend on how many lanes run at a time.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -61,7 +76,7 @@ def sweep(
         raise ValueError(f"sub_batch={sub_batch} must be at least 1")
 
     @functools.cache
-    def compiled(lanes: int, width: int, mesh: Mesh) -> tuple[Callable[..., PyTree], NamedSharding]:
+    def jitted_for(lanes: int, width: int, mesh: Mesh) -> tuple[Callable[..., PyTree], NamedSharding]:
         even = lanes % mesh.size == 0
         sharding = NamedSharding(mesh, P("seed") if even else P())
         body = functools.partial(_in_sub_batches, f, width)
@@ -87,16 +102,32 @@ def sweep(
         )
         return jitted, sharding
 
+    def chosen_for(args: tuple[PyTree, ...]) -> tuple[Callable[..., PyTree], NamedSharding]:
+        lanes = lane_count(args)
+        _check_keys(args)
+        chosen = list(jax.local_devices() if devices is None else devices)
+        width = min(sub_batch or width_on(chosen, args, f), lanes)
+        mesh = Mesh(np.asarray(chosen[: math.ceil(lanes / width)]), ("seed",), axis_types=(AxisType.Auto,))
+        return jitted_for(lanes, width, mesh)
+
     @functools.wraps(f)
     def mapped(*args: PyTree) -> PyTree:
-        lanes = lane_count(args)
-        chosen = list(jax.devices() if devices is None else devices)
-        width = min(sub_batch or width_on(chosen, args), lanes)
-        mesh = Mesh(np.asarray(chosen[: math.ceil(lanes / width)]), ("seed",), axis_types=(AxisType.Auto,))
-        jitted, sharding = compiled(lanes, width, mesh)
+        jitted, sharding = chosen_for(args)
         return jitted(jax.device_put(args, sharding))
 
-    return mapped
+    def compiled(*args: PyTree) -> Compiled:
+        jitted, sharding = chosen_for(args)
+        program: Any = jitted.lower(args).compile()  # pyright: ignore[reportFunctionMemberAccess]
+        used = program.memory_analysis()
+        beyond = None
+        if used is not None:
+            own = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+            beyond = own * sharding.mesh.size
+        return Compiled(lambda *args: program(jax.device_put(args, sharding)), beyond)
+
+    found: Any = mapped
+    found.compiled = compiled
+    return found
 
 
 def lane_count(tree: PyTree) -> int:
@@ -111,22 +142,55 @@ def lane_count(tree: PyTree) -> int:
     return counts.pop()[0]
 
 
-def width_on(devices: Sequence[jax.Device], args: PyTree) -> int:  # pyright: ignore[reportInvalidTypeForm]
-    """How many lanes a device runs at a time, if nothing else is asked for.
+def width_on(
+    devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm]
+    args: PyTree,
+    f: Callable[..., PyTree] | None = None,
+) -> int:
+    """Number of lanes that a device runs at a time, if nothing else is asked for.
 
     Args:
       devices: where they run.
       args: the lanes, or their shapes and dtypes.
+      f: what is run of them, ``(*args) -> pytree`` of one lane, whose scans may carry more than the arguments.
     """
     lanes = lane_count(args)
     share = math.ceil(lanes / len(devices))
-    return _fitting(args, lanes, share) if devices[0].platform == "cpu" else share
+    if devices[0].platform != "cpu" or share == 1:
+        return share
+    lane_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in map(_typeof, jax.tree.leaves(args))) / lanes
+    if f is not None:
+        lane = jax.tree.map(lambda leaf: jax.eval_shape(lambda leaf: leaf[0], leaf), args)
+        lane_bytes = max(lane_bytes, _largest_carry(jax.make_jaxpr(f)(*lane).jaxpr))
+    return _fitting(lane_bytes, share)
 
 
-def _fitting(args: PyTree, lanes: int, share: int) -> int:
+def _largest_carry(jaxpr: Any) -> int:
+    """Bytes of the largest carry of all scans in a program."""
+    most = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "scan":
+            first, count = eqn.params["num_consts"], eqn.params["num_carry"]
+            carried = [atom.aval for atom in eqn.invars[first : first + count]]
+            most = max(most, sum(aval.size * aval.dtype.itemsize for aval in carried))
+        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda part: hasattr(part, "eqns")):
+            inner = getattr(inner, "jaxpr", inner)
+            most = max(most, _largest_carry(inner) if hasattr(inner, "eqns") else 0)
+    return most
+
+
+def _check_keys(args: PyTree) -> None:
+    for leaf in jax.tree.leaves(args):
+        leaf = _typeof(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) and str(leaf.dtype) != "key<fry>":
+            raise ValueError(
+                f"a {leaf.dtype} gives a lane numbers that depend on its neighbours: make the keys by "
+                'jax.random.key(seed, impl="threefry2x32")'
+            )
+
+
+def _fitting(lane_bytes: float, share: int) -> int:
     """The widest sub-batch that fits the cache and wastes little on filling up the last one."""
-    leaves = [jax.typeof(leaf) for leaf in jax.tree.leaves(args)]
-    lane_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / lanes
     most = max(1, min(share, int(_CACHE_BYTES // max(lane_bytes, 1))))
     return next(width for width in range(most, 0, -1) if math.ceil(share / width) * width <= _MOST_PADDING * share)
 
@@ -155,3 +219,8 @@ def _fill(tree: PyTree, multiple: int) -> PyTree:
 
 def _first(tree: PyTree, lanes: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf if leaf.shape[0] == lanes else leaf[:lanes], tree)
+
+
+def _typeof(leaf: Any) -> Any:
+    """Shape and dtype of an array, or of what stands for one."""
+    return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.typeof(leaf)

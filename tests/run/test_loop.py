@@ -1,5 +1,6 @@
 """The host loop changes nothing: chunks, saves, resumes and a broken lane leave every number as it was."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.run import Program, divergences, run, train_from_parts
+from plasticity_jax.run import Experiment, Program, divergences, run
 from tests.run import toy
 
 
@@ -157,9 +158,14 @@ def test_progress_shows_a_rate_and_without_tqdm_there_is_no_bar(capsys, monkeypa
 
 
 def test_parts_merge_under_their_names():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        seeds: int = 1
+
     parts = {"a": toy.program(), "b": toy.program(chunks=2)}
+    experiment = Experiment(title="", presets={"default": Config()}, parts=lambda config: parts)
     lane = jax.tree.map(lambda leaf: leaf[0], toy.lanes())
-    found = jax.jit(train_from_parts(parts))(lane)
+    found = jax.jit(experiment.train(Config()))(lane)
     assert set(found) == {f"{part}/{metric}" for part in "ab" for metric in ("loss", "trace", "bad_step")}
     np.testing.assert_allclose(found["a/loss"], found["b/loss"], rtol=1e-6)
 

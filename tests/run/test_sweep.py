@@ -79,8 +79,7 @@ def test_donation_kills_the_argument_and_only_when_asked():
     [(1, 20, 20), (25, 10, 10), (75, 12, 3), (75, 10, 2), (1250, 10, 1), (27, 11, 6), (0, 7, 7)],
 )
 def test_sub_batches_fit_the_cache_and_waste_little(kilobytes, share, width):
-    args = jax.ShapeDtypeStruct((share, kilobytes * 256), jnp.float32)
-    assert _fitting((args,), share, share) == width
+    assert _fitting(1024 * kilobytes, share) == width
 
 
 @pytest.mark.parametrize("bad", [{"a": jnp.zeros(2), "b": jnp.zeros(3)}, jnp.zeros(()), {}, jnp.zeros((0, 2))])

@@ -1,0 +1,129 @@
+"""The command ``sweep``: its plan, its costs, its record and its picture."""
+
+import argparse
+import contextlib
+from typing import Any
+
+import jax
+
+from plasticity_jax.command.axes import drawn, varied
+from plasticity_jax.command.catalog import CliError, bad_values
+from plasticity_jax.command.engine import check_writable
+from plasticity_jax.command.sweep_plan import plan, plan_text
+from plasticity_jax.command.sweep_results import shown_names, sweep_figure, sweep_table
+from plasticity_jax.command.sweep_run import programs, run_sweep
+from plasticity_jax.run.experiment import Experiment
+from plasticity_jax.run.grid import Grid, draws, grid
+from plasticity_jax.run.lock import locked
+from plasticity_jax.run.loop import Cost, run
+from plasticity_jax.run.memory import GIB
+from plasticity_jax.run.progress import say
+from plasticity_jax.run.record import write_figures
+
+
+class _Enough(Exception):
+    """Ends a program of which only the cost was asked for."""
+
+
+def sweep_command(args: argparse.Namespace, experiment: Experiment, name: str, config: Any) -> None:
+    """Runs the command.
+
+    Args:
+      args: its words, parsed.
+      experiment: what is swept.
+      name: its id.
+      config: the fields that do not vary.
+
+    Raises:
+      CliError: for fields or values that make no sweep.
+      RunError: see `plasticity_jax.run.run`.
+    """
+    first = jax.process_index() == 0
+    points = _grid(args, config)
+    with bad_values():
+        found = plan(experiment, config, points)
+        parts = len(experiment.parts(found.programmes[0].config))
+    folder = args.out / name / (args.name or f"{args.preset}-sweep")
+    if first:
+        print(f"{name}, preset {args.preset}: {plan_text(found, parts)}", flush=True)
+    costs = _Costs(len(found.programmes) * parts, args.plan)
+    if args.plan:
+        for work in programs(experiment, found):
+            with contextlib.suppress(_Enough):
+                run(
+                    work.program,
+                    work.lanes,
+                    name=work.label,
+                    progress=False,
+                    sub_batch=args.sub_batch,
+                    report=lambda cost, label=work.label: costs.report(label, cost),
+                )
+        return
+    check_writable(folder)
+    lock = locked(folder) if jax.process_count() == 1 else contextlib.nullcontext()
+    with lock:
+        summary = run_sweep(
+            experiment,
+            name,
+            args.preset,
+            config,
+            found,
+            folder,
+            resume=args.resume,
+            save_every_s=args.save_every,
+            sub_batch=args.sub_batch,
+            progress=first,
+            report=costs.report,
+        )
+        if summary is None:
+            return
+        names = shown_names(summary, args.show)
+        table = sweep_table(found, summary, names)
+        (folder / "table.md").write_text(table + "\n")
+        title = f"{experiment.title}\n{name}, {args.preset}: {points.seeds} seeds"
+        for stale in folder.glob("*.png"):
+            stale.unlink()
+        write_figures(folder, {"sweep": sweep_figure(found, summary, names, title)})
+    print(f"\n{table}\n\nfiles: {folder}")
+
+
+def _grid(args: argparse.Namespace, config: Any) -> Grid:
+    fields, ranges = varied(args.vary, config), drawn(args.draw, config)
+    if fields and ranges:
+        raise CliError("a sweep is a grid (--vary) or random draws (--draw), not both at once")
+    if fields:
+        return grid(fields, seeds=config.seeds)
+    return draws(ranges, count=args.draws, seeds=config.seeds, key=jax.random.key(0))
+
+
+class _Costs:
+    """Says what each program costs when its first chunk is done, and what all of them will."""
+
+    def __init__(self, programs: int, only: bool):
+        self.programs, self.only, self.known = programs, only, []
+
+    def report(self, label: str, cost: Cost) -> None:
+        self.known.append(cost.seconds)
+        memory = "memory unknown" if cost.memory is None else _bytes(cost.memory)
+        mean = sum(self.known) / len(self.known)
+        say(
+            f"{label}: {cost.lanes} lanes, {cost.lanes_at_a_time} at a time on {cost.devices} devices, {memory}; "
+            f"compiled in {_duration(cost.compile_seconds)}, {cost.chunks} chunks of {_duration(cost.chunk_seconds)}: "
+            f"{_duration(cost.seconds)}, about {_duration(mean * self.programs)} for all {self.programs}"
+        )
+        if self.only:
+            raise _Enough
+
+
+def _bytes(count: int) -> str:
+    """A size in words."""
+    return f"{count / GIB:.3g} GiB" if count >= GIB else f"{count / GIB * 1024:.2g} MiB"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

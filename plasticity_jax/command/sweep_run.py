@@ -1,0 +1,235 @@
+"""The run of a sweep: a program after the other, and one record with labelled axes."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from plasticity_jax.command.catalog import CliError, one_line
+from plasticity_jax.command.engine import overrides
+from plasticity_jax.command.sweep_plan import Plan, Programme, in_default_precision, with_fields, words
+from plasticity_jax.run.experiment import Arrays, Experiment
+from plasticity_jax.run.hosts import gathered, share
+from plasticity_jax.run.labelled import SUMMARY
+from plasticity_jax.run.loop import Cost, run
+from plasticity_jax.run.program import Metrics, Program
+from plasticity_jax.run.progress import say
+from plasticity_jax.run.record import NOT_CODE, describe_run, write_json, write_npz
+from plasticity_jax.run.sittings import merged
+from plasticity_jax.typing import PyTree
+
+
+class Work(NamedTuple):
+    """One part of one program of a sweep, ready to run.
+
+    Attributes:
+      label: names it in messages and checkpoints.
+      programme: the points of the grid that it is for.
+      part: its place among the parts.
+      name: the part's name.
+      program: what to run.
+      lanes: this host's share of the points times seeds.
+    """
+
+    label: str
+    programme: Programme
+    part: int
+    name: str
+    program: Program
+    lanes: PyTree
+
+
+def programs(experiment: Experiment, found: Plan) -> Iterator[Work]:
+    """Every part of every program of a plan, one after the other."""
+    for number, programme in enumerate(found.programmes):
+        lanes = share(_lanes([found.values[i] for i in programme.points], found.traced, found.grid.seeds))
+        for part, name in enumerate(experiment.parts(programme.config)):
+            label = f"{number:03d}.{name}" if len(found.programmes) > 1 else name
+            yield Work(label, programme, part, name, _lanewise(experiment, programme.config, name), lanes)
+
+
+def run_sweep(
+    experiment: Experiment,
+    name: str,
+    preset: str,
+    config: Any,
+    found: Plan,
+    folder: Path,
+    *,
+    resume: bool,
+    save_every_s: float,
+    sub_batch: int | None,
+    progress: bool,
+    report: Callable[[str, Cost], None],
+) -> dict[str, np.ndarray] | None:
+    """Runs all programs of a plan and writes the record.
+
+    Args:
+      experiment: what is swept.
+      name: its id.
+      preset: the preset that the config comes from.
+      config: the fields that do not vary.
+      found: the plan.
+      folder: where the record and the checkpoints go.
+      resume: continue what was interrupted.
+      save_every_s: seconds between checkpoints.
+      sub_batch: see `plasticity_jax.run.sweep`.
+      progress: show bars.
+      report: given the cost of each program and part once its first chunk is done.
+
+    Returns:
+      The summary at each point by name, with the grid's axes; None on hosts that do not write the record.
+
+    Raises:
+      RunError: see `plasticity_jax.run.run`.
+    """
+    begun = time.perf_counter()
+    pieces: list[dict[str, np.ndarray]] = []  # metrics by programme, (points, seeds, ...)
+    seconds, steps, sittings = 0.0, 0, {}
+    for work in programs(experiment, found):
+        if work.part == 0:
+            pieces.append({})
+        outcome = run(
+            work.program,
+            work.lanes,
+            name=work.label,
+            out=folder / "checkpoints" / _host_folder(),
+            resume=resume,
+            progress=progress,
+            save_every_s=save_every_s,
+            config={"experiment": name, **dataclasses.asdict(work.programme.config), "traced": list(found.traced)},
+            sub_batch=sub_batch,
+            report=lambda cost, label=work.label: report(label, cost),
+        )
+        count = len(work.programme.points)
+        for metric, array in gathered(outcome.metrics, count * found.grid.seeds).items():
+            pieces[-1][f"{work.name}/{metric}"] = array.reshape(count, found.grid.seeds, *array.shape[1:])
+        seconds += outcome.seconds
+        steps += outcome.seed_steps
+        sittings[work.label] = outcome.sittings
+        del outcome
+    if jax.process_index():
+        return None
+    metrics = _joined(found, pieces)
+    stacked = {metric: values.reshape(*found.grid.shape, *values.shape[1:]) for metric, values in metrics.items()}
+    write_npz(folder / "metrics.npz", stacked)  # whatever becomes of the summary
+    summary = _summarised(experiment, config, found, metrics, progress)
+    settings = dataclasses.asdict(config)
+    meta = {
+        "experiment": name,
+        "title": experiment.title,
+        "preset": preset,
+        "overrides": overrides(experiment, preset, settings),
+        "axes": found.grid.axes(),
+        "traced": list(found.traced),
+        "static": dict(found.static),
+        **describe_run(seconds=seconds, seed_steps=steps, seeds=found.grid.seeds, ignore=NOT_CODE),
+        "this_sitting_seconds": round(time.perf_counter() - begun, 3),
+        "hosts": jax.process_count(),
+        "sittings": merged(sittings),
+    }
+    points = [
+        {"at": at, "summary": {key: values.ravel()[i] for key, values in summary.items()}}
+        for i, at in enumerate(found.values)
+    ]
+    write_npz(folder / "metrics.npz", stacked | {f"{SUMMARY}{key}": values for key, values in summary.items()})
+    write_json(folder / "config.json", settings)
+    write_json(folder / "meta.json", meta)
+    write_json(folder / "summary.json", {"summary": {}, "claims": [], "points": points})
+    return summary
+
+
+def _lanewise(experiment: Experiment, config: Any, part: str) -> Program:
+    """A part as a program whose lanes are ``{"key", "values"}``, the traced fields among them."""
+    program = experiment.parts(config)[part]
+
+    def at(values: Mapping[str, Any]) -> Program:
+        return experiment.parts(with_fields(config, values))[part] if values else program
+
+    def init(lane: PyTree) -> PyTree:
+        return lane["values"], at(lane["values"]).init(lane["key"])
+
+    def chunk(state: PyTree) -> tuple[PyTree, Metrics]:
+        values, inner = state
+        inner, metrics = at(values).chunk(inner)
+        return (values, inner), metrics
+
+    return program._replace(init=init, chunk=chunk, may_diverge=True)
+
+
+def _lanes(values: Sequence[Mapping[str, Any]], traced: Sequence[str], seeds: int) -> dict[str, Any]:
+    """All lanes of a programme, seeds innermost, the same keys at every point."""
+    keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(seeds), len(values)))
+    columns = {name: np.repeat([point[name] for point in values], seeds) for name in traced}
+    return {"key": keys, "values": {name: in_default_precision(column) for name, column in columns.items()}}
+
+
+def _joined(found: Plan, pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Metrics of all points in the grid's order, (points, seeds, ...).
+
+    What a program has fewer of than others (points of its curves, say) is NaN; what it lacks altogether, too.
+    """
+    joined = {}
+    for name in dict.fromkeys(name for piece in pieces for name in piece):
+        shapes = {piece[name].shape[1:] for piece in pieces if name in piece}
+        if len({len(shape) for shape in shapes}) > 1:
+            raise CliError(f"{name} has axes of its own at each of these points: vary that field in sweeps of its own")
+        whole = all(name in piece for piece in pieces) and len(shapes) == 1
+        shape = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
+        dtype = next(piece[name].dtype for piece in pieces if name in piece)
+        array = np.zeros((len(found.values), *shape), dtype if whole or dtype.kind == "f" else float)
+        if not whole:
+            array[...] = np.nan
+        for programme, piece in zip(found.programmes, pieces, strict=True):
+            if name in piece:
+                index = tuple(slice(length) for length in piece[name].shape[1:])
+                for i, values in zip(programme.points, piece[name], strict=True):
+                    array[(i, *index)] = values
+        joined[name] = array
+    return joined
+
+
+def _summarised(
+    experiment: Experiment, config: Any, found: Plan, metrics: Mapping[str, np.ndarray], progress: bool
+) -> dict[str, np.ndarray]:
+    """The experiment's summary at each point, and how many seeds diverged there, with the grid's axes."""
+    rows = []
+    for i, point in enumerate(found.values):
+        at = {name: _unpadded(values[i]) for name, values in metrics.items()}
+        at = {name: values for name, values in at.items() if values.size}
+        if experiment.measure is not None:
+            at |= experiment.measure(dataclasses.replace(config, **point), progress)
+        steps = [values for name, values in at.items() if name.endswith("/bad_step")]
+        bad = [(values >= 0).reshape(found.grid.seeds, -1).any(1) for values in steps]
+        rows.append({**_summary(experiment, at, point), "diverged": int(np.any(bad, axis=0).sum()) if bad else 0})
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: np.array([row.get(name, np.nan) for row in rows], float).reshape(found.grid.shape) for name in names}
+
+
+def _summary(experiment: Experiment, metrics: Arrays, point: Mapping[str, Any]) -> Mapping[str, float]:
+    """The summary at one point; nothing, and a line that says so, where the experiment cannot make one."""
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what diverged there
+            return experiment.summarise(metrics)
+    except Exception as error:
+        say(f"warning: no summary at {words(point)}: {type(error).__name__}: {one_line(error)}")
+        return {}
+
+
+def _unpadded(values: np.ndarray) -> np.ndarray:
+    """Values (seeds, points, ...) without the points at the end that no seed has."""
+    if values.ndim < 2 or values.dtype.kind != "f":
+        return values
+    there = ~np.isnan(values).reshape(len(values), values.shape[1], -1).all((0, 2))
+    return values[:, : np.flatnonzero(there).max(initial=-1) + 1]
+
+
+def _host_folder() -> str:
+    return f"host{jax.process_index()}of{jax.process_count()}" if jax.process_count() > 1 else ""

@@ -1,0 +1,72 @@
+"""Several hosts, each with a share of the lanes: no communication but to begin, and to gather the results."""
+
+import os
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from plasticity_jax.run.record import RunError
+from plasticity_jax.typing import PyTree
+
+
+def join_hosts(hosts: int | None = None, host: int | None = None, coordinator: str | None = None) -> None:
+    """Makes this process one of several; to be called before anything is computed.
+
+    Under SLURM, with several tasks, all is found by itself. Elsewhere every process is given the same `hosts` and
+    `coordinator`, and its own `host`. Without either, nothing happens.
+
+    Args:
+      hosts: number of processes.
+      host: which of them this one is, from 0.
+      coordinator: "address:port" of host 0, where it listens.
+
+    Raises:
+      RunError: if only some of them are given, or the others cannot be reached.
+    """
+    given = [hosts is not None, host is not None, coordinator is not None]
+    if not any(given):
+        if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
+            jax.distributed.initialize()
+        return
+    if not all(given):
+        raise RunError("several hosts need all of --hosts N, --host I and --coordinator ADDRESS:PORT")
+    assert hosts is not None
+    assert host is not None
+    if not 0 <= host < hosts:
+        raise RunError(f"--host {host} must be from 0 to {hosts - 1}, one for each of --hosts {hosts}")
+    try:
+        jax.distributed.initialize(coordinator, hosts, host)
+    except (RuntimeError, ValueError) as error:
+        raise RunError(f"host {host} cannot join the others at {coordinator}: {str(error).splitlines()[0]}") from error
+
+
+def share(lanes: PyTree) -> PyTree:
+    """This host's lanes, as many as every other's: the last ones are repeated where they do not divide.
+
+    Args:
+      lanes: all of them, leaves (lanes, ...), the same on every host.
+    """
+    hosts, here = jax.process_count(), jax.process_index()
+    if hosts == 1:
+        return lanes
+    total = len(jax.tree.leaves(lanes)[0])
+    each = -(-total // hosts)
+    index = jnp.minimum(here * each + jnp.arange(each), total - 1)
+    return jax.tree.map(lambda leaf: leaf[index], lanes)
+
+
+def gathered(results: Mapping[str, np.ndarray], lanes: int) -> dict[str, np.ndarray]:
+    """The results of all hosts' lanes, on every host.
+
+    Args:
+      results: of this host's `share`, (its lanes, ...) each.
+      lanes: how many there are on all hosts.
+    """
+    if jax.process_count() == 1:
+        return dict(results)
+    from jax.experimental import multihost_utils
+
+    whole = {name: multihost_utils.process_allgather(values) for name, values in results.items()}
+    return {name: np.asarray(values).reshape(-1, *values.shape[2:])[:lanes] for name, values in whole.items()}

@@ -1,0 +1,223 @@
+"""The command ``sweep``: the numbers of single runs, killed it resumes, and neither devices nor hosts show."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from plasticity_jax.command import cli
+from plasticity_jax.command.axes import drawn, varied
+from plasticity_jax.command.catalog import CliError, find, load
+from plasticity_jax.command.sweep_plan import plan
+from plasticity_jax.run import grid, open_record
+
+TOYS = Path(__file__).parent / "toys"
+SWEEP = ["sweep", "toy_fig1", "--preset", "smoke", "--seeds", "2", "--widths", "4", "--out", "o"]
+FOLDER = Path("o/toy_fig1/smoke-sweep")
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    shutil.copy(TOYS / "toy_fig1.py", tmp_path / "experiments")
+    monkeypatch.chdir(tmp_path)
+
+
+def metrics_of(folder):
+    with np.load(folder / "metrics.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def test_its_numbers_are_those_of_single_runs(capsys):
+    """`rate` is traced; `steps` is a loop's length, and so a program for each value."""
+    assert cli.main([*SWEEP, "--vary", "rate=0.05:0.2:log:3", "--vary", "steps=6,10"]) == 0
+    shown = capsys.readouterr()
+    assert "3 x 2 points x 2 seeds = 12 lanes" in shown.out
+    assert "traced, as lanes of one program: rate" in shown.out
+    assert "static, a program for each value: steps" in shown.out
+    assert "2 programs, of 1 part each" in shown.out
+    assert "001.walk0: 6 lanes" in shown.err
+    found = open_record(FOLDER)
+    assert found["walk0/loss"].dims == ("rate", "steps", "seed", "point")
+    for rate in (0.05, 0.1, 0.2):
+        for steps in (6, 10):
+            words = ["run", *SWEEP[1:-1], f"r{rate}{steps}", "--rate", str(rate), "--steps", str(steps)]
+            assert cli.main(words) == 0
+            alone = metrics_of(Path(f"r{rate}{steps}/toy_fig1/smoke"))["walk0/loss"]
+            at = found.sel(rate=rate, steps=steps)
+            np.testing.assert_allclose(at["walk0/loss"], alone, rtol=1e-6)
+            np.testing.assert_allclose(at["summary/loss"], alone[:, -1].mean(), rtol=1e-6)
+    assert np.ptp(found["walk0/loss"].values[..., -1].mean((1, 2))) > 0.01
+    meta = json.loads((FOLDER / "meta.json").read_text())
+    assert meta["traced"] == ["rate"]
+    assert list(meta["static"]) == ["steps"]
+    assert (FOLDER / "sweep.png").stat().st_size > 1000
+    assert (FOLDER / "table.md").read_text().count("\n") == 2 + 6
+
+
+def test_what_some_points_lack_is_nan_and_divergence_is_counted(capsys):
+    assert cli.main([*SWEEP, "--vary", "chunks=2,4", "--vary", "rate=0.1,3.5", "--steps", "200"]) == 0
+    found = open_record(FOLDER)
+    loss = found["walk0/loss"]
+    assert np.isnan(loss.sel(chunks=2).values[..., 2:]).all()
+    assert np.isfinite(loss.sel(chunks=4, rate=0.1)).all()
+    shorter, longer = (loss.sel(rate=0.1, chunks=chunks).values[:, :2] for chunks in (2, 4))
+    np.testing.assert_allclose(shorter, longer, rtol=1e-6)
+    np.testing.assert_allclose(found["summary/loss"].sel(chunks=2, rate=0.1), shorter[:, 1].mean(), rtol=1e-6)
+    assert not errors(capsys)
+
+
+def test_random_draws(capsys):
+    assert cli.main([*SWEEP, "--draw", "rate=0.01:0.5:log", "--draw", "bound=1:20", "--draws", "5"]) == 0
+    found = open_record(FOLDER)
+    assert found["walk0/loss"].dims == ("draw", "seed", "point")
+    assert found["rate"].dims == ("draw",)
+    assert len(set(found["rate"].values.tolist())) == 5
+    before = (FOLDER / "metrics.npz").read_bytes()
+    assert cli.main([*SWEEP, "--draw", "rate=0.01:0.5:log", "--draw", "bound=1:20", "--draws", "5", "--resume"]) == 0
+    assert (FOLDER / "metrics.npz").read_bytes() == before
+
+
+def test_a_plan_costs_one_chunk_and_leaves_nothing(capsys):
+    assert cli.main([*SWEEP, "--vary", "rate=0.1,0.2", "--chunks", "100000", "--plan"]) == 0
+    shown = capsys.readouterr()
+    assert "traced, as lanes of one program: rate" in shown.out
+    (line,) = [line for line in shown.err.splitlines() if "lanes" in line]
+    assert "4 lanes" in line
+    assert "100000 chunks of" in line
+    assert not Path("o").exists()
+
+
+def errors(capsys):
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if line.startswith(("error", "warning"))]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "sweep needs a field"),
+        (["--vary", "rate"], "rate has no values"),
+        (["--vary", "rat=1"], "did you mean rate"),
+        (["--vary", "rate=fast"], "'fast' in rate=fast is not a number"),
+        (["--vary", "steps=1.5"], "is not a whole number"),
+        (["--vary", "rate=1:2"], "is no range"),
+        (["--vary", "rate=0:2:log:3"], "is no range"),
+        (["--vary", "rate=1:2:lag:3"], "is no range"),
+        (["--vary", "rate=0.1,-1"], "bad point rate=-1: rate=-1.0 must be"),
+        (["--vary", "steps=0,5"], "steps=0 must be at least 1"),
+        (["--vary", "seeds=1,2"], "use --seeds N"),
+        (["--vary", "widths=1,2"], "only numbers and words can vary"),
+        (["--vary", "rate=1", "--vary", "rate=2"], "given twice"),
+        (["--vary", "rate=1", "--draw", "bound=1:2"], "not both at once"),
+        (["--draw", "rate=1"], "is no range"),
+        (["--draw", "rate=1:2:3"], "is no range"),
+        (["--draw", "rate=2:1"], "is no range"),
+        (["--draw", "rate=1:2", "--draws", "0"], "count=0"),
+        (["--vary", "rate=0.1", "--show", "lost"], "did you mean loss"),
+        (["--vary", "rate=0.1", "--host", "0"], "need all of --hosts"),
+        (["--vary", "rate=0.1", "--hosts", "2", "--host", "2", "--coordinator", "x:1"], "--host 2 must be from 0 to 1"),
+        (["--vary", "rate=0.1", "--sub-batch", "0"], "--sub-batch must be at least 1"),
+        (["--vary", "rate=0.1", "--out", "gs://bucket/x"], "no folder of this machine"),
+    ],
+)
+def test_a_mistake_is_one_line(words, told, capsys):
+    assert cli.main([*SWEEP, *words]) == 2
+    (line,) = errors(capsys)
+    assert told in line
+
+
+def test_values_are_read_by_the_fields_type():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        seeds: int = 1
+        n: int = 3
+        rate: float = 0.1
+        rule: str = "rflo"
+
+    words = ["n=4:16:log:3", "rate=1e-4:1e-2:log:3", "rule=rflo, uoro"]
+    assert varied(words, Config()) == {"n": [4, 8, 16], "rate": [1e-4, 1e-3, 1e-2], "rule": ["rflo", "uoro"]}
+    assert varied(["rate=0:1:3", "n=1:3:3"], Config()) == {"rate": [0.0, 0.5, 1.0], "n": [1, 2, 3]}
+    assert drawn(["rate=1:10:log"], Config()) == {"rate": (1.0, 10.0, "log")}
+    with pytest.raises(CliError, match="is no range"):
+        varied(["rule=a:b:3"], Config())
+
+
+def test_points_of_one_shape_share_a_program():
+    experiment = load(find("toy_fig1", Path("experiments")))
+    config = experiment.presets["smoke"]
+    found = plan(experiment, config, grid({"steps": [3, 5], "rate": [0.1, 0.2], "bad_seed": [-1, 0]}, seeds=2))
+    assert found.traced == ("rate", "bad_seed")
+    assert [programme.points for programme in found.programmes] == [(0, 1, 2, 3), (4, 5, 6, 7)]
+    assert [programme.config.steps for programme in found.programmes] == [3, 5]
+
+
+RUN = "import sys; from plasticity_jax.command.cli import main_of_process; main_of_process()"
+
+
+def start(out, *words, devices=1):
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "NPROC": str(2 * devices)}
+    command = [
+        sys.executable,
+        "-c",
+        RUN,
+        *SWEEP[:-1],
+        str(out),
+        "--vary",
+        "rate=0.05,0.1,0.3",
+        "--sub-batch",
+        "2",
+        *words,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def ended(process):
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+    return out
+
+
+def test_devices_and_hosts_do_not_show_and_a_killed_sweep_resumes(tmp_path):
+    """One device, eight, two hosts on the loopback address, and a killed and resumed sweep: the same bytes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    long = ["--chunks", "40", "--steps", "400"]
+    hosts = ["--hosts", "2", "--coordinator", f"127.0.0.1:{port}"]
+    killed = start("killed", *long, "--save-every", "0")
+    checkpoints = Path("killed/toy_fig1/smoke-sweep/checkpoints/walk0")
+    limit = time.monotonic() + 120
+    while len(list(checkpoints.glob("0*"))) < 2:
+        assert killed.poll() is None, killed.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert 1 < max(int(path.name) for path in checkpoints.glob("0*")) < 40
+    running = [
+        start("one", *long),
+        start("eight", *long, devices=8),
+        start("hosts", *long, *hosts, "--host", "0"),
+        start("hosts", *long, *hosts, "--host", "1"),
+        start("killed", *long, "--resume"),
+    ]
+    told = [ended(process) for process in running]
+    assert "files:" in told[2]
+    assert "files:" not in told[3]
+    one = Path("one/toy_fig1/smoke-sweep/metrics.npz").read_bytes()
+    for other in ("eight", "hosts", "killed"):
+        assert Path(f"{other}/toy_fig1/smoke-sweep/metrics.npz").read_bytes() == one, other
+    assert json.loads(Path("hosts/toy_fig1/smoke-sweep/meta.json").read_text())["hosts"] == 2
+    loss = metrics_of(Path("one/toy_fig1/smoke-sweep"))["walk0/loss"]
+    assert loss.shape == (3, 2, 40)
+    assert len(set(loss[..., -1].ravel().tolist())) == 6
