@@ -9,6 +9,15 @@ from plasticity_jax.diagnostics.alignment import (
     sign_congruence,
 )
 from plasticity_jax.diagnostics.bias_variance import BiasVariance, Moments, bias_variance, moments, updates_along
+from plasticity_jax.diagnostics.comparison import (
+    AlignmentMeter,
+    Comparison,
+    MeterState,
+    Reading,
+    alignment_meter,
+    comparison,
+    hidden_weights,
+)
 from plasticity_jax.diagnostics.interference import interference
 from plasticity_jax.diagnostics.linear_readout import Readout, linear_readout
 from plasticity_jax.diagnostics.pattern_overlap import PatternDivergence, PatternOverlap, pattern_overlap
@@ -18,17 +27,24 @@ from plasticity_jax.ops.norms import cosine
 
 __all__ = [
     "Alignment",
+    "AlignmentMeter",
     "BiasVariance",
+    "Comparison",
+    "MeterState",
     "Moments",
     "PatternDivergence",
     "PatternOverlap",
+    "Reading",
     "Readout",
     "alignment",
+    "alignment_meter",
     "angle",
     "angles_by_lag",
     "bias_variance",
+    "comparison",
     "cosine",
     "feedback_rank",
+    "hidden_weights",
     "interference",
     "linear_readout",
     "moments",
