@@ -125,23 +125,28 @@ def test_noise_of_known_size():
     groups, per_group, sigma, off = 20, 25, 0.5, 0.3
     draws = groups * per_group
 
-    def noisy(bias):
+    def noisy(bias, bank=bank):
         return banked(bank, 0, lambda key: 1 + bias + sigma * jax.random.normal(key, dtype=jnp.float64))
 
     rules = {"exact": banked(bank), "fair": noisy(0.0), "biased": noisy(off), "longer": banked(1.5 * bank)}
+    aside = bank * np.array([1, 1, 1, -1, -1])  # as long as the exact one, and hardly along it
+    rules["aside"] = noisy(0.0, aside)
     found = compared(rules, 40, reference="exact", samples=(groups, per_group))
     five = 5 * 2 * (2 / (40 * draws)) ** 0.5
-    np.testing.assert_allclose(found.spread, [0, sigma, sigma, 0], rtol=five, atol=0)
-    np.testing.assert_allclose(found.bias[2:], [off, 0.5], atol=5 * sigma / draws**0.5)
-    np.testing.assert_allclose(found.norm_ratio, [1, 1, 1 + off, 1.5], atol=5 * sigma / draws**0.5)
+    np.testing.assert_allclose(found.spread, [0, sigma, sigma, 0, sigma], rtol=five, atol=0)
+    np.testing.assert_allclose(found.bias[2:4], [off, 0.5], atol=5 * sigma / draws**0.5)
+    np.testing.assert_allclose(found.norm_ratio, [1, 1, 1 + off, 1.5, 1], atol=5 * sigma / draws**0.5)
     np.testing.assert_allclose(found.snr[1:3], np.array([1, 1 + off]) ** 2 / sigma**2, rtol=0.1)
     assert np.isinf(found.snr[0])
     assert np.isinf(found.snr[3])
     # An error of the mean from 20 groups is off by 1 / sqrt(2 * 19 * 40) or so; a bias is a root of some 40 squares.
-    np.testing.assert_allclose(found.bias_error, [0, *[sigma / draws**0.5] * 2, 0], rtol=0.25, atol=0)
+    np.testing.assert_allclose(found.bias_error[:4], [0, *[sigma / draws**0.5] * 2, 0], rtol=0.25, atol=0)
     assert 0.3 < found.bias[1] / found.bias_error[1] < 2
     assert found.bias[2] > 5 * found.bias_error[2]
-    np.testing.assert_allclose(found.cosine_of_mean, 1, atol=1e-3)
+    along = np.sum(aside * bank) / np.sum(bank**2)
+    np.testing.assert_allclose(found.snr[4], along**2 / sigma**2, rtol=0.2)
+    np.testing.assert_allclose(found.cosine_of_mean, [1, 1, 1, 1, along], atol=5e-3)
+    assert along < 0.5
 
 
 def test_an_unbiased_rule_is_so_within_the_error_that_is_told():
