@@ -1,0 +1,21 @@
+"""What the figures of Bredenberg et al. (2021) have in common: curves with their errors, and lettered panels."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from plasticity_jax.run import mean_sem
+
+
+def with_errors(axis: Any, x: Any, columns: Iterable[np.ndarray], **style: Any) -> None:
+    """Mean and standard error over seeds at every x, without those that diverged; one column (seeds,) for each x."""
+    mean, error = np.array([mean_sem(column) for column in columns]).T
+    axis.errorbar(x, mean, error, **{"ms": 4, "capsize": 2, "lw": 1.4, "fmt": "o-", **style})
+
+
+def letter(axes: Iterable[Any], left: float) -> None:
+    """Letters the panels and gives them a grid; `left` of the axis, in its own widths, is where a letter stands."""
+    for axis, name in zip(axes, "abcdefgh", strict=False):
+        axis.grid(alpha=0.2, lw=0.5)
+        axis.text(-left, 1.03, name, transform=axis.transAxes, weight="bold", fontsize=13)

@@ -1,0 +1,196 @@
+"""Estimators of the gradient of W, and their cosine, bias, variance and signal-to-noise on windows of four steps."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from experiments.bredenberg2021.authors import published_nvi
+from experiments.bredenberg2021.gradients import following, pairs, path
+from plasticity_jax.base import LearningRule
+from plasticity_jax.diagnostics.bias_variance import moments, updates_along
+from plasticity_jax.networks.two_stream import TwoStream, trajectory_loss, two_stream
+from plasticity_jax.ops.norms import cosine
+from plasticity_jax.rules.generative import impression, neural_variational
+from plasticity_jax.typing import Array, Example, Key, Params
+
+T, PHASE = 4, 2
+BATCH = 100
+"""Trials whose mean is one of the averaged estimates."""
+AVERAGED = (1, 100, 10_000)
+UNBIASED = ("bp", "nvi", "nvi_baseline")
+
+
+class Trials(NamedTuple):
+    """Means over a group of trials, of updates of W.
+
+    Attributes:
+      total: (windows, n_r, n_s), summed over the steps of a window.
+      steps: (T, n_r, n_s), step by step of the first window; () if not asked for.
+    """
+
+    total: Array
+    steps: Any = ()
+
+
+def network(latents: int) -> TwoStream:
+    """The paper's, with a neuron for each latent and two stimuli."""
+    return two_stream((2 * latents, latents))
+
+
+def with_baseline(rule: LearningRule, baseline: Array) -> LearningRule:
+    """NVI* from a baseline that has converged, in place of 0."""
+
+    def init(params: Params, key: Key, batch: Example) -> Any:
+        traces = rule.init(params, key, batch)
+        return traces._replace(baseline=jnp.full_like(traces.baseline, baseline))
+
+    return LearningRule(init, rule.update)
+
+
+def nvi(net: TwoStream, pattern: Array, published: bool = False) -> LearningRule:
+    """NVI* that does not forget, and whose baseline stands still."""
+    rule = published_nvi if published else neural_variational
+    return rule(net, schedule=following(pattern), gamma_g=1.0, gamma_baseline=0.0)
+
+
+def exact(net: TwoStream, params: Params, key: Key, z: Array) -> tuple[Array, Array]:
+    """The loss of a step and the reparameterised gradient, (), and (3, n_r, n_s): both windows, and always awake."""
+    patterns = jnp.concatenate([pairs(T, PHASE), jnp.ones((1, T), bool)])
+
+    def one(key: Key, pattern: Array) -> tuple[Array, Array]:
+        def loss(params: Params) -> Array:
+            return jnp.mean(trajectory_loss(net, params, key, z, pattern))
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        return value / T, net.sigma_inf[1] ** 2 * gradient["inference"]["w"][0]
+
+    values, gradients = jax.vmap(one)(jax.random.split(key, 3), patterns)
+    return jnp.mean(values[:2]), gradients
+
+
+def by_rule(make: Callable[[Array], LearningRule], params: Params, key: Key, z: Array, factor: float = 1.0) -> Trials:
+    """The mean of trials of a rule, one for each stream, with independent noise in both windows."""
+
+    def one(key: Key, pattern: Array) -> Array:
+        return factor * updates_along(make(pattern), params, key, Example(z, z))["inference"]["w"][0]
+
+    steps = jax.vmap(one)(jax.random.split(key, 2), pairs(T, PHASE))
+    return Trials(jnp.sum(steps, 1), steps[0])
+
+
+def quality(key: Key, params: Params, mixing: Array, *, groups: int, truths: int) -> dict[str, Array]:
+    """Every estimator against the truth, all at the same weights and stimulus: "name.statistic".
+
+    Args:
+      key: consumed.
+      params: weights of `network`.
+      mixing: (n_s, n_lat), of the stimuli.
+      groups: of `BATCH` trials, for the statistics of all estimators.
+      truths: groups of `BATCH` trials, for the true gradient.
+    """
+    key_path, key_truth, key_trials, key_stimuli = jax.random.split(key, 4)
+    net = network(mixing.shape[1])
+    z = path(key_path, mixing.shape[1], mixing.shape[0], T, mixing)
+    z = jnp.broadcast_to(z, (T, BATCH, z.shape[-1]))
+    found = moments(lambda key: exact(net, params, key, z), jax.random.split(key_truth, (truths, 1)))
+    truth, error = found.mean[1][:2], found.standard_error[1][:2]
+    baseline = -found.mean[0]
+    wanted = jnp.mean(truth, 0)
+
+    def trials(key: Key) -> dict[str, Trials]:
+        gradient = exact(net, params, jax.random.fold_in(key, 1), z)[1]
+        return {
+            "bp": Trials(gradient[:2]),
+            "elbo": Trials(jnp.stack([gradient[2]] * 2)),
+            "il": by_rule(lambda pattern: impression(net, schedule=following(pattern)), params, key, z, 2.0),
+            "nvi": by_rule(lambda pattern: nvi(net, pattern), params, key, z),
+            "nvi_baseline": by_rule(lambda pattern: with_baseline(nvi(net, pattern), baseline), params, key, z),
+            # Their signal is -2 l, but for normalisers and a slip, which are small beside it.
+            "published": by_rule(lambda pattern: with_baseline(nvi(net, pattern, True), -2 * baseline), params, key, z),
+        }
+
+    def with_cosines(key: Key) -> tuple[dict[str, Trials], dict[str, Array]]:
+        each = trials(key)
+        return each, {name: cosine(jnp.mean(one.total, 0), wanted) for name, one in each.items()}
+
+    all_trials = moments(with_cosines, jax.random.split(key_trials, (groups, 1)))
+    (mean, cosines), (variance, _) = all_trials.mean, all_trials.variance
+    metrics = {}
+    for name in mean:
+        one = jax.tree.map(lambda leaf: BATCH * leaf, variance[name])  # of one trial
+        statistics = assessed(name, mean[name], one, groups * BATCH, truth, error)
+        metrics |= {f"{name}.{key}": value for key, value in {**statistics, "cosine_100": cosines[name]}.items()}
+
+    def any_stimulus(key: Key) -> tuple[Array, Array]:
+        """The gradient and IL when every trial has a path of its own: learning follows the mean over stimuli."""
+        key_path, key_trials = jax.random.split(key)
+        paths = path(key_path, mixing.shape[1], mixing.shape[0], T, mixing, BATCH)
+        il = by_rule(lambda pattern: impression(net, schedule=following(pattern)), params, key_trials, paths, 2.0)
+        return jnp.mean(exact(net, params, jax.random.fold_in(key_trials, 1), paths)[1][:2], 0), jnp.mean(il.total, 0)
+
+    over = moments(any_stimulus, jax.random.split(key_stimuli, (truths, 1)))
+    return metrics | {f"stimuli.{name}": value for name, value in apart(over.mean, over.standard_error).items()}
+
+
+def apart(means: tuple[Array, Array], errors: tuple[Array, Array]) -> dict[str, Array]:
+    """Cosine, lengths and bias of an estimate beside the gradient, less what noise adds to squared lengths.
+
+    Args:
+      means: of the gradient and of the estimate.
+      errors: their standard errors.
+    """
+    (wanted, own), noise = means, [jnp.sum(leaf**2) for leaf in errors]
+    length = jnp.sum(wanted**2) - noise[0]
+    off = jnp.maximum(jnp.sum((own - wanted) ** 2) - noise[0] - noise[1], 0)
+    return {
+        "cosine": cosine(own, wanted),
+        "norm_ratio": jnp.sqrt(jnp.maximum(jnp.sum(own**2) - noise[1], 0) / length),
+        "bias": jnp.sqrt(off / length),
+        "absolute_bias": jnp.sqrt(off),
+    }
+
+
+def assessed(name: str, mean: Trials, variance: Trials, count: int, truth: Array, error: Array) -> dict[str, Array]:
+    """Statistics of one estimator.
+
+    Args:
+      name: of the estimator.
+      mean: of all trials.
+      variance: of one trial.
+      count: of trials.
+      truth: (2, n_r, n_s), the gradient on both windows.
+      error: same shape, its standard error.
+    """
+    wanted, found = jnp.mean(truth, 0), jnp.mean(mean.total, 0)
+    length, power = jnp.sum(wanted**2), jnp.sum(variance.total) / 4  # of the mean over two windows
+    if name == "elbo":
+        power = 2 * power  # twice the same trial
+    noise = power / count
+    unbiased = name in UNBIASED
+    own_length = length if unbiased else jnp.maximum(jnp.sum(found**2) - noise, 0)
+    along = jnp.where(unbiased, length, jnp.sum(found * wanted))
+    off = jnp.maximum(jnp.sum((found - wanted) ** 2) - noise - jnp.sum(error**2) / 4, 0)
+
+    def cosine_of(trials: int) -> Array:
+        return along / jnp.sqrt(length * (own_length + power / trials))
+
+    spread = jnp.sum(variance.total, 0) / 4 / count + jnp.sum(error**2, 0) / 4
+    window_signal = jnp.sum(truth[0] ** 2 if unbiased else mean.total[0] ** 2 - variance.total[0] / count)
+    statistics = {
+        "cosine": cosine(found, wanted),
+        **{f"expected_cosine_{trials}": cosine_of(trials) for trials in AVERAGED},
+        "norm_ratio": jnp.sqrt(jnp.maximum(jnp.sum(found**2) - noise, 0) / length),
+        "bias": jnp.sqrt(off / length),
+        "absolute_bias": jnp.sqrt(off),
+        "variance": power / length,
+        "z_rms": jnp.sqrt(jnp.mean((found - wanted) ** 2 / spread)),
+        "window_cosine": cosine(mean.total[0], truth[0]),
+        "snr": window_signal / jnp.sum(variance.total[0]),
+    }
+    if len(mean.steps):
+        step = truth[0] / T if unbiased else mean.total[0] / T
+        pooled = jnp.mean(variance.steps + mean.steps**2, 0) - jnp.mean(mean.steps, 0) ** 2
+        statistics["snr_step"] = jnp.mean(step**2 / pooled)
+    return statistics
