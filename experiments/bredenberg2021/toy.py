@@ -1,7 +1,7 @@
 """The toy of appendix C, Bredenberg et al. (2021): estimators of one gradient, with means and variances in closed form.
 
 Learnt is the mean mu_q of n independent normal variables, against another mean: D = mu_p - mu_q, s2 = sigma^2 of both.
-What print and truth differ in is said in `experiments.bredenberg2021_appendix_c`.
+What print and truth differ in is said in `experiments.bredenberg2021.appendix_c`.
 """
 
 from collections.abc import Callable, Mapping
