@@ -1,4 +1,4 @@
-"""The figures of `experiments.bredenberg2021_fig4`, and the names that its metrics go by."""
+"""Figures and tables of Figure 4: losses, spectrograms, statistics of dreams, digits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,16 +6,13 @@ from typing import Any
 import numpy as np
 
 from experiments.bredenberg2021.common import COLOURS, LABELS
+from experiments.bredenberg2021.fig4_claims import LOSSES, METHODS, summarise
+from experiments.bredenberg2021.fig4_measures import BINS, LAGS, LAYERS, SHOWN
 from experiments.shared.curves import draw
 from plasticity_jax.data.mel_spectrogram import HOP, MELS, RATE
 from plasticity_jax.run import mean_sem
 
-METHODS = ("il", "il_authors", "nvi", "published")
-SETTLE, LAGS, SHOWN, BINS = 100, 40, 30, 85
-"""Frames for a dream to forget how it began, lags, frames of a picture, and bins below the recordings' 3.5 kHz."""
 FRAME_MS = 1000 * HOP / RATE
-LAYERS = ("r1", "r2")
-LOSSES = {"alternating": "with phases", "wake": "awake"}
 FEATURES = {
     "raw": "frames",
     "pca_r1": "PCA, as layer 1",
@@ -27,8 +24,9 @@ FEATURES = {
 }
 
 
-def figures(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> dict[str, Any]:
-    """By name: losses, spectrograms, statistics of dreams, digits."""
+def figures(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Losses, spectrograms, statistics of dreams and digits, by name."""
+    summary = summarise(metrics)
     return {
         "loss": plot_losses(metrics),
         "spectrograms": plot_spectrograms(metrics),
@@ -188,3 +186,29 @@ def plot_digits(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float])
 def _title(figure: Any, metrics: Mapping[str, np.ndarray]) -> None:
     seeds = len(metrics["il/wake"])
     figure.suptitle(f"Bredenberg et al. (2021), Figure 4: spoken digits; mean and standard error over {seeds} seeds")
+
+
+def text(metrics: Mapping[str, np.ndarray]) -> str:
+    """Losses, and the share of digits that is read out, in Markdown; a mean is over the seeds that did not diverge."""
+    summary = summarise(metrics)
+
+    seeds = len(metrics["il/wake"])
+
+    def cell(name: str, form: str) -> str:
+        kept = summary[f"{name}_n"]
+        lost = "" if kept == seeds else f", {seeds - kept} of {seeds} seeds diverged"
+        return f"{summary[name]:{form}} ± {summary[f'{name}_sem']:{form}}{lost}"
+
+    rows = [("method", "with phases", "awake", "with phases (nats)", "awake (nats)"), ("---",) * 5]
+    for name in ("untrained", *METHODS):
+        wanted = ("alternating", "wake", "alternating_nats", "wake_nats")
+        rows.append((LABELS[name], *(cell(f"{name}/{loss}", ".3e") for loss in wanted)))
+    more = [("digits from", "untrained", "trained", "untrained, scaled", "trained, scaled"), ("---",) * 5]
+    for feature, label in FEATURES.items():
+        if feature in LAYERS or feature.endswith("noiseless"):
+            names = (f"{stage}/digits_{feature}{z}" for z in ("", "_z") for stage in ("untrained", "il"))
+            more.append((label, *(cell(name, ".3f") for name in names)))
+        else:
+            found = (f"{summary[f'data/digits_{feature}{z}']:.3f}" for z in ("", "_z"))
+            more.append((label, *(part for value in found for part in ("-", value))))
+    return "\n\n".join("\n".join("| " + " | ".join(row) + " |" for row in each) for each in (rows, more))
