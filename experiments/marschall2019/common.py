@@ -1,0 +1,54 @@
+"""Names of the rules, tasks and readings of Marschall, Cho & Savin (2019), and where a curve of theirs is kept."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+RULES = (
+    "fixed_recurrent",
+    "rflo",
+    "kernl",
+    "dni",
+    "dni_b",
+    "uoro",
+    "reverse_kf_rtrl",
+    "kf_rtrl",
+    "future_facing_bptt",
+    "rtrl",
+)
+STOCHASTIC = ("uoro", "kf_rtrl", "reverse_kf_rtrl")
+EXACT = ("rtrl", "future_facing_bptt")
+ALIGNED = tuple(rule for rule in RULES if rule != "fixed_recurrent")
+"""Those that have a recurrent gradient."""
+LONG_RULES = ("fixed_recurrent", "rflo", "future_facing_bptt", "rtrl")
+"""Those that are run at long lags."""
+
+LABELS = {
+    "fixed_recurrent": "fixed W",
+    "rflo": "RFLO",
+    "kernl": "KeRNL",
+    "dni": "DNI",
+    "dni_b": "DNI(b)",
+    "uoro": "UORO",
+    "reverse_kf_rtrl": "R-KF",
+    "kf_rtrl": "KF-RTRL",
+    "future_facing_bptt": "BPTT",
+    "rtrl": "RTRL",
+}
+
+TASKS = ("add", "mimic")
+READINGS = ("written", "run")
+PANELS = (*((task, reading) for task in TASKS for reading in READINGS), ("long", "exact"))
+"""(task, reading) of the panels of Figure 1; the discriminating setting has one reading, "exact"."""
+
+
+def rules_of(task: str) -> tuple[str, ...]:
+    """The rules that are run on a task."""
+    return LONG_RULES if task == "long" else RULES
+
+
+def curve(metrics: Mapping[str, np.ndarray], task: str, reading: str, rule: str, metric: str = "loss") -> np.ndarray:
+    """A rule's curve at one reading, (seeds, points); a rule that has one reading has the same curve in both."""
+    values = metrics[f"{task}.{rule}/{metric}"]
+    column = READINGS.index(reading) if reading in READINGS else 0
+    return values[:, :, min(column, values.shape[2] - 1)]

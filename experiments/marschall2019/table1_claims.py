@@ -1,0 +1,106 @@
+"""Claims on Table 1 of Marschall, Cho & Savin (2019).
+
+The paper's: memory; which updates need matrix-matrix products (criterion iv), and so the operations of the rules of
+which that is said; that the stochastic rules are unbiased; and which rules meet all criteria. It has no other counts of
+operations, and no alignments: those claims are ours.
+"""
+
+from collections.abc import Mapping
+
+from experiments.marschall2019.common import ALIGNED, LABELS, STOCHASTIC
+from plasticity_jax.run import Claim, below, gap, within
+
+NEARER = {
+    "rflo": ("rtrl", "future_facing_bptt"),
+    "kernl": ("rtrl", "future_facing_bptt"),
+    "kf_rtrl": ("rtrl", "future_facing_bptt"),
+    "dni": ("future_facing_bptt", "rtrl"),
+}
+"""By rule: the exact rule that it is nearer to, and the other."""
+SETTINGS = ("short", "long")
+
+Summary = Mapping[str, float]
+
+
+def grows(rule: str, metric: str, power: int, tolerance: float, *, own: bool = False) -> Claim:
+    """A cost grows as a power of the number of neurons."""
+    words = {"memory": "numbers carried", "flops": "operations per step"}[metric]
+    return within(
+        f"{rule}-{metric}",
+        f"{LABELS[rule]}: {words} grow as n^{power} (exponent)",
+        None if own else f"O(n^{power})",
+        f"cost/{rule}/{metric}_exponent",
+        power - tolerance,
+        power + tolerance,
+        own=own,
+    )
+
+
+def unbiased(rule: str) -> Claim:
+    """A stochastic rule's mean is RTRL's gradient."""
+    statement = f"{LABELS[rule]} is unbiased at fixed weights (worst seed's RMS of the entries' z, below 2)"
+    return below(f"{rule}-unbiased", statement, "unbiased", f"bias/{rule}/z_rms_worst", 2)
+
+
+def more_aligned(setting: str, rule: str) -> Claim:
+    """A rule's gradient is nearer to one exact rule's than to the other's."""
+    nearer, farther = NEARER[rule]
+    statement = f"Alignment, {setting} setting: {LABELS[rule]} is nearer to {LABELS[nearer]} than to {LABELS[farther]}"
+    return gap(f"align-{setting}-{rule}", statement, None, f"align/{setting}/{rule}~{nearer}-{farther}", own=True)
+
+
+def plausible(rule: str, passes: bool) -> Claim:
+    """A rule meets all of the paper's criteria, or does not."""
+
+    def measure(summary: Summary) -> tuple[float, bool]:
+        failed = summary[f"plausibility/{rule}/failed"]
+        return failed, (failed == 0) == passes
+
+    verb = "meets all criteria" if passes else "fails at least one criterion"
+    return Claim(f"{rule}-plausible", f"{LABELS[rule]} {verb} (criteria failed, as declared)", None, measure)
+
+
+def matrix_products(summary: Summary) -> tuple[float, bool]:
+    """Rules whose operations and whose declaration disagree on matrix-matrix products."""
+    counted = [summary[f"cost/{rule}/flops_exponent"] > 2.5 for rule in ALIGNED]
+    declared = [summary[f"plausibility/{rule}/fails_iv"] > 0 for rule in ALIGNED]
+    wrong = sum(one != other for one, other in zip(counted, declared, strict=True))
+    return wrong, wrong == 0
+
+
+def kernl_like_rflo(summary: Summary) -> tuple[float, bool]:
+    """The lesser of the two settings' alignments of KeRNL and RFLO."""
+    value = min(summary[f"align/{setting}/kernl~rflo"] for setting in SETTINGS)
+    return value, value > 0.9
+
+
+def uoro_unaligned(summary: Summary) -> tuple[float, bool]:
+    """The greater of the two settings' alignments of UORO and RTRL."""
+    value = max(summary[f"align/{setting}/rtrl~uoro"] for setting in SETTINGS)
+    return value, value < 0.15
+
+
+QUADRATIC = ("rflo", "kernl", "dni", "dni_b", "uoro", "kf_rtrl", "reverse_kf_rtrl")
+
+CLAIMS = [
+    grows("rtrl", "memory", 3, 0.1),
+    *(grows(rule, "memory", 2, 0.1) for rule in QUADRATIC),
+    grows("rtrl", "flops", 4, 0.2, own=True),
+    *(grows(rule, "flops", 3, 0.2) for rule in ("kf_rtrl", "reverse_kf_rtrl")),
+    *(
+        grows(rule, "flops", 2, 0.2, own=rule == "kernl")  # of KeRNL's operations the paper says nothing
+        for rule in ("rflo", "kernl", "dni", "dni_b", "uoro")
+    ),
+    *(unbiased(rule) for rule in STOCHASTIC),
+    Claim(
+        "criterion-iv",
+        "Matrix-matrix products are declared where operations grow faster than n^2.5, and only there (mismatches)",
+        None,
+        matrix_products,
+        own=True,
+    ),
+    *(plausible(rule, rule in ("rflo", "dni_b")) for rule in ALIGNED),
+    *(more_aligned(setting, rule) for setting in SETTINGS for rule in NEARER),
+    Claim("kernl-like-rflo", "KeRNL and RFLO give nearly the same gradient", None, kernl_like_rflo, own=True),
+    Claim("uoro-unaligned", "UORO is hardly aligned with RTRL at any one step", None, uoro_unaligned, own=True),
+]
