@@ -1,7 +1,7 @@
 """Plain NumPy loops of some rules, against which these are timed: one stream, one step after the other.
 
-Written from the equations, in the dtype of the weights, and with buffers where they save time. The tests hold each of
-them to the rule's own numbers, so that a ratio is one of the same work.
+Written from the equations, in the dtype of the weights, and about as fast as NumPy goes: results go to buffers. The
+tests hold each of them to the rule's own numbers, so that a ratio is one of the same work.
 
     rhat = [r; x; 1],  v = W rhat,  r <- (1 - alpha) r + alpha tanh(v),  z = W_out [r; 1],  c = (softmax(z) - y) W_out
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Credit: TypeAlias = Callable[[int, Array, Array, Array], Array]
-"""``(t, rhat, alpha phi'(v), c) -> gradient of W``."""
+"""``(t, rhat (m,), alpha phi'(v) (n, 1), rate times c (n, 1)) -> what W loses (n, m)``."""
 
 GUARD = 1e-7
 """On both sides of a ratio of norms, as the rules have it."""
@@ -34,13 +34,14 @@ def rflo(w: Array, w_out: Array, x: Array, y: Array, *, alpha: float, rate: floa
     Returns:
       w and w_out at the end, and the losses (T,).
     """
-    trace, fresh, gradient = np.zeros_like(w), np.empty_like(w), np.empty_like(w)
+    trace, fresh, change = np.zeros_like(w), np.empty_like(w), np.empty_like(w)
+    keep = np.array(1 - alpha, w.dtype)
 
     def credit(t: int, rhat: Array, gain: Array, c: Array) -> Array:
-        np.multiply(trace, 1 - alpha, out=trace)
-        np.multiply(gain[:, None], rhat, out=fresh)
-        np.add(trace, fresh, out=trace)
-        return np.multiply(c[:, None], trace, out=gradient)
+        np.multiply(trace, keep, trace)
+        np.multiply(gain, rhat, fresh)
+        np.add(trace, fresh, trace)
+        return np.multiply(c, trace, change)
 
     return _learned(credit, w.copy(), w_out, x, y, alpha, rate)
 
@@ -65,22 +66,25 @@ def uoro(
       As `rflo`.
     """
     w, a, b = w.copy(), a.copy(), b.copy()
-    n, fresh, gradient = len(w), np.empty_like(w), np.empty_like(w)
-    recurrent = w[:, :n]
+    n, post, fresh, change = len(w), np.empty((len(w), 1), w.dtype), np.empty_like(w), np.empty_like(w)
+    recurrent, ahead, row, leak = w[:, :n], np.empty_like(a), post[:, 0], np.array(1 - alpha, w.dtype)
 
     def credit(t: int, rhat: Array, gain: Array, c: Array) -> Array:
-        nonlocal a
-        ahead = gain * (recurrent @ a)
-        ahead += (1 - alpha) * a
-        post = nu[t] * gain
+        np.dot(recurrent, a, ahead)
+        np.multiply(ahead, gain[:, 0], ahead)
+        np.multiply(a, leak, a)
+        np.add(ahead, a, ahead)
+        np.multiply(gain[:, 0], nu[t], row)
         keep = _balance(_norm(b), _norm(ahead))
-        write = _balance(_norm(post) * _norm(rhat), _norm(nu[t]))
-        a = keep * ahead + write * nu[t]
-        post *= 1 / write
-        np.multiply(b, 1 / keep, out=b)
-        np.multiply(post[:, None], rhat, out=fresh)
-        np.add(b, fresh, out=b)
-        return np.multiply(b, c @ a, out=gradient)
+        write = _balance(_norm(row) * _norm(rhat), _norm(nu[t]))
+        np.multiply(ahead, keep, ahead)
+        np.multiply(nu[t], write, a)
+        np.add(a, ahead, a)
+        np.multiply(b, 1 / keep, b)
+        np.multiply(row, 1 / write, row)
+        np.multiply(post, rhat, fresh)
+        np.add(b, fresh, b)
+        return np.multiply(b, np.dot(c[:, 0], a), change)
 
     return _learned(credit, w, w_out, x, y, alpha, rate)
 
@@ -105,20 +109,23 @@ def kf_rtrl(
       As `rflo`.
     """
     w, a, b = w.copy(), a.copy(), b.copy()
-    n, jacobian, ahead, gradient = len(w), np.empty_like(b), np.empty_like(b), np.empty_like(w)
-    recurrent = w[:, :n]
+    n, row, left, change = len(w), np.empty_like(a), np.empty_like(b[:1]), np.empty_like(w)
+    recurrent, leak, jacobian, ahead = w[:, :n], np.array(1 - alpha, w.dtype), np.empty_like(b), np.empty_like(b)
+    of_jacobian, of_b = (matrix.reshape(-1)[:: n + 1] for matrix in (jacobian, b))  # their diagonals
 
     def credit(t: int, rhat: Array, gain: Array, c: Array) -> Array:
-        nonlocal a
-        np.multiply(gain[:, None], recurrent, out=jacobian)
-        jacobian.reshape(-1)[:: n + 1] += 1 - alpha
-        np.dot(jacobian, b, out=ahead)
+        np.multiply(gain, recurrent, jacobian)
+        np.add(of_jacobian, leak, of_jacobian)
+        np.dot(jacobian, b, ahead)
         keep, write = _balance(_norm(ahead), _norm(a)), _balance(_norm(gain), _norm(rhat))
         old, new = nu[t]
-        a = (old * keep) * a + (new * write) * rhat
-        np.multiply(ahead, old / keep, out=b)
-        b.reshape(-1)[:: n + 1] += (new / write) * gain
-        return np.multiply((c @ b)[:, None], a, out=gradient)
+        np.multiply(a, old * keep, a)
+        np.multiply(rhat, new * write, row)
+        np.add(a, row, a)
+        np.multiply(ahead, old / keep, b)
+        np.add(of_b, (new / write) * gain[:, 0], of_b)
+        np.dot(c.T, b, left)
+        return np.multiply(left.T, a, change)
 
     return _learned(credit, w, w_out, x, y, alpha, rate)
 
@@ -176,28 +183,36 @@ def _learned(
     credit: Credit, w: Array, w_out: Array, x: Array, y: Array, alpha: float, rate: float
 ) -> tuple[Array, Array, Array]:
     """Runs the network, whose w is changed in place, and teaches it."""
-    w_out, losses, n = w_out.copy(), np.empty(len(x), w.dtype), len(w)
-    rhat, read, readout = np.ones(w.shape[1], w.dtype), np.ones(n + 1, w.dtype), w_out[:, :n]
-    r = read[:n]
+    dtype, (n, m), w_out, p = w.dtype, w.shape, w_out.copy(), np.empty_like(y)
+    keep, leak, step = (np.array(value, dtype) for value in (1 - alpha, alpha, rate))
+    rhat, read, h, risen = np.ones(m, dtype), np.ones(n + 1, dtype), np.empty(n, dtype), np.empty(n, dtype)
+    gain, c, error, change = (np.empty(size, dtype) for size in ((n, 1), (n, 1), (y.shape[1], 1), w_out.shape))
+    r_tm1, inputs, r, readout = rhat[:n], rhat[n:-1], read[:n], w_out[:, :n]
     r[:] = 0
     for t in range(len(x)):
-        rhat[:n], rhat[n:-1] = r, x[t]
-        h = np.tanh(w @ rhat)
-        r *= 1 - alpha
-        r += alpha * h
-        p = np.exp(w_out @ read)  # the outputs are small
-        p /= p.sum()
-        losses[t] = -(y[t] @ np.log(p))
-        error = p - y[t]
-        gradient = credit(t, rhat, alpha * (1 - h * h), error @ readout)
-        w_out -= (rate * error)[:, None] * read
-        gradient *= rate
-        w -= gradient
-    return w, w_out, losses
+        np.copyto(r_tm1, r)
+        np.copyto(inputs, x[t])
+        np.tanh(np.dot(w, rhat, h), h)
+        np.multiply(h, leak, risen)
+        np.multiply(r, keep, r)
+        np.add(r, risen, r)
+        np.multiply(h, risen, h)
+        np.subtract(leak, h, gain[:, 0])
+        z = p[t]
+        np.exp(np.dot(w_out, read, z), z)  # the outputs are small
+        np.divide(z, np.add.reduce(z), z)
+        np.subtract(z, y[t], error[:, 0])
+        np.multiply(error, step, error)
+        np.dot(error[:, 0], readout, c[:, 0])
+        np.subtract(w, credit(t, rhat, gain, c), w)
+        np.multiply(error, read, change)
+        np.subtract(w_out, change, w_out)
+    return w, w_out, -np.sum(y * np.log(p), 1)
 
 
 def _norm(values: Array) -> float:
-    return math.sqrt(np.vdot(values, values))
+    values = values.reshape(-1)
+    return math.sqrt(np.dot(values, values))
 
 
 def _balance(above: float, below: float) -> float:

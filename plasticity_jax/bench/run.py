@@ -77,7 +77,7 @@ def lane_costs(counts: tuple[int, ...], budget: int, seconds: float) -> Iterator
     before, cell = 0.0, CELLS["leaky"](8)
     states = sweep(program("rflo", cell, 1).init)((keys(max(counts)), {}))
     for lanes in counts:
-        steps = max(10, budget // max(lanes, 100))
+        steps = max(100, budget // max(lanes, 100))
         some = jax.tree.map(lambda leaf, lanes=lanes: leaf[:lanes], states)
         least = in_turns({"": partial(sweep(program("rflo", cell, steps).chunk), some)}, seconds)[""]
         cost = 1e9 * least / lanes / steps
