@@ -1,4 +1,4 @@
-r"""What the code of Lansdell, Prakash & Kording (2019) does otherwise than the equations.
+r"""Departures of the code of Lansdell, Prakash & Kording (2019) from its equations.
 
 Their recurrent rule, pair of steps by pair of steps, correlates the error with the noise of its own step:
 

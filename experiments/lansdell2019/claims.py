@@ -21,7 +21,7 @@ def every(
     own: bool = False,
     trivial: Callable[[Summary], bool] | None = None,
 ) -> Claim:
-    """All numbers that the patterns name lie between two bounds, which are outside; measured is the worst of them.
+    """Claims that all numbers that the patterns name lie between two bounds, which are outside; measures the worst.
 
     The worst is the one nearest to leaving the bounds, or farthest outside; not a number, if one of them is not.
 
@@ -52,7 +52,7 @@ def every(
 
 
 def surely(summary: Summary, sign: float, name: str, level: float = 0.0) -> bool:
-    """Whether a mean over seeds is above a level (below it, if the sign is -1) at 95 %, by Student's t.
+    """Tells whether a mean over seeds is above a level (below it, if the sign is -1) at 95 %, by Student's t.
 
     Raises:
       KeyError: if the summary has no such number.

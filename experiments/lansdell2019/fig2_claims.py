@@ -25,7 +25,7 @@ NP = [at(sigma) for sigma in SIGMAS]
 
 
 def finals(metrics: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """What each method ends at, (seeds,), by method and then "error" or "relative_error_W2"."""
+    """Final values of each method, (seeds,), by method and then "error" or "relative_error_W2"."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for key, values in metrics.items():
         method, metric = key.split("/")
@@ -67,7 +67,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def lead_of_the_middle(errors: list[np.ndarray]) -> np.ndarray:
-    """What the better of the two extreme levels errs more than the best level between them, (seeds,).
+    """Errors of the better of the two extreme levels, less those of the best level between them, (seeds,).
 
     Args:
       errors: (seeds,) for each level, in order, of three levels or more; the best are so in the mean.
@@ -78,13 +78,13 @@ def lead_of_the_middle(errors: list[np.ndarray]) -> np.ndarray:
 
 
 def _better_without(metric: str, layer: str) -> Callable[[Summary], bool]:
-    """Whether no feedback at all is better than feedback alignment, too."""
+    """Tells whether no feedback at all is better than feedback alignment, too."""
     sign = -1 if metric == "sign_congruence" else 1
     return lambda summary: surely(summary, sign, f"fa/{metric}_{layer}", NO_FEEDBACK[metric])
 
 
 def _above_fa() -> Iterator[Claim]:
-    """Each metric of the matrices, in each layer, against feedback alignment's."""
+    """Claims on each metric of the matrices, in each layer, against feedback alignment's."""
     for metric, what in (
         ("relative_error", "the relative error of B is lower than feedback alignment's"),
         ("local_angle", "the local angle is smaller than feedback alignment's (degrees)"),

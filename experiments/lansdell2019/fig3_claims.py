@@ -21,7 +21,7 @@ GAPS = (
 
 
 def table(metrics: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """What each method comes to, (seeds,), by method."""
+    """Results of each method, (seeds,), by method."""
     rows = {}
     for method in dict.fromkeys(key.split("/")[0] for key in metrics):
         loss = metrics[f"{method}/test_loss"]
@@ -69,7 +69,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _near(id: str, statement: str, paper: float, one: str, other: str, bound: float) -> Claim:
-    """The loss of one is within so many per cent of the other's; trivial if feedback that is never learned is so."""
+    """Claims that one's loss is within so many per cent of the other's; trivial if that of fixed feedback is so."""
 
     def excess(summary: Summary, method: str) -> float:
         return 100 * (summary[f"{method}/loss"] / summary[f"{other}/loss"] - 1)
@@ -85,7 +85,7 @@ def _overfits(summary: Summary) -> tuple[float, bool]:
 
 
 def _share_of_noise(summary: Summary) -> tuple[float, bool | None]:
-    """Of node perturbation's lead over backpropagation, if it has one."""
+    """Share of node perturbation's lead over backpropagation, if it has one."""
     lead = mean_in(summary, "bp_tuned-np/loss")
     share = summary["bp_tuned-bp_noise/loss"] / lead.value
     if lead.seeds < 2:

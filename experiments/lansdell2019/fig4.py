@@ -158,12 +158,12 @@ def setting(config: Config, task: str) -> Setting:
 
 
 def network(config: Config) -> Neurons:
-    """Its inputs are the cue and the stimuli; it has one output."""
+    """The recurrent network: its inputs are the cue and the stimuli, and it has one output."""
     return vanilla(2, config.n, 1)
 
 
 def build_rule(config: Config, at: Setting, method: str) -> LearningRule:
-    """One of `METHODS`."""
+    """The rule of one of `METHODS`."""
     cell = network(config)
     if method in ("np", "legacy"):
         rule = own_step_perturbation if method == "legacy" else feedback.recurrent_node_perturbation

@@ -34,7 +34,7 @@ def time_to_learn(curve: np.ndarray, level: float = 0.95) -> np.ndarray:
 
 
 def finals(metrics: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
-    """What "task.method" comes to, (seeds,), by name; means over the last tenth, but for the best and the time."""
+    """Results of "task.method", (seeds,), by name; means over the last tenth, but for the best and the time."""
     right = accuracy(metrics, where)
     found = {
         "accuracy": tail(right).mean(1),
@@ -51,7 +51,7 @@ def finals(metrics: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarra
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Over the last tenth of training: losses, accuracies, angles by lag; best accuracies; differences between methods.
+    """Losses, accuracies and angles by lag over the last tenth; best accuracies; differences between methods.
 
     The name of a number is "task/method/what", of a difference "task/one-other/what". Bounds are of the authors' task;
     they hold for the other one too, though its least loss may not be within reach.
@@ -78,7 +78,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 def _at_least(
     task: str, method: str, bound: float, statement: str, paper: str | None = None, *, against: str | None = None
 ) -> Claim:
-    """The network learns; trivial if `against`, which has no such feedback, learns as much."""
+    """Claims that a network learns; trivial if `against`, which has no such feedback, learns as much."""
 
     def trivial(summary: Summary) -> bool:
         return summary[f"{task}/{against}/accuracy"] >= bound
@@ -96,7 +96,7 @@ def _at_least(
 
 
 def _fails(task: str, method: str, bound: float, statement: str) -> Claim:
-    """Below the bound at every point of training, on average over seeds."""
+    """Claims that accuracy is below a bound at every point of training, on average over seeds."""
     return below(f"{task}-{method}-fails", statement, None, f"{task}/{method}/best_accuracy", bound, own=True)
 
 
@@ -106,7 +106,7 @@ def _is_ahead(summary: Summary, task: str, pair: str) -> bool:
 
 
 def _ahead(task: str, other: str, statement: str, trivial: Callable[[Summary], bool] | None = None) -> Claim:
-    """By the best point of each run, for methods that decline again."""
+    """Claims a lead of 2 points at the best point of each run, for there are methods that decline again."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         lead = mean_in(summary, f"{task}/np-{other}/best_accuracy")
@@ -126,7 +126,7 @@ def _angle(
     *,
     against: str | None = None,
 ) -> Claim:
-    """An angle lies between bounds; trivial if feedback that is never learned, `against`, has it there, too."""
+    """Claims an angle between bounds; trivial if feedback that is never learned, `against`, has it there, too."""
 
     def trivial(summary: Summary) -> bool:
         return low <= summary[f"{task}/{against}/{what}"] <= high
@@ -144,7 +144,7 @@ def _angle(
 
 
 def _comparable(what: str, statement: str, paper: str) -> Claim:
-    """At most twice what BPTT has; trivial if a network without credit through time has that, too."""
+    """Claims at most twice what BPTT has; trivial if a network without credit through time has that, too."""
 
     def ratio(summary: Summary, method: str) -> float:
         return summary[f"short/{method}/{what}"] / summary[f"short/bp/{what}"]

@@ -110,7 +110,7 @@ def networks(config: Config) -> dict[str, tuple[tuple[int, ...], tuple[float, ..
 
 
 def network(sizes: tuple[int, ...]) -> Chain:
-    """Sigmoid, with a linear output and squared error."""
+    """The network of these widths: sigmoid, with a linear output and squared error."""
     return mlp(sizes, ("sigmoid",) * (len(sizes) - 2) + ("identity",))
 
 
@@ -155,7 +155,7 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
-    """What theory expects of every part, (seeds, points, 1, layers), and the spectra of errors, (seeds, n)."""
+    """Theory's errors and angles of every part, (seeds, points, 1, layers), and spectra of errors, (seeds, n)."""
     data = images(config.data, config.sizes[0])
     found: dict[str, list[np.ndarray]] = {}
     for name, (sizes, sigmas, samples) in networks(config).items():

@@ -41,13 +41,13 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _same_over_c(summary: Summary) -> tuple[float, bool | None]:
-    """One noise level can tell nothing."""
+    """Spread over the noise levels, of which one can tell nothing."""
     spread, levels = summary["noise/W3/spread_over_c"], fnmatch.filter(summary, "noise/c=*/W3/relative_error")
     return spread, 0 < spread < 1.1 if len(levels) > 1 else None
 
 
 def _wider(metric: str) -> Callable[[Summary], tuple[float, bool | None]]:
-    """The number grows with N; what is measured is the ratio of the widest to the narrowest."""
+    """Measures the ratio of the widest to the narrowest of a number that should grow with N."""
 
     def check(summary: Summary) -> tuple[float, bool | None]:
         keys = fnmatch.filter(summary, f"shallow.*/W2/{metric}")

@@ -58,7 +58,7 @@ class Layer(NamedTuple):
 
 
 class Inherited(NamedTuple):
-    """What the errors of the B above add to |B - W|^2 / |W|^2, times T.
+    """Terms that the errors of the B above add to |B - W|^2 / |W|^2, times T.
 
     Attributes:
       cross: twice the product with the layer's own noise.
@@ -70,7 +70,12 @@ class Inherited(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """Attributes: error: relative error of B; angle: degrees between e B and e W; both (samples,)."""
+    """Errors that theory expects.
+
+    Attributes:
+      error: relative error of B, (samples,).
+      angle: degrees between e B and e W, (samples,).
+    """
 
     error: np.ndarray
     angle: np.ndarray
@@ -179,7 +184,7 @@ def expected(
 
 
 def second_order(w: np.ndarray, sigma: float) -> float:
-    """What normal noise of finite size adds to M with one hidden layer and a linear readout (m, n): s."""
+    """The term s that normal noise of finite size adds to M with one hidden layer and a linear readout (m, n)."""
     h = w.T @ w
     n, trace, square = len(h), np.trace(h), (h * h).sum()
     return sigma**2 / 4 * ((n + 4) * trace**2 + (2 * n + 8) * square)

@@ -55,7 +55,7 @@ def networks(values: np.ndarray, columns: np.ndarray, layer: int) -> np.ndarray:
 
 
 def root_mean_square(values: np.ndarray) -> np.ndarray:
-    """Over networks."""
+    """Root mean square over networks, (networks, points)."""
     return np.sqrt((np.asarray(values, float) ** 2).mean(0))
 
 
