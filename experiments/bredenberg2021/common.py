@@ -17,7 +17,7 @@ from plasticity_jax.diagnostics.linear_readout import linear_readout
 from plasticity_jax.networks.two_stream import Sample, TwoStream, init_params, log_p, log_q, trajectory
 from plasticity_jax.ops.activations import activation_of
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
-from plasticity_jax.run import Program, online_training
+from plasticity_jax.run import Program, evaluated, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.ou_mixture import ou_mixture
 from plasticity_jax.tasks.stream import Stream
@@ -94,11 +94,12 @@ def training(
 
     def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
         state, online = program.chunk(state)
-        about = {"loss": jnp.mean(online["loss"]), "rate": state.lane[1], "step": state.learner.step}
-        now = jax.tree.map(lambda leaf: leaf[None], {**about, **_test(net, state, period)})
-        return state, {"bad_step": online["bad_step"][-1:], **now}
+        return state, {"bad_step": online["bad_step"][-1:], "loss": jnp.mean(online["loss"])[None]}
 
-    one = program._replace(chunk=chunk, points=1)
+    def test(state: TrainingState) -> Metrics:
+        return {"rate": state.lane[1], "step": state.learner.step, **_test(net, state, period)}
+
+    one = evaluated(program._replace(chunk=chunk, points=1), test)
     tried = jnp.asarray(rates, jnp.zeros(()).dtype)
 
     def each(states: PyTree) -> tuple[PyTree, Metrics]:  # in turn, for seeds are a batch already: three times as fast

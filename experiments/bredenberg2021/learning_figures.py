@@ -1,4 +1,4 @@
-"""How the metrics of `experiments.bredenberg2021_learning` are read, and its figures."""
+"""Figures 1, 2d and 3: what impression learning and its rivals learn from the artificial stimuli."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,28 +6,10 @@ from typing import Any
 import numpy as np
 
 from experiments.bredenberg2021.common import COLOURS, LABELS, LAGS, METHODS
+from experiments.bredenberg2021.learning_summary import best, final, tasks_of
 from experiments.shared.curves import draw
 from plasticity_jax.run import mean_sem
 from plasticity_jax.tasks.ou_mixture import ou_moments
-
-
-def tasks_of(metrics: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of the tasks that there are, in the order of their programs."""
-    return list(dict.fromkeys(name.partition(".")[0] for name in metrics if "." in name.partition("/")[0]))
-
-
-def final(metrics: Mapping[str, np.ndarray], task: str, method: str, name: str) -> np.ndarray:
-    """A measurement at the end of training (seeds, ...); of NVI* at its best rate, of `published` at its last."""
-    if method == "untrained":
-        return np.asarray(metrics[f"{task}.published/{name}"])[:, -1, 0]
-    column = best(metrics, task) if method == "nvi" else -1
-    return np.asarray(metrics[f"{task}.{method}/{name}"])[:, -1, column]
-
-
-def best(metrics: Mapping[str, np.ndarray], task: str) -> int:
-    """Which rate of NVI* ends at the lowest mean loss awake, of those that no seed diverged at; the lowest, if none."""
-    losses = np.asarray(metrics[f"{task}.nvi/wake"])[:, -1].mean(0)
-    return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
 
 
 def _loss_axis(axis: Any) -> None:
@@ -48,7 +30,7 @@ def _curve(metrics: Mapping[str, np.ndarray], task: str, method: str, name: str)
 
 
 def figures(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """By name: of the standard task, of dimensions and rates, of phases."""
+    """Figure 1 (standard task), Figure 2d (dimensions and rates) and Figure 3 (phases), by name."""
     return {
         "bredenberg2021_learning_fig1": _plot_standard(metrics),
         "bredenberg2021_learning_fig2d": _plot_dimensions(metrics),

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from experiments.bredenberg2021 import common as shared
-from experiments.bredenberg2021.learning import largest_stable
 from plasticity_jax.networks.two_stream import init_params, trajectory, two_stream
 from plasticity_jax.tasks.ou_mixture import ou_mixture, ou_moments
 from tests.laws.common import compiled
@@ -95,14 +94,6 @@ def test_a_network_that_knows_the_world_passes_every_test():
     np.testing.assert_allclose(found["acf_stimulus"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
     np.testing.assert_allclose(found["acf_dream"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
     assert found["alternating"] == pytest.approx((found["alternating_wake"] + found["alternating_sleep"]) / 2, rel=1e-6)
-
-
-def test_largest_stable_rate_stops_at_the_first_that_fails():
-    losses = np.array([[1.0, 2.0, np.nan, 0.5], [1.0, 2.5, 1.0, 0.5]])
-    assert largest_stable(losses, np.array([3.0, 3.0]), [0.1, 0.2, 0.3, 0.4]) == 0.2
-    assert largest_stable(losses, np.array([3.0, 2.0]), [0.1, 0.2, 0.3, 0.4]) == 0.1
-    assert np.isnan(largest_stable(losses, np.array([0.1, 0.1]), [0.1, 0.2, 0.3, 0.4]))
-    assert largest_stable(losses[:, :2], np.array([3.0, 3.0]), [0.1, 0.2]) == 0.2
 
 
 def _matrices(params):
