@@ -1,4 +1,4 @@
-"""Coloured images for `experiments.benjamin2021_fig4`, and the small classifier that judges them."""
+"""Coloured images for Figure 4, and the small classifier that judges them."""
 
 import functools
 from typing import NamedTuple
@@ -32,6 +32,7 @@ class Pictures(NamedTuple):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
 def pictures(data: str, side: int) -> Pictures:
     """A set by name.
 
@@ -62,6 +63,7 @@ def signed(image: Array) -> Array:
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
 def judge(data: str, side: int, steps: int) -> Params:
     """Trains a classifier, by Adam on its cross-entropy, from a key of its own, so that all seeds have one judge."""
     shown = pictures(data, side)
@@ -96,7 +98,7 @@ def judge(data: str, side: int, steps: int) -> Params:
 
 
 def judged(weights: Params, x: Array) -> tuple[Array, Array]:
-    """What the classifier makes of pictures (N, side, side, 3): logits (N, 10), and its last hidden layer (N, 64)."""
+    """Logits (N, 10) that the classifier gives pictures (N, side, side, 3), and its last hidden layer (N, 64)."""
     h = x
     for name in ("first", "second"):
         h = jax.nn.relu(convolve(h, weights[name]["w"], 2, 1) + weights[name]["bias"])

@@ -1,4 +1,4 @@
-"""What the experiments of Benjamin & Kording (2021) share: optimisers, digits, training, what judges samples, names.
+"""Optimiser, digits, training and judge of the experiments of Benjamin & Kording (2021), and their methods' names.
 
 The paper gives no numbers. Pictures are judged here by a small classifier of real digits: whether a reconstruction is
 of the digit that was shown, how sure it is of a picture, and how its features are distributed (Frechet distance).
@@ -94,6 +94,7 @@ def optimiser(
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
 def digits(data: str, side: int = 28) -> Images:
     """Digits on the device, flat.
 
@@ -188,6 +189,7 @@ def perceptron(side: int) -> Chain:
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
 def classifier(data: str, side: int = 28, *, epochs: int = 5, batch: int = 128, rate: float = 1e-3) -> Classifier:
     """Trains the `perceptron`, from a key of its own, so that all seeds have one judge.
 
@@ -221,13 +223,13 @@ def classifier(data: str, side: int = 28, *, epochs: int = 5, batch: int = 128, 
 
 
 def judged(weights: PyTree, x: Array) -> tuple[Array, Array]:
-    """What the classifier makes of pictures (N, pixels): logits (N, 10), and its last hidden layer (N, 64)."""
+    """Logits (N, 10) that the classifier gives pictures (N, pixels), and its last hidden layer (N, 64)."""
     activity = forward(perceptron(math.isqrt(x.shape[1])), weights, x)
     return activity.h[-1], activity.h[-2]
 
 
 def verdict(logits: Array) -> Metrics:
-    """How sure a classifier is of pictures, and how evenly it finds the classes among them.
+    """Confidence of a classifier in pictures, and the evenness of the classes that it finds among them.
 
     Args:
       logits: (N, classes).

@@ -1,30 +1,31 @@
-"""Figures of `benjamin2021_fig3`."""
+"""Figures of Figure 3's experiment: pictures, curves of training, and patterns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from experiments.benjamin2021.common import COLOURS, LABELS
+from experiments.benjamin2021.fig3_claims import METHODS
 from experiments.shared.curves import draw
 
 
-def figures(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float], methods: Sequence[str]) -> dict[str, Any]:
+def figures(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> dict[str, Any]:
     """Three figures by name; pictures are of the first seed."""
     return {
-        "pictures": pictures(metrics, methods),
-        "training": training(metrics, summary, methods),
-        "patterns": patterns(metrics, summary, methods),
+        "pictures": pictures(metrics),
+        "training": training(metrics, summary),
+        "patterns": patterns(metrics, summary),
     }
 
 
-def pictures(metrics: Mapping[str, np.ndarray], methods: Sequence[str]) -> Any:
+def pictures(metrics: Mapping[str, np.ndarray]) -> Any:
     """A test digit of each class and what becomes of it, and sleep's samples, a row for each method."""
     import matplotlib.pyplot as plt
 
     shown = metrics["data/shown"][0, 0]
     rows = [("shown", shown, metrics["untrained/dreamed"][0, 0])]
-    rows += [(LABELS[m], metrics[f"{m}/reconstructed"][0, -1], metrics[f"{m}/dreamed"][0, -1]) for m in methods]
+    rows += [(LABELS[m], metrics[f"{m}/reconstructed"][0, -1], metrics[f"{m}/dreamed"][0, -1]) for m in METHODS]
     figure, axes = plt.subplots(len(rows), 2, figsize=(13, 0.36 * len(rows) + 0.6), width_ratios=(1, 2))
     for (label, left, right), pair in zip(rows, axes, strict=True):
         for axis, images in zip(pair, (left, right), strict=True):
@@ -45,7 +46,7 @@ def strip(images: np.ndarray) -> np.ndarray:
     return padded.transpose(1, 0, 2).reshape(side, -1)
 
 
-def training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float], methods: Sequence[str]) -> Any:
+def training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
     """Identity, error, Frechet distances and what the image tells the code, in the course of training."""
     import matplotlib.pyplot as plt
 
@@ -69,7 +70,7 @@ def training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float], me
         "frechet_mean": "mean image",
     }
     for axis, (what, label, levels) in zip(axes.flat, panels, strict=True):
-        for method in methods:
+        for method in METHODS:
             steps = metrics[f"{method}/step"][0]
             draw(axis, steps / 1000, metrics[f"{method}/{what}"], color=COLOURS[method], label=LABELS[method])
         for level in levels:
@@ -93,7 +94,7 @@ def training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float], me
     return figure
 
 
-def patterns(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float], methods: Sequence[str]) -> Any:
+def patterns(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
     """Frequencies of patterns awake and asleep, beside two halves of wake; divergences with floor and controls."""
     import matplotlib.pyplot as plt
 
@@ -123,11 +124,11 @@ def patterns(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float], me
     shades = {"floor": "#d9d9d9", "unpaired": "#8c8c8c", "shuffled": "#4d4d4d"}
     axis = axes["d"]
     for i, (kind, label) in enumerate(names.items()):
-        at = np.arange(len(methods)) + 0.2 * (i - 1.5)
-        height, error = ([summary[f"{m}/js_{kind}{end}"] for m in methods] for end in ("", "_sem"))
-        colour = [COLOURS[m] for m in methods] if kind == "sleep" else shades[kind]
+        at = np.arange(len(METHODS)) + 0.2 * (i - 1.5)
+        height, error = ([summary[f"{m}/js_{kind}{end}"] for m in METHODS] for end in ("", "_sem"))
+        colour = [COLOURS[m] for m in METHODS] if kind == "sleep" else shades[kind]
         axis.bar(at, height, 0.19, yerr=error, color=colour, label=label, error_kw={"lw": 1})
-    axis.set_xticks(range(len(methods)), [LABELS[m].replace(", ", ",\n") for m in methods])
+    axis.set_xticks(range(len(METHODS)), [LABELS[m].replace(", ", ",\n") for m in METHODS])
     axis.set(ylabel="Jensen-Shannon divergence (bits)", title="wake against sleep, and what that is worth")
     axis.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     figure.suptitle(

@@ -1,40 +1,28 @@
-"""The figures of `experiments.benjamin2021_fig4`, and the names that its metrics go by."""
+"""Figures of Figure 4's experiment: pictures, the course of training, classes by layer."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from experiments.benjamin2021.common import COLOURS, LABELS
+from experiments.benjamin2021.common import COLOURS
+from experiments.benjamin2021.fig4_claims import PARTS, TITLES, TRAINED
 from experiments.shared.curves import draw
 from plasticity_jax.run import mean_sem
 
-TRAINED = {"combined": LABELS["combined"], "marginals": LABELS["marginals"]}
-PARTS = {**TRAINED, "untrained": "untrained"}
 STYLES = {"combined": COLOURS["combined"], "marginals": COLOURS["marginals"], "untrained": "0.5"}
-MEASURED = (
-    "mse",
-    "nearer",
-    "kept",
-    "kept_chance",
-    "frechet_dream",
-    "frechet_reconstruction",
-    "entropy",
-    "confidence",
-    "right",
-)
 
 
 def figures(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> dict[str, Any]:
     """By name: pictures, the course of training, classes by layer."""
     return {
-        "pictures": plot_pictures(metrics),
-        "training": plot_training(metrics, summary),
-        "layers": plot_layers(metrics, summary),
+        "pictures": _plot_pictures(metrics),
+        "training": _plot_training(metrics, summary),
+        "layers": _plot_layers(metrics, summary),
     }
 
 
-def plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
+def _plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
     """Test images, reconstructions by the layer turned at, and dreams, of the first seed."""
     import matplotlib.pyplot as plt
 
@@ -43,9 +31,9 @@ def plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
     depth = len(recalled["combined"])
     rows = [("test images", metrics["data/picture"][0, 0])]
     rows += [(f"turned at h{i + 1}", each) for i, each in enumerate(recalled["combined"])]
-    rows += [(f"at h{depth}, {PARTS['marginals']}", recalled["marginals"][-1])]
+    rows += [(f"at h{depth}, {TITLES['marginals']}", recalled["marginals"][-1])]
     rows += [(f"dreams{which}", each) for which, each in zip(("", ""), dreams["combined"], strict=True)]
-    rows += [(f"dreams, {PARTS[part]}", dreams[part][0]) for part in ("marginals", "untrained")]
+    rows += [(f"dreams, {TITLES[part]}", dreams[part][0]) for part in ("marginals", "untrained")]
     figure, axes = plt.subplots(len(rows), 1, figsize=(9.5, 0.83 * len(rows) + 0.5), constrained_layout=True)
     for axis, (label, images) in zip(axes, rows, strict=True):
         axis.imshow(strip(images), interpolation="nearest")
@@ -62,13 +50,14 @@ def strip(images: np.ndarray) -> np.ndarray:
     return np.concatenate(list(framed), 1)[:, :-1]
 
 
-def plot_training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
+def _plot_training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
     """Frechet distances, squared errors, own images and the critics' gaps in the course of training."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 4, figsize=(17, 4.3), constrained_layout=True)
     steps = np.concatenate([[0], metrics["combined/step"][0]])
-    for part, label in TRAINED.items():
+    for part in TRAINED:
+        label = TITLES[part]
 
         def course(name: str, part: str = part) -> np.ndarray:
             return np.concatenate([metrics[f"untrained/{name}"], metrics[f"{part}/{name}"]], 1)
@@ -91,7 +80,7 @@ def plot_training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float
     axes[0].set(yscale="log", ylabel="Frechet distance to test images", title="Frechet distance of features")
     axes[1].set(ylabel="mean squared error (pixels from -1 to 1)", title="Reconstruction", ylim=(0, None))
     axes[2].set(ylabel="nearer to its own image (%)", title="Own image or another", ylim=(40, 102))
-    axes[3].set(ylabel="E D(wake) - E D(sleep)", title=f"Gaps of the critics, {PARTS['combined']}")
+    axes[3].set(ylabel="E D(wake) - E D(sleep)", title=f"Gaps of the critics, {TITLES['combined']}")
     for axis in axes:
         axis.set_xlabel("step")
         axis.legend(frameon=False, fontsize=8)
@@ -99,18 +88,18 @@ def plot_training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float
     return figure
 
 
-def plot_layers(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
+def _plot_layers(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
     """Classes read out of each layer, and errors and classes kept by the layer turned at."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.3), constrained_layout=True)
     for axis, (name, factor) in zip(axes, (("right", 100), ("mse", 1), ("kept", 100)), strict=True):
-        for part, label in PARTS.items():
+        for part in PARTS:
             ends = factor * metrics[f"{part}/{name}"][:, -1]
             mean, error = np.array([mean_sem(column) for column in ends.T]).T
             layers = np.arange(len(mean)) + (name != "right")
             axis.errorbar(
-                layers, mean, np.nan_to_num(error), fmt="o-", color=STYLES[part], label=label, ms=4, capsize=2
+                layers, mean, np.nan_to_num(error), fmt="o-", color=STYLES[part], label=TITLES[part], ms=4, capsize=2
             )
             axis.set_xticks(layers, [f"h{i}" for i in layers])
     depth = metrics["combined/mse"].shape[2]
@@ -126,35 +115,6 @@ def plot_layers(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float])
     axes[0].legend(frameon=False)
     _title(figure, metrics)
     return figure
-
-
-def table(summary: Mapping[str, float], depth: int) -> str:
-    """By layer in Markdown: squared errors, own images, classes kept and read out."""
-    heads = ("layer", *(f"{label}: {what}" for label in PARTS.values() for what in ("error", "nearer", "kept", "read")))
-    rows = [heads, ("---",) * len(heads)]
-    for i in range(depth + 1):
-        cells = [
-            f"{summary[name]:.3f}" if (name := f"{part}/{what}_h{i}") in summary else "-"
-            for part in PARTS
-            for what in ("mse", "nearer", "kept", "right")
-        ]
-        rows.append((f"h{i}", *cells))
-    told = {
-        "error of the mean image": "mse_mean",
-        "of another image": "mse_other",
-        "of principal components": "mse_pca",
-        "Frechet distance of training images": "frechet_real",
-        "of noise": "frechet_noise",
-        "classes right by the judge": "accuracy",
-        "by principal components": "right_pca",
-    }
-    foot = "; ".join(f"{label} {summary[f'data/{name}']:.3f}" for label, name in told.items())
-    distances = "; ".join(
-        f"{label}: dreams {summary[f'{part}/frechet_dream']:.1f} ± {summary[f'{part}/frechet_dream_sem']:.1f}, "
-        f"recalled {summary[f'{part}/frechet_reconstruction']:.1f}, entropy {summary[f'{part}/entropy']:.2f} bits"
-        for part, label in PARTS.items()
-    )
-    return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", f"{distances}.", "", f"{foot}."])
 
 
 def _levels(axis: Any, levels: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""The figures of `experiments.benjamin2021_fig5`, and the names that its metrics go by."""
+"""Figures of Figure 5's experiment: pictures, measures by horizon, training, and the pictures moving."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from experiments.benjamin2021.common import COLOURS as FAMILY_COLOURS
+from experiments.benjamin2021.fig5_scores import BASELINES, DREAMS, METHODS, SHOWN
 from experiments.shared.curves import draw
 
-METHODS = ("combined", "predicting", "squared")
-BASELINES = {
+BASELINE_STYLES = {
     "blank": ("blank frame", ":"),
     "mean": ("mean frame", "--"),
     "watched": ("mean of watched", (0, (3, 1, 1, 1))),
@@ -29,17 +29,15 @@ COLOURS = {
     "squared": "#009e73",
     "untrained": "#cc79a7",
 }
-SHOWN, DREAMS = 4, 2
-"""Test videos, and dreams, of which pictures are kept."""
 
 
 def figures(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """By name: pictures, measures by horizon, training, and the pictures moving."""
     return {
-        "pictures": plot_pictures(metrics),
-        "horizons": plot_horizons(metrics),
-        "training": plot_training(metrics),
-        "moving": plot_moving(metrics),
+        "pictures": _plot_pictures(metrics),
+        "horizons": _plot_horizons(metrics),
+        "training": _plot_training(metrics),
+        "moving": _plot_moving(metrics),
     }
 
 
@@ -51,7 +49,7 @@ def reels(metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"truth": video} | {name: np.concatenate([watched, each], 1) for name, each in predicted.items()}
 
 
-def plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
+def _plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
     """Some test videos, one prediction of each method, and dreams."""
     import matplotlib.pyplot as plt
 
@@ -94,7 +92,7 @@ def plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
     return figure
 
 
-def plot_horizons(metrics: Mapping[str, np.ndarray]) -> Any:
+def _plot_horizons(metrics: Mapping[str, np.ndarray]) -> Any:
     """Error, similarity, error of the centroid and ink, by horizon."""
     import matplotlib.pyplot as plt
 
@@ -107,9 +105,9 @@ def plot_horizons(metrics: Mapping[str, np.ndarray]) -> Any:
     }
     x = np.arange(metrics["data/error_last"].shape[2]) + 1
     for axis, (what, title) in zip(axes, titles.items(), strict=True):
-        shown = {"ink": ("true",), "centroid": ("mean", "last", "previous")}.get(what, tuple(BASELINES))
+        shown = {"ink": ("true",), "centroid": ("mean", "last", "previous")}.get(what, BASELINES)
         for name in shown:
-            label, style = BASELINES.get(name, ("truth", "-"))
+            label, style = BASELINE_STYLES.get(name, ("truth", "-"))
             axis.plot(x, metrics[f"data/{what}_{name}"][0, -1], color="0.45", ls=style, lw=1.1, label=label)
         for method in (*METHODS, "untrained"):
             draw(axis, x, metrics[f"{method}/{what}"][:, -1], color=COLOURS[method], label=LABELS[method])
@@ -128,7 +126,7 @@ def plot_horizons(metrics: Mapping[str, np.ndarray]) -> Any:
     return figure
 
 
-def plot_training(metrics: Mapping[str, np.ndarray]) -> Any:
+def _plot_training(metrics: Mapping[str, np.ndarray]) -> Any:
     """Errors, the distance of features, critics' gaps, and latents, in the course of training."""
     import matplotlib.pyplot as plt
 
@@ -147,7 +145,7 @@ def plot_training(metrics: Mapping[str, np.ndarray]) -> Any:
     draw(axes[2], step, gap, color="0.3", ls="--", label=f"$D_z$, sleep: {LABELS['combined']}")
     for name in ("blank", "mean", "last"):
         level = metrics[f"data/error_{name}"][0, -1].mean()
-        axes[0].axhline(level, color="0.5", ls=BASELINES[name][1], lw=1.1, label=BASELINES[name][0])
+        axes[0].axhline(level, color="0.5", ls=BASELINE_STYLES[name][1], lw=1.1, label=BASELINE_STYLES[name][0])
     axes[3].axhline(metrics["untrained/z_apart_wake"].mean(), color=COLOURS["untrained"], lw=1.1, label="untrained")
     for axis, title in zip(
         axes,
@@ -168,7 +166,7 @@ def plot_training(metrics: Mapping[str, np.ndarray]) -> Any:
     return figure
 
 
-def plot_moving(metrics: Mapping[str, np.ndarray]) -> Any:
+def _plot_moving(metrics: Mapping[str, np.ndarray]) -> Any:
     """The first test videos and their predictions, frame after frame."""
     import matplotlib.pyplot as plt
     from matplotlib.animation import FuncAnimation

@@ -28,29 +28,22 @@ are at a cosine of -0.94, short of -0.95, where the floor, other test digits in 
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benjamin2021.common import digits, fetching, measured, optimiser
+from experiments.benjamin2021.common import EPOCHS, digits, fetching, measured, optimiser
+from experiments.benjamin2021.predictions_claims import CLAIMS, summarise
 from experiments.benjamin2021.predictions_figures import figures
-from experiments.benjamin2021.scores import (
-    COMPARED,
-    FOLLOWERS,
-    KINDS,
-    NOVEL,
+from experiments.benjamin2021.predictions_scores import (
     PARTS,
     PATTERN,
-    PHASES,
-    SCORES,
     SHOWN,
     Silenced,
     Stimuli,
     assessed,
-    first_apart,
     spreads,
     stimuli,
 )
@@ -59,13 +52,10 @@ from plasticity_jax.base import Learner, LearnerState, learner
 from plasticity_jax.data import looking_up, minibatches
 from plasticity_jax.networks.autoencoder import Autoencoder, autoencoder, init_params
 from plasticity_jax.rules.generative import adversarial
-from plasticity_jax.run import Claim, Experiment, Program, gap, online_training, put
+from plasticity_jax.run import Experiment, Program, Range, online_training
 from plasticity_jax.run.program import Metrics, TrainingState, once
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Key, PyTree
-
-PHASES_COMPARED = COMPARED[:3]
-OVERLAP = ("js_sleep", "js_floor", "js_shuffled", "js_unpaired", "kl_sleep", "index_shuffled", "index_unpaired")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +91,7 @@ class Config:
     hidden: int = 128
     critic_hidden: int = 128
     output: Literal["identity", "sigmoid"] = "sigmoid"
-    gamma: float = 0.1
+    gamma: Annotated[float, Range(0, 1)] = 0.1
     reduction: Literal["sum", "mean"] = "sum"
     batch: int = 64
     steps: int = 6000
@@ -115,12 +105,10 @@ class Config:
     cycles: int = 4
 
     def __post_init__(self) -> None:
-        if min(self.seeds, self.batch, self.cycles) < 1 or not 0 < self.gamma < 1:
-            raise ValueError("seeds, batch and cycles must be at least 1, gamma between 0 and 1")
-        if not 1 <= self.onset < self.points or self.steps % self.points:
+        if self.onset >= self.points or self.steps % self.points:
             raise ValueError(f"points={self.points} must divide steps={self.steps} and be above onset={self.onset}")
-        if not 1 <= self.silenced < self.latent or not 1 <= self.patch < self.side:
-            raise ValueError("silenced must be below latent, and patch below side, both at least 1")
+        if self.silenced >= self.latent or self.patch >= self.side:
+            raise ValueError("silenced must be below latent, and patch below side")
         if self.latent < PATTERN[1] or self.tested < SHOWN // 4:
             raise ValueError(f"latent must be at least {PATTERN[1]}, tested at least {SHOWN // 4}")
 
@@ -192,7 +180,7 @@ def training(config: Config, shown: Stimuli) -> Program:
     """One network up to the onset, from there on one for each of `PARTS`; metrics have an axis of them."""
     net = network(config)
     data = digits(config.data, config.side)
-    tx = optimiser(config.model_rate, config.critic_rate, epoch_steps=config.steps / 400)
+    tx = optimiser(config.model_rate, config.critic_rate, epoch_steps=config.steps / EPOCHS)
     each, units = masks(config), chosen(config)
 
     def build(lane: tuple[Key, PyTree]) -> tuple[Learner, Stream]:
@@ -256,274 +244,6 @@ def make_parts(config: Config) -> dict[str, Program]:
     return {"training": training(config, shown), "untrained": once(untrained, 1)}
 
 
-def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """At the end of training, and of the untrained network; differences are paired within a seed.
-
-    ``auroc/state/kind/score`` and ``apart/...``, ``told/kind`` (of D, w from o), ``polarity/state/which/compared``,
-    ``overlap/state/what``, ``silencing/part/what``; the differences that claims are about are under their names.
-    """
-    summary: dict[str, float] = {}
-    of = {
-        state: {name: values[:, -1] for name, values in whole(metrics, part).items()}
-        for state, part in (("trained", "training"), ("untrained", "untrained"))
-    }
-    for state, found in of.items():
-        for i, kind in enumerate(KINDS):
-            for j, score in enumerate(SCORES):
-                put(summary, f"auroc/{state}/{kind}/{score}", found["auroc"][:, i, j])
-                put(summary, f"apart/{state}/{kind}/{score}", found["apart"][:, i, j])
-        for i, kind in enumerate(("familiar", *KINDS)):
-            put(summary, f"told/{state}/{kind}", found["told"][:, i])
-        for which in ("critic", "network"):
-            for i, name in enumerate(COMPARED):
-                put(summary, f"polarity/{state}/{which}/{name}", found[which][:, i])
-        for name in OVERLAP:
-            put(summary, f"overlap/{state}/{name}", found[name])
-        put(summary, f"overlap/{state}/excess", found["js_sleep"] - found["js_floor"])
-    _novelty(summary, **of)
-    _polarity(summary, **of)
-    trained, untrained = of["trained"], of["untrained"]
-    excess = {state: found["js_sleep"] - found["js_floor"] for state, found in of.items()}
-    put(summary, "align/js", excess["untrained"] - excess["trained"])
-    put(summary, "align/kl", untrained["kl_sleep"] - trained["kl_sleep"])
-    put(summary, "align/pairs", trained["js_unpaired"] - trained["js_sleep"])
-    put(summary, "align/units", trained["js_shuffled"] - trained["js_sleep"])
-    for part, followers in FOLLOWERS.items():
-        _silencing(summary, metrics, part, followers)
-    return summary
-
-
-def whole(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
-    """The metrics of one part, by their own names."""
-    return {name.removeprefix(f"{part}/"): values for name, values in metrics.items() if name.startswith(f"{part}/")}
-
-
-def _novelty(summary: dict[str, float], trained: Mapping[str, np.ndarray], untrained: Mapping[str, np.ndarray]) -> None:
-    column = {score: j for j, score in enumerate(SCORES)}
-    for i, kind in enumerate(KINDS):
-        now, before = (
-            {score: found["auroc"][:, i, j] for score, j in column.items()} for found in (trained, untrained)
-        )
-        either = {score: np.abs(now[score] - 0.5) for score in SCORES}
-        for score in ("critic", "features"):
-            put(summary, f"surprise/{kind}/{score}", now[score] - 0.5)
-            put(summary, f"learned/{kind}/{score}", now[score] - before[score])
-            put(summary, f"beyond_ink/{kind}/{score}", now[score] - 0.5 - either["ink"])
-            put(summary, f"beyond_pixels/{kind}/{score}", now[score] - now["pixels"])
-        for score in ("image_critic", "code_critic"):
-            put(summary, f"rises/{kind}/{score}", now[score] - 0.5)
-            put(
-                summary, f"deviates/{kind}/{score}", either[score] - np.abs(trained["auroc"][:, 0, column[score]] - 0.5)
-            )
-            put(summary, f"deviates_more/{kind}/{score}", either[score] - np.abs(before[score] - 0.5))
-        put(summary, f"told_more/{kind}", trained["told"][:, 1 + i] - trained["told"][:, 0])
-    put(summary, "alike", 0.1 - np.abs(trained["told"][:, 0] - 0.5))
-
-
-def _polarity(
-    summary: dict[str, float], trained: Mapping[str, np.ndarray], untrained: Mapping[str, np.ndarray]
-) -> None:
-    place = {name: i for i, name in enumerate(COMPARED)}
-    for which in ("critic", "network"):
-        for name in PHASES_COMPARED:
-            layer = "code" if name == "code" else "image"
-            now = trained[which][:, place[name]]
-            put(summary, f"switches/{which}/{name}", -now)
-            put(summary, f"switches_more/{which}/{name}", untrained[which][:, place[name]] - now)
-            put(summary, f"switches_own/{which}/{name}", trained[which][:, place[f"{layer}_control"]] - now)
-
-
-def _silencing(
-    summary: dict[str, float], metrics: Mapping[str, np.ndarray], part: str, followers: tuple[tuple[int, int], ...]
-) -> None:
-    """Of silenced units in the other phases: variance over that of the network where nothing is silenced."""
-    at, onset = PARTS.index(part), first_apart(metrics)
-    variance, gap = metrics["training/variance"], metrics["training/wake_sleep"]
-    for phase, layer in followers:
-        share = variance[:, :, at, phase, layer] / variance[:, :, 0, phase, layer]
-        name = f"silencing/{part}/{PHASES[phase]}"
-        put(summary, f"{name}/early", share[:, onset, 0])
-        put(summary, f"{name}/silenced", share[:, -1, 0])
-        put(summary, f"{name}/others", share[:, -1, 1])
-        put(summary, f"{name}/falls", 0.5 - share[:, -1, 0])
-        put(summary, f"{name}/goes_on", share[:, onset, 0] - share[:, -1, 0])
-        put(summary, f"{name}/alone", share[:, -1, 1] - share[:, -1, 0])
-    layer = followers[0][1]
-    put(summary, f"silencing/{part}/gap_opens", gap[:, onset, at, layer] - gap[:, onset, 0, layer])
-    put(summary, f"silencing/{part}/gap_stays", gap[:, -1, at, layer] - gap[:, -1, 0, layer])
-    put(summary, f"silencing/{part}/gap_closes", gap[:, onset, at, layer] - gap[:, -1, at, layer])
-
-
-def _within(name: str, statement: str, paper: str | None, low: float, high: float, *names: str) -> Claim:
-    """Every one of these numbers lies within bounds; measured is the one nearest to a bound or furthest out."""
-
-    def measure(summary: Mapping[str, float]) -> tuple[float, bool]:
-        values = [summary[name] for name in names]
-        worst = min(values, key=lambda value: min(value - low, high - value))
-        return worst, all(low <= value <= high for value in values)
-
-    return Claim(name, statement, paper, measure)
-
-
-def _every(kind: str, score: str, of: tuple[str, ...] = NOVEL) -> tuple[str, ...]:
-    return tuple(f"{kind}/{name}/{score}" for name in of)
-
-
-CLAIMS = [
-    gap(
-        "surprise",
-        "Oscillations are stronger for novel stimuli: |f(w) - f(o)| tells each kind from test digits (AUROC - 0.5)",
-        "stronger oscillations",
-        *_every("surprise", "features"),
-    ),
-    gap("surprise-critic", "So does |D(w) - D(o)| (AUROC - 0.5)", None, *_every("surprise", "critic")),
-    gap(
-        "surprise-learned",
-        "That is learned: AUROC of |f(w) - f(o)|, beyond the untrained network's",
-        None,
-        *_every("learned", "features"),
-    ),
-    gap(
-        "surprise-beyond-ink",
-        "It is not the ink: |f(w) - f(o)| tells better, of kinds that have the ink of digits",
-        None,
-        *_every("beyond_ink", "features", ("omniglot", "upside_down", "shuffled")),
-    ),
-    gap(
-        "surprise-beyond-pixels",
-        "It needs a discriminator: |f(w) - f(o)| tells Omniglot better than the error in pixels does",
-        None,
-        "beyond_pixels/omniglot/features",
-    ),
-    gap(
-        "expected-alike",
-        "For expected stimuli the top-down signal is indistinguishable: D tells w from o by less than 0.1 from chance",
-        "indistinguishable",
-        "alike",
-    ),
-    gap(
-        "expected-less-told",
-        "D tells w from o of test digits less well than of novel stimuli (AUROC, difference)",
-        None,
-        *(f"told_more/{kind}" for kind in NOVEL),
-    ),
-    gap(
-        "novelty",
-        "After convergence D of novel stimuli deviates, image (distance of AUROC from 0.5, beyond other test digits')",
-        "a pattern unlike any seen",
-        *_every("deviates", "image_critic"),
-    ),
-    gap("novelty-code", "So does D of the code", None, *_every("deviates", "code_critic")),
-    gap(
-        "novelty-rises",
-        "A good discriminator increases its activity: D of novel images is higher (AUROC - 0.5)",
-        "increase",
-        *_every("rises", "image_critic"),
-    ),
-    gap("novelty-rises-code", "So is D of their codes", "increase", *_every("rises", "code_critic")),
-    gap(
-        "novelty-learned",
-        "Surprise is signalled only after learning: D deviates more than in the untrained network, image",
-        "only after some period",
-        *_every("deviates_more", "image_critic"),
-    ),
-    gap("novelty-learned-code", "So it is of the code", None, *_every("deviates_more", "code_critic")),
-    _within(
-        "polarity-critic",
-        "Plasticity onto discriminators switches polarity: cosine of wake's and the other phases' part below -0.95",
-        "-1",
-        0.95,
-        1.001,
-        *(f"switches/critic/{name}" for name in PHASES_COMPARED),
-    ),
-    _within(
-        "polarity-network",
-        "So does what their activity does to plasticity around them: cosine of the mean errors they send, below -0.95",
-        "-1",
-        0.95,
-        1.001,
-        *(f"switches/network/{name}" for name in PHASES_COMPARED),
-    ),
-    gap(
-        "polarity-learned",
-        "The cosines onto discriminators are nearer -1 than in the untrained network (difference)",
-        None,
-        *(f"switches_more/critic/{name}" for name in PHASES_COMPARED),
-    ),
-    gap(
-        "polarity-own",
-        "And nearer -1 than with novel stimuli, shuffled digits, in place of the other phase (difference)",
-        None,
-        *(f"switches_own/critic/{name}" for name in PHASES_COMPARED),
-    ),
-    gap(
-        "align",
-        "Distributions align over development: JS of wake and sleep above its floor falls (bits)",
-        "should align",
-        "align/js",
-    ),
-    gap("align-kl", "So does KL, Berkes's measure (bits)", None, "align/kl"),
-    gap(
-        "align-pairs",
-        "Sleep is nearer to wake than wake is with x and z of different images (JS, difference, bits)",
-        None,
-        "align/pairs",
-    ),
-    gap("align-units", "And than wake is with all units independent", None, "align/units"),
-    gap(
-        "silence-sleep",
-        "Code units silenced asleep: their variance awake falls below half of what it is with nothing silenced",
-        "to match",
-        "silencing/sleep_code/wake/falls",
-    ),
-    gap(
-        "silence-sleep-alone",
-        "Only theirs does: the others' variance awake, less theirs, in units of the network without silencing",
-        None,
-        "silencing/sleep_code/wake/alone",
-    ),
-    gap(
-        "silence-sleep-gap",
-        "As they follow, D of the code is fooled again: its gap closes from the first evaluation on",
-        None,
-        "silencing/sleep_code/gap_closes",
-    ),
-    gap(
-        "silence-wake-image",
-        "Pixels silenced awake: their variance asleep and in the oscillation falls below half",
-        "to match",
-        "silencing/wake_image/sleep/falls",
-        "silencing/wake_image/oscillation/falls",
-    ),
-    gap(
-        "silence-wake-image-alone",
-        "Only theirs does (difference from the other pixels)",
-        None,
-        "silencing/wake_image/sleep/alone",
-        "silencing/wake_image/oscillation/alone",
-    ),
-    _within(
-        "silence-wake-code",
-        "Code units silenced awake: asleep they cannot follow, for the prior does not learn (variance, relative)",
-        "1",
-        0.99,
-        1.01,
-        "silencing/wake_code/sleep/silenced",
-    ),
-    gap(
-        "silence-wake-code-gap",
-        "So that D of the code keeps telling them: its gap stays above that with nothing silenced",
-        None,
-        "silencing/wake_code/gap_stays",
-    ),
-]
-
-
-def plot(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Surprise and novelty; silencing; overlap and polarity through training."""
-    return figures(metrics)
-
-
 experiment = Experiment(
     title="Section 4: oscillations as surprise, novelty, polarity of plasticity, development, and silencing of a phase",
     cost={
@@ -535,5 +255,5 @@ experiment = Experiment(
     parts=make_parts,
     summarise=summarise,
     claims=CLAIMS,
-    plot=plot,
+    plot=figures,
 )

@@ -1,11 +1,11 @@
-"""Figures of `benjamin2021_predictions`: surprise and novelty; silencing; overlap and polarity through training."""
+"""Figures of Section 4's experiment: surprise and novelty; silencing; overlap and polarity through training."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from experiments.benjamin2021.scores import COMPARED, FOLLOWERS, KINDS, PARTS, PHASES, SCORES, first_apart
+from experiments.benjamin2021.predictions_scores import COMPARED, FOLLOWERS, KINDS, PARTS, PHASES, SCORES, first_apart
 from experiments.shared.curves import draw
 from plasticity_jax.run import mean_sem
 
@@ -118,9 +118,9 @@ def _plot_silencing(metrics: Mapping[str, np.ndarray]) -> Any:
         draw(
             above, steps, variance[:, :, 0, followers[0][0], 0], color="#999999", label=f"{name_of(followers)}, control"
         )
-        gap = metrics["training/wake_sleep"][..., layer]
-        draw(below, steps, gap[:, :, at], color="#d55e00", label="some silenced")
-        draw(below, steps, gap[:, :, 0], color="#999999", label="nothing silenced")
+        told = metrics["training/wake_sleep"][..., layer]
+        draw(below, steps, told[:, :, at], color="#d55e00", label="some silenced")
+        draw(below, steps, told[:, :, 0], color="#999999", label="nothing silenced")
         above.set(title=TITLES[part], xlabel="training step", ylabel="variance")
         below.set(xlabel="training step", ylabel=f"gap of D of the {('image', 'code')[layer]}, wake - sleep")
         below.axhline(0, color="black", lw=0.8)

@@ -1,20 +1,37 @@
-"""The measures of Figure 5 against NumPy: centroids, brightness, baselines, squared errors; a D_z without opinion."""
+"""Figure 5 from networks to claims: measures and summary against NumPy loops, claims on numbers made by hand."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benjamin2021 import fig5
+from experiments.benjamin2021 import fig5, fig5_scores
+from experiments.benjamin2021.fig5_claims import summarise
+from experiments.benjamin2021.fig5_figures import reels
+from plasticity_jax.diagnostics.video import ssim
 from plasticity_jax.networks.conv_lstm import init_params
+from plasticity_jax.networks.hierarchy import Judgement, Phases
 from plasticity_jax.typing import Example
+from tests.experiments.benjamin2021_by_hand import (
+    are_bounded,
+    are_gaps,
+    are_trivial,
+    entries,
+    is_summary,
+    put_by_hand,
+    row,
+    told,
+)
 from tests.laws.common import compiled
 
 CONFIG = dataclasses.replace(fig5.PRESETS["smoke"], size=16)
 NET = fig5.build_net(dataclasses.replace(CONFIG, size=8, kernel=1))
 RNG = np.random.default_rng(5)
+METHODS = ("combined", "predicting", "squared")
+BASELINES = ("blank", "mean", "watched", "last", "previous", "other")
 
 
 def test_centroid_and_brightness_of_known_frames():
@@ -22,19 +39,39 @@ def test_centroid_and_brightness_of_known_frames():
     frames[0, 0, 3, 5], frames[0, 0, 3, 9] = 0.5, 0.5  # between the two
     frames[0, 1, 2, 4], frames[0, 1, 6, 4] = 0.25, 0.75  # three times as near to the brighter
     frames[1, 0, 15, 0], frames[1, 0, 0, 15] = 1.5, -1  # beyond black and white
-    found = fig5.centroid(jnp.asarray(frames))
+    found = fig5_scores.centroid(jnp.asarray(frames))
     np.testing.assert_allclose(found, [[[3, 7], [5, 4]], [[15, 0], [0, 0]]], rtol=1e-6)
     bright = [(2 * 0.5**2 + 1) / 2, (0.25**2 + 0.75**2) / 1]
-    np.testing.assert_allclose(fig5.brightness(jnp.asarray(frames)), bright, rtol=1e-6)
+    np.testing.assert_allclose(fig5_scores.brightness(jnp.asarray(frames)), bright, rtol=1e-6)
+
+
+def in_numpy(predicted, true):
+    """What `compared` measures, frame by frame; the similarity has tests of its own."""
+
+    def centre(frame):
+        ink = frame[..., 0].clip(0, 1)
+        return np.array([(ink * axis).sum() for axis in np.indices(ink.shape)]) / max(ink.sum(), 1e-6)
+
+    found = {what: [] for what in ("error", "ink", "centroid", "brightness")}
+    for frames, truth in zip(np.moveaxis(predicted, 1, 0), np.moveaxis(true, 1, 0), strict=True):
+        found["error"].append(np.mean([((p - t) ** 2).sum() for p, t in zip(frames, truth, strict=True)]))
+        found["ink"].append(np.mean([p.sum() for p in frames]))
+        apart = [centre(p) - centre(t) for p, t in zip(frames, truth, strict=True)]
+        found["centroid"].append(np.mean([math.hypot(*each) for each in apart]))
+        ink = frames.clip(0, 1)
+        found["brightness"].append((ink**2).sum() / max(ink.sum(), 1e-6))
+    return {**found, "ssim": ssim(jnp.asarray(predicted), jnp.asarray(true))}
 
 
 def test_baselines_as_in_numpy():
     bank = fig5.bank(CONFIG)
-    x, found = compiled(
-        lambda bank: (fig5.filmed(CONFIG, bank.test, bank.scene).x, fig5.baselines(CONFIG, bank)),
-    )(bank)
-    x = np.asarray(x, np.float64)
     c = CONFIG.context
+    x = compiled(lambda bank: fig5.shown_videos(CONFIG, bank))(bank)
+    trained = compiled(lambda bank: fig5.filmed(CONFIG, bank.train, bank.scene).x)(bank)
+    assert not np.array_equal(x, trained)
+    np.testing.assert_array_equal(x, compiled(lambda bank: fig5.filmed(CONFIG, bank.test, bank.scene).x)(bank))
+    found = compiled(lambda x: fig5_scores.baselines(x, c))(x)
+    x = np.asarray(x, np.float64)
     true = x[:, c:]
     predicted = {
         "true": true,
@@ -45,12 +82,78 @@ def test_baselines_as_in_numpy():
         "previous": np.stack([np.stack([video[t - 1] for t in range(c, len(video))]) for video in x]),
         "other": np.stack([x[i - 1, c:] for i in range(len(x))]),
     }
+    assert found.keys() == {f"{what}_{name}" for name in predicted for what in fig5_scores.MEASURES} | {"video"}
     for name, frames in predicted.items():
-        error = ((frames - true) ** 2).sum((2, 3, 4)).mean(0)
-        # Sums of 256 squares in single precision.
-        np.testing.assert_allclose(found[f"error_{name}"], error, rtol=1e-5, atol=1e-5, err_msg=name)
-    np.testing.assert_array_equal(found["video"], np.round(255 * x[: fig5.SHOWN, ..., 0]))
+        for what, value in in_numpy(frames, true).items():
+            # Sums of 256 squares in single precision.
+            np.testing.assert_allclose(found[f"{what}_{name}"], value, rtol=1e-4, atol=1e-4, err_msg=f"{what}_{name}")
+    np.testing.assert_array_equal(found["video"], np.round(255 * x[: fig5_scores.SHOWN, ..., 0]))
     assert found["error_last"][0] > 0
+
+
+class Seen:
+    """A network of videos of 12 x 12 whose phases are made of what it is shown, and whose critics add up."""
+
+    context, horizon = 2, 3
+
+    def phases(self, params, x, key):
+        """Five of the first frame's columns are the latents; sleep's are half of wake's, and it dreams the negative."""
+        true = x[:, self.context :].reshape(-1, 12, 12, 1)
+        z = true[:, 0, :5, 0] + jax.random.uniform(key, (len(true), 5), x.dtype)
+        return Phases((true, z), (1 - true, z / 2), (true**2,))
+
+    def judge(self, params, site, activity):
+        (h,) = activity
+        return Judgement(params + jnp.sum(h.reshape(len(h), -1), 1), h)
+
+
+def guess(net, params, watched, key, horizon):
+    """Predictions that tell videos and samples apart."""
+    noise = jax.random.uniform(key, (len(watched), horizon, 12, 12, 1), watched.dtype)
+    return (
+        1.4 * noise * jax.random.uniform(key, (len(watched), 1, 1, 1, 1), watched.dtype) + 0.2 * watched[:, -1:] - 0.1
+    )
+
+
+def test_predictions_and_phases_are_measured_as_in_numpy(monkeypatch):
+    monkeypatch.setattr(fig5_scores, "predict", guess)
+    net, samples = Seen(), 4
+    x = RNG.random((6, 5, 12, 12, 1))
+    params = {"discriminator": (jnp.asarray(3.0), jnp.asarray(-1.0))}
+    found = compiled(lambda x: fig5_scores.tested(net, params, x, samples))(jnp.asarray(x))
+    keys = jax.random.split(jax.random.key(51), samples)
+    drawn = np.stack([guess(net, params, jnp.asarray(x[:, :2]), key, 3) for key in keys])
+    true = x[:, 2:]
+    best = np.stack([
+        min((drawn[k, i] for k in range(samples)), key=lambda film, i=i: ((film - true[i]) ** 2).sum())
+        for i in range(6)
+    ])  # fmt: skip
+    assert not any(np.array_equal(best, one) for one in drawn)
+    for suffix, predicted in (("", drawn[0]), ("_mean", sum(drawn) / samples), ("_best", best)):
+        for what, value in in_numpy(predicted, true).items():
+            np.testing.assert_allclose(found[f"{what}{suffix}"], value, rtol=1e-9, err_msg=what + suffix)
+    phases = net.phases(params, jnp.asarray(x), keys[0])
+    frames, (z_wake, z_sleep) = true.reshape(18, 12, 12, 1), (np.asarray(phases.wake[1]), np.asarray(phases.sleep[1]))
+    scores = {
+        "d_x_wake": 3 + frames.sum() / 18,
+        "d_x_sleep": 3 + (1 - frames).sum() / 18,
+        "d_x_oscillation": 3 + (frames**2).sum() / 18,
+        "d_z_wake": -1 + z_wake.sum() / 18,
+        "d_z_sleep": -1 + z_sleep.sum() / 18,
+    }
+    assert {name for name in found if name.startswith("d_")} == set(scores)
+    for phase, z in (("wake", z_wake), ("sleep", z_sleep)):
+        mean = [sum(unit) / 18 for unit in z.T]
+        variance = [sum((value - m) ** 2 for value in unit) / 18 for unit, m in zip(z.T, mean, strict=True)]
+        scores[f"z_mean_{phase}"] = math.sqrt(sum(m * m for m in mean) / 5)
+        scores[f"z_variance_{phase}"] = sum(variance) / 5
+        # KL(N(m, v) || N(0, 1))
+        apart = [(m * m + v - 1 - math.log(v)) / 2 for m, v in zip(mean, variance, strict=True)]
+        scores[f"z_apart_{phase}"] = sum(apart) / 5
+    for name, value in scores.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-9, err_msg=name)
+    np.testing.assert_array_equal(found["picture"], np.round(255 * drawn[0][:4, ..., 0].clip(0, 1)))
+    np.testing.assert_array_equal(found["dream"], np.round(255 * (1 - true[:2, ..., 0])))
 
 
 def test_prediction_alone_says_nothing_of_latents():
@@ -96,7 +199,184 @@ def test_squared_error_is_descended_along_its_gradient():
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(found["discriminator"]))
 
 
+def made(seeds=3, points=2, horizon=4):
+    """Metrics of a run in which one seed lost a network."""
+    metrics = {}
+    for name in ("true", *BASELINES):
+        for what in fig5_scores.MEASURES:
+            metrics[f"data/{what}_{name}"] = entries(f"{what}_{name}", seeds, 1, horizon)
+    for name in ("untrained", *METHODS):
+        length = 1 if name == "untrained" else points
+        for what in (*fig5_scores.MEASURES, "error_mean", "error_best", "ssim_mean", "ssim_best", "ink_mean"):
+            metrics[f"{name}/{what}"] = entries(f"{name}/{what}", seeds, length, horizon)
+        phases = ("d_x_wake", "d_x_sleep", "d_x_oscillation", "d_z_wake", "d_z_sleep")
+        latents = (f"z_{what}_{phase}" for what in ("mean", "variance", "apart") for phase in ("wake", "sleep"))
+        for what in (*phases, *latents):
+            metrics[f"{name}/{what}"] = entries(f"{name}/{what}", seeds, length)
+    metrics["squared/ssim"][1, -1] = np.nan
+    return metrics
+
+
+def test_summary_is_of_the_last_point_by_horizon_and_paired():
+    metrics = made()
+    end = {name: values[:, -1] for name, values in metrics.items()}
+    columns = {}
+
+    def by_horizon(name, values):
+        columns[name] = np.array([sum(seed) / 4 for seed in values])
+        columns[f"{name}_1"], columns[f"{name}_end"] = values[:, 0], values[:, 3]
+
+    for name in ("true", *BASELINES):
+        for what in ("error", "ssim", "ink", "centroid", "brightness"):
+            by_horizon(f"data/{what}_{name}", end[f"data/{what}_{name}"])
+    for name in ("untrained", *METHODS):
+        for what in ("error", "ssim", "ink", "centroid", "brightness", "error_mean", "error_best", "ssim_mean"):
+            by_horizon(f"{name}/{what}", end[f"{name}/{what}"])
+        by_horizon(f"{name}/ssim_best", end[f"{name}/ssim_best"])
+        for what in ("mean", "variance", "apart"):
+            for phase in ("wake", "sleep"):
+                columns[f"{name}/z_{what}_{phase}"] = end[f"{name}/z_{what}_{phase}"]
+    errors = {name: end[f"data/error_{name}"] for name in ("blank", "mean", "watched", "last", "other")}
+    errors |= {name: end[f"{name}/error"] for name in METHODS}
+    for name, error in errors.items():
+        for at in range(4):
+            columns[f"gap/{name}/last_{at + 1}"] = errors["last"][:, at] - error[:, at]
+    for name in METHODS:
+        columns[f"gap/{name}/first"] = errors["mean"][:, 0] - errors[name][:, 0]
+        columns[f"gap/{name}/mean"] = errors["mean"][:, 3] - end[f"{name}/error_mean"][:, 3]
+        columns[f"gap/{name}/best"] = errors["mean"][:, 3] - end[f"{name}/error_best"][:, 3]
+        columns[f"gap/{name}/grows"] = errors[name][:, 3] - errors[name][:, 0]
+        columns[f"gap/{name}/untrained"] = end["untrained/error"].sum(1) / 4 - errors[name].sum(1) / 4
+        for what in ("ink", "brightness"):
+            shares = [end[f"{name}/{what}"][:, at] / end[f"data/{what}_true"][:, at] for at in range(4)]
+            columns[f"{name}/{what}_ratio"] = sum(shares) / 4
+        for rival in ("last", "mean"):
+            off = end[f"data/centroid_{rival}"].sum(1) - end[f"{name}/centroid"].sum(1)
+            columns[f"gap/{name}/centroid_{rival}"] = off / 4
+    for name in ("combined", "predicting"):
+        columns[f"{name}/d_x_gap"] = end[f"{name}/d_x_wake"] - end[f"{name}/d_x_oscillation"]
+        columns[f"{name}/d_x_sleep_gap"] = end[f"{name}/d_x_wake"] - end[f"{name}/d_x_sleep"]
+    columns["combined/d_z_gap"] = end["combined/d_z_wake"] - end["combined/d_z_sleep"]
+    columns["gap/z_apart"] = end["predicting/z_apart_wake"] - end["combined/z_apart_wake"]
+    columns["gap/untrained/z_apart"] = end["predicting/z_apart_wake"] - end["untrained/z_apart_wake"]
+    columns["cost"] = sum(errors["combined"][:, at] / errors["predicting"][:, at] for at in range(4)) / 4
+    columns["gap/squared/combined"] = errors["combined"].sum(1) / 4 - errors["squared"].sum(1) / 4
+    columns["gap/brightness"] = end["combined/brightness"][:, 3] - end["squared/brightness"][:, 3]
+    is_summary(summarise(metrics), columns)
+
+
+GAPS = {
+    "sleep-prior": ["gap/z_apart"],
+    "squared-lower": ["gap/squared/combined"],
+    "squared-blurs": ["gap/brightness"],
+}
+BOUNDED = {"sleep-matches": (0, 0.05, "combined/z_apart_wake"), "sleep-cheap": (0, 1.1, "cost")}
+for name in ("combined", "predicting"):
+    GAPS |= {f"{name}-{what}": [f"gap/{name}/{gap}"] for what, gap in (("learns", "untrained"), ("first", "first"))}
+    GAPS |= {f"{name}-copying": [f"gap/{name}/last_1"], f"{name}-grows": [f"gap/{name}/grows"]}
+    GAPS[f"{name}-trajectories"] = [f"gap/{name}/centroid_last", f"gap/{name}/centroid_mean"]
+    BOUNDED |= {f"{name}-{what}": (0.8, 1.2, f"{name}/{key}_ratio")
+                for what, key in (("ink", "ink"), ("bright", "brightness"))}  # fmt: skip
+MANY = {f"{name}-many": [f"gap/{name}/mean", f"gap/{name}/best"] for name in ("combined", "predicting")}
+
+HONEST = ("blank", "mean", "watched", "last", "other")
+WORST = {
+    f"data/{what}_{name}{at}": 9.0 for what in ("error", "centroid") for name in BASELINES for at in ("", "_1", "_end")
+}
+WORST |= {f"data/{what}_{name}{at}": 0.0 for what in ("ink", "brightness") for name in BASELINES for at in ("", "_end")}
+WORST |= {f"gap/{name}/last_{k}": 0.0 for name in BASELINES for k in (1, 2)}
+TRIVIAL = {
+    "sleep-prior": ["gap/untrained/z_apart"],
+    "sleep-matches": ({"untrained/z_apart_wake": 0.05}, {"untrained/z_apart_wake": 0.06}),
+    "sleep-cheap": ({**WORST, "predicting/error": 2.0, "data/error_watched": 2.2}, {"data/error_watched": 2.3}),
+    "squared-lower": ({**WORST, "combined/error": 2.0, "data/error_other": 1.9}, {"data/error_other": 2.1}),
+    "squared-blurs": (
+        {**WORST, "squared/brightness_end": 0.5, "data/brightness_last_end": 0.6},
+        {"data/brightness_last_end": 0.4},
+    ),
+}
+for name in ("combined", "predicting"):
+    TRIVIAL |= {
+        f"{name}-learns": (
+            {**WORST, "untrained/error": 2.0, "data/error_blank": 1.9},
+            {"data/error_blank": 2.1, "data/error_previous": 1.0},  # which cheats
+        ),
+        f"{name}-first": ({**WORST, "data/error_last_1": 8.0}, {"data/error_last_1": 9.0}),
+        f"{name}-many": ({**WORST, "data/error_watched_end": 8.0}, {"data/error_watched_end": 9.0}),
+        f"{name}-copying": (
+            {**WORST, "gap/mean/last_1": 0.1, "gap/mean/last_2": 0.1},
+            {"gap/mean/last_1": -0.1},
+            {"gap/mean/last_2": -0.1},
+        ),
+        f"{name}-grows": ({**WORST, "data/error_last_end": 10.0}, {"data/error_last_end": 9.0}),
+        f"{name}-ink": (
+            {**WORST, "data/ink_true": 2.0, "data/ink_last": 1.7},
+            {"data/ink_last": 1.5},
+            {"data/ink_last": 2.5},
+        ),
+        f"{name}-bright": (
+            {**WORST, "data/brightness_true": 0.5, "data/brightness_mean": 0.45},
+            {"data/brightness_mean": 0.39},
+            {"data/brightness_mean": 0.61},
+        ),
+        f"{name}-trajectories": (
+            {**WORST, "data/centroid_watched": 8.0},
+            {"data/centroid_watched": 9.0},
+            {"data/centroid_last": 7.0, "data/centroid_mean": 7.5},
+            {"data/centroid_last": 7.5, "data/centroid_mean": 7.0},
+        ),
+    }
+OWN = {f"{name}-{what}" for name in ("combined", "predicting") for what in ("first", "many", "copying", "grows")}
+OWN |= {"sleep-cheap", "squared-lower", "squared-blurs"}
+
+
+def test_every_claim_reads_its_own_numbers():
+    claims = fig5.experiment.claims
+    assert {claim.id for claim in claims} == set(GAPS) | set(BOUNDED) | set(MANY)
+    are_gaps(claims, GAPS)
+    are_bounded(claims, BOUNDED)
+    are_trivial(claims, TRIVIAL, told({**GAPS, **MANY}, BOUNDED))
+    assert {claim.id for claim in claims if claim.own} == OWN
+    assert all((claim.paper is None) == claim.own for claim in claims)
+
+
+@pytest.mark.parametrize(("id", "names"), MANY.items())
+def test_of_many_samples_the_mean_or_the_best_may_lead(id, names):
+    claims = fig5.experiment.claims
+    for one, other in (names, names[::-1]):
+        found = row(claims, id, put_by_hand({one: 0.7, other: -1.0}))
+        assert (found["holds"], found["measured"]) == (True, 0.7)
+        found = row(claims, id, put_by_hand({one: 0.6, other: -1.0}))
+        assert (found["holds"], found["measured"]) == (False, 0.6)
+        assert row(claims, id, put_by_hand({one: 0.7, other: 0.7}, seeds=1))["holds"] is None
+        assert row(claims, id, put_by_hand({one: 0.7}))["holds"] is None
+
+
+@pytest.mark.parametrize("method", ["combined", "predicting"])
+def test_copying_is_compared_at_every_horizon(method):
+    claims, leads = fig5.experiment.claims, {f"gap/{method}/last_{k}": 0.7 + k for k in range(1, 12)}
+    assert row(claims, f"{method}-copying", put_by_hand(leads))["holds"] is True
+    for name in leads:
+        found = row(claims, f"{method}-copying", put_by_hand({**leads, name: 0.6}))
+        assert (found["holds"], found["measured"]) == (False, 0.6)
+
+
+def test_reels_begin_with_what_was_watched():
+    metrics = {"data/video": entries("video", 2, 1, 4, 5, 3, 3), "data/error_last": entries("error", 2, 1, 3)}
+    metrics |= {f"{name}/picture": entries(name, 2, 2, 4, 3, 3, 3) for name in (*METHODS, "untrained")}
+    found = reels(metrics)
+    assert list(found) == ["truth", "combined, with sleep", "prediction alone", "squared error", "untrained"]
+    np.testing.assert_array_equal(found["truth"], metrics["data/video"][0, 0])
+    for film, name in zip(list(found.values())[1:], (*METHODS, "untrained"), strict=True):
+        for k in range(4):
+            np.testing.assert_array_equal(film[k, :2], metrics["data/video"][0, 0, k, :2])
+            np.testing.assert_array_equal(film[k, 2:], metrics[f"{name}/picture"][0, 1, k])
+
+
 def test_settings_that_do_not_serve_are_refused():
-    for wrong in ({"points": 3}, {"videos": 3}, {"horizon": 1}, {"samples": 0}):
+    for wrong in ({"points": 3}, {"videos": 3}, {"horizon": 1}):
         with pytest.raises(ValueError, match="must be"):
             dataclasses.replace(CONFIG, **wrong)
+    for wrong, what in (({"samples": 0}, "samples"), ({"gamma": 1.5}, "gamma")):
+        with pytest.raises(ValueError, match=what):
+            fig5.experiment.check(dataclasses.replace(CONFIG, **wrong))

@@ -1,85 +1,198 @@
-"""Maths of its own: AUROC, images of the same ink, silenced networks, and the polarity of plasticity."""
+"""Section 4 from metrics to claims: summary against NumPy loops, claims on numbers made by hand."""
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benjamin2021.scores import Silenced, auroc, inked, polarity, spreads
-from experiments.benjamin2021.predictions import PARTS, PRESETS, chosen, masks
-from plasticity_jax.networks.autoencoder import autoencoder, init_params
-from plasticity_jax.networks.hierarchy import Phases
-from plasticity_jax.rules.generative import adversarial
-from plasticity_jax.typing import Example
-from tests.laws.common import compiled
+from experiments.benjamin2021.predictions import PRESETS, chosen, experiment, masks
+from experiments.benjamin2021.predictions_claims import summarise
+from experiments.benjamin2021.predictions_figures import through
+from experiments.benjamin2021.predictions_scores import (
+    PARTS,
+    first_apart,
+)
+from tests.experiments.benjamin2021_by_hand import are_bounded, are_gaps, are_trivial, entries, is_summary, told
 
-NET = autoencoder((9, 4), hidden=5, critic_hidden=6)
-PARAMS = init_params(jax.random.key(0), NET)
-X = jax.random.uniform(jax.random.key(1), (30, 9))
-KEY = jax.random.key(2)
-ONES = (jnp.ones(9), jnp.ones(4))
-FIRST_TWO = jnp.array([0.0, 0.0, 1.0, 1.0])
-
-
-def test_auroc_counts_pairs_and_half_of_the_ties():
-    rng = np.random.default_rng(0)
-    negative, positive = rng.integers(0, 6, 40).astype(float), rng.integers(2, 8, 25).astype(float)
-    pairs = np.mean([(p > n) + 0.5 * (p == n) for p in positive for n in negative])
-    np.testing.assert_allclose(compiled(auroc)(jnp.asarray(negative), jnp.asarray(positive)), pairs, rtol=1e-6)
+KINDS = ("again", "omniglot", "upside_down", "inverted", "shuffled")
+SCORES = ("critic", "features", "pixels", "ink", "image_critic", "code_critic")
+COMPARED = ("image", "oscillation", "code", "image_floor", "code_floor", "image_control", "code_control")
+OVERLAP = ("js_sleep", "js_floor", "js_shuffled", "js_unpaired", "kl_sleep", "index_shuffled", "index_unpaired")
 
 
-def test_inked_images_have_the_sum_of_others_or_are_white_where_they_can_be():
-    rng = np.random.default_rng(0)
-    images = (rng.integers(1, 256, (20, 50)) * (rng.random((20, 50)) < 0.6)).astype(np.uint8)
-    like = rng.integers(0, 120, (20, 50)).astype(np.uint8)
-    images[-1], like[-1] = 0, 255
-    images[-1, 7] = 3
-    bright = inked(images, like)
-    # Each pixel is rounded, by at most one half.
-    np.testing.assert_allclose(bright[:-1].sum(1, dtype=int), like[:-1].sum(1, dtype=int), atol=25)
-    assert ((bright > 0) <= (images > 0)).all()
-    for before, after in zip(images.astype(float), bright.astype(float), strict=True):
-        open_ = (after < 255) & (before > 20)
-        if open_.any():
-            assert np.ptp(after[open_] / before[open_]) < 0.1  # one factor, to rounding
-    np.testing.assert_array_equal(bright[-1], np.where(np.arange(50) == 7, 255, 0))
+def made(seeds=3, points=5):
+    """Metrics of a run whose parts are alike at the first two points, one of whose seeds was lost."""
+    metrics = {}
+    for part, length in (("training", points), ("untrained", 1)):
+        shapes = {"auroc": (5, 6), "apart": (5, 6), "told": (6,), "critic": (7,), "network": (7,), "scores": (6, 2, 6)}
+        shapes |= dict.fromkeys(OVERLAP, ())
+        metrics |= {
+            f"{part}/{name}": entries(f"{part}/{name}", seeds, length, *shape) for name, shape in shapes.items()
+        }
+    metrics["training/step"] = np.arange(points) + np.zeros((seeds, 1))
+    metrics["training/variance"] = entries("variance", seeds, points, 4, 3, 2, 2)
+    metrics["training/wake_sleep"] = entries("wake_sleep", seeds, points, 4, 2, low=-1.0)
+    metrics["training/loss"] = entries("loss", seeds, points, 4)
+    metrics["training/loss"][:, :2] = metrics["training/loss"][:, :2, :1]
+    metrics["training/loss"][2, :, :] = np.nan
+    metrics["training/kl_sleep"][2, -1] = np.nan
+    return metrics
 
 
-def test_nothing_silenced_is_the_network_itself():
-    whole, silenced = NET.phases(PARAMS, X, KEY), Silenced(NET, ONES, ONES).phases(PARAMS, X, KEY)
-    jax.tree.map(np.testing.assert_array_equal, whole, silenced)
+def test_networks_part_where_their_losses_do():
+    metrics = made()
+    assert first_apart(metrics) == 2
+    metrics["training/loss"][1, 1, 3] += 1
+    assert first_apart(metrics) == 1
 
 
-def test_units_silenced_asleep_are_silent_to_generation_and_left_alone_awake():
-    net = Silenced(NET, ONES, (ONES[0], FIRST_TWO))
-    whole, silenced = NET.phases(PARAMS, X, KEY), net.phases(PARAMS, X, KEY)
-    jax.tree.map(np.testing.assert_array_equal, (whole.wake, whole.oscillation), (silenced.wake, silenced.oscillation))
-    np.testing.assert_array_equal(silenced.sleep[1], whole.sleep[1] * FIRST_TWO)
-    blind = jax.tree.map(lambda leaf: leaf, PARAMS)
-    forward = blind["generation"][0]["forward"]
-    forward["w"] = (forward["w"][0] * FIRST_TWO, *forward["w"][1:])
-    np.testing.assert_allclose(silenced.sleep[0], NET.phases(blind, X, KEY).sleep[0], atol=1e-6)
+def test_summary_is_of_the_last_points_and_paired():
+    metrics = made()
+    now, before = (
+        {name.split("/")[1]: values[:, -1] for name, values in metrics.items() if name.startswith(part)}
+        for part in ("training", "untrained")
+    )
+    columns = {}
+    for state, prefix, found in (("trained", "", now), ("untrained", "untrained/", before)):
+        of = {(k, s): found["auroc"][:, i, j] for i, k in enumerate(KINDS) for j, s in enumerate(SCORES)}
+        columns |= {f"auroc/{state}/{k}/{s}": value for (k, s), value in of.items()}
+        columns |= {
+            f"apart/{state}/{k}/{s}": found["apart"][:, i, j] for i, k in enumerate(KINDS) for j, s in enumerate(SCORES)
+        }
+        columns |= {f"told/{state}/{k}": found["told"][:, i] for i, k in enumerate(("familiar", *KINDS))}
+        for which in ("critic", "network"):
+            columns |= {f"polarity/{state}/{which}/{name}": found[which][:, i] for i, name in enumerate(COMPARED)}
+            for i, (name, control) in enumerate((("image", 5), ("oscillation", 5), ("code", 6))):
+                columns[f"{prefix}switches/{which}/{name}"] = -found[which][:, i]
+                columns[f"{prefix}switches_own/{which}/{name}"] = found[which][:, control] - found[which][:, i]
+                columns[f"switches_more/{which}/{name}"] = before[which][:, i] - now[which][:, i]
+        columns |= {f"overlap/{state}/{name}": found[name] for name in OVERLAP}
+        columns[f"overlap/{state}/excess"] = found["js_sleep"] - found["js_floor"]
+        columns[f"{prefix}align/pairs"] = found["js_unpaired"] - found["js_sleep"]
+        columns[f"{prefix}align/units"] = found["js_shuffled"] - found["js_sleep"]
+        columns[f"{prefix}alike"] = np.array([0.1 - abs(value - 0.5) for value in found["told"][:, 0]])
+        for i, k in enumerate(KINDS):
+            columns[f"{prefix}told_more/{k}"] = found["told"][:, i + 1] - found["told"][:, 0]
+            for s in ("critic", "features"):
+                columns[f"{prefix}surprise/{k}/{s}"] = of[k, s] - 0.5
+                ink = np.array([max(value, 1 - value) for value in of[k, "ink"]])  # in its better direction
+                columns[f"{prefix}beyond_ink/{k}/{s}"] = of[k, s] - ink
+                columns[f"{prefix}beyond_pixels/{k}/{s}"] = of[k, s] - of[k, "pixels"]
+            for s in ("image_critic", "code_critic"):
+                columns[f"{prefix}rises/{k}/{s}"] = of[k, s] - 0.5
+                columns[f"{prefix}deviates/{k}/{s}"] = abs(of[k, s] - 0.5) - abs(of["again", s] - 0.5)
+    for i, k in enumerate(KINDS):
+        for j, s in ((0, "critic"), (1, "features")):
+            columns[f"learned/{k}/{s}"] = now["auroc"][:, i, j] - before["auroc"][:, i, j]
+        for j, s in ((4, "image_critic"), (5, "code_critic")):
+            off = [abs(found["auroc"][:, i, j] - 0.5) for found in (now, before)]
+            columns[f"deviates_more/{k}/{s}"] = off[0] - off[1]
+    columns["align/js"] = (before["js_sleep"] - before["js_floor"]) - (now["js_sleep"] - now["js_floor"])
+    columns["align/kl"] = before["kl_sleep"] - now["kl_sleep"]
+    variance, gap = metrics["training/variance"], metrics["training/wake_sleep"]
+    for part, at, phase, name, layer in (
+        ("sleep_code", 1, 0, "wake", 1),
+        ("wake_code", 2, 1, "sleep", 1),
+        ("wake_image", 3, 1, "sleep", 0),
+        ("wake_image", 3, 2, "oscillation", 0),
+    ):
+        share = variance[:, :, at, phase, layer] / variance[:, :, 0, phase, layer]
+        early, late, others = share[:, 2, 0], share[:, 4, 0], share[:, 4, 1]
+        of_part = {"early": early, "silenced": late, "others": others, "falls": 0.5 - late}
+        of_part |= {"goes_on": early - late, "alone": others - late}
+        columns |= {f"silencing/{part}/{name}/{what}": value for what, value in of_part.items()}
+        columns[f"silencing/{part}/gap_opens"] = gap[:, 2, at, layer] - gap[:, 2, 0, layer]
+        columns[f"silencing/{part}/gap_stays"] = gap[:, 4, at, layer] - gap[:, 4, 0, layer]
+        columns[f"silencing/{part}/gap_closes"] = gap[:, 2, at, layer] - gap[:, 4, at, layer]
+    is_summary(summarise(metrics), columns)
 
 
-def test_units_silenced_awake_teach_inference_nothing_and_are_silent_to_the_oscillation():
-    net = Silenced(NET, (ONES[0], FIRST_TWO), ONES)
-    phases = net.phases(PARAMS, X, KEY)
-    assert not np.any(phases.wake[1][:, :2])
-    assert np.all(phases.wake[1][:, 2:])
-    np.testing.assert_array_equal(phases.sleep[1], NET.phases(PARAMS, X, KEY).sleep[1])
-    updates, _, _ = compiled(adversarial(net, 0.1).update)(PARAMS, (), KEY, Example(X, X))
-    out = updates["inference"][0]["recurrent"]["bias"][-1].reshape(2, 4)  # means and spreads
-    assert not np.any(out[:, :2])
-    assert np.all(out[:, 2:])
+def test_courses_begin_before_training():
+    metrics = made()
+    steps, curve = through(metrics, "js_sleep")
+    np.testing.assert_array_equal(steps, [0, 0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(curve[:, 0], metrics["untrained/js_sleep"][:, 0])
+    np.testing.assert_array_equal(curve[:, 1:], metrics["training/js_sleep"])
 
 
-def test_pixels_silenced_awake_are_silent_to_inference():
-    unseen = jnp.ones(9).at[4].set(0)
-    silenced = Silenced(NET, (unseen, ONES[1]), ONES).phases(PARAMS, X, KEY)
-    whole = NET.phases(PARAMS, X * unseen, KEY)
-    jax.tree.map(np.testing.assert_array_equal, whole, silenced)
+NOVEL = KINDS[1:]
+PHASES = ("image", "oscillation", "code")
+GAPS = {
+    "surprise": [f"surprise/{kind}/features" for kind in NOVEL],
+    "surprise-critic": [f"surprise/{kind}/critic" for kind in NOVEL],
+    "surprise-learned": [f"learned/{kind}/features" for kind in NOVEL],
+    "surprise-beyond-ink": [f"beyond_ink/{kind}/features" for kind in ("omniglot", "upside_down", "shuffled")],
+    "surprise-beyond-pixels": ["beyond_pixels/omniglot/features"],
+    "expected-alike": ["alike"],
+    "expected-less-told": [f"told_more/{kind}" for kind in NOVEL],
+    "novelty": [f"deviates/{kind}/image_critic" for kind in NOVEL],
+    "novelty-code": [f"deviates/{kind}/code_critic" for kind in NOVEL],
+    "novelty-rises": [f"rises/{kind}/image_critic" for kind in NOVEL],
+    "novelty-rises-code": [f"rises/{kind}/code_critic" for kind in NOVEL],
+    "novelty-learned": [f"deviates_more/{kind}/image_critic" for kind in NOVEL],
+    "novelty-learned-code": [f"deviates_more/{kind}/code_critic" for kind in NOVEL],
+    "polarity-learned": [f"switches_more/critic/{name}" for name in PHASES],
+    "polarity-own": [f"switches_own/critic/{name}" for name in PHASES],
+    "align": ["align/js"],
+    "align-kl": ["align/kl"],
+    "align-pairs": ["align/pairs"],
+    "align-units": ["align/units"],
+    "silence-sleep": ["silencing/sleep_code/wake/falls"],
+    "silence-sleep-alone": ["silencing/sleep_code/wake/alone"],
+    "silence-sleep-gap": ["silencing/sleep_code/gap_closes"],
+    "silence-wake-image": ["silencing/wake_image/sleep/falls", "silencing/wake_image/oscillation/falls"],
+    "silence-wake-image-alone": ["silencing/wake_image/sleep/alone", "silencing/wake_image/oscillation/alone"],
+    "silence-wake-code-gap": ["silencing/wake_code/gap_stays"],
+}
+BOUNDED = {
+    "polarity-critic": (0.95, 1.001, *(f"switches/critic/{name}" for name in PHASES)),
+    "polarity-network": (0.95, 1.001, *(f"switches/network/{name}" for name in PHASES)),
+    "silence-wake-code": (0.99, 1.01, "silencing/wake_code/sleep/silenced"),
+}
+TRIVIAL = {
+    id: [f"untrained/{name}" for name in GAPS[id]]
+    for id in (
+        "surprise",
+        "surprise-critic",
+        "surprise-beyond-ink",
+        "surprise-beyond-pixels",
+        "expected-alike",
+        "expected-less-told",
+        "novelty",
+        "novelty-code",
+        "novelty-rises",
+        "novelty-rises-code",
+        "polarity-own",
+        "align-pairs",
+        "align-units",
+    )
+}
+for which in ("critic", "network"):
+    names = [f"untrained/switches/{which}/{name}" for name in PHASES]
+    TRIVIAL[f"polarity-{which}"] = (dict.fromkeys(names, 0.95), *({name: 0.9} for name in names))
+OWN = {"surprise-critic", "surprise-learned", "surprise-beyond-ink", "surprise-beyond-pixels", "expected-less-told"}
+OWN |= {"polarity-learned", "polarity-own", "align-pairs", "align-units", "silence-sleep-alone", "silence-sleep-gap"}
+OWN |= {"silence-wake-image-alone", "silence-wake-code", "silence-wake-code-gap"}
+
+
+def test_every_claim_reads_its_own_numbers():
+    claims = experiment.claims
+    assert {claim.id for claim in claims} == set(GAPS) | set(BOUNDED)
+    are_gaps(claims, GAPS)
+    are_bounded(claims, BOUNDED)
+    are_trivial(claims, TRIVIAL, told(GAPS, BOUNDED))
+    assert {claim.id for claim in claims if claim.own} == OWN
+    assert all((claim.paper is None) == claim.own for claim in claims)
+
+
+def test_settings_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="above onset"):
+        dataclasses.replace(PRESETS["smoke"], onset=3)
+    with pytest.raises(ValueError, match="silenced must be below latent"):
+        dataclasses.replace(PRESETS["smoke"], silenced=6)
+    for wrong, what in (({"cycles": 0}, "cycles"), ({"gamma": 2.0}, "gamma")):
+        with pytest.raises(ValueError, match=what):
+            experiment.check(dataclasses.replace(PRESETS["smoke"], **wrong))
 
 
 def test_each_part_silences_one_layer_in_one_direction():
@@ -92,44 +205,3 @@ def test_each_part_silences_one_layer_in_one_direction():
     assert silent == {("sleep_code", "down", 1), ("wake_code", "up", 1), ("wake_image", "up", 0)}
     np.testing.assert_array_equal(up[0][PARTS.index("wake_image")], 1 - image)
     np.testing.assert_array_equal(down[1][PARTS.index("sleep_code")], 1 - code)
-
-
-def test_spreads_are_means_over_chosen_units_and_over_the_others():
-    net = Silenced(NET, ONES, ONES)
-    image, code = np.arange(9) < 3, np.arange(4) == 2
-    found = compiled(lambda: spreads(net, PARAMS, KEY, X, (image.astype(float), code.astype(float))))()
-    phases = jax.tree.map(np.asarray, NET.phases(PARAMS, X, KEY))
-    np.testing.assert_allclose(found["variance"][0, 0, 1], phases.wake[0][:, 3:].var(0).mean(), rtol=1e-5)
-    np.testing.assert_allclose(found["variance"][1, 1, 0], phases.sleep[1][:, 2].var(), rtol=1e-5)
-    np.testing.assert_allclose(found["power"][2, 0, 0], (phases.oscillation[0][:, :3] ** 2).mean(), rtol=1e-5)
-    assert np.isnan(found["power"][2, 1]).all()
-
-
-def test_polarity_is_minus_one_for_the_same_activity_and_else_the_cosine_of_what_samples_add_up_to():
-    phases = NET.phases(PARAMS, X, KEY)
-    alike = Phases(phases.wake, phases.wake, phases.wake[:1])
-    other = NET.phases(PARAMS, 1 - X, jax.random.key(3))
-    found = compiled(lambda: polarity(NET, PARAMS, alike, phases, other))()
-    for values in found.values():
-        np.testing.assert_allclose(values[:5], -1, atol=1e-5)
-        assert (np.asarray(values[5:]) > -1 + 1e-4).all()
-
-    def climbed(x: jax.Array) -> np.ndarray:
-        """Along the weights of the image's discriminator, to raise its score of x, sample by sample."""
-        critic = PARAMS["discriminator"][0]
-        each = [jax.grad(lambda critic, h: NET.judge(critic, 0, (h[None],)).score[0])(critic, h)["w"] for h in x[:5]]
-        return np.mean([np.concatenate([np.ravel(w) for w in one]) for one in each], 0)
-
-    few, few_others = (Phases(*([h[:5] for h in kind] for kind in each)) for each in (alike, other))
-    found = compiled(lambda: polarity(NET, PARAMS, few, few, few_others))()
-    wake, control = climbed(X), climbed(1 - X)
-    np.testing.assert_allclose(
-        found["critic"][5], -wake @ control / np.sqrt(wake @ wake * (control @ control)), rtol=1e-4
-    )
-
-
-def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="above onset"):
-        dataclasses.replace(PRESETS["smoke"], onset=3)
-    with pytest.raises(ValueError, match="silenced must be below latent"):
-        dataclasses.replace(PRESETS["smoke"], silenced=6)

@@ -1,4 +1,4 @@
-"""What is measured of a network of digits, and of what needs none."""
+"""Scores of a network of digits, of its reconstructions, samples and patterns, and of rivals that need no network."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ AGAIN = 10
 
 
 class Sizes(NamedTuple):
-    """How much is measured.
+    """Numbers of images that are measured.
 
     Attributes:
       tested: test images.
@@ -51,7 +51,7 @@ def first_of_each(labels: np.ndarray) -> np.ndarray:
 
 
 def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Images, judge: Classifier) -> Metrics:
-    """What a network does with test images, and asleep.
+    """Scores of a network's reconstructions of test images, and of its samples asleep.
 
     Returns:
       Of reconstructions: ``identity``, the share that the judge takes for the digit shown, and ``mse`` (both also
@@ -108,12 +108,12 @@ def explained(first: Array, second: Array) -> Array:
 
 
 def picture(x: Array) -> Array:
-    """To uint8."""
+    """Pixels of [0, 1] as bytes."""
     return jnp.round(255 * jnp.clip(x, 0, 1)).astype(jnp.uint8)
 
 
 def baselines(size: Sizes, latent: int, key: Key, data: Images, judge: Classifier) -> Metrics:
-    """What needs no network.
+    """Scores of what needs no network.
 
     Returns:
       ``mse_...`` and ``identity_...`` of the mean image, of another test image at random, of black and of principal

@@ -1,4 +1,4 @@
-"""What `benjamin2021_predictions` measures: novel stimuli, silenced units, surprise, polarity, overlap."""
+"""Scores of Section 4: novel stimuli, silenced units, surprise, polarity of plasticity, overlap of phases."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +40,9 @@ class Stimuli(NamedTuple):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
 def stimuli(data: str, side: int, tested: int) -> Stimuli:
-    """Digits, and what is not; see the head of this file.
+    """Test digits, other test digits, and what is no digit: Omniglot's characters, and digits changed.
 
     Raises:
       ValueError: if there are too few images.
@@ -248,6 +249,8 @@ def overlap(net: Autoencoder, params: Params, x: Array, key: Key) -> Metrics:
 
 
 def first_apart(metrics: Mapping[str, np.ndarray]) -> int:
-    """The first evaluation of networks in which something is silenced."""
+    """The first evaluation of networks in which something is silenced: their losses, (seeds, points, parts), differ."""
     losses = metrics["training/loss"]
-    return int(np.argmax((losses != losses[..., :1]).any((0, 2))))
+    first = losses[..., :1]
+    alike = (losses == first) | (np.isnan(losses) & np.isnan(first))  # as they are in a network that diverged before
+    return int(np.argmax((~alike).any((0, 2))))
