@@ -41,50 +41,28 @@ mini-ImageNet needs its builder, see `plasticity_jax.data.mini_imagenet_dataset_
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from experiments.lindsey2020.common import COLOURS, LABELS, flp_theta, gradient_theta, held_out, layers, meta_training
-from experiments.shared.curves import draw
-from experiments.shared.images import scaled
+from experiments.lindsey2020.banks import Bank, banks, shown
+from experiments.lindsey2020.common import ORDERS
+from experiments.lindsey2020.networks import flp_theta, gradient_theta, layers
+from experiments.lindsey2020.orders import each_order, either
+from experiments.lindsey2020.table2_claims import CLAIMS
+from experiments.lindsey2020.table2_figures import plot, text
+from experiments.lindsey2020.table2_summary import METHODS, PLASTIC, WAYS, summarise
+from experiments.lindsey2020.training import held_out, meta_training
 from plasticity_jax.base import Learner
-from plasticity_jax.data import by_class, check_disjoint, load, resize
 from plasticity_jax.meta import Life, first_order, flp_life, gradient_life, meta_gradient
 from plasticity_jax.meta.supervised import Prefix
 from plasticity_jax.networks.convnet import convnet, features, init_params, sides
-from plasticity_jax.run import Claim, Experiment, Program, evaluated, gap, mean_sem, put
+from plasticity_jax.run import Experiment, Program, evaluated
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.episodes import Order
 from plasticity_jax.tasks.few_shot import few_shot
 from plasticity_jax.tasks.stream import Stream
-from plasticity_jax.typing import Array, Episode, Key, PyTree
-
-ORDERS: tuple[Order, ...] = ("iid", "continual")
-METHODS = ("reuse", "flp2", "gradient_first", "gradient_second")
-PLASTIC = {"reuse": 1, "flp2": 2, "gradient_first": 2, "gradient_second": 2, "untrained": 1}
-WAYS = 5
-CHANCE = 100 * (1 - 1 / WAYS)
-"""Percent of wrong answers."""
-PAPER = {
-    "iid": {"reuse": 4.6, "flp2": 3.0, "gradient_first": 3.2, "oml": 3.5},
-    "continual": {"reuse": 5.0, "flp2": 2.7, "gradient_first": 3.4, "oml": 7.0},
-    "mini_imagenet": {"reuse": 48.2, "flp2": 42.5, "gradient_first": 42.5, "oml": 52.0},
-}
-"""Percent. The gradient-based learner is the authors', of first order; mini-ImageNet is i.i.d."""
-NAMES = {
-    **LABELS,
-    "gradient_first": "gradient (2), first order",
-    "gradient_second": "gradient (2), second order",
-    "untrained": "untrained features (1)",
-}
-MARKERS = {"iid": "o", "continual": "s"}
-WORDS = {"iid": "i.i.d.", "continual": "continual", "mini_imagenet": "mini-ImageNet"}
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's colours, by which the authors normalise mini-ImageNet."""
+from plasticity_jax.typing import Array, Key, PyTree, Scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +117,8 @@ class Config:
         """Refuses data that are not known, images too small, and evaluations that do not divide the meta-steps."""
         if self.data not in ("omniglot", "mini_imagenet", "prototypes"):
             raise ValueError(f"data={self.data!r} is not known; use 'omniglot', 'mini_imagenet' or 'prototypes'")
-        if self.points < 1 or self.episodes % self.points:
-            raise ValueError(f"points={self.points} must divide episodes={self.episodes}, both at least 1")
+        if self.episodes % self.points:
+            raise ValueError(f"points={self.points} must divide episodes={self.episodes}")
         convnet((self.side, self.side, 1), self.channels, self.strides)
 
 
@@ -210,35 +188,6 @@ PRESETS = {
 }
 
 
-class Bank(NamedTuple):
-    """Images on the device, class by class.
-
-    Attributes:
-      images: (classes * per_class, side, side, channels), uint8.
-      classes: how many.
-      per_class: images of each.
-    """
-
-    images: Array
-    classes: int
-    per_class: int
-
-
-def banks(data: str, side: int) -> tuple[Bank, Bank]:
-    """The classes to learn from, and those to be judged by."""
-    if data == "prototypes":
-        rng = np.random.default_rng(0)
-        prototypes = rng.random((20, 1, side, side, 1)) + 0.2 * rng.standard_normal((20, 12, side, side, 1))
-        images = (255 * np.clip(prototypes, 0, 1)).astype(np.uint8)
-        rows = images[:12], images[12:]
-    else:
-        parts = load(data, "train"), load(data, "test")
-        check_disjoint(parts[0]["label"], parts[1]["label"])
-        rows = [by_class(resize(part["image"], side), part["label"]) for part in parts]
-    train, test = (Bank(jnp.asarray(row.reshape(-1, *row.shape[2:])), *row.shape[:2]) for row in rows)
-    return train, test
-
-
 def make_parts(config: Config) -> dict[str, Program]:
     """A program for each learner, which learns both orders; and what the features are worth at birth."""
     data = banks(config.data, config.side)
@@ -258,7 +207,7 @@ def make_program(config: Config, method: str, train: Bank, test: Bank) -> Progra
 
     def prefix(bank: Bank) -> Prefix:
         def seen(weights: PyTree, index: Array) -> Array:
-            images = shown(config, bank.images[index])
+            images = shown(bank.images[index], config.data, config.inverted)
             return cut.features(weights["dense"], features(net, weights["conv"], images))
 
         return seen
@@ -301,7 +250,7 @@ def make_program(config: Config, method: str, train: Bank, test: Bank) -> Progra
         lambda key, theta: {},
         episodes=config.episodes,
         points=config.points,
-        clip=config.clip or None,
+        clip=config.clip,
     )
     if method == "untrained":
         about = {"full_problem": is_full(config), "mini_imagenet": config.data == "mini_imagenet"}
@@ -310,15 +259,7 @@ def make_program(config: Config, method: str, train: Bank, test: Bank) -> Progra
     return each_order(evaluated(program, tried))
 
 
-def shown(config: Config, images: Array) -> Array:
-    """What the network sees of uint8 images."""
-    values = scaled(images)
-    if config.data == "mini_imagenet":
-        return (values - jnp.asarray(MEAN)) / jnp.asarray(STD)
-    return 1 - values if config.inverted else values
-
-
-def multiplied(life: Life, factor: float) -> Life:
+def multiplied(life: Life, factor: Scalar) -> Life:
     """A life of FLP in which alpha of all layers but the readout counts so many times."""
 
     def learner(theta: PyTree) -> Learner:
@@ -328,186 +269,11 @@ def multiplied(life: Life, factor: float) -> Life:
     return life._replace(learner=learner)
 
 
-def either(streams: Sequence[Stream], first: Array | int) -> Stream:
-    """Streams of one kind of state; which of them is taken from is part of it."""
-
-    def init(key: Key) -> PyTree:
-        return jnp.asarray(first, jnp.int32), streams[0].init(key)
-
-    def take(state: PyTree, steps: int) -> tuple[PyTree, Episode]:
-        which, inner = state
-        after, taken = zip(*(stream.take(inner, steps) for stream in streams), strict=True)
-        return (which, after[0]), jax.tree.map(lambda *leaves: jax.lax.select_n(which, *leaves), *taken)
-
-    return Stream(init, take)  # pyright: ignore[reportArgumentType] # an episode is a meta-learner's example
-
-
-def each_order(program: Program) -> Program:
-    """The same seed on each order in turn, by a program that is compiled once; metrics have shape (points, orders)."""
-
-    def init(lane: Key) -> TrainingState:
-        state = program.init(lane)
-        return jax.vmap(lambda order: state._replace(stream=(order, state.stream[1])))(jnp.arange(len(ORDERS)))
-
-    def chunk(states: TrainingState) -> tuple[TrainingState, Metrics]:
-        states, metrics = jax.lax.map(program.chunk, states)
-        return states, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), metrics)
-
-    return program._replace(init=init, chunk=chunk)
-
-
 def is_full(config: Config) -> bool:
-    """Whether it is a problem of the paper, whatever the number of seeds and evaluations."""
-    counts = {name: getattr(config, name) for name in ("seeds", "points", "lifetimes")}
-    return config in [dataclasses.replace(PRESETS[name], **counts) for name in ("paper", "mini_imagenet")]
-
-
-def final(metrics: Mapping[str, np.ndarray], order: str, method: str) -> np.ndarray:
-    """Percent of wrong answers at the end of meta-training, by seed."""
-    return np.asarray(metrics[f"{method}/test"])[:, -1, ORDERS.index(order)]
-
-
-def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Final errors in percent, and the paired gaps that the claims read."""
-    summary = {name: float(np.max(metrics[f"untrained/{name}"])) for name in ("full_problem", "mini_imagenet")}
-    for order in ORDERS:
-        for method in (*METHODS, "untrained"):
-            put(summary, f"{order}/{method}", final(metrics, order, method))
-        for worse, better in GAPS:
-            put(summary, f"gap/{order}/{worse}-{better}", final(metrics, order, worse) - final(metrics, order, better))
-        put(summary, f"gap/{order}/chance-flp2", CHANCE - final(metrics, order, "flp2"))
-    for method in METHODS:
-        cost = final(metrics, "continual", method) - final(metrics, "iid", method)
-        put(summary, f"gap/continual-iid/{method}", cost)
-    return summary
-
-
-GAPS = (
-    ("untrained", "flp2"),
-    ("reuse", "flp2"),
-    ("gradient_first", "flp2"),
-    ("gradient_second", "flp2"),
-    ("gradient_first", "gradient_second"),
-)
-
-
-def gap_of(name: str, statement: str, *gaps: str) -> Claim:
-    """Every gap is positive; measured is the least, in percent of the answers."""
-    return gap(name, statement, None, *(f"gap/{gap}" for gap in gaps))
-
-
-def parity(summary: Mapping[str, float]) -> tuple[float, bool]:
-    """The ratio of two errors, within a factor of 1.25."""
-    ratio = summary["iid/flp2"] / summary["iid/gradient_first"]
-    return ratio, 1 / 1.25 < ratio < 1.25
-
-
-def no_cost(summary: Mapping[str, float]) -> tuple[float, bool]:
-    """What the continual order costs FLP (2): not above 0 by two standard errors."""
-    cost, sem = summary["gap/continual-iid/flp2"], summary["gap/continual-iid/flp2_sem"]
-    return cost, cost < 2 * sem
-
-
-def printed_claim(column: str, method: str) -> Claim:
-    """An error of the table is reached, on the table's problem and at its number of lives."""
-
-    def measure(summary: Mapping[str, float]) -> tuple[float, bool]:
-        wanted = bool(summary["mini_imagenet"]) == (column == "mini_imagenet")
-        order = "iid" if column == "mini_imagenet" else column
-        reached = wanted and bool(summary["full_problem"]) and method in PLASTIC
-        error = summary[f"{order}/{method}"] if reached else float("nan")
-        return error, reached and error <= PAPER[column][method]
-
-    statement = f"{NAMES[method]}, {WORDS[column]}: the printed error or less (full problem), in percent"
-    return Claim(f"printed_{column}_{method}", statement, PAPER[column][method], measure)
-
-
-CLAIMS = [
-    gap_of(
-        "learns",
-        "Both orders: FLP (2) answers better than chance, and than a plastic readout of untrained features",
-        *(f"{order}/{base}-flp2" for order in ORDERS for base in ("chance", "untrained")),
-    ),
-    gap_of("deep_plasticity_pays_iid", "i.i.d.: FLP (2) beats feature reuse", "iid/reuse-flp2"),
-    gap_of("deep_plasticity_pays_continual", "continual: FLP (2) beats feature reuse", "continual/reuse-flp2"),
-    Claim(
-        "gradient_matches_iid",
-        "i.i.d.: FLP (2) is on a par with the gradient-based learner (first order), within a factor of 1.25",
-        3.0 / 3.2,
-        parity,
-    ),
-    gap_of(
-        "flp_beats_gradient_continual",
-        "continual: FLP (2) beats the gradient-based learner, as the authors had it (first order)",
-        "continual/gradient_first-flp2",
-    ),
-    gap_of(
-        "flp_beats_second_order_continual",
-        "continual: FLP (2) beats the gradient-based learner of second order",
-        "continual/gradient_second-flp2",
-    ),
-    Claim("continual_is_free", "FLP (2): the continual order costs nothing, in percent", 2.7 - 3.0, no_cost),
-    *(printed_claim(column, method) for column, row in PAPER.items() for method in row if method != "oml"),
-]
-
-
-def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """Table 2 in Markdown, with the paper's numbers beside ours."""
-    mini = bool(np.max(metrics["untrained/mini_imagenet"]))
-    heads = ["Omniglot, i.i.d.", "Omniglot, continual", "mini-ImageNet"]
-    lines = ["| learner | " + " | paper | ".join(heads) + " | paper |", "|---" * 7 + "|"]
-    for method in (*METHODS, "oml", "untrained"):
-        cells = []
-        for column in PAPER:
-            if method == "oml":
-                ours = "not built"
-            elif mini != (column == "mini_imagenet"):
-                ours = "not reached yet"
-            else:
-                mean, sem = mean_sem(final(metrics, "iid" if mini else column, method))
-                ours = f"{mean:.1f} ({sem:.1f})"
-            cells += [ours, f"{PAPER[column][method]:g}" if method in PAPER[column] else ""]
-        lines.append(f"| {NAMES[method]} | " + " | ".join(cells) + " |")
-    lines += ["", "Percent of wrong answers on new classes, of five; standard error over seeds in brackets."]
-    return "\n".join(lines)
-
-
-def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Errors on new classes in the course of meta-training, for both orders, and at its end."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        1, 3, figsize=(11.5, 3.9), layout="constrained", gridspec_kw={"width_ratios": [1.15, 1.15, 1]}
-    )
-    for axis, order in zip(axes, ORDERS, strict=False):
-        at = ORDERS.index(order)
-        born, _ = mean_sem(final(metrics, order, "untrained"))
-        for method in METHODS:
-            error, episode = np.asarray(metrics[f"{method}/test"])[..., at], np.asarray(metrics[f"{method}/episode"])
-            draw(axis, episode[0, :, at], error, color=COLOURS[method], label=NAMES[method])
-        for level, words in ((CHANCE, "chance"), (born, "untrained features")):
-            axis.axhline(level, color="0.6", lw=1, ls="--")
-            axis.text(0.98, level - 1, words, transform=axis.get_yaxis_transform(), ha="right", va="top", color="0.4")
-        axis.set(xlabel="meta-steps", title=WORDS[order], ylim=(0, 1.05 * CHANCE), xlim=(0, None))
-    axes[0].set_ylabel("wrong answers on new classes (%)")
-    axes[1].legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.8))
-    for i, method in enumerate(METHODS):
-        for order, shift in zip(ORDERS, (-0.12, 0.12), strict=True):
-            mean, sem = mean_sem(final(metrics, order, method))
-            face = COLOURS[method] if order == "iid" else "white"
-            axes[2].errorbar(
-                i + shift, mean, sem, color=COLOURS[method], fmt=MARKERS[order], markerfacecolor=face, capsize=3
-            )
-    for order in ORDERS:
-        face = "0.3" if order == "iid" else "white"
-        axes[2].plot([], [], MARKERS[order], color="0.3", markerfacecolor=face, label=WORDS[order])
-    short = ["reuse (1)", "FLP (2)", "gradient (2)\n1st order", "gradient (2)\n2nd order"]
-    axes[2].set_xticks(range(len(METHODS)), short, fontsize=8)
-    axes[2].set(ylabel="wrong answers at the end (%)", title="after meta-training", ylim=(0, None))
-    axes[2].legend(frameon=False, fontsize=8, loc="lower right")
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure
+    """Whether problem, network and number of lives are the paper's, whatever the rates, seeds and evaluations."""
+    names = ("episodes", "lives", "data", "side", "inverted", "channels", "strides", "width", "outputs")
+    papers = [PRESETS[name] for name in ("paper", "mini_imagenet")]
+    return any(all(getattr(config, name) == getattr(paper, name) for name in names) for paper in papers)
 
 
 experiment = Experiment(

@@ -1,16 +1,21 @@
-"""The watched life against the library's own, the hand-over of the control, and the measures of panel C by design."""
+"""The watched life against the library's own, the hand-over of the control, and evaluations by hand."""
+
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.lindsey2020 import fig2
-from experiments.lindsey2020.common import flp_theta, gradient_theta, layers
+from experiments.lindsey2020 import fig2, watched
+from experiments.lindsey2020.networks import flp_theta, gradient_theta, layers
+from experiments.lindsey2020.sines import sines
 from plasticity_jax.layers import forward
-from plasticity_jax.meta import flp_life, gradient_life, outcome
+from plasticity_jax.meta import Life, flp_life, gradient_life, outcome
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.rules.hebbian import flp
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Episode, Example
 from tests.laws.common import compiled
 
 CONFIG, SIZES = fig2.PRESETS["smoke"], (3, 8, 8, 1)
@@ -18,7 +23,7 @@ KEY = jax.random.key(0)
 
 
 def episode(order="continual"):
-    stream = fig2.sines(CONFIG, order, 1)
+    stream = sines(CONFIG, order, 1)
     return jax.tree.map(lambda leaf: leaf[0, 0], stream.take(stream.init(KEY), 1)[1])
 
 
@@ -44,7 +49,7 @@ def test_a_watched_life_is_the_librarys(kind):
     seen = episode()
     _, aux = compiled(lambda theta: outcome(life, theta, KEY, seen, remat=False))(theta)
     embedded = life.embed(theta, seen)
-    answers, reports = compiled(lambda params: fig2.lived(cut.net, rule, params, embedded, 2))(life.params(theta))
+    answers, reports = compiled(lambda params: watched.lived(cut.net, rule, params, embedded, 2))(life.params(theta))
     error = np.mean((answers[-1].reshape(-1, 1) - seen.query.y) ** 2)
     np.testing.assert_allclose(error, aux["error"], rtol=1e-10)
     assert reports["norm"].shape == (4, 2)
@@ -60,7 +65,7 @@ def test_cosine_and_norm_of_a_first_step():
     life, seen = flp_life(cut.net, prefix=cut.features), episode()
     embedded, params = life.embed(theta, seen), life.params(theta)
     rule = flp(cut.net, alpha=theta["alpha"], beta=theta["beta"])
-    _, reports = fig2.lived(cut.net, rule, params, embedded, 2)
+    _, reports = watched.lived(cut.net, rule, params, embedded, 2)
     batch = jax.tree.map(lambda leaf: leaf[0], embedded.support)
 
     def loss(weights):
@@ -105,15 +110,112 @@ def test_frozen_error_against_lstsq():
     penalty = np.diag([(len(x) * ridge) ** 0.5] * 8 + [0.0])
     solution = np.linalg.lstsq(np.vstack([features(x), penalty]), np.vstack([y, np.zeros((9, 1))]), rcond=None)[0]
     want = np.mean((features(np.asarray(seen.query.x)) @ solution - np.asarray(seen.query.y)) ** 2)
-    got = fig2.frozen_error(cut.net, life.params(theta), life.embed(theta, seen), ridge)
+    got = watched.frozen_error(cut.net, life.params(theta), life.embed(theta, seen), ridge)
     np.testing.assert_allclose(got, want, rtol=1e-9)
 
 
-def test_periodicity_tells_a_period_from_none():
-    t = np.arange(60)
-    series = np.stack([np.cos(2 * np.pi * t / 12), np.cos(2 * np.pi * t / 7), 0 * t], -1)[None, None]
-    metrics = {"continual/flp3/cosine": series, "continual/flp3/interference": np.ones((1, 1, 4))}
-    own, other, none = fig2.periodicity(metrics)[0]
-    assert own > 1.5
-    assert other < 0.5
-    assert none == 0
+def test_measures_over_lifetimes_by_loops():
+    rng = np.random.default_rng(0)
+    found = {
+        "error": np.array([3.0, np.nan, 1.0]),
+        "frozen": np.array([5.0, 2.0, 4.0]),
+        "norm": rng.random((3, 5, 2)),
+        "cosine": rng.random((3, 5, 2)),
+    }
+    means = watched.over_lifetimes({name: jnp.asarray(values) for name, values in found.items()})
+    assert float(means["error"]) == 3.0
+    assert float(means["frozen"]) == 4.0
+    for name in ("norm", "cosine"):
+        np.testing.assert_allclose(means[name], sum(found[name][life] for life in range(3)) / 3, rtol=1e-12)
+    for life in range(3):
+        for layer in range(2):
+            curve = found["cosine"][life, :, layer]
+            np.testing.assert_allclose(means["cosine_of_lives"][life, layer], curve.mean(), rtol=1e-12)
+            rise = 5 * np.polyfit(np.arange(5), curve, 1)[0]
+            np.testing.assert_allclose(means["rise_of_lives"][life, layer], rise, rtol=1e-9)
+    assert set(watched.over_lifetimes({"error": jnp.ones(3)})) == {"error"}
+
+
+@pytest.mark.parametrize("order", ["iid", "continual"])
+def test_an_evaluation_looks_at_the_answers_of_the_end(monkeypatch, order):
+    """Answers that are off by 1 after the first block and by 2 after the last; on each lifetime of its stream."""
+    reports = {"cosine": jnp.full((4, 2), 0.5)}
+
+    def lived(net, rule, params, episode, functions):
+        y = episode.query.y.reshape(functions, -1, 1)
+        return jnp.stack([y + 1, y + 2]), reports
+
+    def frozen(net, params, episode, ridge):
+        return ridge * jnp.mean(episode.query.y)
+
+    y = np.random.default_rng(0).random((3, 4, 1))
+    episodes = Episode(Example(jnp.zeros(3), jnp.zeros(3)), Example(jnp.zeros(3), jnp.asarray(y)))
+    asked = []
+
+    def stream(config, order, episodes_at_a_time):
+        asked.append((order, episodes_at_a_time))
+        return Stream(lambda key: 0, lambda state, steps: (state, jax.tree.map(lambda leaf: leaf[None], episodes)))
+
+    monkeypatch.setattr(watched, "lived", lived)
+    monkeypatch.setattr(watched, "frozen_error", frozen)
+    monkeypatch.setattr(watched, "sines", stream)
+    life = Life(learner=len, params=lambda theta: None, loss=len)
+    config = SimpleNamespace(lifetimes=3, functions=2)
+    given = config, order, layers(SIZES, 2), life, lambda theta: None
+    means = [jax.jit(watched.analyses(*given, ridge=3.0, steps=steps))(0, 0.0) for steps in (False, True)]
+    assert asked == [(order, 3)] * 2
+    for found in means:
+        np.testing.assert_allclose(found["error"], 4.0, rtol=1e-9)
+        if order == "iid":
+            np.testing.assert_allclose(found["frozen"], np.median(3 * y.mean((1, 2))), rtol=1e-9)
+        else:
+            np.testing.assert_allclose(found["interference"], [1.0], rtol=1e-9)
+    names = {"error", "frozen" if order == "iid" else "interference"}
+    assert set(means[0]) == names
+    assert set(means[1]) == names | {"cosine", "cosine_of_lives", "rise_of_lives"}
+
+
+def test_every_network_has_its_own_rates_and_order(monkeypatch):
+    """Arguments of the meta-trainings and of their evaluations."""
+    config = fig2.Config(
+        seeds=1, episodes=4, points=2, lifetimes=2, lives=3, functions=2, batches=2, batch=4, hidden=(4, 4, 4),
+        rate=1.0, alpha_reuse=2.0, alpha_flp=3.0, rate_rate=5.0, inner_rate=7.0, clip=11.0, backoff=0.5, ridge=13.0,
+    )  # fmt: skip
+    monkeypatch.setattr(fig2, "sines", lambda config, order, episodes: (order, episodes))
+    monkeypatch.setattr(fig2, "meta_training", lambda *args, **options: (*args, options))
+    monkeypatch.setattr(fig2, "continued", lambda *given: given)
+    monkeypatch.setattr(fig2, "analyses", lambda *args, **options: (*args, options))
+    parts = fig2.make_parts(config)
+    reuse, upstream, hand_over = parts.pop("iid/control")
+    assert hand_over is fig2.upstream_of_reuse
+    flp_rates = {"weights": 1.0, "feedback": 1.0, "alpha": 3.0, "beta": 1.0}
+    gradient_rates = {"weights": 1.0, "rate": 5.0}
+    wanted = {
+        "reuse": (reuse, {**flp_rates, "alpha": 2.0}, "iid", 1, False),
+        "upstream": (upstream, {**flp_rates, "weights": 0.0}, "iid", 3, False),
+        "flp2": (parts["iid/flp2"], flp_rates, "iid", 2, False),
+        "flp3": (parts["iid/flp3"], flp_rates, "iid", 3, True),
+        "gradient": (parts["iid/gradient"], gradient_rates, "iid", 3, True),
+        "continual flp3": (parts["continual/flp3"], flp_rates, "continual", 3, True),
+        "continual gradient": (parts["continual/gradient"], gradient_rates, "continual", 3, False),
+    }
+    assert len(parts) == 5
+    for name, (found, rates, order, plastic, steps) in wanted.items():
+        _, used, _, stream, (_, judged, cut, _, _, options), training = found
+        assert (used, stream, judged) == (rates, (order, 3), order), name
+        assert (cut.plastic, options) == (plastic, {"ridge": 13.0, "steps": steps}), name
+        assert training == {"episodes": 4, "points": 2, "clip": 11.0, "backoff": 0.5}
+    gradient = parts["iid/gradient"]
+    cut, rule = gradient[4][2], gradient[4][4]
+
+    @jax.jit
+    def updates():
+        theta, batch = gradient[2](KEY), Example(jnp.ones((2, 4)), jnp.ones((2, 1)))
+        rates = {"rate": jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.25), theta["forward"])}
+        found = (r.update({"forward": theta["forward"]}, (), KEY, batch)[0] for r in (rule(rates), backprop(cut.net)))
+        return theta["rate"]["w"][0][0, 0], *(each["forward"]["w"][-1] for each in found)
+
+    rate, scaled, plain = updates()
+    assert rate == 7.0
+    assert np.abs(plain).max() > 0
+    np.testing.assert_allclose(scaled, plain / 4, rtol=1e-12)

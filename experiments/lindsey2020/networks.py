@@ -1,0 +1,80 @@
+"""Networks cut where plasticity begins, and the initial theta that is meta-learned for each learner."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.layers import Chain, forward, init_params
+from plasticity_jax.networks import mlp
+from plasticity_jax.ops.losses import Loss
+from plasticity_jax.rules.hebbian import flp_feedback
+from plasticity_jax.typing import Array, Key, PyTree, Scalar
+
+
+class Layers(NamedTuple):
+    """A multilayer perceptron, cut where plasticity begins.
+
+    Attributes:
+      sizes: n_0, ..., n_L.
+      front: the layers that rest in a life; it may have none.
+      net: those that learn in it.
+    """
+
+    sizes: tuple[int, ...]
+    front: Chain | None
+    net: Chain
+
+    @property
+    def plastic(self) -> int:
+        """Number of layers that learn."""
+        return len(self.net.layers)
+
+    def features(self, weights: PyTree, x: Array) -> Array:
+        """Output of the layers in front, of x (N, n_0)."""
+        return x if self.front is None else forward(self.front, weights, x).h[-1]
+
+
+def layers(sizes: Sequence[int], plastic: int, loss: Loss = "squared") -> Layers:
+    """Rectified layers with an identity output, of which the last `plastic` learn in a life.
+
+    Raises:
+      ValueError: if there are not as many layers.
+    """
+    count = len(sizes) - 1
+    if not 1 <= plastic <= count:
+        raise ValueError(f"{plastic} plastic layers, but the network has {count}")
+    rest = count - plastic
+    front = mlp(sizes[: rest + 1], ["relu"] * rest) if rest else None
+    return Layers(tuple(sizes), front, mlp(sizes[rest:], ["relu"] * (plastic - 1) + ["identity"], loss))
+
+
+def initial_weights(key: Key, cut: Layers) -> PyTree:
+    """``{"prefix", "forward"}``: Kaiming's, the same for every number of plastic layers."""
+    count = len(cut.sizes) - 1
+    weights = init_params(key, mlp(cut.sizes, ["identity"] * count))["forward"]
+    rest = count - cut.plastic
+    return {
+        "prefix": {name: leaves[:rest] for name, leaves in weights.items()},
+        "forward": {name: leaves[rest:] for name, leaves in weights.items()},
+    }
+
+
+def flp_theta(key: Key, cut: Layers, alpha: Scalar | Sequence[Scalar] = 0.0, beta: Scalar = 0.5) -> PyTree:
+    """All that FLP meta-learns; alpha a number, or one for each plastic layer."""
+    key_weights, key_feedback = jax.random.split(key)
+    weights = initial_weights(key_weights, cut)
+    alphas = alpha if isinstance(alpha, Sequence) else [alpha] * cut.plastic
+    return {
+        **weights,
+        "feedback": flp_feedback(key_feedback, cut.net),
+        "alpha": tuple(jnp.full_like(w, a) for w, a in zip(weights["forward"]["w"], alphas, strict=True)),
+        "beta": (jnp.asarray(beta, jnp.zeros(()).dtype),) * cut.plastic,
+    }
+
+
+def gradient_theta(key: Key, cut: Layers, rate: Scalar) -> PyTree:
+    """The weights, and a rate for each parameter of the plastic layers."""
+    weights = initial_weights(jax.random.split(key)[0], cut)
+    return {**weights, "rate": jax.tree.map(lambda leaf: jnp.full_like(leaf, rate), weights["forward"])}

@@ -1,0 +1,55 @@
+"""From the metrics of Table 2 of Lindsey & Litwin-Kumar (2020) to the numbers that its claims read."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from experiments.lindsey2020.common import LABELS, ORDERS
+from plasticity_jax.run import put
+
+METHODS = ("reuse", "flp2", "gradient_first", "gradient_second")
+PLASTIC = {"reuse": 1, "flp2": 2, "gradient_first": 2, "gradient_second": 2, "untrained": 1}
+WAYS = 5
+"""Classes of a life."""
+CHANCE = 100 * (1 - 1 / WAYS)
+"""Percent of wrong answers."""
+PAPER = {
+    "iid": {"reuse": 4.6, "flp2": 3.0, "gradient_first": 3.2, "oml": 3.5},
+    "continual": {"reuse": 5.0, "flp2": 2.7, "gradient_first": 3.4, "oml": 7.0},
+    "mini_imagenet": {"reuse": 48.2, "flp2": 42.5, "gradient_first": 42.5, "oml": 52.0},
+}
+"""Percent. The gradient-based learner is the authors', of first order; mini-ImageNet is i.i.d."""
+NAMES = {
+    **LABELS,
+    "gradient_first": "gradient (2), first order",
+    "gradient_second": "gradient (2), second order",
+    "untrained": "untrained features (1)",
+}
+GAPS = (
+    ("untrained", "flp2"),
+    ("reuse", "flp2"),
+    ("gradient_first", "flp2"),
+    ("gradient_second", "flp2"),
+    ("gradient_first", "gradient_second"),
+)
+"""(worse, better): paired differences of errors."""
+
+
+def final(metrics: Mapping[str, np.ndarray], order: str, method: str) -> np.ndarray:
+    """Percent of wrong answers at the end of meta-training, by seed."""
+    return np.asarray(metrics[f"{method}/test"])[:, -1, ORDERS.index(order)]
+
+
+def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Final errors in percent, and the paired gaps that the claims read."""
+    summary = {name: float(np.max(metrics[f"untrained/{name}"])) for name in ("full_problem", "mini_imagenet")}
+    for order in ORDERS:
+        for method in (*METHODS, "untrained"):
+            put(summary, f"{order}/{method}", final(metrics, order, method))
+        for worse, better in GAPS:
+            put(summary, f"gap/{order}/{worse}-{better}", final(metrics, order, worse) - final(metrics, order, better))
+        put(summary, f"gap/{order}/chance-flp2", CHANCE - final(metrics, order, "flp2"))
+    for method in (*METHODS, "untrained"):
+        cost = final(metrics, "continual", method) - final(metrics, "iid", method)
+        put(summary, f"gap/continual-iid/{method}", cost)
+    return summary

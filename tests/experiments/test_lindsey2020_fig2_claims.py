@@ -1,0 +1,201 @@
+"""Figure 2 of Lindsey & Litwin-Kumar: the summary and every claim, on numbers made by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from experiments.lindsey2020.fig2_claims import CLAIMS
+from experiments.lindsey2020.fig2_summary import alignment, final, periodicity, summarise
+from tests.experiments.by_hand import is_gap, is_not_above, is_told, is_trivial, paired, row
+
+SEEDS, POINTS, LIVES, T, P, K = 3, 2, 5, 12, 3, 4
+LAYERS = ("third_from_end", "penultimate", "readout")
+
+
+def metrics_by_hand():
+    """Metrics of all parts, no two entries alike; the control has twice the points."""
+    rng, found = np.random.default_rng(0), {}
+    for part in ("iid/control", "iid/flp2", "iid/flp3", "iid/gradient", "continual/flp3", "continual/gradient"):
+        points = 2 * POINTS if part == "iid/control" else POINTS
+        found[f"{part}/error"] = rng.random((SEEDS, points))
+        found[f"{part}/frozen"] = rng.random((SEEDS, points))
+        found[f"{part}/interference"] = rng.random((SEEDS, points, K - 1))
+        found[f"{part}/norm"] = rng.random((SEEDS, points, T, P))
+        found[f"{part}/relative"] = rng.random((SEEDS, points, T, P))
+        found[f"{part}/cosine"] = rng.uniform(-1, 1, (SEEDS, points, T, P))
+        found[f"{part}/cosine_of_lives"] = rng.normal(0.3, 0.3, (SEEDS, points, LIVES, P))
+        found[f"{part}/rise_of_lives"] = rng.normal(-0.1, 0.3, (SEEDS, points, LIVES, P))
+    return found
+
+
+METRICS = metrics_by_hand()
+PLACES = {
+    "iid/reuse": ("iid/control", 1), "iid/upstream": ("iid/control", 3), "iid/flp2": ("iid/flp2", 1),
+    "iid/flp3": ("iid/flp3", 1), "iid/gradient": ("iid/gradient", 1), "continual/flp3": ("continual/flp3", 1),
+    "continual/gradient": ("continual/gradient", 1),
+}  # fmt: skip
+"""The part and the point at which each network's training has ended."""
+
+
+def at_end(name, metric, seed):
+    part, point = PLACES[name]
+    return METRICS[f"{part}/{metric}"][seed, point]
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def test_errors_and_gaps_by_hand():
+    summary = summarise(METRICS)
+    for name in PLACES:
+        np.testing.assert_array_equal(final(METRICS, name, "error"), [at_end(name, "error", s) for s in range(SEEDS)])
+        want = mean([at_end(name, "error", seed) for seed in range(SEEDS)])
+        assert summary[f"error/{name}"] == pytest.approx(want, rel=1e-12)
+    for name in ("iid/reuse", "iid/flp2", "iid/flp3"):
+        want = mean([at_end(name, "frozen", seed) for seed in range(SEEDS)])
+        assert summary[f"frozen/{name}"] == pytest.approx(want, rel=1e-12)
+    gaps = {
+        "gap/frozen/2-1": ("frozen", "iid/flp2", "iid/reuse"),
+        "gap/frozen/3-2": ("frozen", "iid/flp3", "iid/flp2"),
+        "gap/error/1-2": ("error", "iid/reuse", "iid/flp2"),
+        "gap/error/2-3": ("error", "iid/flp2", "iid/flp3"),
+        "gap/error/reuse-upstream": ("error", "iid/reuse", "iid/upstream"),
+        "gap/error/upstream-flp3": ("error", "iid/upstream", "iid/flp3"),
+    }
+    for key, (metric, worse, better) in gaps.items():
+        ratios = [math.log10(at_end(worse, metric, s) / at_end(better, metric, s)) for s in range(SEEDS)]
+        assert summary[key] == pytest.approx(mean(ratios), rel=1e-9), key
+    ours, theirs = "continual/flp3", "continual/gradient"
+    ratios = [
+        mean([math.log10(at_end(theirs, "interference", s)[k] / at_end(ours, "interference", s)[k]) for k in range(3)])
+        for s in range(SEEDS)
+    ]
+    assert summary["gap/interference/gradient-flp3"] == pytest.approx(mean(ratios), rel=1e-9)
+    for name in (ours, theirs):
+        for k in range(3):
+            want = mean([at_end(name, "interference", seed)[k] for seed in range(SEEDS)])
+            assert summary[f"interference/{name}/{k + 2}"] == pytest.approx(want, rel=1e-12)
+    assert summary["no_lifetime_learning"] == pytest.approx(3.13, abs=0.02)
+
+
+def test_norms_by_hand():
+    summary = summarise(METRICS)
+    for metric in ("norm", "relative"):
+        for k, layer in enumerate(LAYERS):
+            ratios = []
+            for seed in range(SEEDS):
+                ours, theirs = (at_end(name, metric, seed)[:, k] for name in ("iid/flp3", "iid/gradient"))
+                ratios.append(math.log10(mean(ours) / mean(theirs)))
+            assert summary[f"{metric}/{layer}"] == pytest.approx(mean(ratios), rel=1e-9)
+            assert summary[f"-{metric}/{layer}"] == pytest.approx(-mean(ratios), rel=1e-9)
+
+
+@pytest.mark.parametrize("order", ["iid", "continual"])
+def test_cosines_by_hand(order):
+    name, summary = f"{order}/flp3", summarise(METRICS)
+    cosines = [at_end(name, "cosine", seed) for seed in range(SEEDS)]
+    lives = [at_end(name, "cosine_of_lives", seed) for seed in range(SEEDS)]
+    rises = [at_end(name, "rise_of_lives", seed) for seed in range(SEEDS)]
+    weak = [abs(cosines[s][t][k]) < 0.5 for s in range(SEEDS) for t in range(T) for k in range(P)]
+    assert summary[f"weak/{order}"] == pytest.approx(mean(weak), rel=1e-12)
+    for k, layer in enumerate(LAYERS):
+        assert summary[f"cosine/{order}/{layer}"] == pytest.approx(mean([mean(a[:, k]) for a in lives]), rel=1e-9)
+        assert summary[f"rise/{order}/{layer}"] == pytest.approx(mean([mean(a[:, k]) for a in rises]), rel=1e-9)
+    assert summary[f"rise/{order}/mean"] == pytest.approx(mean([a.mean() for a in rises]), rel=1e-9)
+    spreads = []
+    for seed in range(SEEDS):
+        chosen = [mean([lives[seed][life][k] for life in (0, 2, 4)]) for k in range(P)]
+        held = [mean([lives[seed][life][k] for life in (1, 3)]) for k in range(P)]
+        spreads.append(held[chosen.index(max(chosen))] - held[chosen.index(min(chosen))])
+    assert summary[f"spread/{order}"] == pytest.approx(mean(spreads), rel=1e-9)
+
+
+def test_fractions_are_by_students_t():
+    """Three networks' layers of a mean of 0.9, 1.1 and -1.1 times what is told from 0 with four lifetimes."""
+    offsets = np.array([-1.0, 1.0, -1.0, 1.0])
+    limit = 3.1824 * np.sqrt(4 / 3) / 2  # t times the standard error
+    means = limit * np.array([[0.9, 1.1, -1.1], [0.9, 0.9, 1.1], [-0.9, 0.9, 1.1]])
+    values = (means[:, None] + offsets[None, :, None])[:, None]
+    metrics = {"iid/flp3/cosine": values, "iid/flp3/cosine_of_lives": values, "iid/flp3/rise_of_lives": -2 * values}
+    found = alignment(metrics, "iid")
+    assert found["negative/iid"] == pytest.approx(1 / 9)
+    assert found["falling/iid"] == pytest.approx(3 / 9)
+    assert found["rising/iid"] == pytest.approx(1 / 9)
+
+
+def test_periodicity_tells_a_period_from_none():
+    t = np.arange(60)
+    series = np.stack([np.cos(2 * np.pi * t / 12), np.cos(2 * np.pi * t / 7), 0 * t], -1)[None, None]
+    metrics = {"continual/flp3/cosine": series, "continual/flp3/interference": np.ones((1, 1, 4))}
+    own, other, none = periodicity(metrics)[0]
+    assert own > 1.5
+    assert other < 0.5
+    assert none == 0
+
+
+def test_periodicity_by_hand():
+    """A block of three steps in lives of twelve: lag 3, above the mean of lags 2 and 4."""
+    found = periodicity(METRICS)
+    for seed in range(SEEDS):
+        for k in range(P):
+            series = at_end("continual/flp3", "cosine", seed)[:, k]
+            series = series - mean(series)
+            own = {lag: mean([series[t] * series[t + lag] for t in range(T - lag)]) for lag in (0, 2, 3, 4)}
+            want = (own[3] - (own[2] + own[4]) / 2) / own[0]
+            assert found[seed, k] == pytest.approx(want, rel=1e-9)
+    assert summarise(METRICS)["periodicity"] == pytest.approx(found.mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "names"), [
+    ("frozen_features_get_worse", ["gap/frozen/2-1", "gap/frozen/3-2"]),
+    ("two_layers_adapt_better", ["gap/error/1-2"]),
+    ("three_layers_adapt_better", ["gap/error/2-3"]),
+    ("control_misses_flp", ["gap/error/upstream-flp3"]),
+    ("less_interference", ["gap/interference/gradient-flp3"]),
+    ("layers_differ", ["spread/iid", "spread/continual"]),
+    ("periodic", ["periodicity"]),
+    ("larger_updates_upstream", ["norm/third_from_end", "norm/penultimate"]),
+    ("smaller_updates_of_readout", ["-norm/readout"]),
+    ("larger_relative_upstream", ["relative/third_from_end", "relative/penultimate"]),
+    ("smaller_relative_of_readout", ["-relative/readout"]),
+])  # fmt: skip
+def test_claims_on_differences(name, names):
+    is_gap(CLAIMS, name, *names)
+
+
+def test_claims_that_nothing_is_gained():
+    is_not_above(CLAIMS, "upstream_does_not_help_reuse", "gap/error/reuse-upstream")
+    is_not_above(CLAIMS, "no_upward_trend", "rise/iid/mean", "rise/continual/mean")
+
+
+def test_claims_on_fractions():
+    weak, negative = ({f"{kind}/{order}": value for order in ("iid", "continual")} for kind, value in
+                      (("weak", 0.6), ("negative", 0.1)))  # fmt: skip
+    is_told(CLAIMS, "often_weak", {**weak, "weak/iid": 0.51}, [{name: 0.5} for name in weak], 0.51)
+    is_told(CLAIMS, "some_negative", {**negative, "negative/iid": 0.05}, [{name: 0.0} for name in negative], 0.05)
+    trends = {"rising/iid": 0.2, "falling/iid": 0.1}
+    is_told(CLAIMS, "diverse_trends", trends, [{name: 0.0} for name in trends], 0.1)
+
+
+def test_trivial_baselines():
+    base = "no_lifetime_learning"
+    for name, gap, network in (
+        ("two_layers_adapt_better", "gap/error/1-2", "iid/reuse"),
+        ("three_layers_adapt_better", "gap/error/2-3", "iid/flp2"),
+    ):
+        is_trivial(CLAIMS, name, {**paired({gap: 1.0}), base: 3.1, f"error/{network}": 3.2}, {base: 3.3})
+    for name, gap, network in (
+        ("upstream_does_not_help_reuse", "gap/error/reuse-upstream", "iid/reuse"),
+        ("control_misses_flp", "gap/error/upstream-flp3", "iid/flp3"),
+    ):
+        is_trivial(CLAIMS, name, {**paired({gap: 1.0}), base: 3.1, f"error/{network}": 3.0}, {base: 2.9})
+    assert row(CLAIMS, "periodic", paired({"periodicity": 1.0}))["trivial"] is None
+
+
+def test_the_papers_claims_are_told_from_ours():
+    assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 16
+    assert {claim.id for claim in CLAIMS if claim.own} == {
+        "control_misses_flp", "larger_relative_upstream", "smaller_relative_of_readout",
+    }  # fmt: skip

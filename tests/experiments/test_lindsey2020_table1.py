@@ -1,0 +1,219 @@
+"""Table 1 of Lindsey & Litwin-Kumar: the learners' settings, the summary, the table and every claim, by hand."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.lindsey2020 import table1
+from experiments.lindsey2020.table1_claims import CLAIMS
+from experiments.lindsey2020.table1_figures import text
+from experiments.lindsey2020.table1_summary import METHODS, PAPER, final, summarise
+from tests.experiments.by_hand import is_gap, is_not_above, is_told, is_trivial, paired, row
+
+SEEDS, POINTS, ORDERS = 3, 4, ("iid", "continual")
+PARTS = [*(f"{order}/{method}" for order in ORDERS for method in METHODS), "continual/oml"]
+
+
+def metrics_by_hand():
+    """Metrics of all parts, no two entries alike."""
+    rng, found = np.random.default_rng(0), {}
+    for part in PARTS:
+        points = 2 * POINTS if part.endswith("warm") else POINTS
+        for order in ORDERS:
+            for metric in ("test", "median", "diverged"):
+                found[f"{part}/{metric}_{order}"] = rng.random((SEEDS, points))
+        found[f"{part}/full_problem"] = np.zeros((SEEDS, points))
+    return found
+
+
+METRICS = metrics_by_hand()
+
+
+def last(order, method, metric="median"):
+    part = "continual/oml" if method == "oml" else f"{order}/{method}"
+    values = METRICS[f"{part}/{metric}_{order}"]
+    return [values[seed, len(values[seed]) - 1] for seed in range(SEEDS)]
+
+
+def test_the_summary_by_hand():
+    summary = summarise(METRICS)
+    for order in ORDERS:
+        for method in (*METHODS, "oml"):
+            np.testing.assert_array_equal(final(METRICS, order, method), last(order, method))
+            for name, metric in (("", "median"), ("/mean", "test"), ("/diverged", "diverged")):
+                want = sum(last(order, method, metric)) / 3
+                assert summary[f"{order}/{method}{name}"] == pytest.approx(want, rel=1e-12)
+        pairs = [name.split("/")[2].split("-") for name in summary if name.startswith(f"gap/{order}/")]
+        pairs = [pair for pair in pairs if not pair[1].endswith(("_sem", "_n"))]
+        assert len(pairs) == 15
+        for worse, better in pairs:
+            ratios = [math.log10(a / b) for a, b in zip(last(order, worse), last(order, better), strict=True)]
+            assert summary[f"gap/{order}/{worse}-{better}"] == pytest.approx(sum(ratios) / 3, rel=1e-9)
+    for method in METHODS:
+        values = METRICS[f"iid/{method}/median_continual"]
+        want = sum(values[seed, -1] for seed in range(SEEDS)) / 3
+        assert summary[f"iid_tried_on_continual/{method}"] == pytest.approx(want, rel=1e-12)
+    assert summary["predict_zero"] == pytest.approx(4.42, abs=0.02)
+    assert summary["no_lifetime_learning"] == pytest.approx(3.13, abs=0.02)
+    assert summary["full_problem"] == 0
+    assert summarise({**METRICS, "iid/flp2/full_problem": np.ones((SEEDS, POINTS))})["full_problem"] == 1
+
+
+def test_the_table_has_ours_beside_the_papers():
+    bad = dict(METRICS)
+    bad["iid/flp3/median_iid"] = METRICS["iid/flp3/median_iid"].copy()
+    bad["iid/flp3/median_iid"][1, -1] = np.inf
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text(bad).splitlines()[2:9]]
+    assert len(rows) == 7
+    for cells, method in zip(rows, (*METHODS, "oml"), strict=True):
+        for k, order in enumerate(ORDERS):
+            values = [value for value in final(bad, order, method) if np.isfinite(value)]
+            sem = np.std(values, ddof=1) / len(values) ** 0.5
+            counted = ", 2 of 3 seeds" if (order, method) == ("iid", "flp3") else ""
+            assert cells[1 + 2 * k] == f"{np.mean(values):.4f} ({sem:.4f}){counted}"
+            assert cells[2 + 2 * k] == (f"{PAPER[order][method]:g}" if method in PAPER[order] else "")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Arguments of each meta-training, and what an evaluation finds."""
+    monkeypatch.setattr(table1, "meta_training", lambda *args, **options: (*args, options))
+    monkeypatch.setattr(table1, "continued", lambda first, second, hand_over: ("continued", first, second, hand_over))
+    monkeypatch.setattr(table1, "sines", lambda config, order, episodes: (order, episodes))
+    monkeypatch.setattr(table1, "first_order", lambda net, prefix: ("first", len(net.layers), prefix is None))
+    monkeypatch.setattr(table1, "meta_gradient", lambda life, remat: ("second", life))
+    monkeypatch.setattr(table1, "flp_life", lambda net, prefix: ("flp", len(net.layers), prefix is None))
+    monkeypatch.setattr(table1, "gradient_life", lambda net, prefix: ("gradient", len(net.layers), prefix is None))
+    monkeypatch.setattr(
+        table1, "held_out", lambda life, stream, lifetimes: lambda key, theta: (life, stream, lifetimes)
+    )
+    monkeypatch.setattr(table1, "judged", lambda found, name: {name: found})
+    return table1.make_parts(CONFIG)
+
+
+CONFIG = table1.Config(
+    seeds=1, episodes=200, points=2, lifetimes=7, lives=4, functions=2, batches=2, batch=4, hidden=(4, 4, 4), rate=1.0,
+    alpha_reuse=2.0, alpha_flp=3.0, rate_rate=5.0, inner_rate=7.0, clip=11.0, backoff=0.5, rate_first=13.0,
+    rate_rate_first=17.0, oml_rate=19.0,
+)  # fmt: skip
+
+
+def test_every_learner_has_its_own_rule_rates_and_order(asked):
+    assert list(asked) == PARTS
+    flp = {"weights": 1.0, "feedback": 1.0, "beta": 1.0}
+    wanted = {
+        "reuse": (("second", ("flp", 1, False)), {**flp, "alpha": 2.0}),
+        "flp2": (("second", ("flp", 2, False)), {**flp, "alpha": 3.0}),
+        "flp3": (("second", ("flp", 3, False)), {**flp, "alpha": 3.0}),
+        "gradient_first": (("first", 3, False), {"weights": 13.0, "rate": 17.0}),
+        "gradient_second": (("second", ("gradient", 3, False)), {"weights": 1.0, "rate": 5.0}),
+    }
+    for order in ORDERS:
+        for method, (rule, rates) in wanted.items():
+            found = asked[f"{order}/{method}"]
+            assert (found[0], found[1], found[3]) == (rule, rates, (order, 4))
+            assert found[5] == {"episodes": 200, "points": 2, "clip": 11.0, "backoff": 0.5}
+        word, first, second, hand_over = asked[f"{order}/gradient_warm"]
+        assert word == "continued"
+        assert (first[0], first[3]) == (("second", ("flp", 3, False)), (order, 4))
+        assert second[:2] == wanted["gradient_first"]
+        old, fresh = ({name: f"{who} {name}" for name in ("prefix", "forward", "rate")} for who in ("old", "fresh"))
+        assert hand_over(old, fresh) == {"prefix": "old prefix", "forward": "old forward", "rate": "fresh rate"}
+    rule, rates, _, stream, *_ = asked["continual/oml"]
+    assert (rule, rates["rate"], stream) == (("first", 3, False), 0.0, ("continual", 4))
+    drops = {14: 1.0, 16: 0.3, 24: 0.3, 26: 0.09, 34: 0.09, 36: 0.027}
+    assert {t: round(float(rates["weights"](t)), 6) for t in drops} == drops
+
+
+def test_every_learner_is_tried_on_both_orders(asked):
+    theta = {"alpha": (np.array([[1.0, -4.0]]), np.array([[3.0]]))}
+    for part, kind in (("iid/flp2", "flp"), ("continual/gradient_second", "gradient")):
+        found = asked[part][4]("key", theta)
+        assert found["iid"] == ((kind, 2 if kind == "flp" else 3, False), ("iid", 1), 7)
+        assert found["continual"][1] == ("continual", 1)
+        assert float(found["largest_alpha"]) == 4.0
+        assert float(found["full_problem"]) == 0.0
+    assert "largest_alpha" not in asked["iid/gradient_first"][4]("key", {})
+
+
+def test_inner_rates_at_birth(asked):
+    rates = {
+        part: float(jax.jit(asked[part][2])(jax.random.key(0))["rate"]["w"][0].ravel()[0])
+        for part in ("iid/gradient_first", "iid/gradient_second", "continual/oml")
+    }
+    assert rates == {"iid/gradient_first": 7.0, "iid/gradient_second": 7.0, "continual/oml": 19.0}
+
+
+GAPS = {
+    "deep_plasticity_pays_iid": ["iid/reuse-flp2", "iid/reuse-flp3"],
+    "deep_plasticity_pays_continual": ["continual/reuse-flp2", "continual/reuse-flp3"],
+    "three_beat_two_iid": ["iid/flp2-flp3"],
+    "two_beat_three_continual": ["continual/flp3-flp2"],
+    "flp_beats_gradient_continual": ["continual/gradient_warm-flp2"],
+    "flp_beats_second_order_continual": ["continual/gradient_second-flp2"],
+    "flp_beats_gradient_from_scratch": ["iid/gradient_first-flp2", "continual/gradient_first-flp2"],
+    "warm_start_helps": ["iid/gradient_first-gradient_warm", "continual/gradient_first-gradient_warm"],
+    "second_order_helps": ["iid/gradient_first-gradient_second", "continual/gradient_first-gradient_second"],
+    "oml_is_worst": ["iid/oml-reuse", "continual/oml-reuse"],
+    "baseline_beats_oml": ["iid/oml-gradient_warm", "continual/oml-gradient_warm"],
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_claims_that_one_learner_beats_another(name):
+    names = [f"gap/{pair}" for pair in GAPS[name]]
+    is_gap(CLAIMS, name, *names)
+    worse = [pair.split("-")[0] for pair in GAPS[name]]
+    summary = {**paired(dict.fromkeys(names, 1.0)), **dict.fromkeys(worse, 3.2), "no_lifetime_learning": 3.1}
+    for one in worse:
+        is_trivial(CLAIMS, name, summary, {one: 3.0})
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_claims_that_a_life_is_learned_in(order):
+    name = f"{order}/flp2"
+    summary = {**paired({name: 2.0}), "no_lifetime_learning": 2.96}  # 2 + 3.18 * 0.3 = 2.955
+    is_told(CLAIMS, f"learns_{order}", summary, [{"no_lifetime_learning": 2.95}], 2.0)
+    assert (
+        row(CLAIMS, f"learns_{order}", {**paired({name: 2.0}, seeds=1), "no_lifetime_learning": 3.0})["holds"] is None
+    )
+    is_trivial(CLAIMS, f"learns_{order}", {**summary, "predict_zero": 2.9}, {"predict_zero": 3.0})
+
+
+def test_the_claim_on_a_par():
+    name = "gap/iid/gradient_warm-flp3"
+    is_told(CLAIMS, "gradient_matches_iid", {name: 0.3}, [{name: 0.302}, {name: -0.302}], 10**0.3)
+    summary = {name: 0.0, "no_lifetime_learning": 3.9, "iid/flp3": 2.0}
+    is_trivial(CLAIMS, "gradient_matches_iid", summary, {"iid/flp3": 1.9})
+    is_trivial(CLAIMS, "gradient_matches_iid", summary, {"iid/flp3": 7.9})
+
+
+def test_the_claim_that_a_naive_gradient_is_reuse():
+    name = "gap/iid/reuse-gradient_first"
+    is_not_above(CLAIMS, "naive_gradient_is_reuse", name)
+    summary = {**paired({name: 0.1}), "no_lifetime_learning": 3.1, "iid/reuse": 3.0}
+    is_trivial(CLAIMS, "naive_gradient_is_reuse", summary, {"iid/reuse": 3.2})
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_claims_on_printed_errors(order):
+    for method, paper in PAPER[order].items():
+        name, at = f"printed_{order}_{method}", f"{order}/{method}"
+        summary = {"full_problem": 1.0, f"{at}/mean": 0.99 * paper, f"{at}/diverged": 0.0, at: 0.0}
+        is_told(CLAIMS, name, summary, [{f"{at}/mean": 1.01 * paper}, {f"{at}/diverged": 0.02}], 0.99 * paper)
+        assert row(CLAIMS, name, {**summary, "full_problem": 0.0})["holds"] is None
+        assert row(CLAIMS, name, summary)["paper"] == paper
+        is_trivial(CLAIMS, name, {**summary, "no_lifetime_learning": paper}, {"no_lifetime_learning": 1.01 * paper})
+
+
+def test_the_papers_claims_are_told_from_ours():
+    assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 25
+    assert {claim.id for claim in CLAIMS if claim.own} == {
+        "learns_iid", "learns_continual", "flp_beats_second_order_continual", "flp_beats_gradient_from_scratch",
+        "second_order_helps",
+    }  # fmt: skip
+    assert all(claim.trivial for claim in CLAIMS)
+    assert PAPER["iid"] == {"reuse": 0.05, "flp2": 0.00093, "flp3": 0.00051, "gradient_warm": 0.00057, "oml": 0.072}
+    assert PAPER["continual"] == {"reuse": 0.035, "flp2": 0.0016, "flp3": 0.0068, "gradient_warm": 0.069, "oml": 0.4}
