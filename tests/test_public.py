@@ -16,7 +16,7 @@ import plasticity_jax
 
 LIST = Path(__file__).with_name("public_names.txt")
 UPDATE = "python -m tests.test_public > tests/public_names.txt"
-INTERNAL = {"plasticity_jax.ops"}
+INTERNAL = {"plasticity_jax.command", "plasticity_jax.ops"}
 """Packages whose names are for the house alone."""
 SHARED = {"init_params", "from_flax"}
 """Names that are said of cells, layers and networks alike."""

@@ -125,7 +125,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     compare.add_argument("--rules", metavar="NAMES", help="rules, as in rflo,snap,uoro; by default all that apply")
     compare.add_argument("--task", metavar="TASK", help="the task that makes the trajectory")
     compare.add_argument("--steps", type=int, metavar="N", help="steps of the trajectory")
-    compare.add_argument("--points", type=int, metavar="N", help="points of training at which it is made")
+    compare.add_argument("--points", metavar="STEPS", help="steps of training before it, as in 0,300,1000")
+    compare.add_argument("--samples", type=int, metavar="N", help="draws of the rules' noise")
+    compare.add_argument("--n", type=int, metavar="N", help="neurons of the cell")
     compare.add_argument("--seeds", type=int, metavar="N", help="networks and trajectories")
     compare.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="results go to DIR/compare")
 
@@ -299,10 +301,12 @@ def _compare(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     use_all_cores()
     compare = importlib.import_module("plasticity_jax.run.compare")
-    chosen = {key: getattr(args, key) for key in ("task", "steps", "points", "seeds")}
+    chosen = {key: getattr(args, key) for key in ("task", "steps", "seeds", "samples", "n")}
     chosen = {key: value for key, value in chosen.items() if value is not None}
-    rules = [rule.strip() for rule in args.rules.split(",")] if args.rules else None
+    rules = [rule.strip() for rule in args.rules.split(",")] if args.rules else []
     with _one_line_errors(argparse.Namespace(traceback=False)):
+        if args.points:
+            chosen["points"] = [int(step) for step in args.points.split(",")]
         print(compare.compare_command(args.cell or args.chain, rules, out=args.out / "compare", **chosen))
     return 0
 

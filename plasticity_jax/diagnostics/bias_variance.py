@@ -109,8 +109,8 @@ def moments(estimate: Callable[[Key], PyTree], keys: Key) -> Moments:
         done, keys_of_group = x
         samples = jax.vmap(estimate)(keys_of_group)
         # About the first sample, so that equal samples have exactly their mean, and variance zero.
-        own = jax.tree.map(lambda s: s[0] + jnp.mean(s - s[0], 0), samples)
-        within = jax.tree.map(lambda w, s, m: w + jnp.sum((s - m) ** 2, 0), within, samples, own)
+        own = jax.tree.map(lambda s: s[0] + jnp.mean(s - s[:1], 0), samples)
+        within = jax.tree.map(lambda w, s, m: w + jnp.sum((s - m[None]) ** 2, 0), within, samples, own)
         step = jax.tree.map(jnp.subtract, own, mean)
         between = jax.tree.map(lambda b, d: b + d**2 * (done / (done + 1)).astype(d.dtype), between, step)
         mean = jax.tree.map(lambda m, d: m + d / (done + 1).astype(d.dtype), mean, step)

@@ -1,7 +1,10 @@
 """Running things: the only floor of the package that jits, prints or, beside `data`, touches files."""
 
+from plasticity_jax.run.applicable import applicable_rules
 from plasticity_jax.run.checkpoint import Checkpoints
 from plasticity_jax.run.claims import Claim, above, below, checked, gap, within
+from plasticity_jax.run.compare import compare_rules
+from plasticity_jax.run.compare_report import comparison_picture, comparison_table
 from plasticity_jax.run.devices import compile_quickly, use_all_cores
 from plasticity_jax.run.evaluation import evaluated
 from plasticity_jax.run.experiment import Experiment
@@ -30,9 +33,13 @@ __all__ = [
     "RunError",
     "TrainingState",
     "above",
+    "applicable_rules",
     "at_each",
     "below",
     "checked",
+    "compare_rules",
+    "comparison_picture",
+    "comparison_table",
     "compile_quickly",
     "describe_run",
     "divergences",

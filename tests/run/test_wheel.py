@@ -1,0 +1,69 @@
+"""The wheel, installed in an empty environment: every command, on the experiment of README.md, outside the repository."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words, cwd, **environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "JAX", "XLA", "NPROC"))}
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=600, env={**kept, **environment})
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with an environment of its own, ``env``, that has the wheel and what it depends on."""
+    home = tmp_path_factory.mktemp("wheel")
+    wheel = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(home), str(ROOT))
+    run(sys.executable, *wheel, cwd=home)
+    (built,) = home.glob("plasticity_jax-*.whl")
+    run(sys.executable, "-m", "venv", str(home / "env"), cwd=home)
+    try:
+        run(str(home / "env/bin/pip"), "install", "-q", f"{built}[cli,plots,records]", cwd=home)
+    except AssertionError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"the packages that it depends on cannot be had: {error}")
+    readme = (ROOT / "README.md").read_text()
+    code = re.search(r"```python\n(# delayed_sum\.py\n.*?)```", readme, re.DOTALL)
+    assert code
+    assert code[1].count("\n") < 60
+    (home / "delayed_sum.py").write_text(code[1])
+    return home
+
+
+def test_every_command_works_from_the_wheel_alone(home):
+    def plasticity(*words):
+        return run(str(home / "env/bin/plasticity"), *words, cwd=home)
+
+    where = run(str(home / "env/bin/python"), "-c", "import plasticity_jax; print(plasticity_jax.__file__)", cwd=home)
+    assert where.startswith(str(home / "env"))
+    assert "delayed_sum\n  RFLO and RTRL on a sum of two delayed inputs" in plasticity("list")
+    assert re.search(r"^rflo +approximate", plasticity("list", "--rules"), re.MULTILINE)
+    shown = plasticity("run", "delayed_sum.py", "--preset", "smoke")
+    assert re.search(r"^lead +RTRL ends below RFLO .* ours ", shown, re.MULTILINE)
+    record = home / "results/delayed_sum/smoke"
+    assert {"config.json", "delayed_sum.png", "meta.json", "metrics.npz", "summary.json"} <= set(os.listdir(record))
+    sweep = ("sweep", "delayed_sum.py", "--preset", "smoke", "--vary", "rate=.01,.1", "--vary", "alpha=.5,1")
+    shown = plasticity(*sweep)
+    assert "traced, as lanes of one program: rate, alpha" in shown
+    assert plasticity(*sweep, "--resume").splitlines()[4:] == shown.splitlines()[4:]
+    code = "from plasticity_jax.run import open_record as o; print(dict(o('results/delayed_sum/smoke-sweep').sizes))"
+    assert "{'rate': 2, 'alpha': 2" in run(str(home / "env/bin/python"), "-c", code, cwd=home)
+    shown = plasticity("compare", "--cell", "gru", "--rules", "rtrl,rflo,snap,uoro", "--steps", "20", "--seeds", "2")
+    assert "uoro" in shown
+    assert (home / "results/compare/comparison.png").stat().st_size > 10_000
+    plasticity("report", "results")
+    text = (home / "results/RESULTS.md").read_text()
+    assert "(`lead`, ours)" in text
+    assert "![sweep](delayed_sum/smoke-sweep/sweep.png)" in text
+    assert json.loads(plasticity("bench", "run", "--quick"))["run"]
