@@ -6,7 +6,7 @@ from plasticity_jax.run.claims import Claim, above, below, checked, gap, within
 from plasticity_jax.run.compare import compare_rules
 from plasticity_jax.run.compare_report import comparison_picture, comparison_table
 from plasticity_jax.run.devices import compile_quickly, use_all_cores
-from plasticity_jax.run.evaluation import evaluated
+from plasticity_jax.run.evaluation import evaluate, evaluated
 from plasticity_jax.run.experiment import Experiment
 from plasticity_jax.run.fields import Range
 from plasticity_jax.run.grid import Grid, draws, grid
@@ -44,6 +44,7 @@ __all__ = [
     "describe_run",
     "divergences",
     "draws",
+    "evaluate",
     "evaluated",
     "gap",
     "grid",

@@ -3,9 +3,14 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
+from plasticity_jax.cells import Cell, Neurons
+from plasticity_jax.layers import Chain
+from plasticity_jax.rules.feedback.backprop import backprop
+from plasticity_jax.rules.online.fixed_recurrent import fixed_recurrent
 from plasticity_jax.run.program import Metrics, Program
-from plasticity_jax.typing import PyTree
+from plasticity_jax.typing import Array, Example, Params, PyTree
 
 
 def evaluated(program: Program, evaluate: Callable[[PyTree], Metrics]) -> Program:
@@ -26,3 +31,50 @@ def evaluated(program: Program, evaluate: Callable[[PyTree], Metrics]) -> Progra
         return state, {**metrics, **jax.tree.map(lambda value: value[None], dict(evaluate(state)))}
 
     return program._replace(chunk=chunk)
+
+
+def evaluate(net: Chain | Neurons | Cell, params: Params, examples: Example) -> dict[str, Array]:
+    """Loss of a network whose weights are held, and for a softmax the share of right answers.
+
+    Args:
+      net: a chain of layers, or a cell, whose state begins at rest.
+      params: its params.
+      examples: batches one after the other, leaves (steps, B, ...), as `Stream.take` gives them.
+
+    Returns:
+      "loss", the mean over all examples and steps as the rules report it; and for ``loss="softmax"`` "accuracy", the
+      share of examples whose largest output is the target's, by weight.
+
+    Raises:
+      ValueError: if params and examples do not fit the network.
+
+    Example:
+      >>> import optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((8, 16, 3), ("tanh", "identity"), "softmax")
+      >>> x = jax.random.normal(jax.random.key(0), (200, 20, 8))
+      >>> examples = pj.Example(x, jnp.argmax(x[..., :3], -1))  # which of three inputs is the largest
+      >>> learn, key = pj.learner(pj.rules.backprop(net), optax.sgd(0.5)), jax.random.key(1)
+      >>> state = learn.init(pj.networks.init_params(key, net), key, jax.tree.map(lambda leaf: leaf[0], examples))
+      >>> before = evaluate(net, state.params, examples)
+      >>> state, _ = jax.lax.scan(learn.step, state, examples)
+      >>> after = evaluate(net, state.params, examples)
+      >>> bool(before["accuracy"] < 0.6), bool(after["accuracy"] > 0.9), bool(after["loss"] < before["loss"])
+      (True, True, True)
+    """
+    rule = backprop(net) if isinstance(net, Chain) else fixed_recurrent(net)
+    key = jax.random.key(0)  # neither rule draws
+
+    def step(traces: PyTree, batch: Example) -> tuple[PyTree, tuple[Array, Array, Array]]:
+        _, traces, info = rule.update(params, traces, key, batch)
+        output = info.aux["output"]
+        weight = jnp.ones(len(batch.x), output.dtype) if batch.weight is None else batch.weight.astype(output.dtype)
+        labels = (
+            batch.y if jnp.issubdtype(batch.y.dtype, jnp.integer) and batch.y.ndim == 1 else jnp.argmax(batch.y, -1)
+        )
+        right = jnp.argmax(output, -1) == labels if net.loss == "softmax" else jnp.zeros(len(batch.x), bool)
+        return traces, (info.loss, jnp.sum(weight * right), jnp.sum(weight))
+
+    traces = rule.init(params, key, jax.tree.map(lambda leaf: leaf[0], examples))
+    _, (loss, right, weight) = jax.lax.scan(step, traces, examples)
+    scores = {"loss": jnp.mean(loss)}
+    return scores | {"accuracy": jnp.sum(right) / jnp.sum(weight)} if net.loss == "softmax" else scores

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import Info, Learner, LearnerState
 from plasticity_jax.ops.leaves import leaf_sizes
+from plasticity_jax.run.sweep import fitting_the_cache
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Params, PyTree
 
@@ -159,7 +160,13 @@ def at_each(program: Program, coefficients: PyTree) -> Program:
     def init(key: PyTree) -> PyTree:
         return jax.vmap(lambda coefficient: program.init((key, coefficient)))(coefficients)
 
-    return program._replace(init=init, chunk=jax.vmap(program.chunk, out_axes=(0, 1)))
+    each = fitting_the_cache(program.chunk)
+
+    def chunk(state: PyTree) -> tuple[PyTree, Metrics]:
+        state, metrics = each(state)
+        return state, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), metrics)
+
+    return program._replace(init=init, chunk=chunk)
 
 
 def once(compute: Callable[[PyTree], Metrics], steps: int) -> Program:

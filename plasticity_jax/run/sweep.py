@@ -79,7 +79,7 @@ def sweep(
     def jitted_for(lanes: int, width: int, mesh: Mesh) -> tuple[Callable[..., PyTree], NamedSharding]:
         even = lanes % mesh.size == 0
         sharding = NamedSharding(mesh, P("seed") if even else P())
-        body = functools.partial(_in_sub_batches, f, width)
+        body = functools.partial(in_sub_batches, f, width)
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         if on_cpu:
             body = matrix_by_matrix(body)
@@ -195,7 +195,13 @@ def _fitting(lane_bytes: float, share: int) -> int:
     return next(width for width in range(most, 0, -1) if math.ceil(share / width) * width <= _MOST_PADDING * share)
 
 
-def _in_sub_batches(f: Callable[..., PyTree], width: int, *args: PyTree) -> PyTree:
+def fitting_the_cache(f: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """Maps f over the leading axis of its arguments, under the caller's jit, as many at a time as fit a CPU's cache."""
+    return lambda *args: in_sub_batches(f, width_on(jax.devices()[:1], args), *args)
+
+
+def in_sub_batches(f: Callable[..., PyTree], width: int, *args: PyTree) -> PyTree:
+    """The results of f over the leading axis of its arguments, `width` at a time."""
     if width == 1:  # without vmap, under which both branches of a `jax.lax.cond` are computed
         return jax.lax.map(lambda lane: f(*lane), args)
     full = _fill(args, width)

@@ -1,4 +1,4 @@
-"""The wheel, installed in an empty environment: every command, on the experiment of README.md, outside the repository."""
+"""The wheel in an empty environment: every command, on the experiment of README.md, outside the repository."""
 
 import json
 import os
