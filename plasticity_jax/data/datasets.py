@@ -2,9 +2,11 @@
 
 A set is a folder ``NAME/VERSION`` of array_record files, in the directory that the environment variable TFDS_DATA_DIR
 names (``~/tensorflow_datasets`` if it does not). What was read is kept as .npz in the user's cache folder, so that the
-second time costs no decoding. `plasticity_jax.data.minibatches` draws batches from the arrays on the device.
+second time costs no decoding; where there is no such folder it is decoded each time. `plasticity_jax.data.minibatches`
+draws batches from the arrays on the device.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -145,26 +147,30 @@ def load(name: Name, split: Split = "train") -> dict[str, np.ndarray]:
         raise ValueError(f"{name} has no split {split!r}; use one of {', '.join(SETS[name].files)}")
     folder = _folder(name, SETS[name].files[split])
     cache = _cache_file(folder, name, split)
-    arrays = _from_cache(cache)
+    arrays = None if cache is None else _from_cache(cache)
     if arrays is None:
         try:
             arrays = _read(folder, name, split)
         except ImportError as error:  # the sets that only TensorFlow can read are those prepared with it
             package = "tensorflow" if error.name == "tensorflow" else "plasticity_jax[data]"
             raise MissingData(f"reading {name} in {folder} needs {error.name}: pip install {package}") from error
-        _to_cache(cache, arrays)
+        if cache is not None:
+            _to_cache(cache, arrays)
     return arrays
 
 
 def _folder(name: Name, source: str) -> Path:
     """The newest version of a set that holds the split as array_record."""
-    root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    given = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    root = _expanded(given)
     prepare = f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
     source_of, line = SETS[name].manual or ("with internet", f"import tensorflow_datasets as tfds; {prepare}")
     advice = (
         f"set TFDS_DATA_DIR to a directory that holds it, or prepare it {source_of}: pip install "
         f'plasticity_jax[data], then python -c "{line}"'
     )
+    if root is None:
+        raise MissingData(f"data set {name} is not found, for {given} is in nobody's home directory: {advice}")
     home = root / name
     versions = sorted((path for path in home.glob("*.*.*") if path.is_dir()), key=_version)
     ready = [path for path in versions if any(path.glob(f"{name}-{source}.array_record*"))]
@@ -208,12 +214,22 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "group size" not in str(record.msg)
 
 
-def _cache_file(folder: Path, name: str, split: str) -> Path:
+def _expanded(path: str) -> Path | None:
+    """The path with the home directory in place of its ~; None if there is no home directory."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return None
+
+
+def _cache_file(folder: Path, name: str, split: str) -> Path | None:
     """Named after what the folder holds, so that another or renewed set of the same version is read anew."""
     held = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
     info = folder / "dataset_info.json"
     text = repr((LAYOUT, held)).encode() + (info.read_bytes() if info.exists() else b"")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    home = _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if home is None:
+        return None
     digest = hashlib.sha256(text).hexdigest()[:16]
     return home / "plasticity_jax" / "datasets" / f"{name}-{folder.name}-{split}-{digest}.npz"
 
@@ -241,4 +257,5 @@ def _to_cache(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     except OSError:
         return
     finally:
-        Path(partial).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(partial).unlink()

@@ -10,10 +10,11 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from plasticity_jax.base import LearnerState
+from plasticity_jax.base import READY, Info, LearnerState
 from plasticity_jax.meta.lifetime import Life, birth, live, outcome
 from plasticity_jax.ops.checks import cast_floats, not_empty
-from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Traces
+from plasticity_jax.ops.leaves import leaf_sizes
+from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Traces, Updates
 
 
 class Inner(NamedTuple):
@@ -77,6 +78,11 @@ def summary(aux: dict[str, Array]) -> dict[str, Array]:
     return {name: jnp.mean(values, 0) for name, values in aux.items()}
 
 
+def report(loss: Array, aux: dict[str, Array], updates: Updates) -> Info:
+    """The report of an outer step; aux gets "finite_updates", (leaves,), bool, of each leaf of the updates."""
+    return Info(loss, READY, {**aux, "finite_updates": jnp.isfinite(leaf_sizes(updates))})
+
+
 def mean_outcome(
     life: Life, theta: PyTree, key: Key, batch: Episode, remat: bool | int
 ) -> tuple[Array, dict[str, Array]]:
@@ -103,7 +109,7 @@ def begin(life: Life, theta: PyTree, key: Key, batch: Episode) -> Inner:
 def mean_window(
     life: Life, theta: PyTree, key: Key, batch: Episode, inner: Inner, fresh: Array, remat: bool | int
 ) -> tuple[Array, tuple[dict[str, Array], Inner]]:
-    """Lives one window of each episode and judges it at the window's end; averaged over the episodes.
+    """Lives one window of each episode and judges it; averaged over the episodes.
 
     Args:
       life: the lifetime.

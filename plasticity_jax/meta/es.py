@@ -1,6 +1,6 @@
 r"""Evolution strategies: whole lives under perturbed meta-parameters, in antithetic pairs.
 
-    u_p ~ N(0, I),   L_p^+- = mean over episodes of  loss(theta +- sigma u_p)
+    u_p ~ N(0, I),   L_p^+- = mean over episodes of  L(theta +- sigma u_p),   L as in `plasticity_jax.meta.lifetime`
     G = mean over p of  (L_p^+ - L_p^-) u_p / (2 sigma)
 
 All lives share their episodes and keys, so that a pair differs by its perturbation alone. sigma may differ from leaf to
@@ -16,13 +16,14 @@ side by side. It reads each life's loss and nothing from within: the life need n
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import READY, Info, LearningRule
+from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.meta.episodes import (
     antithetic,
     both_signs,
     check_sigma,
     count_episodes,
     mean_outcome,
+    report,
     summary,
     unit_normals,
 )
@@ -72,6 +73,6 @@ def es(life: Life, *, sigma: PyTree, pairs: int) -> LearningRule:
 
         losses, aux = jax.vmap(jax.vmap(lives))(both_signs(params, sigma, units))
         updates = antithetic(losses, sigma, units)
-        return updates, (), Info(jnp.mean(losses), READY, summary(summary(aux)))
+        return updates, (), report(jnp.mean(losses), summary(summary(aux)), updates)
 
     return LearningRule(init, update)

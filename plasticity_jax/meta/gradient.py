@@ -1,6 +1,6 @@
 r"""The meta-gradient: backpropagation through whole lifetimes, as a learning rule over theta.
 
-    G = mean over episodes of  d/dtheta loss(theta, params_T(theta), query)
+    G = mean over episodes of  d/dtheta [ loss(theta, params_T(theta), query) + on_the_way(l_1, ..., l_T) ]
 
 Source: Finn, Abbeel & Levine (2017); Lindsey & Litwin-Kumar (2020), section 4.1. Kind: exact.
 Memory: that of a life, which grows as sqrt(T) when it is rematerialised. Time: three times a life's, or four. It reads
@@ -9,14 +9,18 @@ everything: this is the outer loop, evolution's or a designer's, and no claim is
 
 import jax
 
-from plasticity_jax.base import READY, Info, LearningRule
-from plasticity_jax.meta.episodes import count_episodes, mean_outcome
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.meta.episodes import count_episodes, mean_outcome, report
 from plasticity_jax.meta.lifetime import Life
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
 
 def meta_gradient(life: Life, *, remat: bool | int = True) -> LearningRule:
-    """The exact gradient by theta of the loss at the end of a life.
+    """The exact gradient by theta of the loss of a life: at its end, on the way, or both.
+
+    A life that learns by Adam needs ``optax.adam(rate, eps_root=1e-8)``: without it one weight whose gradient is zero,
+    behind a silent unit or input, makes the meta-gradient NaN, while the loss is finite. An ``optax.apply_if_finite``
+    around the outer optimiser then skips every step; `plasticity_jax.run.run` says so.
 
     Args:
       life: the lifetime.
@@ -24,21 +28,30 @@ def meta_gradient(life: Life, *, remat: bool | int = True) -> LearningRule:
 
     Returns:
       A rule whose params are theta and whose batch is an `Episode` with leading axis (B,). Its aux holds the means
-      over episodes of that of `plasticity_jax.meta.lifetime.outcome`.
+      over episodes of that of `plasticity_jax.meta.lifetime.outcome`, and "finite_updates", (leaves,), bool: whether
+      each leaf of the meta-gradient is finite.
 
     Example:
+      The leak of RFLO, and the rate of an Adam, for a life whose losses are small in the mean:
+
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
       >>> case, key = pj.RULES["rflo"], jax.random.key(0)
       >>> life = Life(
-      ...     learner=lambda theta: pj.learner(case.make(leak=theta["leak"]), optax.sgd(0.1)),
+      ...     learner=lambda theta: pj.learner(
+      ...         case.make(leak=theta["leak"]), optax.adam(theta["rate"], eps_root=1e-8)
+      ...     ),
       ...     params=lambda theta: case.params(key),
-      ...     loss=lambda theta, params, query: (jnp.sum(params["forward"]["w"] ** 2), {}),
+      ...     on_the_way=jnp.mean,
       ... )
       >>> support = jax.vmap(jax.vmap(case.batch))(jax.random.split(key, (2, 10)))
-      >>> rule, theta = meta_gradient(life), {"leak": jnp.asarray(0.5)}
-      >>> updates, _, info = rule.update(theta, (), key, pj.Episode(support, query=jnp.zeros((2, 1))))
-      >>> updates["leak"].shape
-      ()
+      >>> theta = {"leak": jnp.asarray(0.5), "rate": jnp.asarray(0.01)}
+      >>> learn = pj.learner(meta_gradient(life), optax.sgd(1e-3))
+      >>> state, losses = learn.init(theta, key, pj.Episode(support, ())), []
+      >>> for _ in range(3):
+      ...     state, info = learn.step(state, pj.Episode(support, ()))
+      ...     losses.append(float(info.loss))
+      >>> bool(info.aux["finite_updates"].all()), losses[0] > losses[1] > losses[2]
+      (True, True)
 
     Reference:
       Finn, Abbeel & Levine, "Model-agnostic meta-learning for fast adaptation of deep networks", ICML 2017.
@@ -53,6 +66,6 @@ def meta_gradient(life: Life, *, remat: bool | int = True) -> LearningRule:
             return mean_outcome(life, theta, key, batch, remat)
 
         (loss, aux), gradient = jax.value_and_grad(total, has_aux=True)(params)
-        return gradient, (), Info(loss, READY, aux)
+        return gradient, (), report(loss, aux, gradient)
 
     return LearningRule(init, update)

@@ -1,21 +1,31 @@
 r"""A lifetime: the steps of a learner under one scan, differentiable from end to end.
 
-    theta  ->  params_0(theta),  learner(theta)  ->  params_T  ->  loss(theta, params_T, query)
+    theta  ->  params_0(theta),  learner(theta)  ->  l_1, ..., l_T,  params_T
+    L = loss(theta, params_T, query) + on_the_way(l_1, ..., l_T)
 
-Reverse mode keeps what each of the T steps needs. With rematerialisation only the states at the edges of blocks are
-kept, and one block at a time is lived again on the way back: with blocks of sqrt(T) steps memory grows as sqrt(T), for
-the price of one more forward pass.
+where l_t is the loss that step t reports. Reverse mode keeps what each of the T steps needs. With rematerialisation
+only the states at the edges of blocks are kept, and one block at a time is lived again on the way back: with blocks of
+sqrt(T) steps memory grows as sqrt(T), for the price of one more forward pass.
+
+An Adam within a life needs ``eps_root``, as in ``optax.adam(rate, eps_root=1e-8)``: where a gradient has been zero so
+far, it takes the root of zero, whose derivative is infinite, and all of the meta-gradient that passes there is NaN,
+though losses and weights are finite. So does any root or norm of one's own that can be zero.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, Learner, LearnerState
 from plasticity_jax.typing import Array, Batch, Episode, Key, Params, PyTree
+
+
+def _not_judged(theta: PyTree, params: Params, query: PyTree) -> tuple[Array, Mapping[str, Array]]:
+    return jnp.asarray(0.0), {}
 
 
 class Life(NamedTuple):
@@ -24,7 +34,10 @@ class Life(NamedTuple):
     Attributes:
       learner: ``theta -> learner``, built under the trace, so that theta may hold its coefficients.
       params: ``theta -> params`` at birth.
-      loss: ``(theta, params, query) -> (loss, aux)`` at the end; loss of shape (), aux diagnostics by name.
+      loss: ``(theta, params, query) -> (loss, aux)`` at the end; loss of shape (), aux diagnostics by name. By default
+        the end is not judged, and an episode's query may be ``()``.
+      on_the_way: ``losses -> loss``, of the losses (T,) that the steps report, such as `jax.numpy.mean`; it is added to
+        the loss at the end. None does not judge them. Of a life in windows it judges each window.
       prepare: ``(theta, batches) -> batches``, what does not depend on the state, for many steps at once: layers that
         do not change in a lifetime belong here, where they are one large product. The leaves lead with the steps.
       embed: ``(theta, episode) -> episode``, the same once for the whole episode, its query too; for layers that are
@@ -33,9 +46,10 @@ class Life(NamedTuple):
 
     learner: Callable[[PyTree], Learner]
     params: Callable[[PyTree], Params]
-    loss: Callable[[PyTree, Params, PyTree], tuple[Array, Mapping[str, Array]]]
+    loss: Callable[[PyTree, Params, PyTree], tuple[Array, Mapping[str, Array]]] = _not_judged
     prepare: Callable[[PyTree, Batch], Batch] = lambda theta, batches: batches
     embed: Callable[[PyTree, Episode], Episode] = lambda theta, episode: episode
+    on_the_way: Callable[[Array], Array] | None = None
 
 
 def lifetime(
@@ -115,7 +129,7 @@ def birth(life: Life, theta: PyTree, key: Key, episode: Episode) -> LearnerState
 def live(
     life: Life, theta: PyTree, state: LearnerState, episode: Episode, *, remat: bool | int = True
 ) -> tuple[Array, tuple[dict[str, Array], LearnerState]]:
-    """Lives through an episode's support from any state, and is judged by its query.
+    """Lives through an episode's support from any state, and is judged.
 
     Args:
       life: the lifetime.
@@ -126,19 +140,28 @@ def live(
 
     Returns:
       ``(loss, (aux, state))``, as `outcome`, with the state at the end.
+
+    Raises:
+      AssertionError: (chex) if the loss is not of shape ().
+      ValueError: if nothing judges the life.
     """
+    if life.loss is _not_judged and life.on_the_way is None:
+        raise ValueError("nothing judges this Life: give it a loss, or on_the_way=jnp.mean")
     episode = life.embed(theta, episode)
     state, losses = lifetime(
         life.learner(theta), state, episode.support, prepare=lambda block: life.prepare(theta, block), remat=remat
     )
     loss, aux = life.loss(theta, state.params, episode.query)
+    if life.on_the_way is not None:
+        loss = loss + life.on_the_way(losses)
+    chex.assert_shape(loss, (), custom_message="the loss of a life, or of its losses on the way, has shape ()")
     return loss, ({**aux, "inner_loss": jnp.mean(losses)}, state)
 
 
 def outcome(
     life: Life, theta: PyTree, key: Key, episode: Episode, *, remat: bool | int = True
 ) -> tuple[Array, dict[str, Array]]:
-    """The loss at the end of a whole life, as a function to differentiate by theta.
+    """The loss of a whole life, as a function to differentiate by theta.
 
     Args:
       life: the lifetime.

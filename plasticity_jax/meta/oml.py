@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity_jax.base import READY, Info, Learner, LearningRule, learner
+from plasticity_jax.base import Info, Learner, LearningRule, learner
 from plasticity_jax.layers.chain import Chain
-from plasticity_jax.meta.episodes import cast_like, count_episodes, over_episodes, summary
+from plasticity_jax.meta.episodes import cast_like, count_episodes, over_episodes, report, summary
 from plasticity_jax.meta.lifetime import Life, birth, lifetime
 from plasticity_jax.meta.supervised import Prefix, supervised_life
 from plasticity_jax.rules.feedback import backprop
@@ -126,7 +126,8 @@ def first_order(net: Chain, *, prefix: Prefix | None = None) -> LearningRule:
         updates, aux = over_episodes(gradient, key, cast_like(params, batch))
         aux = summary(aux)
         loss = aux.pop("loss")
-        return jax.tree.map(lambda leaf: jnp.mean(leaf, 0), updates), (), Info(loss, READY, aux)
+        updates = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), updates)
+        return updates, (), report(loss, aux, updates)
 
     return LearningRule(init, update)
 

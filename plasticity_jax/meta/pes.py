@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import READY, Info, LearningRule
+from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.meta.episodes import (
     Inner,
     antithetic,
@@ -28,6 +28,7 @@ from plasticity_jax.meta.episodes import (
     both_signs,
     check_sigma,
     mean_window,
+    report,
     summary,
     unit_normals,
 )
@@ -99,6 +100,6 @@ def pes(life: Life, *, sigma: PyTree, pairs: int, windows: int) -> LearningRule:
         losses, (aux, inner) = jax.vmap(jax.vmap(window))(both_signs(params, sigma, units), traces.inner)
         updates = antithetic(losses, sigma, total)
         traces = PESTraces(inner, total, traces.lived + 1)
-        return updates, traces, Info(jnp.mean(losses), READY, summary(summary(aux)))
+        return updates, traces, report(jnp.mean(losses), summary(summary(aux)), updates)
 
     return LearningRule(init, update)

@@ -1,6 +1,7 @@
 r"""Truncated meta-gradients: backpropagation through one window of a life at a time.
 
-    s_k = live(theta, s_{k-1}, window k),   G_k = mean over episodes of  d/dtheta loss(theta, s_k, query k)
+    s_k = live(theta, s_{k-1}, window k),   G_k = mean over episodes of  d/dtheta L_k
+    L_k = loss(theta, s_k, query k) + on_the_way(the losses of window k)
 
 with s_{k-1} held: of what enters the window only its value counts, not what theta did to it before. At the first of
 `windows` windows the lives are born of theta, and the gradient passes through their birth; after the last they are born
@@ -17,8 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.base import READY, Info, LearningRule
-from plasticity_jax.meta.episodes import Inner, begin, mean_window
+from plasticity_jax.base import Info, LearningRule
+from plasticity_jax.meta.episodes import Inner, begin, mean_window, report
 from plasticity_jax.meta.lifetime import Life
 from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
@@ -37,7 +38,7 @@ class TruncatedTraces(NamedTuple):
 
 
 def truncated(life: Life, *, windows: int, remat: bool | int = True) -> LearningRule:
-    """The gradient by theta of the loss at a window's end, through that window alone.
+    """The gradient by theta of a window's loss, through that window alone.
 
     Args:
       life: the lifetime.
@@ -75,6 +76,6 @@ def truncated(life: Life, *, windows: int, remat: bool | int = True) -> Learning
             return mean_window(life, theta, key, batch, traces.inner, traces.lived % windows == 0, remat)
 
         (loss, (aux, inner)), gradient = jax.value_and_grad(window, has_aux=True)(params)
-        return gradient, TruncatedTraces(inner, traces.lived + 1), Info(loss, READY, aux)
+        return gradient, TruncatedTraces(inner, traces.lived + 1), report(loss, aux, gradient)
 
     return LearningRule(init, update)

@@ -5,10 +5,12 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +59,7 @@ class Checkpoints:
         """See the class."""
         if keep < 1:
             raise ValueError(f"keep={keep} must be at least 1")
-        self.folder = Path(folder).resolve()
+        self.folder = Path(os.path.realpath(folder))
         self.fingerprint = plain(fingerprint)
         self.keep = keep
         self._ours: list[int] = []
@@ -85,7 +87,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             for stale in self.folder.glob("tmp-*"):
                 if not _is_of_another(stale.name):
-                    shutil.rmtree(stale, ignore_errors=True)
+                    _remove(stale)
             needed = sum(leaf.nbytes for leaf in leaves) + 65536
             if shutil.disk_usage(self.folder).free < needed:  # orbax, once it is writing, fails with less grace
                 raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB are needed and not free on this disk")
@@ -95,17 +97,17 @@ class Checkpoints:
                 _checkpointer().save(temporary / "arrays", arrays)
             body["files"] = _digest_files(temporary / "arrays")
             (temporary / "manifest.json").write_text(json.dumps({"body": body, "sha256": _digest_json(body)}))
-            if final.exists():
+            if os.path.lexists(final):
                 os.replace(final, aside)
             os.replace(temporary, final)
         except Exception as error:  # a full disk comes out of orbax as one of several types
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
             raise unwritable(final, error) from error
         self._ours = sorted({*self._ours, saved.done})[-self.keep :]
         for number in self._numbers():
             if number not in self._ours and number not in self._held:
-                shutil.rmtree(self.folder / f"{number:08d}", ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+                _remove(self.folder / f"{number:08d}")
+        _remove(aside)
 
     def hold(self, done: int) -> Path | None:
         """Keeps the newest checkpoint after at most so many chunks, however many follow it.
@@ -179,7 +181,16 @@ class Checkpoints:
 
     def _numbers(self) -> list[int]:
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        return sorted(int(name) for name in names if name.isdigit())
+        return sorted(int(name) for name in names if re.fullmatch("[0-9]{8,}", name))
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder with what it holds, a file or a link; where it cannot, nothing happens."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _is_of_another(name: str) -> bool:
@@ -256,13 +267,25 @@ def _digest_json(value: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("absl")
+    """Keeps orbax's warnings to ourselves; of what fails, one error speaks.
+
+    When one of its writes fails, the others go on in threads of their own, and each reports, now or later, that nobody
+    waits for it any more: so those reports are dropped from the first failure on.
+    """
+    logger, hook = logging.getLogger("absl"), sys.unraisablehook
     level = logger.level
+
+    def without_orphans(report: Any) -> None:
+        if str(report.exc_value) != "Event loop is closed":
+            hook(report)
+
     logger.setLevel(logging.CRITICAL + 1)
+    sys.unraisablehook = without_orphans
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+        sys.unraisablehook = hook
     finally:
         logger.setLevel(level)
 

@@ -1,5 +1,6 @@
 """The host loop: chunks of a `Program` under one jit, metrics to the host, a save and a sign of life between them."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -69,17 +70,21 @@ class Cost(NamedTuple):
 
 
 class Divergence(NamedTuple):
-    """A lane whose loss, or one of whose weights, stopped being finite.
+    """A lane whose loss, or one of whose weights or updates, stopped being finite.
 
     Attributes:
       part: the name of the run.
       seed: index of the lane.
-      step: the first step with such a loss, or the one after which such a weight was found.
-      loss: whether it was the loss; otherwise the loss was finite and a weight was not.
+      step: the first step with such a loss or update, or the one after which such a weight, or an update that was
+        skipped, was found.
+      loss: whether it was the loss; otherwise the loss was finite.
       weights: names of the weights that were not finite at the end of the point of metrics of that step.
       largest: name of the weight with the largest entry when all was last well, and that entry's magnitude; None if
         that was before the first look.
-      recovered: the last loss and all weights are finite again, since the optimiser skipped what was not.
+      recovered: the last loss, the last update and all weights are finite again, since the optimiser skipped what was
+        not.
+      updates: names of the weights whose updates were not finite in that step, where the rule reports it (see
+        `online_training`). If there are none, nor weights, and the loss was finite, the optimiser skipped an update.
     """
 
     part: str
@@ -89,6 +94,7 @@ class Divergence(NamedTuple):
     weights: tuple[str, ...] = ()
     largest: tuple[str, float] | None = None
     recovered: bool = False
+    updates: tuple[str, ...] = ()
 
 
 def run(
@@ -108,7 +114,8 @@ def run(
 ) -> Outcome:
     """Runs a program over all lanes, chunk by chunk, and saves between chunks.
 
-    A lane whose loss or weights stop being finite is named on stderr, unless `Program.may_diverge`. The last checkpoint
+    A lane whose loss, weights or updates (see `Health`) stop being finite is named on stderr, unless
+    `Program.may_diverge`. The last checkpoint
     before that is kept, for a look at what happened, if `keep` is at least 2.
     A kill loses at most `save_every_s` and the chunk it meets. The first Ctrl-C, SIGTERM or SIGHUP waits for the end of
     the chunk and saves it; the second acts at once. A run that is resumed by the same code, on devices of the same
@@ -177,6 +184,7 @@ def run(
                 assert advance is not None
                 begun = time.perf_counter()
                 state, piece = advance(state)
+                jax.block_until_ready(piece)  # while it waits, signals are heard: copying to the host is deaf
                 pieces.append({key: np.asarray(values) for key, values in piece.items()})
                 if report is not None and cost is not None:
                     report(cost._replace(chunk_seconds=time.perf_counter() - begun))
@@ -208,7 +216,7 @@ def divergences(state: PyTree, part: str = "") -> list[Divergence]:
     """
     found = []
     for training in _trainings(state):
-        step, loss, bad, size, alive = (np.asarray(leaf) for leaf in training.health)
+        step, loss, bad, size, alive, updates = (np.asarray(leaf) for leaf in training.health)
         names = leaf_names(training.learner.params)
         for seed in np.flatnonzero((step >= 0).reshape(len(step), -1).any(1)):
             steps = np.where(step[seed] >= 0, step[seed], np.iinfo(step.dtype).max)
@@ -220,9 +228,10 @@ def divergences(state: PyTree, part: str = "") -> list[Divergence]:
                     seed=int(seed),
                     step=int(step[first]),
                     loss=bool(loss[first]),
-                    weights=tuple(name for name, is_bad in zip(names, bad[first], strict=True) if is_bad),
+                    weights=tuple(itertools.compress(names, bad[first])),
                     largest=largest,
                     recovered=bool(alive[seed].all()),
+                    updates=tuple(itertools.compress(names, updates[first])),
                 )
             )
     return sorted(found, key=lambda bad: bad.seed)
@@ -293,18 +302,28 @@ def _warn(name: str, state: PyTree, warned: set[int], program: Program, store: C
 
 def _told(bad: Divergence) -> str:
     """What happened to a lane, in words."""
-    names = ", ".join(bad.weights[:3]) + (f" and {len(bad.weights) - 3} more" if bad.weights[3:] else "")
+    weights, updates, step = _listed(bad.weights), _listed(bad.updates), bad.step
+    well = "; all is finite again, and the lane goes on"
+    if not (bad.loss or updates or weights):
+        skipped = f"the optimiser skipped an update that was not finite, at step {step} or shortly before"
+        return skipped + (well if bad.recovered else " and since, though loss and weights are finite; the others go on")
+    what = f"the weights {weights} are"
+    if bad.loss or updates:
+        what = "the loss is" if bad.loss else f"the updates of {updates} are"
     if bad.recovered:
-        what = "the loss is" if bad.loss else f"the weights {names} are"
-        return f"{what} not finite at step {bad.step}; all is finite again, and the lane goes on"
-    if bad.loss:
-        told = f"the loss is not finite from step {bad.step} on"
-        told += f", nor are the weights {names}" if names else ", but all weights are"
+        return f"{what} not finite at step {step}{well}"
+    told = f"{what} not finite from step {step} on"
+    if bad.loss or updates:
+        told += f", nor are the weights {weights}" if weights else ", but all weights are"
     else:
-        told = f"the weights {names} are not finite from step {bad.step} on, but the loss is"
+        told += ", but the loss is"
     if bad.largest:
         told += f" (the largest before: {bad.largest[1]:.2g} in {bad.largest[0]})"
     return f"{told}; the others go on"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
 
 def _join(pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

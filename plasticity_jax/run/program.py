@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from plasticity_jax.base import Info, Learner, LearnerState
 from plasticity_jax.ops.leaves import leaf_sizes
@@ -45,15 +46,22 @@ class Program(NamedTuple):
 
 
 class Health(NamedTuple):
-    """How a training fares. The weights are looked at once in a point of the metrics, at its end.
+    """How a training fares.
+
+    Losses are looked at in each step, and so are updates of which the rule itself reports whether they are finite (see
+    `online_training`). For the rest a step has no time to spare: the weights, and whether the optimiser skipped updates
+    (`optax.apply_if_finite`), are looked at once in a point of the metrics, at its end.
 
     Attributes:
-      step: shape (), int32, the first step whose loss was not finite, or -1. If the losses of a point were finite but a
-        weight is not at its end, that is a failure too, and its step the last one of the point.
+      step: shape (), int32, the first step whose loss or reported updates were not finite, or -1. If those of a point
+        were, but a weight is not at its end, or an update was skipped, that is a failure too, and its step the last one
+        of the point.
       loss: shape (), bool, whether it was the loss that failed.
       bad: shape (leaves,), bool, the leaves of the params that were not finite at the end of the point of that step.
       size: shape (leaves,), the largest magnitude in each leaf when all was last well; 0 before the first look.
-      alive: shape (), bool, whether the last loss and all weights are finite, for an optimiser may skip what is not.
+      alive: shape (), bool, whether the last loss, the last update and all weights are finite, for an optimiser may
+        skip what is not.
+      updates: shape (leaves,), bool, the leaves of the reported updates that were not finite in that step.
     """
 
     step: Array
@@ -61,6 +69,7 @@ class Health(NamedTuple):
     bad: Array
     size: Array
     alive: Array
+    updates: Array
 
 
 class TrainingState(NamedTuple):
@@ -90,6 +99,9 @@ def online_training(
 ) -> Program:
     """A learner on an endless stream, its metrics averaged on the device over every `every` steps.
 
+    A rule may report ``aux["finite_updates"]``, (leaves,), bool, of each leaf of its updates, as those over
+    meta-parameters do: then the first update that is not finite is named by its step and leaf.
+
     Args:
       build: ``lane -> (learner, stream)``; called under the trace, so a lane's coefficients may enter both.
       init: ``(lane, learner, stream) -> (learner state, stream state)``.
@@ -117,14 +129,14 @@ def online_training(
     def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
         learn, stream = build(state.lane)
 
-        def step(learner_state: LearnerState, batch: Batch) -> tuple[LearnerState, tuple[Array, Metrics]]:
+        def step(learner_state: LearnerState, batch: Batch) -> tuple[LearnerState, tuple[Array, Array | None, Metrics]]:
             learner_state, info = learn.step(learner_state, batch)
-            return learner_state, (info.loss, dict(measure(info, batch)))
+            return learner_state, (info.loss, info.aux.get("finite_updates"), dict(measure(info, batch)))
 
         def point(state: TrainingState, _: None) -> tuple[TrainingState, Metrics]:
             stream_state, batches = stream.take(state.stream, every)
-            learner_state, (losses, measured) = jax.lax.scan(step, state.learner, batches)
-            health = _look(state.health, state.learner.step, losses, learner_state.params)
+            learner_state, (losses, finite, measured) = jax.lax.scan(step, state.learner, batches)
+            health = _look(state.health, state.learner.step, losses, finite, learner_state)
             metrics = jax.tree.map(lambda values: jnp.mean(values, 0), measured)
             state = TrainingState(learner_state, stream_state, state.lane, health)
             return state, {**metrics, "bad_step": health.step}
@@ -143,6 +155,7 @@ def new_health(params: Params) -> Health:
         bad=jnp.zeros(leaves, bool),
         size=jnp.zeros(leaves),
         alive=jnp.ones((), bool),
+        updates=jnp.zeros(leaves, bool),
     )
 
 
@@ -186,18 +199,43 @@ def once(compute: Callable[[PyTree], Metrics], steps: int) -> Program:
     return Program(lambda lane: lane, chunk, 1, steps, 1)
 
 
-def _look(health: Health, start: Array, losses: Array, params: Params) -> Health:
-    """The health after a point that began at the step `start`, from its losses (steps,) and the params at its end."""
-    failed, size = ~jnp.isfinite(losses), leaf_sizes(params)
-    bad, by_loss = ~jnp.isfinite(size), jnp.any(failed)
-    well = ~by_loss & ~jnp.any(bad)
+def _look(health: Health, start: Array, losses: Array, finite: Array | None, end: LearnerState) -> Health:
+    """The health after a point that began at the step `start`.
+
+    Args:
+      health: before it.
+      start: of the point.
+      losses: shape (steps,).
+      finite: shape (steps, leaves), what the rule reported of its updates; None if it did not.
+      end: the state at the end of the point.
+    """
+    size = leaf_sizes(end.params)
+    bad_loss, bad = ~jnp.isfinite(losses), ~jnp.isfinite(size)
+    bad_updates = jnp.zeros((len(losses), len(size)), bool) if finite is None else ~finite
+    failed = bad_loss | jnp.any(bad_updates, 1)
+    skipped, skips = _skipped(end.opt_state)
+    well = ~jnp.any(failed) & ~jnp.any(bad) & ~skipped
     so_far = health.step < 0
     first = so_far & ~well
-    at = jnp.where(by_loss, jnp.argmax(failed), len(losses) - 1).astype(jnp.int32)
+    at = jnp.where(jnp.any(failed), jnp.argmax(failed), len(losses) - 1).astype(jnp.int32)
     return Health(
         step=jnp.where(first, start + at, health.step),
-        loss=jnp.where(first, by_loss, health.loss),
+        loss=jnp.where(first, bad_loss[at], health.loss),
         bad=jnp.where(first, bad, health.bad),
         size=jnp.where(so_far & well, size, health.size),
-        alive=~failed[-1] & ~jnp.any(bad),
+        alive=~failed[-1] & ~jnp.any(bad) & ~skips,
+        updates=jnp.where(first, bad_updates[at], health.updates),
     )
+
+
+def _skipped(opt_state: optax.OptState) -> tuple[Array, Array]:
+    """Whether the optimiser ever skipped an update that was not finite, and whether it skipped the last one."""
+
+    def is_state(node: PyTree) -> bool:
+        return isinstance(node, optax.ApplyIfFiniteState)
+
+    found = [node for node in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(node)]
+    ever, last = jnp.zeros((), bool), jnp.zeros((), bool)
+    for each in found:
+        ever, last = ever | (each.total_notfinite > 0), last | ~each.last_finite
+    return ever, last

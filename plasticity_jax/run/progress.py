@@ -1,12 +1,51 @@
 """What a long run tells the person who waits for it, on stderr, from the host loop (never from inside a jit)."""
 
+import atexit
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class _Stderr:
+    """The stderr of the moment. What cannot be written there, for it is closed or its disk full, is lost."""
+
+    def write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            # What is still in its buffer would, at the interpreter's end, make the exit code 120.
+            atexit.unregister(_drop_unwritable)
+            atexit.register(_drop_unwritable)
+        except (AttributeError, ValueError, RuntimeError):  # None, closed, or amid a line that a signal interrupts
+            pass
+
+    def flush(self) -> None:  # `write` has done so
+        pass
+
+    def isatty(self) -> bool:
+        try:
+            return sys.stderr.isatty()
+        except (AttributeError, ValueError):
+            return False
+
+    def __getattr__(self, name: str) -> Any:  # what tqdm asks of a terminal: its width, its encoding
+        return getattr(sys.stderr, name)
+
+
+_STDERR = _Stderr()
+
+
+def _drop_unwritable() -> None:
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.stderr = None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @contextmanager
@@ -30,9 +69,9 @@ def bar(name: str, total: int, done: int = 0, *, unit: str = "seed-step", shown:
     if tqdm is None or not shown:
         yield lambda n: None
         return
-    pause = 0.2 if sys.stderr.isatty() else 10.0
+    pause = 0.2 if _STDERR.isatty() else 10.0
     with tqdm(
-        total=total, initial=done, desc=name, unit=unit, unit_scale=True, file=sys.stderr, mininterval=pause, miniters=1
+        total=total, initial=done, desc=name, unit=unit, unit_scale=True, file=_STDERR, mininterval=pause, miniters=1
     ) as shown_bar:
         yield shown_bar.update
 
@@ -40,11 +79,13 @@ def bar(name: str, total: int, done: int = 0, *, unit: str = "seed-step", shown:
 def say(line: str) -> None:
     """Writes one line to stderr without breaking a bar that is being shown there; where it cannot, nothing happens."""
     tqdm = sys.modules.get("tqdm")  # if nobody has imported it, no bar is being shown
-    with suppress(OSError, RuntimeError):  # the terminal is gone, or a signal came amid another line
+    line = " ".join(line.splitlines())  # a path may hold a newline
+    with suppress(RuntimeError):  # a signal came while tqdm was at work
         if tqdm is not None:
-            tqdm.tqdm.write(line, file=sys.stderr)
+            with tqdm.tqdm.external_write_mode(sys.stderr):  # the bars of others, who know nothing of _STDERR
+                tqdm.tqdm.write(line, file=_STDERR)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=_STDERR)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Data sets: known facts of the real ones, the cache, what is missing; minibatches of them on the device."""
 
 import importlib
+import os
 import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -157,6 +159,47 @@ def test_the_newest_version_is_read(toy):
 def test_a_cache_that_cannot_be_written_is_no_error(toy, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert load("mnist")["label"].tolist() == [7, 1]
+
+
+def homeless(monkeypatch):
+    """A container's user: no HOME, and no entry in the list of users."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(RuntimeError):
+        Path("~").expanduser()
+
+
+def test_without_a_home_directory_data_at_hand_is_read_each_time(toy, monkeypatch, tmp_path):
+    folder, reads = toy
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    homeless(monkeypatch)
+    for _ in range(2):
+        assert load("mnist")["label"].tolist() == [7, 1]
+    assert reads == [folder, folder]
+    assert [path.name for path in tmp_path.iterdir()] == ["tfds"]
+
+
+@pytest.mark.parametrize("given", [None, "~nobody-here/sets"])
+def test_without_a_home_directory_a_missing_set_is_one_line(monkeypatch, given):
+    homeless(monkeypatch)
+    monkeypatch.setenv("TFDS_DATA_DIR", given) if given else monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    with pytest.raises(MissingData) as error:
+        load("mnist")
+    message = line_of(error)
+    assert f"{given or '~/tensorflow_datasets'} is in nobody's home directory" in message
+    assert "set TFDS_DATA_DIR to a directory that holds it" in message
+
+
+def test_a_folder_that_is_read_only_from_the_middle_of_a_write_on_is_no_error(toy, cache, monkeypatch):
+    def refuse(self, missing_ok=False):
+        raise PermissionError("read-only file system")
+
+    def full(file, **arrays):
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(np, "savez", full)
     assert load("mnist")["label"].tolist() == [7, 1]
 
 

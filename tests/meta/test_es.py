@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import plasticity_jax as pj
-from plasticity_jax.meta import Life, es
+from plasticity_jax.meta import Life, es, pes
 from tests.laws.common import compiled
 
 FALSE_ALARM = 1e-6
@@ -70,6 +70,33 @@ def test_a_pair_shares_its_life():
     # The loss is 3 theta + noise, so the estimate is 3 u^2; rounding of a loss of size 5 by 1e-15 is divided by sigma.
     np.testing.assert_allclose(updates["a"], 3 * units[:, 0] ** 2, atol=1e-10)
     assert np.std(info.loss) > 1
+
+
+@pytest.mark.parametrize("make", [es, lambda life, **options: pes(life, windows=1, **options)])
+def test_lives_draw_their_noise_apart_from_the_perturbations(make):
+    """The loss is theta times the square of what the life draws: of unit normals u and v, E u^2 v^2 = 1, E u^4 = 3.
+
+    The life draws with the key that it is given, as a perturbation is drawn with its own.
+    """
+
+    def learner(theta):
+        def init(params, key, batch):
+            drawn = {"drawn": jax.random.normal(key, (1,))[0]}
+            return pj.LearnerState(drawn, (), (), key, jnp.zeros((), jnp.int32))
+
+        return pj.Learner(init, lambda state, batch: (state, pj.Info(jnp.zeros(()))))
+
+    life = Life(
+        learner=learner,
+        params=lambda theta: {"drawn": jnp.zeros(())},
+        loss=lambda theta, params, query: (theta["a"] * params["drawn"] ** 2, {}),
+    )
+    theta, rule = {"a": jnp.float64(0.5)}, make(life, sigma=0.1, pairs=1)
+    keys = jax.random.split(jax.random.key(42), SAMPLES)
+    traces = rule.init(theta, keys[0], episodes())
+    updates, _, info = compiled(jax.vmap(lambda key: rule.update(theta, traces, key, episodes())))(keys)
+    assert assert_mean(updates["a"], 1.0) < 0.5
+    assert assert_mean(info.loss, 0.5) < 0.2
 
 
 def test_what_makes_no_estimate_is_refused():

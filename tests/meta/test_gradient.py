@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import plasticity_jax as pj
-from plasticity_jax.meta import Life, meta_gradient, outcome
+from plasticity_jax.meta import Life, meta_gradient, outcome, supervised_life
 from tests.laws.common import compiled
 from tests.meta.lives import episodes_of_case, first, of_case, slope
 
@@ -44,6 +44,36 @@ def test_a_batch_is_the_mean_of_its_episodes():
     ]
     np.testing.assert_allclose(info.loss, np.mean([loss for loss, _ in each]), rtol=1e-12)
     np.testing.assert_allclose(updates["sigma"], np.mean([g["sigma"] for _, g in each]), rtol=1e-10)
+
+
+def test_an_inner_adam_needs_eps_root():
+    """The net's second input is silent: its weights' gradients are zero in all of the life. No other number changes."""
+    net = pj.networks.mlp((2, 3, 1), ("tanh", "identity"))
+    start = pj.layers.init_params(jax.random.key(1), net, dtype=jnp.float64)
+    x = jax.random.normal(jax.random.key(2), (1, 3, 4, 2)) * jnp.array([1.0, 0.0])
+    support = pj.Example(x, jnp.sin(3 * x[..., :1]))
+    batch = pj.Episode(support, jax.tree.map(lambda leaf: leaf[:, 0], support))
+    theta, key = {"rate": jnp.float64(0.05)}, jax.random.key(0)
+
+    def update(eps_root):
+        life = supervised_life(
+            net,
+            lambda theta: pj.learner(pj.rules.backprop(net), optax.adam(theta["rate"], eps_root=eps_root)),
+            lambda theta: start,
+        )
+        return compiled(meta_gradient(life).update)(theta, (), key, batch)[::2], life
+
+    (broken, info), _ = update(0.0)
+    assert np.isfinite(info.loss)
+    assert np.isnan(broken["rate"])
+    assert not info.aux["finite_updates"].any()
+    (cured, same), life = update(1e-8)
+    life_key = jax.random.split(key, 1)[0]
+    loss = compiled(lambda rate: outcome(life, {"rate": rate}, life_key, first(batch), remat=False)[0])
+    assert abs(cured["rate"]) > 1e-3
+    np.testing.assert_allclose(cured["rate"], slope(loss, theta["rate"], 1e-4), rtol=1e-7)
+    np.testing.assert_allclose(same.loss, info.loss, rtol=1e-3)
+    assert same.aux["finite_updates"].all()
 
 
 def growing():

@@ -1,9 +1,11 @@
 """What was saved is never lost: not to damage, not to a full disk, not to another configuration."""
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,6 +155,7 @@ def test_leftovers_of_a_killed_save_do_not_matter(tmp_path):
     [
         ({"config": {"rate": 2}}, "rate was 1, now 2"),
         ({"program": {"chunks": 2}}, "chunks was 4, now 2"),
+        ({"program": {"every": 3}}, "points per chunk was 3, now 2"),
         ({"lanes": {"count": 4}}, "seeds and coefficients"),
         ({"lanes": {"rate": 0.06}}, "seeds and coefficients"),
     ],
@@ -208,6 +211,71 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, monkeypatch, fault):
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["00000001"]
     assert store_of(tmp_path, rate=1).load(shapes(state)).done == 1
+
+
+def test_writes_that_nobody_waits_for_any_more_do_not_speak(tmp_path, monkeypatch, capfd):
+    """When one of orbax's writes fails, the others find its event loop closed, some of them long after the error."""
+    import orbax.checkpoint as ocp
+
+    loop, told, late = asyncio.new_event_loop(), [], []
+    loop.close()
+
+    class Orphan:
+        def __del__(self):
+            loop.call_soon_threadsafe(print)
+
+    def fail(self, path, arrays):
+        Orphan()
+        late.append(Orphan())
+        raise ValueError("RESOURCE_EXHAUSTED: no room")
+
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    Orphan()
+    assert len(told) == 1, "they would speak"
+    monkeypatch.setattr(ocp.PyTreeCheckpointer, "save", fail)
+    with pytest.raises(RunError, match="no room"):
+        store_of(tmp_path, rate=1).save(Saved(1, make_state(), METRICS, 1.0))
+    late.clear()
+    assert len(told) == 1
+    assert capfd.readouterr() == ("", "")
+    sys.unraisablehook(other := type("Report", (), {"exc_value": ValueError("of somebody else")})())
+    assert told[1:] == [other]
+
+
+def test_a_save_leaves_the_hooks_as_they_were(tmp_path):
+    before = sys.unraisablehook
+    store_of(tmp_path, rate=1).save(Saved(1, make_state(), METRICS, 1.0))
+    assert sys.unraisablehook is before
+
+
+@pytest.mark.parametrize("name", ["²", "٣", "00000002²", "1", "00000009 ", "loop", "0000000a"])
+def test_odd_neighbours_of_a_checkpoint_do_not_matter(tmp_path, name, capfd):
+    state, store = make_state(), store_of(tmp_path, rate=1)
+    store.save(Saved(1, state, METRICS, 1.0))
+    (tmp_path / name).symlink_to(name) if name == "loop" else (tmp_path / name).mkdir()
+    again = store_of(tmp_path, rate=1)
+    assert again.load(shapes(state)).done == 1
+    assert capfd.readouterr().err == ""
+    again.save(Saved(2, state, METRICS, 1.0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["00000001", "00000002", name])
+
+
+def test_links_that_lead_nowhere_are_one_line_and_replaced_where_a_checkpoint_goes(tmp_path, capfd):
+    state, store = make_state(), store_of(tmp_path / "run", rate=1)
+    store.save(Saved(1, state, METRICS, 1.0))
+    for link in ("00000002", "tmp-new"):
+        (tmp_path / "run" / link).symlink_to(link)
+    assert store_of(tmp_path / "run", rate=1).load(shapes(state)).done == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "00000002 is damaged" in line
+    store.save(Saved(2, state, METRICS, 1.0))
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["00000001", "00000002"]
+    assert store_of(tmp_path / "run", rate=1).load(shapes(state)).done == 2
+
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(RunError, match="cannot write") as error:
+        run(toy.program(), toy.lanes(), name="loop", out=tmp_path, progress=False, resume=True)
+    assert "\n" not in str(error.value)
 
 
 def test_keep_is_positive(tmp_path):

@@ -94,28 +94,97 @@ def test_a_weight_that_is_not_finite_though_the_loss_is(every, step, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_a_meta_gradient_that_is_not_a_number_is_named(capsys):
-    """The rate is the square root of theta, whose derivative at 0 is infinite, times an inner gradient of 0."""
-    still = rule(lambda batch, loss, updates: (loss, updates))
+def meta_training(eps_root, tx):
+    """A life of two weights under Adam, which has never seen a gradient of the second, judged by its weights."""
     life = Life(
-        learner=lambda theta: learner(still, optax.sgd(jnp.sqrt(theta["rate"]))),
-        params=lambda theta: {"forward": {"w": theta["w"]}},
-        loss=lambda theta, params, query: (jnp.sum(params["forward"]["w"] ** 2), {}),
+        learner=lambda theta: learner(descent(), optax.adam(theta["rate"], eps_root=eps_root)),
+        params=lambda theta: {"w": jnp.ones(2)},
+        loss=lambda theta, params, query: (theta["scale"] * jnp.sum(params["w"] ** 2), {}),
     )
-    theta, episodes = {"rate": jnp.array(0.0), "w": jnp.ones(2)}, Episode(jnp.zeros((1, 2)), jnp.zeros(1))
+    theta, episodes = {"rate": jnp.array(0.1), "scale": jnp.array(1.0)}, Episode(jnp.zeros((1, 2)), jnp.zeros(1))
     stream = Stream(lambda key: (), lambda state, n: (state, jax.tree.map(lambda x: jnp.stack([x] * n), episodes)))
-    training = online_training(
-        lambda lane: (learner(meta_gradient(life), optax.sgd(0.1)), stream),
+    return online_training(
+        lambda lane: (learner(meta_gradient(life), tx), stream),
         lambda lane, learn, stream: (learn.init(theta, jax.random.key(0), episodes), ()),
         steps=4,
-        every=1,
+        every=2,
         chunks=2,
     )
-    outcome = ran(training, 0)
-    assert np.isfinite(outcome.metrics["loss"][0, 0])
+
+
+def descent():
+    """Of the square of the first weight; the second is silent."""
+
+    def update(params, traces, key, batch):
+        return {"w": params["w"] * jnp.array([1.0, 0.0])}, (), Info(params["w"][0] ** 2 / 2, jnp.array(True), {})
+
+    return LearningRule(lambda params, key, batch: (), update)
+
+
+def test_a_meta_gradient_that_is_not_a_number_is_named_by_its_leaf(capsys):
+    outcome = ran(meta_training(0.0, optax.sgd(1e-3)), 0)
     (bad,) = divergences(outcome.state)
-    assert (bad.step, bad.loss, bad.weights) == (0, False, ("rate",))
-    assert "the weights rate are not finite from step 0 on, but the loss is" in capsys.readouterr().err
+    assert (bad.step, bad.loss, bad.updates) == (0, False, ("rate",))
+    assert bad.weights == ("rate", "scale"), "one step later, all of them"
+    assert (
+        "the updates of rate are not finite from step 0 on, nor are the weights rate, scale" in capsys.readouterr().err
+    )
+    cured = ran(meta_training(1e-8, optax.sgd(1e-3)), 0)
+    assert not divergences(cured.state)
+    assert np.isfinite(cured.metrics["loss"]).all()
+    assert cured.state.learner.params["rate"] > 0.1
+
+
+def test_a_meta_gradient_that_is_skipped_is_named_and_the_lane_is_not_well(capsys, tmp_path):
+    """The loss and the weights are finite to the end, for the optimiser takes no step at all."""
+    skipping = optax.apply_if_finite(optax.sgd(1e-3), max_consecutive_errors=100)
+    outcome = ran(meta_training(0.0, skipping), 0, out=tmp_path, save_every_s=0)
+    assert np.isfinite(outcome.metrics["loss"]).all()
+    assert outcome.state.learner.params["rate"] == 0.1
+    (bad,) = divergences(outcome.state)
+    assert bad == Divergence("", 0, 0, False, (), None, recovered=False, updates=("rate",))
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: toy: seed 0: the updates of rate are not finite from step 0 on, but all weights are; the others go on"
+    ]
+
+
+@pytest.mark.parametrize(("at", "recovers"), [(AT, True), (STEPS - 1, False)])
+def test_an_update_that_is_skipped_is_told_though_its_rule_reports_none(at, recovers, capsys):
+    """The optimiser's count is looked at with the weights, at the end of the point; whose update it was, it has not."""
+    tx = optax.chain(optax.apply_if_finite(optax.sgd(1.0), max_consecutive_errors=2))
+    outcome = ran(program(nan_update, tx), at, -1)
+    (bad,) = divergences(outcome.state)
+    last = at // EVERY * EVERY + EVERY - 1
+    assert bad == Divergence("", 0, last, False, (), ("forward/w", 2.0), recovered=recovers)
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: toy: seed 0: the optimiser skipped an update that was not finite, at step {last} or shortly before"
+        + (
+            "; all is finite again, and the lane goes on"
+            if recovers
+            else " and since, though loss and weights are finite; the others go on"
+        )
+    ]
+
+
+def test_of_updates_and_losses_the_first_is_told():
+    """The loss of the step after it is not a number because the weights are none any more."""
+
+    def update(params, traces, key, batch):
+        updates = {"a": jnp.where(batch == AT, jnp.nan, 0.0), "b": jnp.zeros(())}
+        aux = {"finite_updates": jnp.isfinite(jnp.stack([updates["a"], updates["b"]]))}
+        return updates, (), Info(params["a"] + params["b"], jnp.array(True), aux)
+
+    stream = Stream(lambda key: jnp.int32(0), lambda t, steps: (t + steps, t + jnp.arange(steps)))
+    training = online_training(
+        lambda lane: (learner(LearningRule(lambda params, key, batch: (), update), optax.sgd(1.0)), stream),
+        lambda lane, learn, stream: (learn.init({"a": jnp.ones(()), "b": jnp.ones(())}, lane, jnp.int32(0)), 0),
+        steps=STEPS,
+        every=6,
+        chunks=2,
+    )
+    outcome = run(training, jax.vmap(jax.random.key)(jnp.arange(1)), name="toy", progress=False)
+    (bad,) = divergences(outcome.state)
+    assert bad == Divergence("", 0, AT, False, ("a",), ("a", 1.0), recovered=False, updates=("a",))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
         process = start(cut, "--save-every", "0", "--resume")
         last, told = stop(process, cut, how, after=last)
         assert process.returncode == 128 + how
-        assert told.splitlines()[-1].startswith("interrupted; to go on: python -m experiments run toy_fig1")
+        assert told.splitlines()[-1].startswith("interrupted; to go on: plasticity run toy_fig1")
         assert told.splitlines()[-1].endswith("--resume")
         assert "Traceback" not in told
 

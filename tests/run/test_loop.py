@@ -5,13 +5,14 @@ import os
 import shutil
 import signal
 import threading
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.run import Experiment, Program, divergences, run
+from plasticity_jax.run import Experiment, Program, divergences, loop, run
 from tests.run import toy
 
 
@@ -175,6 +176,29 @@ def test_outcome_counts_steps_and_seconds(tmp_path):
     assert outcome.seed_steps == 5 * 24
     again = run(toy.program(steps=24), toy.lanes(5), name="toy", out=tmp_path, progress=False, resume=True)
     assert again.seconds == outcome.seconds > 0
+
+
+def test_the_seconds_are_those_of_all_sittings(tmp_path, monkeypatch):
+    """By a clock that a chunk moves by one."""
+    options = {"name": "toy", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 9}
+
+    def ticking(*args):
+        advance, cost = compiled(*args)
+
+        def call(state):
+            now.append(now[-1] + 1.0)
+            return advance(state)
+
+        return call, cost
+
+    now, compiled = [0.0], loop._compiled
+    monkeypatch.setattr(loop, "_compiled", ticking)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now[-1]))
+    assert run(toy.program(), toy.lanes(), **options).seconds == 4
+    for number in (3, 4):
+        shutil.rmtree(tmp_path / "toy" / f"{number:08d}")
+    now[-1] = 100.0
+    assert run(toy.program(), toy.lanes(), resume=True, **options).seconds == 4, "two before the cut and two after it"
 
 
 def test_the_outcome_has_the_trained_state(tmp_path):
