@@ -123,7 +123,7 @@ def _verdict(claim: Mapping[str, Any]) -> str:
     if claim["holds"] is None:
         return "not run"
     if not claim["holds"]:
-        return "**no**"
+        return f"**no**: {_cell(claim['why'])}" if claim.get("why") else "**no**"
     return "yes, as does a trivial baseline" if claim.get("trivial") else "yes"
 
 

@@ -20,6 +20,7 @@ class Claim(NamedTuple):
         told from this run. A number that it reads and the summary lacks (KeyError) was not run.
       own: whether the claim is the experiment's own, not the paper's.
       trivial: ``summary -> whether a trivial baseline meets the claim too``; None where there is no such baseline.
+      why: why it does not hold, as far as that is known, in a line; shown where it does not.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Claim(NamedTuple):
     measure: Callable[[Summary], tuple[float, bool | None]]
     own: bool = False
     trivial: Callable[[Summary], bool] | None = None
+    why: str = ""
 
 
 def checked(claims: Sequence[Claim], summary: Summary) -> list[dict[str, Any]]:
@@ -38,7 +40,7 @@ def checked(claims: Sequence[Claim], summary: Summary) -> list[dict[str, Any]]:
       summary: numbers by name.
 
     Returns:
-      A row for each claim: "id", "statement", "own", "paper", "measured", "holds" and "trivial". "holds" is True,
+      A row for each claim: "id", "statement", "own", "paper", "measured", "holds", "trivial", "why". "holds" is True,
       False, or None if it was not run: the summary lacks what the claim reads, or `measure` says so. What was measured
       and is not a number does not hold. "trivial" says whether a trivial baseline meets the claim too, None if unknown.
 
@@ -62,6 +64,7 @@ def gap(
     *names: str,
     own: bool = False,
     trivial: Callable[[Summary], bool] | None = None,
+    why: str = "",
 ) -> Claim:
     """Every one of these paired differences is above 0, each at 95 % by Student's t; measured is the least of them.
 
@@ -72,6 +75,7 @@ def gap(
       names: of differences that `put` has added to the summary. Fewer than two seeds can tell nothing.
       own: see `Claim`.
       trivial: see `Claim`.
+      why: see `Claim`.
     """
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
@@ -81,7 +85,7 @@ def gap(
             return least, None
         return least, all(mean.value > t_value(mean.seeds) * mean.sem for mean in means)
 
-    return Claim(id, statement, paper, measure, own, trivial)
+    return Claim(id, statement, paper, measure, own, trivial, why)
 
 
 def above(
@@ -93,9 +97,10 @@ def above(
     *,
     own: bool = False,
     trivial: Callable[[Summary], bool] | None = None,
+    why: str = "",
 ) -> Claim:
     """A number of the summary is greater than a bound; see `Claim` for the other arguments."""
-    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] > bound), own, trivial)
+    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] > bound), own, trivial, why)
 
 
 def below(
@@ -107,9 +112,10 @@ def below(
     *,
     own: bool = False,
     trivial: Callable[[Summary], bool] | None = None,
+    why: str = "",
 ) -> Claim:
     """A number of the summary is less than a bound; see `Claim` for the other arguments."""
-    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] < bound), own, trivial)
+    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] < bound), own, trivial, why)
 
 
 def within(
@@ -122,9 +128,10 @@ def within(
     *,
     own: bool = False,
     trivial: Callable[[Summary], bool] | None = None,
+    why: str = "",
 ) -> Claim:
     """A number of the summary lies in an interval, both ends included; see `Claim` for the other arguments."""
-    return Claim(id, statement, paper, lambda summary: (summary[name], low <= summary[name] <= high), own, trivial)
+    return Claim(id, statement, paper, lambda summary: (summary[name], low <= summary[name] <= high), own, trivial, why)
 
 
 def _row(claim: Claim, summary: Summary) -> dict[str, Any]:
@@ -145,4 +152,5 @@ def _row(claim: Claim, summary: Summary) -> dict[str, Any]:
         "measured": measured,
         "holds": holds,
         "trivial": trivial,
+        "why": claim.why if holds is False else "",
     }
