@@ -61,6 +61,11 @@ def main_of_process(program: str = "plasticity", root: Path | None = None) -> No
             os.write(2, f"\n{_to_go_on(sys.argv[1:], program)}\n".encode())
         os._exit(128 + number)
 
+    for number in range(3):  # a closed one is not to become a file that is opened later
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         exit_at_once.may_be_held = True  # pyright: ignore[reportFunctionMemberAccess]
         signal.signal(signal.SIGINT, exit_at_once)
@@ -73,8 +78,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _complain(line: str) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed, or full
-        print(line, file=sys.stderr)
+    with contextlib.suppress(OSError):  # stderr may be full
+        if sys.stderr is not None:  # or closed
+            print(line, file=sys.stderr)
 
 
 def _to_go_on(argv: Sequence[str], program: str) -> str:
@@ -215,7 +221,7 @@ def _complain_of_lost(result) -> None:
         lanes = ", ".join(f"{bad.part} seed {bad.seed} (step {bad.step})" for bad in lost[:8])
         more = f" and {len(lost) - 8} more" if lost[8:] else ""
         raise CliError(
-            f"the loss or the weights were not finite in {lanes}{more}: lower the step size there; "
+            f"the loss, the weights or the updates were not finite in {lanes}{more}: lower the step size there; "
             f"the other seeds are kept and the record is in {result.folder}"
         )
 

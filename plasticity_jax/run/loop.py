@@ -18,8 +18,11 @@ from plasticity_jax.run.memory import available, check_memory, size
 from plasticity_jax.run.program import Program, TrainingState
 from plasticity_jax.run.progress import bar, interrupt_at_edges, say
 from plasticity_jax.run.sittings import Sitting, change, sitting
-from plasticity_jax.run.sweep import lane_count, sweep, width_on
+from plasticity_jax.run.sweep import check_keys, lane_count, sweep, width_on
 from plasticity_jax.typing import PyTree
+
+_BLOCK_BYTES = 1 << 26
+"""Of states that are begun at once."""
 
 
 class Outcome(NamedTuple):
@@ -147,6 +150,7 @@ def run(
       SystemExit: after the save that SIGTERM or SIGHUP asked for; its code is 128 + signal.
     """
     count = lane_count(lanes)
+    check_keys(lanes)
     chosen = list(jax.local_devices() if devices is None else devices)
     folder = None if out is None else Path(out) / name
     with locked(folder):
@@ -176,10 +180,7 @@ def run(
                     sittings = [*before, sitting(done, cost.lanes_at_a_time, chosen)]
                     _warn_of_change(name, sittings[-2:], count)
             if saved is None:
-                # Not jitted: operation by operation it reuses what the programs before it compiled.
-                # Copied, for what init passes on untouched is the caller's, and the chunks are given their state's
-                # memory.
-                state = jax.tree.map(jnp.copy, jax.vmap(program.init)(lanes))
+                state = _start(program, lanes, template)
             while done < program.chunks and not stop:
                 assert advance is not None
                 begun = time.perf_counter()
@@ -237,6 +238,24 @@ def divergences(state: PyTree, part: str = "") -> list[Divergence]:
     return sorted(found, key=lambda bad: bad.seed)
 
 
+def _start(program: Program, lanes: PyTree, template: PyTree) -> PyTree:
+    """The state that all lanes begin in, large ones made block by block, for each operation needs as much again."""
+    # Not jitted: operation by operation it reuses what the programs before it compiled.
+    # Copied, for what init passes on untouched is the caller's, and the chunks are given their state's memory.
+    count = lane_count(lanes)
+    block = max(1, _BLOCK_BYTES * count // max(size(template), 1))
+    if block >= count:
+        return jax.tree.map(jnp.copy, jax.vmap(program.init)(lanes))
+    cuts = [jax.tree.map(lambda leaf, at=at: leaf[at : at + block], lanes) for at in range(0, count, block)]
+    pieces = [jax.tree.leaves(jax.vmap(program.init)(cut)) for cut in cuts]
+    leaves = []
+    for i in range(len(pieces[0])):
+        leaves.append(jnp.concatenate([piece[i] for piece in pieces]))
+        for piece in pieces:
+            piece[i] = None
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
 def _compiled(
     name: str,
     program: Program,
@@ -252,15 +271,15 @@ def _compiled(
         mapped: Any = sweep(program.chunk, sub_batch=width, devices=devices, donate=True)
         call, beyond = mapped.compiled(template)
         free = available(devices)
-        fits = beyond is None or free is None or beyond + size(template) <= free
+        needed = None if beyond is None else max(beyond, 2 * size(template))  # twice: it moves to the devices
+        fits = needed is None or free is None or needed <= free
         if fits or width == 1 or sub_batch is not None:
             break
         width = width // 2
     if not fits:
-        check_memory(f"{name}: {count} lanes, {width} at a time,", size(template) + (beyond or 0), devices)
-    memory = None if beyond is None else beyond + size(template)
+        check_memory(f"{name}: {count} lanes, {width} at a time,", needed or 0, devices)
     used = min(len(devices), math.ceil(count / width))
-    return call, Cost(count, width, used, memory, time.perf_counter() - begun, math.nan, program.chunks)
+    return call, Cost(count, width, used, needed, time.perf_counter() - begun, math.nan, program.chunks)
 
 
 def _warn_of_change(name: str, sittings: Sequence[Sitting], lanes: int) -> None:

@@ -25,7 +25,7 @@ class Compiled(NamedTuple):
 
     Attributes:
       call: the mapped function for them.
-      memory: bytes that it takes beside its arguments, on all devices together; None if unknown.
+      memory: bytes that it takes, its arguments among them, on all devices together; None if unknown.
     """
 
     call: Callable[..., Any]
@@ -104,7 +104,7 @@ def sweep(
 
     def chosen_for(args: tuple[PyTree, ...]) -> tuple[Callable[..., PyTree], NamedSharding]:
         lanes = lane_count(args)
-        _check_keys(args)
+        check_keys(args)
         chosen = list(jax.local_devices() if devices is None else devices)
         width = min(sub_batch or width_on(chosen, args, f), lanes)
         mesh = Mesh(np.asarray(chosen[: math.ceil(lanes / width)]), ("seed",), axis_types=(AxisType.Auto,))
@@ -119,11 +119,11 @@ def sweep(
         jitted, sharding = chosen_for(args)
         program: Any = jitted.lower(args).compile()  # pyright: ignore[reportFunctionMemberAccess]
         used = program.memory_analysis()
-        beyond = None
+        memory = None
         if used is not None:
-            own = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-            beyond = own * sharding.mesh.size
-        return Compiled(lambda *args: program(jax.device_put(args, sharding)), beyond)
+            taken = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+            memory = (taken + used.temp_size_in_bytes) * sharding.mesh.size
+        return Compiled(lambda *args: program(jax.device_put(args, sharding)), memory)
 
     found: Any = mapped
     found.compiled = compiled
@@ -179,7 +179,12 @@ def _largest_carry(jaxpr: Any) -> int:
     return most
 
 
-def _check_keys(args: PyTree) -> None:
+def check_keys(args: PyTree) -> None:
+    """Refuses keys whose numbers depend on the other lanes.
+
+    Raises:
+      ValueError: for any kind but threefry.
+    """
     for leaf in jax.tree.leaves(args):
         leaf = _typeof(leaf)
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) and str(leaf.dtype) != "key<fry>":

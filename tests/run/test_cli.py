@@ -190,7 +190,7 @@ def test_a_diverged_seed_is_named_and_the_record_still_written(capsys, tmp_path)
     assert cli.main([*RUN, "--seeds", "3", "--widths", "4", "--bad-seed", "1", "--out", "o"]) == 2
     warned, error = errors(capsys)
     assert "walk0: seed 1: the loss is not finite from step 7 on" in warned
-    assert error.startswith("error: the loss or the weights were not finite in walk0 seed 1 (step 7)")
+    assert error.startswith("error: the loss, the weights or the updates were not finite in walk0 seed 1 (step 7)")
     folder = tmp_path / "o" / "toy_fig1" / "smoke"
     with np.load(folder / "metrics.npz") as metrics:
         assert np.isfinite(metrics["walk0/loss"][[0, 2]]).all()

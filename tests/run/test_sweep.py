@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plasticity_jax.run import sweep
-from plasticity_jax.run.sweep import _fitting, _in_sub_batches
+from plasticity_jax.run.sweep import _fitting, in_sub_batches
 
 
 def walk(lane):
@@ -46,7 +46,7 @@ def test_one_lane_at_a_time_takes_one_branch():
         return jax.lax.cond(t > 1, lambda: t + 1, lambda: 2 * t)
 
     def conds(width):
-        return str(jax.make_jaxpr(lambda t: _in_sub_batches(pick, width, t))(jnp.arange(4.0))).count("cond[")
+        return str(jax.make_jaxpr(lambda t: in_sub_batches(pick, width, t))(jnp.arange(4.0))).count("cond[")
 
     assert (conds(1), conds(2), conds(4)) == (1, 0, 0)
     assert sweep(pick, sub_batch=1)(jnp.arange(4.0)).tolist() == [0, 2, 3, 4]
