@@ -62,17 +62,18 @@ def surely(
 
 
 def named(summary: Summary, *patterns: str) -> list[str]:
-    """Numbers of a summary whose names match a pattern, with wild cards as in `fnmatch`, without those about a mean.
+    """Numbers of a summary whose names match a pattern, with wild cards as in `fnmatch`.
 
     Raises:
       KeyError: if a pattern matches nothing: that was not run.
     """
-    names = [name for name in summary if not name.endswith(("_sem", "_n"))]
-    found = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
-    for pattern, matches in found.items():
+    found = []
+    for pattern in patterns:
+        matches = fnmatch.filter(summary, pattern)
         if not matches:
             raise KeyError(pattern)
-    return [name for matches in found.values() for name in matches]
+        found += matches
+    return found
 
 
 def inside(mean: Mean, low: float, high: float) -> bool | None:

@@ -110,6 +110,8 @@ def made():
     metrics["path/rest_error"][0, 0, 1, 1, 3] = 0.0  # what does not vary at all
     metrics["path/rest"][0, 0, 1, 1, 3] = 1e-13
     metrics["path/relabel_error"][0, 0, 2, 0] = 1.0  # nothing but noise
+    for name in ("taylor", "rest"):  # the largest have a sign
+        metrics[f"path/{name}"][1, 0, :2, 1, 5] = -60.0
     for name in VECTORS:
         metrics[f"own/{name}"] = entries(f"own/{name}", SEEDS, 2, 8, low=-1, high=1)
         metrics[f"own/{name}_error"] = entries(f"own/{name}_e", SEEDS, 2, 8, low=0.01, high=0.05)

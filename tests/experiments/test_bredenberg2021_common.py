@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from experiments.bredenberg2021 import common as shared
-from plasticity_jax.networks.two_stream import init_params, trajectory, two_stream
+from plasticity_jax.networks.two_stream import Sample, init_params, trajectory, two_stream
 from plasticity_jax.tasks.ou_mixture import ou_mixture, ou_moments
+from plasticity_jax.typing import Example
 from tests.laws.common import compiled
 
 
@@ -94,6 +95,65 @@ def test_a_network_that_knows_the_world_passes_every_test():
     np.testing.assert_allclose(found["acf_stimulus"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
     np.testing.assert_allclose(found["acf_dream"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
     assert found["alternating"] == pytest.approx((found["alternating_wake"] + found["alternating_sleep"]) / 2, rel=1e-6)
+
+
+def test_every_number_is_of_its_own_walk(monkeypatch):
+    """Walks made by hand, which differ by their phases; whole cycles, without the first, and settled dreams."""
+    net, period, rng = two_stream((4, 2), (0.1, 0.2), (0.3, 0.5)), 3, np.random.default_rng(2)
+    params = init_params(jax.random.key(0), net, transition=0.7)
+    params["inference"]["w"] = (jnp.asarray(rng.normal(size=(2, 4))),)
+    z, y = rng.normal(size=(250, 3, 4)), rng.normal(size=(250, 3, 2))
+    fixed = [tuple(rng.normal(size=(250, 3, n)) for n in net.sizes) for _ in range(6)]
+
+    def walk(wake):
+        on, off = wake[:, None, None], 1 - wake[:, None, None]
+        leaves = [tuple(on * a + off * b for a, b in zip(*fixed[i : i + 2], strict=True)) for i in (0, 2, 4)]
+        return Sample(*leaves, (), (), None)
+
+    monkeypatch.setattr(shared, "trajectory", lambda net, params, key, z, wake: walk(jnp.asarray(wake, float)))
+    monkeypatch.setattr(shared, "log_q", lambda net, walk: jnp.sum(walk.x[1] * walk.inferred[1], -1))
+    monkeypatch.setattr(shared, "log_p", lambda net, walk: jnp.sum(walk.x[0] * walk.generated[0], -1))
+    monkeypatch.setattr(shared, "decoding", lambda features, targets: jnp.sum(features * targets))
+    args = net, params, jax.random.key(0), Example(jnp.asarray(z), jnp.asarray(y)), period
+    found = compiled(lambda: shared.tested(*args))()
+
+    t, used = np.arange(250), slice(6, 246)  # 250 is 41 cycles of 6, and 4
+    wakes = t >= 0, t % 6 < 3, t == 0
+    awake, phases, asleep = (walk(wake.astype(float)) for wake in wakes)
+    constants = 4 * np.log(0.3 / 0.1) + 2 * np.log(0.5 / 0.2)
+
+    def losses(walk, wake):
+        energy = (walk.x[1] * walk.inferred[1]).sum(-1) - (walk.x[0] * walk.generated[0]).sum(-1) - constants
+        return (2 * np.where(wake, 1, -1)[:, None] * energy)[used]
+
+    each = losses(phases, wakes[1]).mean(1)
+    r, seen = awake.x[1][used], z[used]
+    total = seen.var((0, 1)).sum()
+    follows = [np.corrcoef(r[..., i].ravel(), phases.x[1][used][..., i].ravel())[0, 1] for i in range(2)]
+    dream = [x[160:] for x in asleep.x]
+    expected = {
+        "wake": losses(awake, wakes[0]).mean(),
+        "alternating": each.mean(),
+        "alternating_wake": each[wakes[1][used]].mean(),
+        "alternating_sleep": each[~wakes[1][used]].mean(),
+        "r2": 1 - ((awake.generated[0][used] - seen) ** 2).mean((0, 1)).sum() / total,
+        "decoding": (r * y[used]).sum(),
+        "decoding_noiseless": (np.tanh(seen @ np.asarray(params["inference"]["w"][0]).T) * y[used]).sum(),
+        "transition": 0.7,
+        "correlation": np.mean(follows),
+        "dispersion": dream[0].var((0, 1)).sum() / total,
+        "trace_stimulus": seen[:200, 0, 0],
+        "trace_reconstruction": awake.generated[0][used][:200, 0, 0],
+        "trace_wake": r[:200, 0, 0],
+        "trace_alternating": phases.x[1][used][:200, 0, 0],
+    }
+    for name, x in (("wake", r), ("stimulus", seen), ("dream", dream[1])):
+        n = len(x) - 80
+        pairs = [(x[:n], x[lag : lag + n]) for lag in range(0, 81, 4)]
+        expected[f"acf_{name}"] = [(a * b).sum() / ((a * a).sum() * (b * b).sum()) ** 0.5 for a, b in pairs]
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
 
 
 def _matrices(params):
