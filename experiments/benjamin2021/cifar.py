@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import eval_context
 
 from experiments.benjamin2021.common import CLASSES
 from experiments.shared.images import images
@@ -32,7 +33,7 @@ class Pictures(NamedTuple):
 
 
 @functools.cache
-@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
+@eval_context()  # a sweep traces what makes the parts
 def pictures(data: str, side: int) -> Pictures:
     """A set by name.
 
@@ -63,7 +64,7 @@ def signed(image: Array) -> Array:
 
 
 @functools.cache
-@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
+@eval_context()  # a sweep traces what makes the parts
 def judge(data: str, side: int, steps: int) -> Params:
     """Trains a classifier, by Adam on its cross-entropy, from a key of its own, so that all seeds have one judge."""
     shown = pictures(data, side)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import eval_context
 from jax.typing import ArrayLike
 
 from experiments.shared.images import Images, images, scaled
@@ -94,7 +95,7 @@ def optimiser(
 
 
 @functools.cache
-@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
+@eval_context()  # a sweep traces what makes the parts
 def digits(data: str, side: int = 28) -> Images:
     """Digits on the device, flat.
 
@@ -189,7 +190,7 @@ def perceptron(side: int) -> Chain:
 
 
 @functools.cache
-@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
+@eval_context()  # a sweep traces what makes the parts
 def classifier(data: str, side: int = 28, *, epochs: int = 5, batch: int = 128, rate: float = 1e-3) -> Classifier:
     """Trains the `perceptron`, from a key of its own, so that all seeds have one judge.
 

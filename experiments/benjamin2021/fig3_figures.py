@@ -83,6 +83,7 @@ def training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) ->
                 fontsize=8,
                 ha="right",
                 va="top" if (what, level) in (("identity", "identity_pca"), ("mse_mean", "mse_mean")) else "bottom",
+                annotation_clip=True,
             )
         axis.set(xlabel="thousand steps", ylabel=label, yscale="log" if "frechet" in what else "linear")
         if "frechet" not in what:

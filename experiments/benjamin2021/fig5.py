@@ -230,7 +230,7 @@ class Bank(NamedTuple):
     scene: Scene
 
 
-def bank(config: Config) -> Bank:
+def bank_of(config: Config) -> Bank:
     """Digits, and scenes of the test videos from a key of their own.
 
     Raises:
@@ -282,7 +282,7 @@ def part(config: Config, bank: Bank, method: str) -> Program:
 
 def make_parts(config: Config) -> dict[str, Program]:
     """ "data", the baselines; "untrained"; and `METHODS`."""
-    found = bank(config)
+    found = bank_of(config)
     parts = {"data": once(lambda lane: baselines(shown_videos(config, found), config.context), 1)}
     return parts | {name: part(config, found, name) for name in ("untrained", *METHODS)}
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_context
 
 from experiments.benjamin2021.common import digits
 from experiments.shared.images import scaled, unfolded
@@ -40,7 +41,7 @@ class Stimuli(NamedTuple):
 
 
 @functools.cache
-@jax.ensure_compile_time_eval()  # a sweep traces what makes the parts
+@eval_context()  # a sweep traces what makes the parts
 def stimuli(data: str, side: int, tested: int) -> Stimuli:
     """Test digits, other test digits, and what is no digit: Omniglot's characters, and digits changed.
 

@@ -7,9 +7,11 @@ import pytest
 import scipy.linalg
 
 from experiments.benjamin2021 import common as shared
+from experiments.benjamin2021.claims import all_within, clear
 from experiments.benjamin2021.tables import cell, table
 from experiments.shared.images import Images
 from plasticity_jax.data.datasets import MissingData
+from tests.experiments.benjamin2021_by_hand import are_bounded, put_by_hand
 from tests.laws.common import compiled
 
 
@@ -115,3 +117,17 @@ def test_a_cell_counts_the_seeds_that_diverged():
     assert cell(summary, "b", 1, 2) == "2.00"
     assert cell(summary, "c", 3) == "-"
     assert table(("x", "y"), [("1", "2")]) == "| x | y |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_several_numbers_lie_within_the_same_bounds():
+    are_bounded([all_within("all", "", None, -1.0, 2.5, "a", "b", "c")], {"all": (-1.0, 2.5, "a", "b", "c")})
+
+
+def test_a_baseline_is_clear_if_all_its_differences_are():
+    met = clear("a", "b")
+    assert met(put_by_hand({"a": 0.7, "b": 0.8}))
+    assert not met(put_by_hand({"a": 0.6, "b": 0.8}))
+    assert not met(put_by_hand({"a": 0.7, "b": 0.6}))
+    assert not met(put_by_hand({"a": 0.7, "b": 0.8}, seeds=1))
+    with pytest.raises(KeyError):
+        met(put_by_hand({"a": 0.7}))

@@ -231,7 +231,8 @@ def test_every_claim_reads_its_own_numbers():
 
 
 def test_settings_that_cannot_be_are_refused():
-    for wrong, what in (({"points": 3}, "points=3"), ({"points": 7}, "points=7"), ({"latent": 7}, "latent=7")):
+    few = {"points": 3, "steps": 42}
+    for wrong, what in ((few, "points=3"), ({"points": 7}, "points=7"), ({"latent": 7}, "latent=7")):
         with pytest.raises(ValueError, match=what):
             dataclasses.replace(PRESETS["smoke"], **wrong)
     for wrong, what in (({"gamma": 1.1}, "gamma"), ({"recurrence": 0}, "recurrence"), ({"batch": 0}, "batch")):

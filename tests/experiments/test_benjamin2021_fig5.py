@@ -64,7 +64,7 @@ def in_numpy(predicted, true):
 
 
 def test_baselines_as_in_numpy():
-    bank = fig5.bank(CONFIG)
+    bank = fig5.bank_of(CONFIG)
     c = CONFIG.context
     x = compiled(lambda bank: fig5.shown_videos(CONFIG, bank))(bank)
     trained = compiled(lambda bank: fig5.filmed(CONFIG, bank.train, bank.scene).x)(bank)
@@ -348,7 +348,7 @@ def test_of_many_samples_the_mean_or_the_best_may_lead(id, names):
         assert (found["holds"], found["measured"]) == (True, 0.7)
         found = row(claims, id, put_by_hand({one: 0.6, other: -1.0}))
         assert (found["holds"], found["measured"]) == (False, 0.6)
-        assert row(claims, id, put_by_hand({one: 0.7, other: 0.7}, seeds=1))["holds"] is None
+        assert row(claims, id, put_by_hand({one: 0.7, other: 0.7}) | {f"{one}_n": 1})["holds"] is None
         assert row(claims, id, put_by_hand({one: 0.7}))["holds"] is None
 
 
