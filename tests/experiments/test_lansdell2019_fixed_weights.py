@@ -85,3 +85,5 @@ def test_weights_of_samples_whose_errors_stay(dropped):
     for above, want in ((Inherited(1.0, 0.0), own @ shares), (Inherited(0.0, 1.0), shares @ shares)):
         found = lower_error(np.zeros(1), np.array([total]), dropped, "ridge", above)[0] ** 2
         np.testing.assert_allclose(found, want, rtol=0.02)
+    alone = lower_error(np.array([0.3]), np.array([total]), dropped, "ridge", Inherited(0.0, 0.0))
+    np.testing.assert_allclose(alone, 0.3 * (total / (total - dropped)) ** 0.5)  # only what is kept counts
