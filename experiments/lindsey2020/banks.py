@@ -11,7 +11,7 @@ from plasticity_jax.data.datasets import Name
 from plasticity_jax.typing import Array
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's colours, by which the authors normalise mini-ImageNet."""
+"""Mean and standard deviation of ImageNet's colours, by which the authors normalise mini-ImageNet."""
 
 
 class Bank(NamedTuple):

@@ -20,7 +20,7 @@ COLOURS = {
     "gradient_warm": "#cc79a7",
     "oml": "#000000",
 }
-"""By method, the same in every figure; colours that the colour-blind tell apart (after Okabe and Ito)."""
+"""Colours of the learners, the same in every figure; the colour-blind can tell them apart (after Okabe and Ito)."""
 
 LABELS = {
     "reuse": "feature reuse (1)",
@@ -41,9 +41,9 @@ def not_above(
     own: bool = False,
     trivial: Callable[[Mapping[str, float]], bool] | None = None,
 ) -> Claim:
-    """None of these paired differences is above 0 at 95 %, by Student's t; measured is the largest of them.
+    """Claims that none of these paired differences is above 0 at 95 %, by Student's t; measured is the largest.
 
-    That is all that a few seeds can say for "no difference": it may be too small to be seen.
+    A few seeds cannot show that there is no difference: one that is too small to be seen meets the claim.
     """
 
     def measure(summary: Mapping[str, float]) -> tuple[float, bool | None]:

@@ -1,6 +1,6 @@
 """Claims on Figure 2 of Lindsey & Litwin-Kumar (2020).
 
-The paper says "larger" and "smaller" of the updates in D without a scale: what is said relative to the weights is ours,
+The paper says "larger" and "smaller" of the updates in D without a scale: claims relative to the weights are ours,
 and so is the comparison of the control with FLP. The trivial baseline is the best answer that learns nothing in a life.
 """
 
@@ -14,7 +14,7 @@ Summary = Mapping[str, float]
 
 
 def of_both_orders(id: str, statement: str, kind: str, least: float) -> Claim:
-    """In both orders, of more than a fraction; measured is the lesser of the two."""
+    """Claims that a fraction is above a bound in both orders; measured is the lesser of the two."""
 
     def measure(summary: Summary) -> tuple[float, bool]:
         measured = min(summary[f"{kind}/{order}"] for order in ORDERS)

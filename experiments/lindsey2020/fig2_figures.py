@@ -12,7 +12,7 @@ from experiments.shared.curves import draw
 from plasticity_jax.run import mean_sem
 
 TONES = ("#009e73", "#e69f00", "#4d4d4d")
-"""Of layers, from the lowest."""
+"""Colours of layers, from the lowest."""
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:

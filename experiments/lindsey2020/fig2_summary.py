@@ -1,4 +1,4 @@
-"""From the metrics of Figure 2 of Lindsey & Litwin-Kumar (2020) to the numbers that its claims read."""
+"""Numbers that the claims on Figure 2 of Lindsey & Litwin-Kumar (2020) read, from its metrics."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ WEAK = 0.5
 
 
 def final(metrics: Mapping[str, np.ndarray], name: str, metric: str) -> np.ndarray:
-    """At the end of the meta-training, (seeds, ...)."""
+    """A metric at the end of a network's meta-training, (seeds, ...)."""
     part, half = HALVES.get(name, (name, 1))
     values = np.asarray(metrics[f"{part}/{metric}"], float)
     return values[:, -1 if half else values.shape[1] // 2 - 1]

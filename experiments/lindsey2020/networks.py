@@ -62,7 +62,7 @@ def initial_weights(key: Key, cut: Layers) -> PyTree:
 
 
 def flp_theta(key: Key, cut: Layers, alpha: Scalar | Sequence[Scalar] = 0.0, beta: Scalar = 0.5) -> PyTree:
-    """All that FLP meta-learns; alpha a number, or one for each plastic layer."""
+    """Theta of FLP; alpha is a number, or one for each plastic layer."""
     key_weights, key_feedback = jax.random.split(key)
     weights = initial_weights(key_weights, cut)
     alphas = alpha if isinstance(alpha, Sequence) else [alpha] * cut.plastic

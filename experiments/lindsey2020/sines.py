@@ -19,7 +19,7 @@ DEEP = 3
 
 @dataclasses.dataclass(frozen=True)
 class Sines:
-    """What the experiments on incremental sines share: the problem, the network, and the outer loop.
+    """Settings that the experiments on incremental sines share: the problem, the network, and the outer loop.
 
     Attributes:
       seeds: networks, meta-trained independently.
@@ -95,7 +95,7 @@ PAPER_SINES: Mapping[str, Any] = {
     "clip": 0.0,
     "backoff": 0.0,
 }
-"""The paper's."""
+"""The paper's problem and outer loop."""
 
 
 def is_full(config: Sines) -> bool:

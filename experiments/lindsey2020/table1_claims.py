@@ -1,8 +1,8 @@
 """Claims on Table 1 of Lindsey & Litwin-Kumar (2020).
 
 The paper has no learner of second order, does not set the first-order one from scratch beside FLP, and does not say
-what can be had without learning in a life: those claims are ours. That bound is also the trivial baseline, for claims
-that one learner beats another.
+how low an error can be without learning in a life: those claims are ours. That bound is also the trivial baseline of
+claims that one learner beats another.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ def learning_nothing_beats(*names: str) -> Callable[[Summary], bool]:
 
 
 def gaps(id: str, statement: str, *pairs: str, own: bool = False) -> Claim:
-    """Of these pairs, order/worse-better, the worse learner has the greater error; measured in powers of ten."""
+    """Claims that the worse learner of each pair, order/worse-better, has the greater error, in powers of ten."""
     worse = [pair.partition("-")[0] for pair in pairs]
     trivial = learning_nothing_beats(*worse)
     return gap(id, statement, None, *(f"gap/{pair}" for pair in pairs), own=own, trivial=trivial)

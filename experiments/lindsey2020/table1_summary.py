@@ -1,4 +1,4 @@
-"""From the metrics of Table 1 of Lindsey & Litwin-Kumar (2020) to the numbers that its claims read."""
+"""Numbers that the claims on Table 1 of Lindsey & Litwin-Kumar (2020) read, from its metrics."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
 """Table 2 of Lindsey & Litwin-Kumar (2020): new characters from five drawings each, by FLP, feature reuse and SGD.
 
 A life has 25 steps, an image each: five images of five new classes, shuffled ("iid") or class by class ("continual").
-FLP hears the target, its output is clamped to it, and beta is 1: a plastic layer moves towards the average of what it
+FLP is fed the target, its output is clamped to it, and beta is 1: a plastic layer moves towards the average of what it
 is sent while its target is fed back. Alpha below the readout counts `multiplier` times. The gradient-based learner was
 of first order in the authors' code; here it stands beside the second order, which it lacked.
 
@@ -260,7 +260,7 @@ def make_program(config: Config, method: str, train: Bank, test: Bank) -> Progra
 
 
 def multiplied(life: Life, factor: Scalar) -> Life:
-    """A life of FLP in which alpha of all layers but the readout counts so many times."""
+    """A life of FLP in which alpha of every layer but the readout is multiplied by a factor."""
 
     def learner(theta: PyTree) -> Learner:
         *hidden, readout = theta["alpha"]

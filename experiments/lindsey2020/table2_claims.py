@@ -1,6 +1,6 @@
 """Claims on Table 2 of Lindsey & Litwin-Kumar (2020).
 
-The paper has no learner of second order, and no untrained features: what is said of them is ours. A plastic readout of
+The paper has no learner of second order, and no untrained features: claims on them are ours. A plastic readout of
 untrained features is also the trivial baseline.
 """
 
@@ -23,7 +23,7 @@ def untrained_beats(name: str) -> Callable[[Summary], bool]:
 
 
 def beats(id: str, statement: str, pair: str, *, own: bool = False) -> Claim:
-    """Of a pair, order/worse-better, the worse learner has the greater error; measured in percent of the answers."""
+    """Claims that the worse learner of a pair, order/worse-better, has the greater error, in percent of the answers."""
     return gap(id, statement, None, f"gap/{pair}", own=own, trivial=untrained_beats(pair.partition("-")[0]))
 
 

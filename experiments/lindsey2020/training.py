@@ -23,8 +23,8 @@ def adams(
       rates: by group; "weights" is that of "prefix" and "forward", which share an Adam.
       theta: for its groups.
       clip: largest norm of a group's gradient; 0 does not clip. May be a tracer, and so may `backoff`.
-      backoff: what a life that diverged takes off the plasticity (alpha, or the inner rates), as a fraction of it. All
-        that such a life tells is that plasticity was too strong; where every life diverges, nothing else leads back.
+      backoff: fraction of the plasticity (alpha, or the inner rates) that a life that diverged takes off. Such a life
+        shows only that plasticity was too strong; where every life diverges, nothing else leads back.
     """
     known = isinstance(clip, int | float)  # not a tracer
     most = clip if known else jnp.where(clip > 0, clip, jnp.finfo(clip.dtype).max)

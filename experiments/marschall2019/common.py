@@ -19,9 +19,9 @@ RULES = (
 STOCHASTIC = ("uoro", "kf_rtrl", "reverse_kf_rtrl")
 EXACT = ("rtrl", "future_facing_bptt")
 ALIGNED = tuple(rule for rule in RULES if rule != "fixed_recurrent")
-"""Those that have a recurrent gradient."""
+"""Rules that have a recurrent gradient."""
 LONG_RULES = ("fixed_recurrent", "rflo", "future_facing_bptt", "rtrl")
-"""Those that are run at long lags."""
+"""Rules that are run at long lags."""
 
 LABELS = {
     "fixed_recurrent": "fixed W",

@@ -15,7 +15,7 @@ METRICS = ("memory", "flops", "seconds")
 
 
 def cost(cell: Neurons, learn: Learner, seconds: float) -> tuple[float, float, float]:
-    """Numbers carried, operations of a step, and its wall time, measured for about so many seconds."""
+    """Numbers carried, operations of a step, and its wall time, measured for about `seconds`."""
     key = jax.random.key(0)
     example = Example(jnp.ones((1, 2)), jnp.full((1, 2), 0.5))
     state = learn.init(init_params(key, cell), key, example)
@@ -37,7 +37,7 @@ def operations(learn: Learner, state: LearnerState, example: Example) -> float:
 
 
 def wall_time(learn: Learner, state: LearnerState, example: Example, steps: int) -> float:
-    """Seconds of a step, the least of three runs of so many after one that compiles."""
+    """Seconds of a step: the least of three runs of `steps` steps, after one that compiles."""
     lanes = jax.tree.map(lambda leaf: leaf[None], state)
     loop = sweep(lambda s: jax.lax.scan(lambda s, _: (learn.step(s, example)[0], None), s, None, length=steps)[0])
     seconds = []

@@ -1,7 +1,7 @@
 """Claims on Figure 1 of Marschall, Cho & Savin (2019).
 
-The paper orders RTRL and BPTT, RFLO, DNI, DNI(b) and fixed W. What is said of the other rules, and of the
-discriminating setting, is ours. The trivial baselines are a network that learns its readout alone (fixed W), and the
+The paper orders RTRL and BPTT, RFLO, DNI, DNI(b) and fixed W. Claims on the other rules, and on the
+discriminating setting, are ours. The trivial baselines are a network that learns its readout alone (fixed W), and the
 best answer on Add that knows nothing of the input.
 """
 

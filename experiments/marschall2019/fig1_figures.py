@@ -12,7 +12,7 @@ from plasticity_jax.tasks.add import add_entropy_floors
 SMOOTHING = 10
 """Points in the running average."""
 PLACES = {("add", "written"): 0, ("add", "run"): 1, ("long", "exact"): 2, ("mimic", "written"): 3, ("mimic", "run"): 4}
-"""Of the panels among 2 x 3; the last one has the legend."""
+"""Places of the panels among 2 x 3; the last one has the legend."""
 TITLES = {"add": "Add", "mimic": "Mimic", "long": "Add, lags 5 and 9, alpha = 1"}
 
 

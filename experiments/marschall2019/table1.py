@@ -94,7 +94,7 @@ PRESETS = {
 
 
 def rules_at(cell: Neurons, alpha: float, window: int) -> dict[str, LearningRule]:
-    """All of Figure 1's rules on one network, DNI with the authors' rates: faster at alpha 1."""
+    """Figure 1's rules on one network, by name; DNI has the authors' rates, which are larger at alpha 1."""
     a, jacobian = (0.05, 0.01) if alpha == 1 else (1e-3, 1e-3)
     options = {
         "future_facing_bptt": {"window": window},

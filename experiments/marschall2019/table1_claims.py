@@ -16,7 +16,7 @@ NEARER = {
     "kf_rtrl": ("rtrl", "future_facing_bptt"),
     "dni": ("future_facing_bptt", "rtrl"),
 }
-"""By rule: the exact rule that it is nearer to, and the other."""
+"""Exact rule that a rule is nearer to, and the other one."""
 SETTINGS = ("short", "long")
 
 Summary = Mapping[str, float]

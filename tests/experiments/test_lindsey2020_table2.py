@@ -177,11 +177,16 @@ def test_every_learner_learns_from_one_bank_and_is_tried_on_the_other(monkeypatc
 
 
 def test_theta_at_birth(monkeypatch):
-    alphas = jax.jit(asked(monkeypatch, "flp2", CONFIG)["theta"])(jax.random.key(0))
-    assert [float(alpha.ravel()[0]) for alpha in alphas["alpha"]] == [0.3, 0.2]
-    assert [float(beta) for beta in alphas["beta"]] == [1.0, 1.0]
-    rates = jax.jit(asked(monkeypatch, "gradient_first", CONFIG)["theta"])(jax.random.key(0))["rate"]
-    assert float(rates["w"][0].ravel()[0]) == 0.4
+    monkeypatch.setattr(table2, "init_params", lambda key, net: ("conv", net.channels))
+    monkeypatch.setattr(
+        table2, "flp_theta", lambda key, cut, alpha, beta: {"prefix": cut.plastic, "flp": (alpha, beta)}
+    )
+    monkeypatch.setattr(table2, "gradient_theta", lambda key, cut, rate: {"prefix": cut.plastic, "rate": rate})
+    key = jax.random.key(0)
+    found = asked(monkeypatch, "flp2", CONFIG)["theta"](key)
+    assert found == {"prefix": {"conv": ("conv", 2), "dense": 2}, "flp": ([0.3, 0.2], 1.0)}
+    assert asked(monkeypatch, "reuse", CONFIG)["theta"](key)["flp"] == ([0.2], 1.0)
+    assert asked(monkeypatch, "gradient_first", CONFIG)["theta"](key)["rate"] == 0.4
 
 
 def test_a_full_problem_is_the_papers_at_any_rate():

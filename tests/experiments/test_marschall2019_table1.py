@@ -119,6 +119,7 @@ def test_numbers_carried_by_count():
     cell = leaky(2, n, 2, alpha=0.5)
     example = Example(np.ones((1, 2)), np.full((1, 2), 0.5))
     counts = {"rtrl": n * n * m, "uoro": n + n * m, "kf_rtrl": m + n * n, "reverse_kf_rtrl": n + n * m, "rflo": n * m}
+    counts["kernl"] = n * m + n * n + 5 * n  # A is shared by all streams
     for name, count in counts.items():
         learn = learner(getattr(online, name)(cell), optax.sgd(0.1))
         state = jax.eval_shape(lambda learn=learn: learn.init(init_params(key, cell), key, example))
