@@ -6,9 +6,8 @@ import numpy as np
 
 
 def draw(axis: Any, x: np.ndarray, curves: np.ndarray, **style: Any) -> Any:
-    """A line at the mean over seeds, in a band of a standard error; curves are (seeds, points)."""
-    mean = curves.mean(0)
-    error = curves.std(0, ddof=1) / len(curves) ** 0.5 if len(curves) > 1 else 0 * mean
+    """A line at the mean over seeds that did not diverge, in a band of a standard error; curves are (seeds, points)."""
+    mean, error = mean_and_error(curves)
     (line,) = axis.plot(x, mean, lw=1.6, marker="o" if len(x) < 15 else None, ms=3, **style)
     axis.fill_between(x, mean - error, mean + error, color=line.get_color(), alpha=0.2, lw=0)
     return line

@@ -58,12 +58,6 @@ def check_fields(config: Any, presets: Iterable[Any]) -> None:
             _check(field.name, number, allowed)
 
 
-def numeric_fields(config: Any) -> list[str]:
-    """Names of the fields that hold one number, the seeds aside."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return [name for name, value in values.items() if _is_number(value) and name != "seeds"]
-
-
 def _check(name: str, value: float, allowed: Range) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name}={value} must be finite")
@@ -72,7 +66,7 @@ def _check(name: str, value: float, allowed: Range) -> None:
     low, high = allowed
     if low <= value <= high:
         return
-    if math.isinf(high) or high == _MOST:
+    if high in (math.inf, sys.float_info.max, _MOST):
         raise ValueError(f"{name}={value} must be at least {low:g}" if value < low else f"{name}={value} is too large")
     raise ValueError(f"{name}={value} must be between {low} and {high}")
 
