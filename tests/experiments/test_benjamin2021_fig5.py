@@ -108,11 +108,10 @@ class Seen:
 
 
 def guess(net, params, watched, key, horizon):
-    """Predictions that tell videos and samples apart."""
+    """Predictions that tell videos, samples and horizons apart."""
     noise = jax.random.uniform(key, (len(watched), horizon, 12, 12, 1), watched.dtype)
-    return (
-        1.4 * noise * jax.random.uniform(key, (len(watched), 1, 1, 1, 1), watched.dtype) + 0.2 * watched[:, -1:] - 0.1
-    )
+    scale = jax.random.uniform(key, (len(watched), horizon, 1, 1, 1), watched.dtype)
+    return 1.4 * noise * scale + 0.2 * watched[:, -1:] - 0.1
 
 
 def test_predictions_and_phases_are_measured_as_in_numpy(monkeypatch):
@@ -129,6 +128,8 @@ def test_predictions_and_phases_are_measured_as_in_numpy(monkeypatch):
         for i in range(6)
     ])  # fmt: skip
     assert not any(np.array_equal(best, one) for one in drawn)
+    at_first = np.argmin(((drawn - true)[:, :, 0] ** 2).sum((2, 3, 4)), 0)
+    assert not np.array_equal(best, drawn[at_first, np.arange(6)])
     for suffix, predicted in (("", drawn[0]), ("_mean", sum(drawn) / samples), ("_best", best)):
         for what, value in in_numpy(predicted, true).items():
             np.testing.assert_allclose(found[f"{what}{suffix}"], value, rtol=1e-9, err_msg=what + suffix)
