@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.marschall2019.authors import kernl_late
+from experiments.marschall2019.authors import kernl_late, with_gain
 from plasticity_jax.base import learner
 from plasticity_jax.cells import leaky
+from plasticity_jax.diagnostics.bias_variance import updates_along
 from plasticity_jax.ops.noise import stored_noise
+from plasticity_jax.rules.online import rtrl
 from tests.oracles.online import ORACLES
 from tests.rules.helpers import F64, close, differ, first, problem, train
 
@@ -38,3 +40,20 @@ def test_late_kernl_is_the_numpy_loop():
         close(end.traces.shared.a, want["state"]["a"])
         sensitivities.append(want["state"]["a"] - np.eye(6))
     differ(*sensitivities)
+
+
+def test_a_gain_of_one_multiplies_what_the_exact_rule_learns_by_one_over_alpha():
+    """With the weights held still: the influence is linear in its immediate part, and the Jacobian keeps its alpha."""
+    params, examples = problem(4, steps=6)
+    cell, key = leaky(3, 6, 2, alpha=ALPHA), jax.random.key(0)
+
+    @jax.jit
+    def gradient(gain):
+        return updates_along(rtrl(with_gain(cell, ALPHA, gain)), params, key, examples)["forward"]
+
+    plain = updates_along(rtrl(cell), params, key, examples)["forward"]
+    same, larger = gradient(ALPHA), gradient(1.0)
+    close(same["w"], plain["w"])
+    close(larger["w"], plain["w"] / ALPHA)
+    close(larger["w_out"], plain["w_out"])
+    differ(larger["w"][-1], plain["w"][-1])
