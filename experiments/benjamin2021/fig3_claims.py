@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.benjamin2021.claims import all_within, clear
 from experiments.benjamin2021.common import LABELS
 from experiments.benjamin2021.tables import cell, table
+from experiments.shared.claims import all_within, clear
 from plasticity_jax.run import Claim, gap, put, within
 
 Summary = Mapping[str, float]

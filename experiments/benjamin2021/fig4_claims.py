@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.benjamin2021.claims import clear
 from experiments.benjamin2021.common import LABELS
 from experiments.benjamin2021.fig4_scores import MEASURED
 from experiments.benjamin2021.tables import cell, table
+from experiments.shared.claims import clear
 from plasticity_jax.run import gap, put, within
 
 TRAINED = ("combined", "marginals")

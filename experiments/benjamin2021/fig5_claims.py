@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.benjamin2021.claims import clear
 from experiments.benjamin2021.fig5_scores import BASELINES, LATENT, MEASURES, METHODS
+from experiments.shared.claims import clear
 from plasticity_jax.run import Claim, gap, put, within
 
 Summary = Mapping[str, float]

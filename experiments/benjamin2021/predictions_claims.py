@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.benjamin2021.claims import all_within, clear
 from experiments.benjamin2021.predictions_scores import (
     COMPARED,
     FOLLOWERS,
@@ -15,6 +14,7 @@ from experiments.benjamin2021.predictions_scores import (
     SCORES,
     first_apart,
 )
+from experiments.shared.claims import all_within, clear
 from plasticity_jax.run import Claim, gap, put, within
 
 SWITCHING = COMPARED[:3]

@@ -6,8 +6,8 @@ from statistics import NormalDist
 import numpy as np
 
 from experiments.bredenberg2021.appendix_c_cells import EQUALITIES, cells, equalities, lengths, settings
-from experiments.bredenberg2021.claims import Summary
 from experiments.bredenberg2021.toy import loss, methods
+from experiments.shared.claims import Summary
 from plasticity_jax.run import Claim, above, below, put, within
 
 ALARM = 1e-3

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.bredenberg2021.bias_trials import KINDS, PAPER, VECTORS, W
-from experiments.bredenberg2021.claims import INF, every, surely
+from experiments.shared.claims import INF, every, surely
 from plasticity_jax.run import above, put
 
 FAR = 5.0

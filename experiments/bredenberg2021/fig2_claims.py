@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.bredenberg2021.claims import INF, Summary, every, inside, named, surely, worst
+from experiments.shared.claims import INF, Summary, every, inside, named, surely, worst
 from plasticity_jax.run import Claim, above, below, gap, put
 from plasticity_jax.run.summary import mean_in
 

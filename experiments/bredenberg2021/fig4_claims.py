@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.bredenberg2021.claims import Summary
 from experiments.bredenberg2021.fig4_measures import LAYERS
+from experiments.shared.claims import Summary
 from plasticity_jax.run import above, gap, put, within
 
 METHODS = ("il", "il_authors", "nvi", "published")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.bredenberg2021.claims import INF, Summary, inside, named, surely
+from experiments.shared.claims import INF, Summary, inside, named, surely
 from plasticity_jax.run import Claim, above, gap, within
 from plasticity_jax.run.summary import Mean, mean_in
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from experiments.lansdell2019.claims import INF, Summary, every, surely
 from experiments.lansdell2019.common import unless_diverged
+from experiments.shared.claims import INF, Summary, beyond, every
 from plasticity_jax.run import Claim, below, gap, mean_sem, put
 
 SIGMAS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -80,7 +80,7 @@ def lead_of_the_middle(errors: list[np.ndarray]) -> np.ndarray:
 def _better_without(metric: str, layer: str) -> Callable[[Summary], bool]:
     """Tells whether no feedback at all is better than feedback alignment, too."""
     sign = -1 if metric == "sign_congruence" else 1
-    return lambda summary: surely(summary, sign, f"fa/{metric}_{layer}", NO_FEEDBACK[metric])
+    return lambda summary: beyond(summary, sign, f"fa/{metric}_{layer}", NO_FEEDBACK[metric])
 
 
 def _above_fa() -> Iterator[Claim]:

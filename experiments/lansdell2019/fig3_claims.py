@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.lansdell2019.claims import Summary, surely
 from experiments.lansdell2019.common import LABELS, unless_diverged
+from experiments.shared.claims import Summary, beyond
 from plasticity_jax.run import Claim, gap, put, t_value
 from plasticity_jax.run.summary import mean_in
 
@@ -151,7 +151,7 @@ CLAIMS = [
             f"{LABELS[method]} separates the digits in the latent space better than feedback alignment does (points)",
             None,
             f"{method}-fa_tuned/separation",
-            trivial=lambda summary: surely(summary, -1, "fa_tuned/separation", summary["chance/separation"]),
+            trivial=lambda summary: beyond(summary, -1, "fa_tuned/separation", summary["chance/separation"]),
         )
         for method in ("np", "bp_tuned", "adam")
     ),
@@ -161,7 +161,7 @@ CLAIMS = [
         None,
         "fa_tuned-np/angle",
         "fa-np/angle",
-        trivial=lambda summary: all(surely(summary, 1, f"{fixed}/angle", 90.0) for fixed in ("fa_tuned", "fa")),
+        trivial=lambda summary: all(beyond(summary, 1, f"{fixed}/angle", 90.0) for fixed in ("fa_tuned", "fa")),
     ),
     gap(
         "noise-helps-bp",

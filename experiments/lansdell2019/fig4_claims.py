@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.lansdell2019.claims import INF, Summary, surely
 from experiments.lansdell2019.common import unless_diverged
+from experiments.shared.claims import INF, Summary, beyond
 from plasticity_jax.run import Claim, below, put, within
 from plasticity_jax.run.summary import mean_in
 from plasticity_jax.tasks.delayed_xor import delayed_xor_bounds
@@ -102,7 +102,7 @@ def _fails(task: str, method: str, bound: float, statement: str) -> Claim:
 
 def _is_ahead(summary: Summary, task: str, pair: str) -> bool:
     name = f"{task}/{pair}/best_accuracy"
-    return summary[name] > 0.02 and surely(summary, 1, name)
+    return summary[name] > 0.02 and beyond(summary, 1, name)
 
 
 def _ahead(task: str, other: str, statement: str, trivial: Callable[[Summary], bool] | None = None) -> Claim:

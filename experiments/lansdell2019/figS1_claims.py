@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.lansdell2019.claims import INF, Summary, every
+from experiments.shared.claims import INF, Summary, every
 from plasticity_jax.run import Claim, put
 
 METRICS = ("relative_error", "sign_congruence", "local_angle", "true_angle")

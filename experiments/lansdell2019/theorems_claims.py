@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.lansdell2019.claims import INF, Summary, every
+from experiments.shared.claims import INF, Summary, every
 from plasticity_jax.run import Claim, put
 
 ANGLES = ("true_angle", "cosine", "angle", "angle_own")

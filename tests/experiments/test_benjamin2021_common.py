@@ -7,8 +7,8 @@ import pytest
 import scipy.linalg
 
 from experiments.benjamin2021 import common as shared
-from experiments.benjamin2021.claims import all_within, clear
 from experiments.benjamin2021.tables import cell, table
+from experiments.shared.claims import all_within, clear
 from experiments.shared.images import Images
 from plasticity_jax.data.datasets import MissingData
 from tests.experiments.benjamin2021_by_hand import are_bounded, put_by_hand

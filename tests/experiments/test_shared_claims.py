@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from experiments.lansdell2019.claims import INF, every, surely
 from experiments.lansdell2019.common import check_schedule, unless_diverged, whole_seeds
+from experiments.shared.claims import INF, beyond, every
 from experiments.shared.curves import mean_and_error
 from plasticity_jax.run import checked
 
@@ -52,8 +52,8 @@ def test_a_pattern_without_numbers_was_not_run_and_what_is_no_number_does_not_ho
 ])  # fmt: skip
 def test_surely_counts_by_t_of_three_seeds(value, sign, level, sure):  # t is 4.303
     summary = {"a": value, "a_sem": 1.0, "a_n": 3, "seeds": 20}
-    assert surely(summary, sign, "a", level) is sure
-    assert not surely({"a": value, "a_sem": math.nan, "a_n": 1}, sign, "a", level)
+    assert beyond(summary, sign, "a", level) is sure
+    assert not beyond({"a": value, "a_sem": math.nan, "a_n": 1}, sign, "a", level)
 
 
 def test_seeds_that_diverged_are_no_number_and_are_counted():

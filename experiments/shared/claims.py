@@ -1,10 +1,10 @@
-"""Kinds of claims that the experiments of Bredenberg et al. (2021) share beside those of the library."""
+"""Kinds of claims on several numbers at once, beside those of the library, and what they are made of."""
 
 import fnmatch
 import math
 from collections.abc import Callable, Iterable, Mapping
 
-from plasticity_jax.run import Claim, t_value
+from plasticity_jax.run import Claim, gap, t_value
 from plasticity_jax.run.summary import Mean, mean_in
 
 Summary = Mapping[str, float]
@@ -59,6 +59,41 @@ def surely(
         return worst((mean.value for mean in means), low, high), None if None in told else all(told)
 
     return Claim(id, statement, paper, measure, own, trivial)
+
+
+def all_within(
+    id: str,
+    statement: str,
+    paper: float | str | None,
+    low: float,
+    high: float,
+    *names: str,
+    own: bool = False,
+    trivial: Callable[[Summary], bool] | None = None,
+) -> Claim:
+    """All of these numbers lie in an interval, both ends included; measured is the worst of them: see `every`."""
+
+    def measure(summary: Summary) -> tuple[float, bool]:
+        measured = worst((summary[name] for name in names), low, high)
+        return measured, low <= measured <= high
+
+    return Claim(id, statement, paper, measure, own, trivial)
+
+
+def clear(*names: str) -> Callable[[Summary], bool]:
+    """Whether every one of these paired differences is above 0, as `gap` tells it; to be a claim's `trivial`."""
+    measure = gap("", "", None, *names).measure
+    return lambda summary: measure(summary)[1] is True
+
+
+def beyond(summary: Summary, sign: float, name: str, level: float = 0.0) -> bool:
+    """Tells whether a mean over seeds is above a level (below it, if the sign is -1) at 95 %, by Student's t.
+
+    Raises:
+      KeyError: if the summary has no such number.
+    """
+    mean = mean_in(summary, name)
+    return sign * (mean.value - level) > t_value(mean.seeds) * mean.sem
 
 
 def named(summary: Summary, *patterns: str) -> list[str]:
