@@ -81,7 +81,7 @@ def gap(
     def measure(summary: Summary) -> tuple[float, bool | None]:
         means = [mean_in(summary, name) for name in names]
         least = min(mean.value for mean in means)
-        if any(mean.seeds == 1 for mean in means):
+        if any(mean.seeds < 2 and not math.isnan(mean.value) for mean in means):
             return least, None
         return least, all(mean.value > t_value(mean.seeds) * mean.sem for mean in means)
 

@@ -50,6 +50,8 @@ def test_a_gap_is_the_least_of_several_and_one_seed_tells_nothing():
     assert holds(gap("g", "", None, "a", "b"), summary)
     assert holds(gap("g", "", None, "a", "b", "c"), summary) is False
     assert holds(gap("g", "", None, "a"), {"a": 5.0, "a_sem": math.nan, "seeds": 1}) is None
+    assert holds(gap("g", "", None, "a"), {"a": 5.0, "a_sem": 0.1}) is None
+    assert holds(gap("g", "", None, "a"), {"a": math.nan, "a_sem": math.nan, "a_n": 0, "seeds": 3}) is False
 
 
 def test_bounds():

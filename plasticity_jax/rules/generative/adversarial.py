@@ -23,7 +23,7 @@ Departures, where the paper is silent or cannot be meant: E_p_phi in equations 4
 not climb L_R, which has no bound. Both players move at once, from the same weights; the authors' first code let the
 discriminator go first, and took the penalty at both phases themselves. The penalty is of a discriminator's own input.
 L_R is a sum over features, as in Larsen et al.; their mean, which the paper does not rule out, is too weak a pull to
-learn reconstruction in thousands of steps (`experiments/benjamin2021_fig3`).
+learn reconstruction in thousands of steps (`experiments/benjamin2021/fig3.py`).
 """
 
 from collections.abc import Callable
