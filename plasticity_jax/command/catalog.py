@@ -71,10 +71,14 @@ def find(name: str, root: Path) -> Entry:
         if entry is None:
             raise CliError(f"{name} holds no experiment: assign one, {NAME} = plasticity_jax.run.Experiment(...)")
         return entry
-    known = {entry.id: entry for entry in entries(root)}
-    if not known:
+    listed = entries(root)
+    if not listed:
         raise CliError(f"there are no experiments in {root}: give a file, as in my_experiment.py")
-    return known[pick("experiment", name, known)]
+    pick("experiment", name, dict.fromkeys(entry.id for entry in listed))
+    found = [entry for entry in listed if entry.id == name]
+    if len(found) > 1:
+        raise CliError(f"{name} is the id of {' and of '.join(str(entry.path) for entry in found)}: give the file")
+    return found[0]
 
 
 def load(entry: Entry) -> "Experiment":

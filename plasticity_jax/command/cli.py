@@ -117,9 +117,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--draw", action="append", default=[], metavar="FIELD=RANGE", help="low:high or low:high:log, drawn at random"
     )
     sweep.add_argument("--draws", type=int, default=20, metavar="N", help="how many points are drawn (20)")
-    sweep.add_argument("--show", action="append", default=[], metavar="NAME", help="numbers of the summary to draw")
+    sweep.add_argument(
+        "--show",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="numbers of the summary to draw, as in loss,lead or gap/*",
+    )
     sweep.add_argument("--plan", action="store_true", help="say what it would cost, measured on one chunk, and stop")
-    sweep.add_argument("--name", metavar="NAME", help="the record's folder instead of PRESET-sweep")
     sweep.add_argument("--hosts", type=int, metavar="N", help="number of processes that share the work")
     sweep.add_argument("--host", type=int, metavar="I", help="which of them this one is, from 0")
     sweep.add_argument("--coordinator", metavar="ADDRESS:PORT", help="where host 0 is; SLURM's is found by itself")
@@ -129,13 +134,16 @@ def _parser(program: str) -> argparse.ArgumentParser:
     net.add_argument("--cell", metavar="CELL", help="a recurrent cell: leaky, gru, lstm, lif, alif")
     net.add_argument("--chain", metavar="SIZES", help="a layered network: 20,30,10")
     compare.add_argument("--rules", metavar="NAMES", help="rules, as in rflo,snap,uoro; by default all that apply")
-    compare.add_argument("--task", metavar="TASK", help="the task that makes the trajectory")
-    compare.add_argument("--steps", type=int, metavar="N", help="steps of the trajectory")
-    compare.add_argument("--points", metavar="STEPS", help="steps of training before it, as in 0,300,1000")
-    compare.add_argument("--samples", type=int, metavar="N", help="draws of the rules' noise")
-    compare.add_argument("--n", type=int, metavar="N", help="neurons of the cell")
-    compare.add_argument("--seeds", type=int, metavar="N", help="networks and trajectories")
-    compare.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="results go to DIR/compare")
+    tasks = "add (cells), delayed_xor or mimic; ou_mixture (chains) or ou_largest"
+    compare.add_argument("--task", metavar="TASK", help=f"the task that makes the trajectory: {tasks}")
+    compare.add_argument("--steps", type=int, metavar="N", help="steps of the trajectory (100)")
+    compare.add_argument("--points", metavar="STEPS", help="steps of training before it (0,300,1000)")
+    compare.add_argument("--samples", type=int, metavar="N", help="draws of the rules' noise (100)")
+    compare.add_argument("--n", type=int, metavar="N", help="neurons of the cell (16)")
+    compare.add_argument("--seeds", type=int, metavar="N", help="networks and trajectories (5)")
+    compare.add_argument(
+        "--out", type=Path, default=Path("results"), metavar="DIR", help="results go to DIR/compare/NET"
+    )
 
     report = add("report", "write RESULTS.md, from the records of a folder")
     report.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="by default the experiments' records")
@@ -151,9 +159,11 @@ def _add_settings(parser: argparse.ArgumentParser, where: str) -> None:
     """Adds what `run` and `sweep` share."""
     parser.add_argument("id", metavar="ID", nargs="?", help="an experiment from the list, or a file that holds one")
     parser.add_argument("-h", "--help", action="store_true", help="this, and with an ID every field of its Config")
-    parser.add_argument("--preset", default="default", help="smoke (seconds), default (minutes) or paper (its scale)")
+    parser.add_argument("--preset", default="default", help="one of the experiment's, as smoke (seconds) or default")
     parser.add_argument("--seeds", type=int, metavar="N", help="number of seeds instead of the preset's")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help=f"results go to {where}")
+    parser.add_argument("--name", metavar="NAME", help="the folder's last part, to keep several side by side")
+    parser.add_argument("--overwrite", action="store_true", help="replace a finished record of other settings")
     parser.add_argument("--resume", action="store_true", help="continue what was interrupted, to the same numbers")
     parser.add_argument("--save-every", type=float, default=10.0, metavar="S", help="seconds between checkpoints")
     parser.add_argument("--sub-batch", type=int, metavar="N", help="lanes that a device runs at a time")
@@ -194,14 +204,17 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     from plasticity_jax.command import engine
     from plasticity_jax.run.lock import locked
 
-    folder, record = args.out / name / args.preset, args.root / "records" / name / args.preset
+    own = args.name or args.preset
+    folder, record = args.out / name / own, args.root / "records" / name / own
     with _one_line_errors(args), locked(folder):
         if args.redraw:
             found = not (folder / "metrics.npz").exists() and (record / "metrics.npz").exists()
             result = engine.redraw(experiment, name, record if found else folder)
         else:
             how = {"resume": args.resume, "save_every_s": args.save_every, "sub_batch": args.sub_batch}
-            result = engine.run_experiment(experiment, name, args.preset, config, args.out, **how)
+            if not args.resume and not args.overwrite:
+                engine.check_replaceable(folder, dataclasses.asdict(config))
+            result = engine.run_experiment(experiment, name, args.preset, config, folder, **how)
         print(f"{engine.claims_table(result.claims)}\n\n{engine.counts(result.claims)}")
         if args.preset == "smoke":
             print("smoke sizes show that all runs, and are too small for most claims to hold")
@@ -279,8 +292,10 @@ def _one_line_errors(args: argparse.Namespace):
     except (ValueError, ArithmeticError) as error:
         if args.traceback:
             raise
-        told = f"{one_line(error)} ({type(error).__name__}; --traceback shows where, --help every field)"
-        raise CliError(told) from error
+        where = (
+            "" if args.traceback is None else f" ({type(error).__name__}; --traceback shows where, --help every field)"
+        )
+        raise CliError(f"{one_line(error)}{where}") from error
     except Exception as error:
         if "RESOURCE_EXHAUSTED" not in str(error) or args.traceback:
             raise
@@ -310,10 +325,11 @@ def _compare(args: argparse.Namespace, rest: Sequence[str]) -> int:
     chosen = {key: getattr(args, key) for key in ("task", "steps", "seeds", "samples", "n")}
     chosen = {key: value for key, value in chosen.items() if value is not None}
     rules = [rule.strip() for rule in args.rules.split(",")] if args.rules else []
-    with _one_line_errors(argparse.Namespace(traceback=False)):
+    net = args.cell or args.chain
+    with _one_line_errors(argparse.Namespace(traceback=None)):
         if args.points:
             chosen["points"] = [int(step) for step in args.points.split(",")]
-        print(compare.compare_command(args.cell or args.chain, rules, out=args.out / "compare", **chosen))
+        print(compare.compare_command(net, rules, out=args.out / "compare" / one_line(net).replace(" ", ""), **chosen))
     return 0
 
 
@@ -321,6 +337,8 @@ def _report(args: argparse.Namespace, rest: Sequence[str]) -> int:
     from plasticity_jax.command.report import report
 
     records = (args.folder or args.root / "records").resolve()
+    if not next(records.glob("*/*/summary.json"), None):
+        raise CliError(f"there are no records in {records}: give the folder of a run's --out, as in results")
     home = records.parent if args.folder is None else records
     text, target = report(records, home, f"{args.program} report"), home / "RESULTS.md"
     try:

@@ -25,6 +25,7 @@ from plasticity_jax.run.record import (
     NOT_CODE,
     RunError,
     describe_run,
+    plain,
     unwritable,
     write_figures,
     write_json,
@@ -56,7 +57,7 @@ def run_experiment(
     name: str,
     preset: str,
     config: Any,
-    out: Path,
+    folder: Path,
     *,
     resume: bool,
     save_every_s: float,
@@ -70,7 +71,7 @@ def run_experiment(
       name: its id.
       preset: the preset that the config comes from.
       config: the experiment's Config.
-      out: the record goes to ``out/name/preset/``.
+      folder: where the record goes.
       resume: continue what was interrupted.
       save_every_s: seconds between checkpoints.
       sub_batch: see `plasticity_jax.run.sweep`.
@@ -80,7 +81,6 @@ def run_experiment(
       CliError: if the folder cannot be written, matplotlib is missing, or the config makes no program.
       RunError: see `plasticity_jax.run.run`.
     """
-    folder = out / name / preset
     check_writable(folder)
     if importlib.util.find_spec("matplotlib") is None:
         raise missing("matplotlib")
@@ -163,6 +163,30 @@ def keep_record(experiment: Experiment, folder: Path, target: Path) -> None:
         write_npz(target / "metrics.npz", _needed(experiment, metrics), compressed=True)
     except OSError as error:
         raise unwritable(target, error) from error
+
+
+def check_replaceable(folder: Path, settings: Mapping[str, Any], axes: Mapping[str, Any] | None = None) -> None:
+    """Sees that no finished record of other settings is lost.
+
+    Args:
+      folder: where a record is to go.
+      settings: its Config.
+      axes: its axes, of a sweep.
+
+    Raises:
+      CliError: if there is one.
+    """
+    try:
+        before, meta = (json.loads((folder / f"{file}.json").read_text()) for file in ("config", "meta"))
+    except (OSError, ValueError):
+        return
+    now = plain(settings)
+    other = sorted(field for field in {*before, *now} if before.get(field) != now.get(field))
+    if meta.get("axes") != plain(axes):
+        other.append("set of points")
+    if other:
+        told = f"{folder} holds a finished record, of another {', '.join(other)}"
+        raise CliError(f"{told}: --name NAME keeps both, --overwrite replaces it")
 
 
 def check_parts(parts: Mapping[str, Program], seeds: int) -> None:

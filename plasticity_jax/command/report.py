@@ -1,6 +1,7 @@
 """RESULTS.md out of the records: the claims first, paper by paper; nothing in it is typed in by hand."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +21,9 @@ class Record(NamedTuple):
 
     @property
     def paper(self) -> str:
-        """The part of the experiment's id before the first underscore."""
-        return self.folder.parent.name.partition("_")[0]
+        """The experiment's id, or its citekey, as in ``author2020_figure``."""
+        name = self.folder.parent.name
+        return name.partition("_")[0] if re.match(r"[a-z]+\d{4}[a-z]?_", name) else name
 
     @property
     def claims(self) -> Sequence[Mapping[str, Any]]:

@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
+import dataclasses
 from typing import Any
 
 import jax
 
 from plasticity_jax.command.axes import drawn, varied
 from plasticity_jax.command.catalog import CliError, bad_values
-from plasticity_jax.command.engine import check_writable
+from plasticity_jax.command.engine import check_replaceable, check_writable
 from plasticity_jax.command.sweep_plan import plan, plan_text
 from plasticity_jax.command.sweep_results import shown_names, sweep_figure, sweep_table
 from plasticity_jax.command.sweep_run import programs, run_sweep
@@ -59,6 +60,8 @@ def sweep_command(args: argparse.Namespace, experiment: Experiment, name: str, c
                     report=lambda cost, label=work.label: costs.report(label, cost),
                 )
         return
+    if not args.overwrite:
+        check_replaceable(folder, dataclasses.asdict(config), points.axes())
     check_writable(folder)
     lock = locked(folder) if jax.process_count() == 1 else contextlib.nullcontext()
     with lock:
@@ -77,7 +80,7 @@ def sweep_command(args: argparse.Namespace, experiment: Experiment, name: str, c
         )
         if summary is None:
             return
-        names = shown_names(summary, args.show)
+        names, unknown = shown_names(summary, args.show)
         table = sweep_table(found, summary, names)
         (folder / "table.md").write_text(table + "\n")
         title = f"{experiment.title}\n{name}, {args.preset}: {points.seeds} seeds"
@@ -85,6 +88,8 @@ def sweep_command(args: argparse.Namespace, experiment: Experiment, name: str, c
             stale.unlink()
         write_figures(folder, {"sweep": sweep_figure(found, summary, names, title)})
     print(f"\n{table}\n\nfiles: {folder}")
+    if unknown:
+        raise CliError(f"{unknown}; with --resume it is drawn anew")
 
 
 def _grid(args: argparse.Namespace, config: Any) -> Grid:
@@ -109,7 +114,7 @@ class _Costs:
         say(
             f"{label}: {cost.lanes} lanes, {cost.lanes_at_a_time} at a time on {cost.devices} devices, {memory}; "
             f"compiled in {_duration(cost.compile_seconds)}, {cost.chunks} chunks of {_duration(cost.chunk_seconds)}: "
-            f"{_duration(cost.seconds)}, about {_duration(mean * self.programs)} for all {self.programs}"
+            f"{_duration(cost.seconds)}, about {_duration(mean * self.programs)} for all {self.programs} parts"
         )
         if self.only:
             raise _Enough

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from plasticity_jax.command.catalog import pick
+from plasticity_jax.command.catalog import CliError, pick
 from plasticity_jax.command.engine import number
 from plasticity_jax.command.sweep_plan import Plan
 from plasticity_jax.run.summary import t_value
@@ -19,23 +19,27 @@ ROWS = 40
 PANELS = 12
 
 
-def shown_names(summary: Mapping[str, np.ndarray], wanted: Sequence[str]) -> list[str]:
+def shown_names(summary: Mapping[str, np.ndarray], wanted: Sequence[str]) -> tuple[list[str], str]:
     """The numbers of the summary to show: those that match the patterns, by default the first that vary.
 
-    Raises:
-      CliError: if a pattern matches none.
+    Args:
+      summary: at all points.
+      wanted: names or patterns, several joined by commas.
+
+    Returns:
+      ``(names, complaint)``; the complaint is about patterns that match nothing, or empty.
     """
     ends = ("_sem", "_n")
     known = [name for name in summary if not any(name.endswith(e) and name.removesuffix(e) in summary for e in ends)]
     known = [name for name in known if name not in ("seeds", "diverged")]
-    if not wanted:
-        varying = [name for name in known if np.isfinite(summary[name]).any() and np.ptp(_finite(summary[name])) > 0]
-        return (varying or known)[:MOST]
-    found = []
-    for pattern in wanted:
-        matching = fnmatch.filter(known, pattern)
-        found += matching or [pick("number of the summary", pattern, known)]
-    return list(dict.fromkeys(found))
+    found, complaint = [], ""
+    for pattern in [word.strip() for words in wanted for word in words.split(",")]:
+        try:
+            found += fnmatch.filter(known, pattern) or [pick("number of the summary", pattern, known)]
+        except CliError as error:
+            complaint = str(error)
+    varying = [name for name in known if np.isfinite(summary[name]).any() and np.ptp(_finite(summary[name])) > 0]
+    return list(dict.fromkeys(found)) or (varying or known)[:MOST], complaint
 
 
 def sweep_table(found: Plan, summary: Mapping[str, np.ndarray], names: Sequence[str]) -> str:
@@ -55,6 +59,7 @@ def sweep_table(found: Plan, summary: Mapping[str, np.ndarray], names: Sequence[
             cells.append(number(flat[name][i].item()) + (f" ± {number(sem.item())}" if math.isfinite(sem) else ""))
         lost = int(flat["diverged"][i]) if "diverged" in flat else 0
         lines.append(f"| {' | '.join([*cells, f'{lost} of {found.grid.seeds}'])} |")
+    lines += ["", f"Mean ± standard error over {found.grid.seeds} seeds."]
     if len(found.values) > ROWS:
         lines += ["", f"{ROWS} of {len(found.values)} points: those with the least and the greatest {names[0]}."]
     return "\n".join(lines)

@@ -1,6 +1,7 @@
 """The run of a sweep: a program after the other, and one record with labelled axes."""
 
 import dataclasses
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,7 +51,8 @@ def programs(experiment: Experiment, found: Plan) -> Iterator[Work]:
     for number, programme in enumerate(found.programmes):
         lanes = share(_lanes([found.values[i] for i in programme.points], found.traced, found.grid.seeds))
         for part, name in enumerate(experiment.parts(programme.config)):
-            label = f"{number:03d}.{name}" if len(found.programmes) > 1 else name
+            at = re.sub(r"[^\w.=,+-]", "", words(programme.static))
+            label = f"{number:03d}.{at}.{name}" if len(found.programmes) > 1 else name
             yield Work(label, programme, part, name, _lanewise(experiment, programme.config, name), lanes)
 
 

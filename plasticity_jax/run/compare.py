@@ -245,6 +245,8 @@ def compare_command(
         task=task,
         progress=progress,
     )
+    if chosen:  # who names rules does not ask about the others
+        result = result._replace(refused={})
     text = comparison_table(result)
     settings = {"n": n if sizes is None else None, "batch": batch, "rate": rate}
     write_json(out / "comparison.json", {**comparison_summary(result), **settings})

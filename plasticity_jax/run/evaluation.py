@@ -46,7 +46,8 @@ def evaluate(net: Chain | Neurons | Cell, params: Params, examples: Example) -> 
       share of examples whose largest output is the target's, by weight.
 
     Raises:
-      ValueError: if params and examples do not fit the network.
+      AssertionError: if params and examples do not fit the network. Params of several lanes have an axis too many:
+        ``jax.vmap(lambda params: evaluate(net, params, examples))(params)``.
 
     Example:
       >>> import optax, plasticity_jax as pj

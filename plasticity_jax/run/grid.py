@@ -53,7 +53,13 @@ class Grid:
         """All points times all seeds: ``{"key": (lanes,), field: (lanes,), ...}``, seeds innermost.
 
         The keys are those of the seeds 0, 1, ..., the same ones at every point, so that points are paired.
+
+        Raises:
+          ValueError: if a field holds texts.
         """
+        for name, (_, values) in self.fields.items():
+            if values.dtype.kind not in "fiub":
+                raise ValueError(f"{name} has values that are no numbers: make a sweep for each of them")
         count = math.prod(self.shape)
         keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(self.seeds), count))
         where = dict(zip(self.dims, np.indices(self.shape).reshape(len(self.shape), -1), strict=True))

@@ -103,6 +103,8 @@ def sweep(
         return jitted, sharding
 
     def chosen_for(args: tuple[PyTree, ...]) -> tuple[Callable[..., PyTree], NamedSharding]:
+        if any(hasattr(arg, "lanes") for arg in args):
+            raise ValueError("a sweep takes lanes: give it the grid's .lanes")
         lanes = lane_count(args)
         check_keys(args)
         chosen = list(jax.local_devices() if devices is None else devices)

@@ -130,7 +130,7 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     assert text == report(tmp_path / "experiments" / "records", tmp_path / "experiments", "plasticity report")
     summary = json.loads((kept / "summary.json").read_text())["summary"]
     assert f"| loss | {summary['loss']:.4g} ± {summary['loss_sem']:.4g} |" in text
-    assert "| toy | 0 | 1 | 0 | 0 |" in text
+    assert "| toy_fig1 | 0 | 1 | 0 | 0 |" in text
     assert "| The loss stays below ten (`small`) | - |" in text
     assert "2 seeds" in text
     assert "widths=[4, 5, 6]" in text
@@ -234,3 +234,39 @@ def test_bench_collects_families(capsys, monkeypatch, tmp_path):
     assert "toy: measured" in shown.err
     assert printed["toy"] == {"quick": True, "rate": None}
     assert printed == json.loads((tmp_path / "b.json").read_text())
+
+
+def test_a_finished_record_of_other_settings_is_not_lost(capsys, tmp_path):
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
+    record = tmp_path / "o/toy_fig1/smoke/config.json"
+    assert cli.main(words) == 0
+    assert cli.main(words) == 0  # the same again
+    capsys.readouterr()
+    assert cli.main([*words, "--rate", "0.2"]) == 2
+    (line,) = errors(capsys)
+    assert "holds a finished record, of another rate: --name NAME keeps both, --overwrite replaces it" in line
+    assert json.loads(record.read_text())["rate"] == 0.1
+    assert cli.main([*words, "--rate", "0.2", "--name", "fast"]) == 0
+    assert json.loads((tmp_path / "o/toy_fig1/fast/config.json").read_text())["rate"] == 0.2
+    assert json.loads(record.read_text())["rate"] == 0.1
+    assert cli.main([*words, "--rate", "0.2", "--overwrite"]) == 0
+    assert json.loads(record.read_text())["rate"] == 0.2
+
+
+def test_an_id_of_two_files_is_refused_and_a_file_is_taken(capsys, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / "experiments" / name).mkdir()
+        shutil.copy(TOYS / "toy_fig1.py", tmp_path / "experiments" / name / "same.py")
+    assert cli.main(["run", "same", "--preset", "smoke"]) == 2
+    (line,) = errors(capsys)
+    assert "one/same.py and of" in line
+    assert "two/same.py: give the file" in line
+    words = ["--preset", "smoke", "--seeds", "2", "--widths", "4"]
+    assert cli.main(["run", str(tmp_path / "experiments/two/same.py"), *words]) == 0
+
+
+def test_report_without_records_writes_nothing(capsys, tmp_path):
+    assert cli.main(["report"]) == 2
+    assert cli.main(["report", "nothing"]) == 2
+    assert all("there are no records in" in line for line in errors(capsys))
+    assert not list(tmp_path.rglob("RESULTS.md"))

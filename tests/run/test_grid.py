@@ -63,6 +63,8 @@ def test_draws_keep_to_their_ranges_and_have_one_dimension():
         (lambda: grid({"a": 3.0}, seeds=1), "list of values"),
         (lambda: grid({"a": [1]}, seeds=0), "seeds=0"),
         (lambda: grid({"key": [1]}, seeds=1), "cannot be called key"),
+        (lambda: grid({"a": ["x"]}, seeds=1).lanes, "no numbers"),
+        (lambda: sweep(lambda lane: lane)(grid({"a": [1]}, seeds=1)), "give it the grid's .lanes"),
         (lambda: draws({"a": (1, 0)}, count=3, seeds=1, key=jax.random.key(0)), "no range"),
         (lambda: draws({"a": (0, 1, "log")}, count=3, seeds=1, key=jax.random.key(0)), "no range"),
         (lambda: draws({"a": (0, 1)}, count=0, seeds=1, key=jax.random.key(0)), "count=0"),

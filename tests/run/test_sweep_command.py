@@ -45,7 +45,7 @@ def test_its_numbers_are_those_of_single_runs(capsys):
     assert "traced, as lanes of one program: rate" in shown.out
     assert "static, a program for each value: steps" in shown.out
     assert "2 programs, of 1 part each" in shown.out
-    assert "001.walk0: 6 lanes" in shown.err
+    assert "001.steps=10.walk0: 6 lanes" in shown.err
     found = open_record(FOLDER)
     assert found["walk0/loss"].dims == ("rate", "steps", "seed", "point")
     for rate in (0.05, 0.1, 0.2):
@@ -61,7 +61,7 @@ def test_its_numbers_are_those_of_single_runs(capsys):
     assert meta["traced"] == ["rate"]
     assert list(meta["static"]) == ["steps"]
     assert (FOLDER / "sweep.png").stat().st_size > 1000
-    assert (FOLDER / "table.md").read_text().count("\n") == 2 + 6
+    assert (FOLDER / "table.md").read_text().count("\n| 0.") == 6
 
 
 def test_what_some_points_lack_is_nan_and_divergence_is_counted(capsys):
@@ -123,7 +123,6 @@ def errors(capsys):
         (["--draw", "rate=1:2:3"], "is no range"),
         (["--draw", "rate=2:1"], "is no range"),
         (["--draw", "rate=1:2", "--draws", "0"], "count=0"),
-        (["--vary", "rate=0.1", "--show", "lost"], "did you mean loss"),
         (["--vary", "rate=0.1", "--host", "0"], "need all of --hosts"),
         (["--vary", "rate=0.1", "--hosts", "2", "--host", "2", "--coordinator", "x:1"], "--host 2 must be from 0 to 1"),
         (["--vary", "rate=0.1", "--sub-batch", "0"], "--sub-batch must be at least 1"),
@@ -221,3 +220,28 @@ def test_devices_and_hosts_do_not_show_and_a_killed_sweep_resumes(tmp_path):
     loss = metrics_of(Path("one/toy_fig1/smoke-sweep"))["walk0/loss"]
     assert loss.shape == (3, 2, 40)
     assert len(set(loss[..., -1].ravel().tolist())) == 6
+
+
+def test_numbers_to_show_are_patterns_joined_by_commas(capsys):
+    words = [*SWEEP, "--vary", "rate=0.1,0.2"]
+    assert cli.main([*words, "--show", "lost, los*"]) == 2
+    (line,) = errors(capsys)
+    assert "unknown number of the summary lost: did you mean loss?" in line
+    assert "with --resume it is drawn anew" in line
+    assert (FOLDER / "sweep.png").exists()
+    assert "| rate | loss | diverged |" in (FOLDER / "table.md").read_text()
+    assert cli.main([*words, "--resume", "--show", "loss"]) == 0
+
+
+def test_a_finished_sweep_of_other_points_is_not_lost(capsys):
+    assert cli.main([*SWEEP, "--vary", "rate=0.1,0.2"]) == 0
+    before = (FOLDER / "metrics.npz").read_bytes()
+    for words in (["--vary", "rate=0.1"], ["--vary", "rate=0.1", "--resume"], ["--draw", "rate=0.1:0.3"]):
+        assert cli.main([*SWEEP, *words]) == 2
+        (line,) = errors(capsys)
+        assert "of another set of points: --name NAME keeps both" in line
+    assert (FOLDER / "metrics.npz").read_bytes() == before
+    assert cli.main([*SWEEP, "--vary", "rate=0.1", "--name", "one"]) == 0
+    assert (FOLDER / "metrics.npz").read_bytes() == before
+    assert cli.main([*SWEEP, "--vary", "rate=0.1", "--overwrite"]) == 0
+    assert (FOLDER / "metrics.npz").read_bytes() == Path("o/toy_fig1/one/metrics.npz").read_bytes()

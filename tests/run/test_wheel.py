@@ -61,7 +61,7 @@ def test_every_command_works_from_the_wheel_alone(home):
     assert "{'rate': 2, 'alpha': 2" in run(str(home / "env/bin/python"), "-c", code, cwd=home)
     shown = plasticity("compare", "--cell", "gru", "--rules", "rtrl,rflo,snap,uoro", "--steps", "20", "--seeds", "2")
     assert "uoro" in shown
-    assert (home / "results/compare/comparison.png").stat().st_size > 10_000
+    assert (home / "results/compare/gru/comparison.png").stat().st_size > 10_000
     plasticity("report", "results")
     text = (home / "results/RESULTS.md").read_text()
     assert "(`lead`, ours)" in text
