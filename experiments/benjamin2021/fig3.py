@@ -57,6 +57,8 @@ from experiments.benjamin2021.common import (
 from experiments.benjamin2021.fig3_claims import CLAIMS, METHODS, summarise, text
 from experiments.benjamin2021.fig3_figures import figures
 from experiments.benjamin2021.fig3_scores import Sizes, assessed, baselines, check_sizes
+from experiments.benjamin2021.why import FIG3
+from experiments.shared.claims import explained
 from experiments.shared.images import Images
 from plasticity_jax.data import minibatches
 from plasticity_jax.networks.autoencoder import Autoencoder, autoencoder, init_params
@@ -217,7 +219,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG3),
     plot=plot,
     text=text,
 )

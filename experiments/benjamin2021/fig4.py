@@ -40,6 +40,8 @@ from experiments.benjamin2021.common import EPOCHS, adversarial_training, optimi
 from experiments.benjamin2021.fig4_claims import CLAIMS, summarise, text
 from experiments.benjamin2021.fig4_figures import figures
 from experiments.benjamin2021.fig4_scores import SHOWN, Probe, baselines, components, tested
+from experiments.benjamin2021.why import FIG4
+from experiments.shared.claims import explained
 from plasticity_jax.data import minibatches
 from plasticity_jax.networks.dcgan import Dcgan, dcgan, init_params
 from plasticity_jax.rules.generative.adversarial import adversarial
@@ -186,7 +188,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG4),
     plot=plot,
     text=text,
 )

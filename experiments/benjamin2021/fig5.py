@@ -42,6 +42,8 @@ from experiments.benjamin2021.common import EPOCHS, SITES, adversarial_training,
 from experiments.benjamin2021.fig5_claims import CLAIMS, summarise
 from experiments.benjamin2021.fig5_figures import figures
 from experiments.benjamin2021.fig5_scores import METHODS, SHOWN, baselines, tested
+from experiments.benjamin2021.why import FIG5
+from experiments.shared.claims import explained
 from experiments.shared.images import unfolded
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.conv_lstm import ConvLstm, conv_lstm, init_params
@@ -297,6 +299,6 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG5),
     plot=figures,
 )

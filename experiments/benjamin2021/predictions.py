@@ -47,6 +47,8 @@ from experiments.benjamin2021.predictions_scores import (
     spreads,
     stimuli,
 )
+from experiments.benjamin2021.why import PREDICTIONS
+from experiments.shared.claims import explained
 from experiments.shared.images import scaled, unfolded
 from plasticity_jax.base import Learner, LearnerState, learner
 from plasticity_jax.data import looking_up, minibatches
@@ -254,6 +256,6 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, PREDICTIONS),
     plot=figures,
 )

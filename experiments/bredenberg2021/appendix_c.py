@@ -39,6 +39,8 @@ from experiments.bredenberg2021.appendix_c_cells import Settings
 from experiments.bredenberg2021.appendix_c_claims import CLAIMS, summarise
 from experiments.bredenberg2021.appendix_c_figures import plot, text
 from experiments.bredenberg2021.toy import alternating, methods
+from experiments.bredenberg2021.why import APPENDIX_C
+from experiments.shared.claims import explained
 from plasticity_jax.diagnostics.bias_variance import moments
 from plasticity_jax.run import Experiment, Program, Range
 from plasticity_jax.typing import Array, Key
@@ -145,7 +147,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, APPENDIX_C),
     plot=plot,
     text=text,
 )

@@ -44,6 +44,8 @@ from experiments.bredenberg2021.bias_trials import (
     patterns,
 )
 from experiments.bredenberg2021.gradients import BLOCK, checkpoints, path
+from experiments.bredenberg2021.why import BIAS
+from experiments.shared.claims import explained
 from plasticity_jax.networks.two_stream import two_stream
 from plasticity_jax.run import Experiment, Program, Range, once
 from plasticity_jax.typing import Array, Key, Params
@@ -141,6 +143,6 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, BIAS),
     plot=plot,
 )

@@ -28,6 +28,8 @@ from experiments.bredenberg2021.fig2_claims import CLAIMS, summarise
 from experiments.bredenberg2021.fig2_estimators import network, quality
 from experiments.bredenberg2021.fig2_figures import plot
 from experiments.bredenberg2021.gradients import BLOCK, checkpoints
+from experiments.bredenberg2021.why import FIG2
+from experiments.shared.claims import explained
 from plasticity_jax.run import Experiment, Program, Range
 from plasticity_jax.typing import Array, Key, Params
 
@@ -93,6 +95,6 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG2),
     plot=plot,
 )

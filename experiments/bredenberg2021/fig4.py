@@ -37,6 +37,8 @@ from experiments.bredenberg2021.fig4_claims import CLAIMS, summarise
 from experiments.bredenberg2021.fig4_figures import figures, text
 from experiments.bredenberg2021.fig4_measures import baselines, compared, components, tested
 from experiments.bredenberg2021.fig4_sounds import Sounds, load, resident
+from experiments.bredenberg2021.why import FIG4
+from experiments.shared.claims import explained
 from experiments.shared.images import unfolded
 from plasticity_jax.base import Learner, LearnerState, LearningRule, learner
 from plasticity_jax.data import SpokenDigits, looking_up
@@ -169,7 +171,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG4),
     plot=figures,
     text=text,
 )

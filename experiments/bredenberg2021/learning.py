@@ -33,6 +33,8 @@ from experiments.bredenberg2021.common import METHODS, pca_r_squared, training
 from experiments.bredenberg2021.learning_claims import CLAIMS
 from experiments.bredenberg2021.learning_figures import figures
 from experiments.bredenberg2021.learning_summary import IN_DIMENSIONS, summarise
+from experiments.bredenberg2021.why import LEARNING
+from experiments.shared.claims import explained
 from plasticity_jax.base import LearningRule, learner
 from plasticity_jax.networks.two_stream import TwoStream, init_params, two_stream
 from plasticity_jax.rules.generative import impression, neural_variational, reparameterised, wake_sleep
@@ -211,6 +213,6 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, LEARNING),
     plot=figures,
 )

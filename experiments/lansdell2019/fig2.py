@@ -23,6 +23,8 @@ import optax
 from experiments.lansdell2019.common import EPOCH, Positive, Share, Steps, check_schedule, training, two_rates
 from experiments.lansdell2019.fig2_claims import CLAIMS, RANK_TOLERANCE, SIGMAS, at, summarise
 from experiments.lansdell2019.fig2_figures import plot, text
+from experiments.lansdell2019.why import FIG2
+from experiments.shared.claims import explained
 from experiments.shared.images import Images, images, scaled, unfolded
 from plasticity_jax.base import Learner, LearningRule, learner
 from plasticity_jax.diagnostics.alignment import alignment, feedback_rank
@@ -176,7 +178,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG2),
     plot=plot,
     text=text,
 )

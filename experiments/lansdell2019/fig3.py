@@ -23,6 +23,8 @@ import optax
 from experiments.lansdell2019.common import EPOCH, Positive, Steps, check_schedule, training, two_rates
 from experiments.lansdell2019.fig3_claims import CLAIMS, FED_BACK, SUMMED, summarise
 from experiments.lansdell2019.fig3_figures import plot, text
+from experiments.lansdell2019.why import FIG3
+from experiments.shared.claims import explained
 from experiments.shared.images import Images, images, scaled, unfolded
 from plasticity_jax.base import Info, Learner, LearningRule, learner
 from plasticity_jax.diagnostics.alignment import alignment
@@ -217,7 +219,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG3),
     plot=plot,
     text=text,
 )

@@ -45,7 +45,9 @@ from experiments.lansdell2019.authors import own_step_perturbation
 from experiments.lansdell2019.common import Positive, Share, Steps
 from experiments.lansdell2019.fig4_claims import CLAIMS, LAGS, STREAMS, TASKS, WITH_B, summarise
 from experiments.lansdell2019.fig4_figures import plot, text
+from experiments.lansdell2019.why import FIG4
 from experiments.lansdell2019.windows import glorot_params, vanilla
+from experiments.shared.claims import explained
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.diagnostics.recurrent_alignment import angles_by_lag
@@ -250,7 +252,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG4),
     plot=plot,
     text=text,
 )

@@ -28,6 +28,8 @@ from experiments.lansdell2019.common import Positive
 from experiments.lansdell2019.figS1_claims import CLAIMS, METRICS, summarise
 from experiments.lansdell2019.figS1_figures import plot
 from experiments.lansdell2019.fixed_weights import HELD, drawn_weights, expected, layers_of, regression, second_order
+from experiments.lansdell2019.why import FIGS1
+from experiments.shared.claims import explained
 from experiments.shared.images import Images, images, scaled
 from plasticity_jax.base import Learner, learner
 from plasticity_jax.data import looking_up, minibatches
@@ -188,7 +190,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIGS1),
     plot=plot,
     measure=measure,
 )

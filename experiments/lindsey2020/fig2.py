@@ -34,6 +34,8 @@ from experiments.lindsey2020.networks import flp_theta, gradient_theta, layers
 from experiments.lindsey2020.sines import DEEP, PAPER_SINES, SMALL_SINES, Sines, sines
 from experiments.lindsey2020.training import continued, meta_training
 from experiments.lindsey2020.watched import analyses
+from experiments.lindsey2020.why import FIG2
+from experiments.shared.claims import explained
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.meta import flp_life, gradient_life, meta_gradient
 from plasticity_jax.rules.feedback import backprop
@@ -167,6 +169,6 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG2),
     plot=plot,
 )

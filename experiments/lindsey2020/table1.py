@@ -27,6 +27,8 @@ from experiments.lindsey2020.table1_claims import CLAIMS
 from experiments.lindsey2020.table1_figures import plot, text
 from experiments.lindsey2020.table1_summary import METHODS, PLASTIC, summarise
 from experiments.lindsey2020.training import continued, held_out, meta_training, over_lives
+from experiments.lindsey2020.why import TABLE1
+from experiments.shared.claims import explained
 from plasticity_jax.base import LearningRule
 from plasticity_jax.meta import Life, first_order, flp_life, gradient_life, meta_gradient
 from plasticity_jax.run import Experiment, Program
@@ -153,7 +155,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, TABLE1),
     plot=plot,
     text=text,
 )

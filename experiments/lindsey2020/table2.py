@@ -53,6 +53,8 @@ from experiments.lindsey2020.table2_claims import CLAIMS
 from experiments.lindsey2020.table2_figures import plot, text
 from experiments.lindsey2020.table2_summary import METHODS, PLASTIC, WAYS, summarise
 from experiments.lindsey2020.training import held_out, meta_training
+from experiments.lindsey2020.why import TABLE2
+from experiments.shared.claims import explained
 from plasticity_jax.base import Learner
 from plasticity_jax.meta import Life, first_order, flp_life, gradient_life, meta_gradient
 from plasticity_jax.meta.supervised import Prefix
@@ -288,7 +290,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, TABLE2),
     plot=plot,
     text=text,
 )

@@ -19,6 +19,8 @@ from experiments.marschall2019.authors import kernl_late, with_gain
 from experiments.marschall2019.common import EXACT, PANELS, RULES, STOCHASTIC, TASKS, curve, rules_of
 from experiments.marschall2019.fig1_claims import CLAIMS, PAIRS
 from experiments.marschall2019.fig1_figures import plot
+from experiments.marschall2019.why import FIG1
+from experiments.shared.claims import explained
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.cells import Neurons, init_params, leaky
 from plasticity_jax.rules import online
@@ -219,6 +221,6 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIG1),
     plot=plot,
 )

@@ -2,7 +2,7 @@
 
 import fnmatch
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from plasticity_jax.run import Claim, gap, t_value
 from plasticity_jax.run.summary import Mean, mean_in
@@ -78,6 +78,21 @@ def all_within(
         return measured, low <= measured <= high
 
     return Claim(id, statement, paper, measure, own, trivial)
+
+
+def explained(claims: Sequence[Claim], why: Mapping[str, str]) -> list[Claim]:
+    """The same claims, with reasons why some do not hold.
+
+    Args:
+      claims: an experiment's.
+      why: reasons by the claims' ids, see `Claim`.
+
+    Raises:
+      ValueError: if no claim has one of these ids.
+    """
+    if unknown := sorted(why.keys() - {claim.id for claim in claims}):
+        raise ValueError(f"why must name claims that there are, and there is no {', no '.join(unknown)}")
+    return [claim._replace(why=why.get(claim.id, claim.why)) for claim in claims]
 
 
 def clear(*names: str) -> Callable[[Summary], bool]:

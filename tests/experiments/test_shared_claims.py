@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from experiments.lansdell2019.common import check_schedule, unless_diverged, whole_seeds
-from experiments.shared.claims import INF, beyond, every
+from experiments.shared.claims import INF, beyond, every, explained
 from experiments.shared.curves import mean_and_error
-from plasticity_jax.run import checked
+from plasticity_jax.run import above, checked
 
 
 def row(claim, summary):
@@ -44,6 +44,20 @@ def test_a_pattern_without_numbers_was_not_run_and_what_is_no_number_does_not_ho
         measured, holds = row(claim, dict(zip(("a.x", "a.y", "b"), values, strict=True)))
         assert math.isnan(measured)
         assert holds is False
+
+
+def test_reasons_are_put_on_the_claims_that_they_name_and_shown_where_those_do_not_hold():
+    claims = [above(name, f"{name} is high", 2.0, name, 1.0, why="own") for name in "abc"]
+    found = explained(claims, {"a": "few steps", "c": "few seeds"})
+    assert [claim.why for claim in found] == ["few steps", "own", "few seeds"]
+    assert [claim._replace(why="own") for claim in found] == claims
+    assert [row["why"] for row in checked(found, {"a": 0.5, "b": 0.5, "c": 1.5})] == ["few steps", "own", ""]
+
+
+@pytest.mark.parametrize("why", [{"b": "few steps"}, {"a": "few steps", "b": ""}])
+def test_a_reason_for_a_claim_that_is_not_there_is_refused(why):
+    with pytest.raises(ValueError, match=r"there is no b$"):
+        explained([above("a", "A is high", None, "a", 1.0)], why)
 
 
 @pytest.mark.parametrize(("value", "sign", "level", "sure"), [

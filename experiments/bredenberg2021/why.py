@@ -1,0 +1,54 @@
+"""Why claims on Bredenberg et al. (2021) do not hold in the committed records, as far as that is known."""
+
+EQ18 = "Eq. 18 is neither the variance of c = 1 nor of c = 2: it exceeds the mean squared error of c = 2 by L / (4 s2)"
+
+APPENDIX_C = {
+    "eq17-count": "a slip of the print: sums from 0 to T are counted as T terms; it holds for T = n",
+    "eq17-online": "Eq. 17 charges IL nothing for the sampling of lambda; online its variance is 2 n / s2 at the least",
+    "eq27": "a slip of the print: of c = 2 the mean is 3/4 of the gradient, NVI* is unbiased at c = 1 only",
+    "eq26": "a slip of the print: of c = 4 the mean is 5/8 of the gradient, NVI* is unbiased at c = 1 only",
+    "eq18": EQ18,
+    "eq18-count": EQ18,
+    "eq18-printed": EQ18,
+    "eq32": "a sum over t' < t counts n (n + 1) / 2 pairs in place of n (n - 1) / 2, which adds L / (4 s2)",
+    "il-below-nvi-global": "the online IL pays for the sampling of lambda, most of all for a global one",
+    "bound-printed": "it follows from Eq. 18, which is wrong; the corrected bound is L < n / (n + 3)",
+}
+
+ONSETS = "k depends on lambda: at onsets relabelling adds a bias in proportion to the gradient, a tenth, at any eps"
+
+BIAS = {
+    "sole-source-onset": ONSETS,
+    "faster-onset": ONSETS,
+    "relative-bound-T": "B is taken for a constant in T, but grows like T",
+    "relative-bias-T": "five seeds do not tell: the slope is 2.0 standard errors above 0.1, t asks for 2.8 either way",
+    "finite": "awake p^2 / q is not integrable: it takes 2 sigma_inf^2 / sigma_gen^2 above 1, and here it is 0.008",
+}
+
+SHORT = "IL is 2 to 6 times too short, so that its relative bias is near 1, and training does not lessen it"
+
+FIG2 = {
+    "positive-stimuli": "where IL has converged (2 latents) its mean update is nearly zero, its direction arbitrary",
+    "near-bp": "IL is biased: for one stimulus its cosine is 0.3 to 0.8",
+    "il-keeps": "true of means over stimuli, which learning follows, not for one stimulus",
+    "bias-shrinks": SHORT,
+    "bias-shrinks-absolute": "suspect: windows start from r = 0, half of them asleep, where training never is",
+    "equal-variance-after": "true before training only: after it from 1/41 (2 latents) to 3 times (32 latents)",
+    "baseline-pays": "one number for wake and sleep helps little where latents are few (here 4, after training)",
+}
+
+FIG4 = {
+    "loss-onset": "not explained: the loss is least at half of training, then rises as dreams grow livelier than data",
+    "reconstructs-as-40": "it is as good as some 23 components, which have no noise of their own",
+    "reconstructs-as-100": "100 components lose next to nothing, and have no noise of their own",
+    "dreams-variance": "dreams grow livelier than data if layer 1 is taught on waking; at rest, as theirs, it holds",
+    "digits-r2-noiseless-z": "without noise, and scaled, an untrained layer 2 tells the digits, too",
+    "digits-r1": "a layer 1 of random weights tells the digits nearly as well",
+}
+
+LEARNING = {
+    "il_beats_wake_sleep_in_its_own_loss": "a real difference: the longer the phases in training, the lower this loss",
+    "decodes_above_untrained_noiseless": "a random square map without noise can be inverted: none is better",
+    "dreams_vary_alike": "the authors' code has 4.3 after 2,000,000 steps, too; default: 600,000",
+    "gap_widens": "NVI* has hardly moved in any dimension; default: 200,000 of the paper's 3,600,000 steps",
+}
