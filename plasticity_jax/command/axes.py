@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from plasticity_jax.command.catalog import CliError, pick
+from plasticity_jax.run.fields import kind_of
 
 HELP = "use FIELD=1,2,3 or FIELD=low:high:count or FIELD=low:high:log:count"
 
@@ -56,7 +57,7 @@ def _field(word: str, config: Any, about: str) -> tuple[str, type, str]:
     name = name.strip().lstrip("-").replace("-", "_")
     if not equals or not text:
         raise CliError(f"{word} has no values; {about}")
-    kinds = {field.name: type(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    kinds = {field.name: kind_of(config, field.name) for field in dataclasses.fields(config)}
     pick("field", name, kinds)
     if name == "seeds" or kinds[name] not in (int, float, str):
         why = "seeds are an axis of their own: use --seeds N" if name == "seeds" else "only numbers and words can vary"

@@ -174,10 +174,12 @@ def _imported(path: Path) -> ModuleType:
     while (top / "__init__.py").exists():
         names.insert(0, top.name)
         top = top.parent
-    if str(top) not in sys.path:
-        sys.path.insert(0, str(top))
     if len(names) > 1:
-        return importlib.import_module(".".join(names))
+        if str(top) not in sys.path:
+            sys.path.insert(0, str(top))
+        return _imported_as(".".join(names), path)
+    if str(top) not in sys.path:
+        sys.path.append(str(top))  # last: a file there may be called as a package is
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -186,10 +188,24 @@ def _imported(path: Path) -> ModuleType:
     return module
 
 
+def _imported_as(name: str, path: Path) -> ModuleType:
+    """The module of that name, which must be that file."""
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        module = None
+    if module is None or module.__file__ is None or not path.samefile(module.__file__):
+        package = name.partition(".")[0]
+        raise ImportError(f"another package is called {package}: rename the folder")
+    return module
+
+
 def _entry(path: Path, id: str) -> Entry | None:
     """What a file says of its experiment; None if it holds none."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if "Experiment(" not in text:
             return None
         call = _call(ast.parse(text))

@@ -219,7 +219,7 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         if args.preset == "smoke":
             print("smoke sizes show that all runs, and are too small for most claims to hold")
         if experiment.text is not None:
-            print(f"\n{(result.folder / 'table.md').read_text()}")
+            print(f"\n{(result.folder / 'table.md').read_text(encoding='utf-8')}")
         print(f"files: {result.folder}")
         _complain_of_lost(result)
         if args.record and result.folder != record:
@@ -341,10 +341,11 @@ def _report(args: argparse.Namespace, rest: Sequence[str]) -> int:
         raise CliError(f"there are no records in {records}: give the folder of a run's --out, as in results")
     home = records.parent if args.folder is None else records
     text, target = report(records, home, f"{args.program} report"), home / "RESULTS.md"
-    try:
-        target.write_text(text)
-    except OSError as error:
-        raise CliError(f"cannot write {target}: {error.strerror}") from error
+    with _one_line_errors(argparse.Namespace(traceback=None)):
+        from plasticity_jax.run.record import atomic
+
+        with atomic(target) as file:
+            file.write(text.encode())
     print(f"wrote {target}")
     return 0
 

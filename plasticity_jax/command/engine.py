@@ -100,7 +100,7 @@ def run_experiment(
             resume=resume,
             progress=progress,
             save_every_s=save_every_s,
-            config={"experiment": name, **settings},
+            config={"experiment": name, "title": experiment.title, **settings},
             sub_batch=sub_batch,
         )
         metrics |= {f"{part}/{metric}": values for metric, values in outcome.metrics.items()}
@@ -198,6 +198,8 @@ def check_parts(parts: Mapping[str, Program], seeds: int) -> None:
     """
     key = jax.random.key(0)
     for name, program in parts.items():
+        if not name or name == "summary" or "/" in name:
+            raise ValueError(f"a part cannot be called {name!r}, for records name metrics by part/metric")
         needed = seeds * size(jax.eval_shape(program.init, key))
         check_memory(f"{name}: the state of {seeds} seeds", needed, jax.devices())
 
@@ -270,11 +272,12 @@ def _conclude(
 ) -> list[dict[str, Any]]:
     """Writes the record and its figures, and returns the claims' rows."""
     if summary is None:
+        write_npz(folder / "metrics.npz", metrics)  # whatever becomes of the summary
         summary = {"seeds": meta["seeds"], **experiment.summarise(metrics)}
     rows = checked(experiment.claims, summary)
     write_record(folder, config=settings, meta=meta, metrics=metrics, summary=summary, claims=rows)
     if experiment.text is not None:
-        (folder / "table.md").write_text(experiment.text(metrics) + "\n")
+        (folder / "table.md").write_text(experiment.text(metrics) + "\n", encoding="utf-8")
     _draw(experiment, name, metrics, folder)
     return rows
 

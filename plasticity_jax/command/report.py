@@ -51,6 +51,13 @@ def report(records: Path, home: Path, command: str) -> str:
       CliError: if a record cannot be read.
     """
     read = [_read(path.parent) for path in sorted(records.glob("*/*/summary.json"))]
+    try:
+        return _text(read, home, command)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise CliError(f"a record in {records} lacks what a run writes ({one_line(error)}): run it again") from error
+
+
+def _text(read: Sequence[Record], home: Path, command: str) -> str:
     claims = [claim for record in read for claim in record.claims]
     lines = [
         "# Results",
@@ -80,7 +87,7 @@ def _read(folder: Path) -> Record:
     for name in ("summary", "meta", "config"):
         path = folder / f"{name}.json"
         try:
-            record[name] = json.loads(path.read_text())
+            record[name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CliError(f"cannot read {path} ({one_line(error)}): run the experiment again with --record") from error
     return Record(folder, **record)
@@ -115,7 +122,7 @@ def _section(record: Record, home: Path) -> list[str]:
             words = f"{_cell(claim['statement'])} (`{claim['id']}`{whose})"
             lines.append(f"| {words} | {_number(claim['paper'])} | {_number(claim['measured'])} | {_verdict(claim)} |")
     for table in sorted(record.folder.glob("*.md")):
-        lines += ["", table.read_text().strip()]
+        lines += ["", table.read_text(encoding="utf-8").strip()]
     for picture in sorted(path for path in record.folder.iterdir() if path.suffix in (".png", ".gif")):
         lines += ["", f"![{picture.stem}]({picture.relative_to(home).as_posix()})"]
     return lines + _fold(record)

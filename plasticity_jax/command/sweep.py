@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 
 from plasticity_jax.command.axes import drawn, varied
 from plasticity_jax.command.catalog import CliError, bad_values
@@ -14,6 +15,7 @@ from plasticity_jax.command.sweep_plan import plan, plan_text
 from plasticity_jax.command.sweep_results import shown_names, sweep_figure, sweep_table
 from plasticity_jax.command.sweep_run import programs, run_sweep
 from plasticity_jax.run.experiment import Experiment
+from plasticity_jax.run.fields import kind_of
 from plasticity_jax.run.grid import Grid, draws, grid
 from plasticity_jax.run.lock import locked
 from plasticity_jax.run.loop import Cost, run
@@ -82,11 +84,12 @@ def sweep_command(args: argparse.Namespace, experiment: Experiment, name: str, c
             return
         names, unknown = shown_names(summary, args.show)
         table = sweep_table(found, summary, names)
-        (folder / "table.md").write_text(table + "\n")
+        (folder / "table.md").write_text(table + "\n", encoding="utf-8")
         title = f"{experiment.title}\n{name}, {args.preset}: {points.seeds} seeds"
         for stale in folder.glob("*.png"):
             stale.unlink()
-        write_figures(folder, {"sweep": sweep_figure(found, summary, names, title)})
+        if names:
+            write_figures(folder, {"sweep": sweep_figure(found, summary, names, title)})
     print(f"\n{table}\n\nfiles: {folder}")
     if unknown:
         raise CliError(f"{unknown}; with --resume it is drawn anew")
@@ -98,7 +101,12 @@ def _grid(args: argparse.Namespace, config: Any) -> Grid:
         raise CliError("a sweep is a grid (--vary) or random draws (--draw), not both at once")
     if fields:
         return grid(fields, seeds=config.seeds)
-    return draws(ranges, count=args.draws, seeds=config.seeds, key=jax.random.key(0))
+    points = draws(ranges, count=args.draws, seeds=config.seeds, key=jax.random.key(0))
+    columns = {
+        name: (dim, np.round(values).astype(int) if kind_of(config, name) is int else values)
+        for name, (dim, values) in points.fields.items()
+    }
+    return Grid(columns, points.seeds)
 
 
 class _Costs:

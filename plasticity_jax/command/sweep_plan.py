@@ -4,10 +4,9 @@ A field that only enters arithmetic (a rate, a leak, a noise level) can be trace
 program. A field on which shapes or Python's decisions depend needs a program for each of its values.
 """
 
-import copy
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,9 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity_jax.command.catalog import CliError, one_line
+from plasticity_jax.command.engine import check_parts
 from plasticity_jax.run.experiment import Experiment
+from plasticity_jax.run.fields import kind_of
 from plasticity_jax.run.grid import Grid
 from plasticity_jax.typing import PyTree
+
+MOST_TRIED = 8
+"""Programs on which it is tried whether a field can be traced; of more, the first and the last."""
 
 
 class Programme(NamedTuple):
@@ -63,7 +67,7 @@ def plan(experiment: Experiment, config: Any, grid: Grid) -> Plan:
     Raises:
       CliError: if the Config refuses a point.
     """
-    kinds = {name: type(getattr(config, name)) for name in grid.fields}
+    kinds = {name: kind_of(config, name) for name in grid.fields}
     values = [{name: _as(kinds[name], value) for name, value in point.items()} for point in grid.points()]
     configs = []
     for point in values:
@@ -72,20 +76,24 @@ def plan(experiment: Experiment, config: Any, grid: Grid) -> Plan:
             experiment.check(configs[-1])
         except ValueError as error:
             raise CliError(f"bad point {words(point)}: {one_line(error)}") from error
-    traced, static = [], {}
-    for name, kind in kinds.items():
-        why = "it is no number" if kind is str else _why_static(experiment, configs[0], [*traced, name])
+    # An integer is not traced: in int32 it wraps and divides otherwise than in Python.
+    static = {
+        name: "it is an integer" if kind is int else "it is no number"
+        for name, kind in kinds.items()
+        if kind is not float
+    }
+    traced: list[str] = []
+    for name in [name for name in kinds if name not in static]:
+        programmes = _grouped(values, configs, static)
+        chosen = programmes if len(programmes) <= MOST_TRIED else [programmes[0], programmes[-1]]
+        both = [_extremes(name, [configs[i] for i in programme.points]) for programme in chosen]
+        why = next((why for ends in both if (why := _why_static(experiment, ends, [*traced, name]))), None)
         if why:
             static[name] = why
         else:
             traced.append(name)
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for i, point in enumerate(values):
-        groups.setdefault(tuple(point[name] for name in static), []).append(i)
-    programmes = [
-        Programme(configs[points[0]], tuple(points), dict(zip(static, shared, strict=True)))
-        for shared, points in groups.items()
-    ]
+    programmes = _grouped(values, configs, static)
+    _check_axes(experiment, programmes)
     return Plan(grid, values, tuple(traced), static, tuple(programmes))
 
 
@@ -103,9 +111,9 @@ def plan_text(found: Plan, parts: int) -> str:
 
 def with_fields(config: Any, values: Mapping[str, Any]) -> Any:
     """A Config with other, maybe traced, values in some of its fields; they are not checked anew."""
-    changed = copy.copy(config)
-    for name, value in values.items():
-        object.__setattr__(changed, name, value)
+    changed = object.__new__(type(config))  # not a copy, which would keep what properties have cached
+    for field in dataclasses.fields(config):
+        object.__setattr__(changed, field.name, values.get(field.name, getattr(config, field.name)))
     return changed
 
 
@@ -115,28 +123,79 @@ def in_default_precision(numbers: Any) -> jax.Array:
     return jnp.asarray(numbers, jnp.zeros((), kind).dtype)
 
 
-def _why_static(experiment: Experiment, config: Any, names: Sequence[str]) -> str | None:
-    """Why the last of these fields cannot be traced beside the others; None if it can."""
+def _grouped(values: Sequence[Mapping[str, Any]], configs: Sequence[Any], static: Iterable[str]) -> list[Programme]:
+    """The points by the values of the static fields."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, point in enumerate(values):
+        groups.setdefault(tuple(point[name] for name in static), []).append(i)
+    return [
+        Programme(configs[points[0]], tuple(points), dict(zip(static, shared, strict=True)))
+        for shared, points in groups.items()
+    ]
 
-    def shapes(values: Mapping[str, Any]) -> PyTree:
-        key = jax.random.key(0)
-        parts = experiment.parts(with_fields(config, values))
+
+def _extremes(name: str, configs: Sequence[Any]) -> tuple[Any, Any]:
+    """The Config of a field's least value, and the same with its greatest."""
+    greatest = max(getattr(config, name) for config in configs)
+    least = min(configs, key=lambda config: getattr(config, name))
+    return least, with_fields(least, {name: greatest})
+
+
+def _why_static(experiment: Experiment, configs: tuple[Any, Any], names: Sequence[str]) -> str | None:
+    """Why the last of these fields cannot be traced beside the others; None if it can.
+
+    It is traced if the program takes shape without its value. A program that does not read it must be the same one for
+    both Configs, for what Python makes of a number (a text, a branch on its type) leaves no other trace; beside
+    arithmetic that reads it, it goes unseen.
+    """
+
+    def chunks(config: Any) -> PyTree:
+        parts = experiment.parts(config)
         sizes.append({part: tuple(map(int, program[2:5])) for part, program in parts.items()})  # int: not traced
-        return {part: program.chunk(program.init(key)) for part, program in parts.items()}
+        return {part: program.chunk(program.init(jax.random.key(0))) for part, program in parts.items()}
+
+    def trace(values: Mapping[str, Any]) -> tuple[Any, PyTree]:
+        return jax.make_jaxpr(lambda values: chunks(with_fields(configs[0], values)), return_shape=True)(values)
 
     sizes: list[Any] = []
-    concrete = {name: getattr(config, name) for name in names}
-    usual = jax.eval_shape(lambda: shapes(concrete))
+    usual = [jax.make_jaxpr(lambda config=config: chunks(config), return_shape=True)() for config in configs]
     try:
-        traced = jax.eval_shape(shapes, {name: in_default_precision(value) for name, value in concrete.items()})
+        numbers = {name: in_default_precision(getattr(configs[0], name)) for name in names}
+        jaxpr, shapes = trace(numbers)
     except Exception as error:  # whatever a number's place in Python code may raise when it is not known
         kind = type(error).__name__.replace("Tracer", "").replace("ConversionError", "")
         known = {"Bool": "it decides what is built", "Integer": "it is a size", "Array": "NumPy reads it"}
         return known.get(kind, "it decides on shapes, or on what is built")
-    same = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), usual) == jax.tree.map(
-        lambda leaf: (leaf.shape, leaf.dtype), traced
-    )
-    return None if same and sizes[0] == sizes[1] else "shapes or precisions change with it"
+    form = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (shapes, usual[0][1], usual[1][1])]
+    if not (form[0] == form[1] == form[2] and sizes[0] == sizes[1] == sizes[2]):
+        return "shapes or precisions change with it"
+    place = sorted(numbers).index(names[-1])
+    variable = jaxpr.jaxpr.invars[place]
+    is_read = any(variable is atom for eqn in jaxpr.jaxpr.eqns for atom in eqn.invars)
+    is_read = is_read or any(variable is atom for atom in jaxpr.jaxpr.outvars)
+    if not is_read and str(usual[0][0]) != str(usual[1][0]):
+        return "Python makes something else of it than a number"
+    return None
+
+
+def _check_axes(experiment: Experiment, programmes: Sequence[Programme]) -> None:
+    """Traces every program, and compares the axes of their metrics, before any of them runs.
+
+    Raises:
+      CliError: if a metric has other axes in one program than in another, which no record can hold.
+    """
+    axes: dict[str, int] = {}
+    for programme in programmes:
+        parts = experiment.parts(programme.config)
+        check_parts(parts, 1)
+        for part, program in parts.items():
+            shapes = jax.eval_shape(lambda program=program: program.chunk(program.init(jax.random.key(0))))[1]
+            for metric, leaf in shapes.items():
+                if axes.setdefault(f"{part}/{metric}", leaf.ndim) != leaf.ndim:
+                    at = words(programme.static)
+                    raise CliError(
+                        f"{part}/{metric} has other axes at {at} than before: vary that field in a sweep of its own"
+                    )
 
 
 def _as(kind: type, value: Any) -> Any:

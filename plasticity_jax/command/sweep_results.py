@@ -50,18 +50,19 @@ def sweep_table(found: Plan, summary: Mapping[str, np.ndarray], names: Sequence[
     flat = {name: values.ravel() for name, values in summary.items()}
     order = range(len(found.values))
     if len(order) > ROWS:
-        order = np.argsort(np.nan_to_num(flat[names[0]], nan=np.inf), kind="stable")
+        order = np.argsort(np.nan_to_num(flat[names[0]], nan=np.inf), kind="stable") if names else np.arange(len(order))
         order = [*order[: ROWS // 2], *order[-ROWS // 2 :]]
     for i in order:
-        cells = [number(found.values[i][field]) for field in fields]
+        cells = [_exact(found.values[i][field]) for field in fields]
         for name in names:
             sem = flat.get(f"{name}_sem", np.full(len(flat[name]), np.nan))[i]
             cells.append(number(flat[name][i].item()) + (f" ± {number(sem.item())}" if math.isfinite(sem) else ""))
-        lost = int(flat["diverged"][i]) if "diverged" in flat else 0
-        lines.append(f"| {' | '.join([*cells, f'{lost} of {found.grid.seeds}'])} |")
+        lost = flat["diverged"][i] if "diverged" in flat else math.nan
+        lines.append(f"| {' | '.join([*cells, f'{lost:.0f} of {found.grid.seeds}' if lost == lost else '-'])} |")
     lines += ["", f"Mean ± standard error over {found.grid.seeds} seeds."]
     if len(found.values) > ROWS:
-        lines += ["", f"{ROWS} of {len(found.values)} points: those with the least and the greatest {names[0]}."]
+        which = f"those with the least and the greatest {names[0]}" if names else "the first and the last"
+        lines += ["", f"{ROWS} of {len(found.values)} points: {which}."]
     return "\n".join(lines)
 
 
@@ -144,6 +145,11 @@ def _draw_points(axis: Any, found: Plan, summary: Mapping[str, np.ndarray], name
         axis.set_xscale("log")
     axis.set(xlabel=field, ylabel=name)
     axis.set_title("bars: standard error over seeds" if sem is not None else "", fontsize=8)
+
+
+def _exact(value: Any) -> str:
+    """A field's value, with as many digits as tell it from others."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _values(found: Plan, name: str) -> np.ndarray:

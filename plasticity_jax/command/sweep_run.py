@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from plasticity_jax.command.catalog import CliError, one_line
+from plasticity_jax.command.catalog import one_line
 from plasticity_jax.command.engine import overrides
 from plasticity_jax.command.sweep_plan import Plan, Programme, in_default_precision, with_fields, words
 from plasticity_jax.run.experiment import Arrays, Experiment
@@ -105,7 +105,12 @@ def run_sweep(
             resume=resume,
             progress=progress,
             save_every_s=save_every_s,
-            config={"experiment": name, **dataclasses.asdict(work.programme.config), "traced": list(found.traced)},
+            config={
+                "experiment": name,
+                "title": experiment.title,
+                **dataclasses.asdict(work.programme.config),
+                "traced": list(found.traced),
+            },
             sub_batch=sub_batch,
             report=lambda cost, label=work.label: report(label, cost),
         )
@@ -120,8 +125,6 @@ def run_sweep(
         return None
     metrics = _joined(found, pieces)
     stacked = {metric: values.reshape(*found.grid.shape, *values.shape[1:]) for metric, values in metrics.items()}
-    write_npz(folder / "metrics.npz", stacked)  # whatever becomes of the summary
-    summary = _summarised(experiment, config, found, metrics, progress)
     settings = dataclasses.asdict(config)
     meta = {
         "experiment": name,
@@ -136,13 +139,17 @@ def run_sweep(
         "hosts": jax.process_count(),
         "sittings": merged(sittings),
     }
+    for stale in ("meta.json", "summary.json"):  # of another sweep, which the new numbers are not to be taken for
+        (folder / stale).unlink(missing_ok=True)
+    write_npz(folder / "metrics.npz", stacked)  # whatever becomes of the summary
+    write_json(folder / "config.json", settings)
+    write_json(folder / "meta.json", meta)
+    summary = _summarised(experiment, config, found, pieces, progress)
     points = [
         {"at": at, "summary": {key: values.ravel()[i] for key, values in summary.items()}}
         for i, at in enumerate(found.values)
     ]
     write_npz(folder / "metrics.npz", stacked | {f"{SUMMARY}{key}": values for key, values in summary.items()})
-    write_json(folder / "config.json", settings)
-    write_json(folder / "meta.json", meta)
     write_json(folder / "summary.json", {"summary": {}, "claims": [], "points": points})
     return summary
 
@@ -181,7 +188,7 @@ def _joined(found: Plan, pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str
     for name in dict.fromkeys(name for piece in pieces for name in piece):
         shapes = {piece[name].shape[1:] for piece in pieces if name in piece}
         if len({len(shape) for shape in shapes}) > 1:
-            raise CliError(f"{name} has axes of its own at each of these points: vary that field in sweeps of its own")
+            raise AssertionError(f"{name} has other axes at some points, which the plan has not seen")
         whole = all(name in piece for piece in pieces) and len(shapes) == 1
         shape = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
         dtype = next(piece[name].dtype for piece in pieces if name in piece)
@@ -198,39 +205,40 @@ def _joined(found: Plan, pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str
 
 
 def _summarised(
-    experiment: Experiment, config: Any, found: Plan, metrics: Mapping[str, np.ndarray], progress: bool
+    experiment: Experiment,
+    config: Any,
+    found: Plan,
+    pieces: Sequence[Mapping[str, np.ndarray]],
+    progress: bool,
 ) -> dict[str, np.ndarray]:
     """The experiment's summary at each point, and how many seeds diverged there, with the grid's axes."""
-    rows = []
-    for i, point in enumerate(found.values):
-        at = {name: _unpadded(values[i]) for name, values in metrics.items()}
-        at = {name: values for name, values in at.items() if values.size}
-        if experiment.measure is not None:
-            at |= experiment.measure(dataclasses.replace(config, **point), progress)
-        steps = [values for name, values in at.items() if name.endswith("/bad_step")]
-        bad = [(values >= 0).reshape(found.grid.seeds, -1).any(1) for values in steps]
-        rows.append({**_summary(experiment, at, point), "diverged": int(np.any(bad, axis=0).sum()) if bad else 0})
+    rows: list[Mapping[str, float]] = [{} for _ in found.values]
+    for programme, piece in zip(found.programmes, pieces, strict=True):
+        for k, i in enumerate(programme.points):
+            metrics = {name: values[k] for name, values in piece.items()}
+            steps = [values for name, values in metrics.items() if name.endswith("/bad_step")]
+            bad = [(values >= 0).reshape(found.grid.seeds, -1).any(1) for values in steps]
+            lost = {"diverged": int(np.any(bad, axis=0).sum())} if bad else {}
+            whole = dataclasses.replace(config, **found.values[i])
+            rows[i] = {**_summary(experiment, whole, metrics, found.values[i], progress), **lost}
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.array([row.get(name, np.nan) for row in rows], float).reshape(found.grid.shape) for name in names}
 
 
-def _summary(experiment: Experiment, metrics: Arrays, point: Mapping[str, Any]) -> Mapping[str, float]:
+def _summary(
+    experiment: Experiment, config: Any, metrics: Arrays, point: Mapping[str, Any], progress: bool
+) -> Mapping[str, float]:
     """The summary at one point; nothing, and a line that says so, where the experiment cannot make one."""
     try:
+        if experiment.measure is not None:
+            metrics = {**metrics, **experiment.measure(config, progress)}
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what diverged there
-            return experiment.summarise(metrics)
+            summary = experiment.summarise(metrics)
+        return {name: float(value) for name, value in summary.items()}
     except Exception as error:
         say(f"warning: no summary at {words(point)}: {type(error).__name__}: {one_line(error)}")
         return {}
-
-
-def _unpadded(values: np.ndarray) -> np.ndarray:
-    """Values (seeds, points, ...) without the points at the end that no seed has."""
-    if values.ndim < 2 or values.dtype.kind != "f":
-        return values
-    there = ~np.isnan(values).reshape(len(values), values.shape[1], -1).all((0, 2))
-    return values[:, : np.flatnonzero(there).max(initial=-1) + 1]
 
 
 def _host_folder() -> str:

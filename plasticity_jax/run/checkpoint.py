@@ -93,8 +93,7 @@ class Checkpoints:
                 raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB are needed and not free on this disk")
             # Orbax takes no array without elements; they hold nothing to save.
             arrays = {str(i): leaf for i, leaf in enumerate(leaves) if leaf.size}
-            with _quiet():
-                _checkpointer().save(temporary / "arrays", arrays)
+            _write_arrays(temporary / "arrays", arrays)
             body["files"] = _digest_files(temporary / "arrays")
             (temporary / "manifest.json").write_text(json.dumps({"body": body, "sha256": _digest_json(body)}))
             if os.path.lexists(final):
@@ -166,8 +165,7 @@ class Checkpoints:
         # Before orbax reads them: it is not at its best with broken files.
         if body["files"] != _digest_files(path / "arrays"):
             raise ValueError("the checksum of its arrays does not fit")
-        with _quiet():
-            arrays = _checkpointer().restore(path / "arrays")
+        arrays = _read_arrays(path / "arrays")
         shapes, treedef = jax.tree.flatten(template)
         count = len(shapes) + len(body["metrics"])
         leaves = [
@@ -290,14 +288,30 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _checkpointer() -> Any:
-    """Orbax's, of this host alone: each of several hosts saves its own lanes, and waits for no other."""
-    import orbax.checkpoint as ocp
-
+def _write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by orbax; on one of several hosts as bytes, for there orbax writes only those of the first host."""
     if jax.process_count() == 1:
-        return ocp.PyTreeCheckpointer()
-    here = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"host{here}"
-    )
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)
+        import orbax.checkpoint as ocp
+
+        with _quiet():
+            ocp.PyTreeCheckpointer().save(folder, dict(arrays))
+        return
+    folder.mkdir(parents=True)
+    kinds = {name: [str(values.dtype), values.shape] for name, values in arrays.items()}
+    (folder / "kinds.json").write_text(json.dumps(kinds))
+    for name, values in arrays.items():
+        (folder / name).write_bytes(np.ascontiguousarray(values).tobytes())
+
+
+def _read_arrays(folder: Path) -> Mapping[str, Any]:
+    """The arrays that `_write_arrays` has written, by however many hosts."""
+    if not (folder / "kinds.json").exists():
+        import orbax.checkpoint as ocp
+
+        with _quiet():
+            return ocp.PyTreeCheckpointer().restore(folder)
+    kinds = json.loads((folder / "kinds.json").read_text())
+    return {
+        name: np.frombuffer((folder / name).read_bytes(), jnp.dtype(dtype)).reshape(shape)
+        for name, (dtype, shape) in kinds.items()
+    }

@@ -135,14 +135,18 @@ def within(
 
 
 def _row(claim: Claim, summary: Summary) -> dict[str, Any]:
+    fault = ""
     try:
         measured, holds = claim.measure(summary)
         measured, holds = float(measured), None if holds is None else bool(holds) and not math.isnan(measured)
     except KeyError:
         measured, holds = math.nan, None
+    except Exception as error:  # of the claim's own making; the others are still told
+        fault = f"cannot be measured: {type(error).__name__}: {error}"
+        measured, holds = math.nan, None
     try:
         trivial = None if claim.trivial is None or holds is None else bool(claim.trivial(summary))
-    except KeyError:
+    except Exception:
         trivial = None
     return {
         "id": claim.id,
@@ -152,5 +156,5 @@ def _row(claim: Claim, summary: Summary) -> dict[str, Any]:
         "measured": measured,
         "holds": holds,
         "trivial": trivial,
-        "why": claim.why if holds is False else "",
+        "why": claim.why if holds is False else fault,
     }

@@ -19,6 +19,13 @@ Figures = Any
 """A matplotlib figure, or figures and animations by name."""
 
 
+OPTIONS = frozenset(
+    ("check", "coordinator", "draw", "draws", "help", "host", "hosts", "id", "name", "out", "overwrite", "plan")
+    + ("preset", "record", "redraw", "resume", "save_every", "show", "sub_batch", "traceback", "vary")
+)
+"""Words of the command line that are no fields."""
+
+
 def last_tenths(metrics: Arrays) -> dict[str, float]:
     """Mean and standard error over seeds of every curve, over the last tenth of its points.
 
@@ -73,8 +80,8 @@ class Experiment:
     Attributes:
       title: what it shows, in a line; a literal text, for the list is read without an import.
       presets: Configs by name, instances of one frozen dataclass with a field ``seeds``; "default" is run by default.
-      parts: ``config -> programs by name``; each is run over the same seeds. A sweep calls it with traced numbers in
-        the fields that are varied, where it can (see `plasticity_jax.run.sweeps`).
+      parts: ``config -> programs by name``, a pure function; each program is run over the same seeds. A sweep calls it
+        with traced floats in the fields that are varied, where it can: they are for arithmetic.
       cost: what a preset costs, in words, by name; literal texts.
       summarise: ``metrics -> numbers by name``, from arrays (seeds, points, ...) named "part/metric".
       claims: what is checked of the summary.
@@ -83,7 +90,8 @@ class Experiment:
       measure: ``(config, whether to show progress) -> further metrics``, computed on the host when all parts have run.
 
     Raises:
-      TypeError: if the presets are not dataclasses of one type with a field ``seeds``.
+      TypeError: if the presets are not dataclasses of one type with a field ``seeds``, whose fields are all given to it
+        and have no name of an option of the command line.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -116,8 +124,13 @@ class Experiment:
         kinds = {type(config) for config in self.presets.values()}
         if len(kinds) != 1 or not all(map(dataclasses.is_dataclass, kinds)):
             raise TypeError(f"presets must be instances of one dataclass, by name; got {self.presets!r}")
-        if "seeds" not in {field.name for field in dataclasses.fields(kinds.pop())}:
+        fields = {field.name: field for field in dataclasses.fields(kinds.pop())}
+        if "seeds" not in fields:
             raise TypeError("presets: the Config needs a field seeds, an int")
+        for name, field in fields.items():
+            if name in OPTIONS or not field.init:
+                why = "the command line has an option of that name" if field.init else "every field must be given to it"
+                raise TypeError(f"presets: the Config cannot have the field {name}: {why}")
 
     def check(self, config: Config) -> None:
         """Refuses a Config whose numbers cannot be meant.

@@ -4,7 +4,9 @@ import dataclasses
 import math
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from numbers import Real
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 _MOST = 2**31 - 1
 
@@ -47,23 +49,44 @@ def check_fields(config: Any, presets: Iterable[Any]) -> None:
       ValueError: naming the field and what it may be.
     """
     presets = list(presets)
-    hints = get_type_hints(type(config), include_extras=True)
+    hints = _hints(config)
     for field in dataclasses.fields(config):
         value, usual = getattr(config, field.name), [getattr(preset, field.name) for preset in presets]
         if isinstance(value, tuple | list | str) and not value and all(usual):
             raise ValueError(f"{field.name} must not be empty")
-        given = _range_in(hints[field.name])
+        given = _range_in(hints.get(field.name))
         for number in _numbers(value):
-            allowed = given or _usual_range(type(number), [n for each in usual for n in _numbers(each)])
+            likes = [n for each in usual for n in _numbers(each)]
+            is_float = any(isinstance(n, float) for n in [number, *likes]) or kind_of(config, field.name) is float
+            allowed = given or _usual_range(is_float, likes)
             _check(field.name, number, allowed)
 
 
+def kind_of(config: Any, name: str) -> type:
+    """The type of a field's values: float where its hint says so, though a value be written as an integer."""
+    hint = _hints(config).get(name)
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    value = getattr(config, name)
+    return float if float in kinds and _is_number(value) else type(value)
+
+
+def _hints(config: Any) -> dict[str, Any]:
+    """The hints of a Config's fields; none where they name what only a type checker imports."""
+    try:
+        return get_type_hints(type(config), include_extras=True)
+    except NameError:
+        return {}
+
+
 def _check(name: str, value: float, allowed: Range) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
+    if not isinstance(value, int) and not math.isfinite(value):
         raise ValueError(f"{name}={value} must be finite")
-    if isinstance(value, float) and 0 < abs(value) < 1e-30:  # it is 0, or soon is, in float32
+    if not isinstance(value, int) and 0 < abs(value) < 1e-30:  # it is 0, or soon is, in float32
         raise ValueError(f"{name}={value} is too small; use 0 or more than 1e-30")
     low, high = allowed
+    if isinstance(value, int):
+        high = min(high, _MOST)  # beyond it, a number wraps on the device
     if low <= value <= high:
         return
     if high in (math.inf, sys.float_info.max, _MOST):
@@ -71,9 +94,9 @@ def _check(name: str, value: float, allowed: Range) -> None:
     raise ValueError(f"{name}={value} must be between {low} and {high}")
 
 
-def _usual_range(kind: type, usual: list[float]) -> Range:
-    """The range of a field of that type without a `Range`, from the presets' values."""
-    if kind is int:
+def _usual_range(is_float: bool, usual: list[float]) -> Range:
+    """The range of a field without a `Range`, from the presets' values."""
+    if not is_float:
         return Range(min([1, *usual]), _MOST)
     return Range(min([0.0, *usual]), sys.float_info.max)
 
@@ -93,4 +116,4 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -60,6 +60,8 @@ class Grid:
         for name, (_, values) in self.fields.items():
             if values.dtype.kind not in "fiub":
                 raise ValueError(f"{name} has values that are no numbers: make a sweep for each of them")
+            if (np.asarray(jnp.asarray(values)) != values).any() and values.dtype.kind in "iu":
+                raise ValueError(f"{name} has integers that JAX's default precision does not hold: give them as floats")
         count = math.prod(self.shape)
         keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(self.seeds), count))
         where = dict(zip(self.dims, np.indices(self.shape).reshape(len(self.shape), -1), strict=True))

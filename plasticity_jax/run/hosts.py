@@ -1,5 +1,6 @@
 """Several hosts, each with a share of the lanes: no communication but to begin, and to gather the results."""
 
+import itertools
 import os
 from collections.abc import Mapping
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from plasticity_jax.run.record import RunError
 from plasticity_jax.typing import PyTree
+
+_PATIENCE_MS = 7 * 24 * 3600 * 1000
 
 
 def join_hosts(hosts: int | None = None, host: int | None = None, coordinator: str | None = None) -> None:
@@ -29,6 +32,7 @@ def join_hosts(hosts: int | None = None, host: int | None = None, coordinator: s
     if not any(given):
         if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
             jax.distributed.initialize()
+            gathered({"joined": np.zeros(1)}, jax.process_count())
         return
     if not all(given):
         raise RunError("several hosts need all of --hosts N, --host I and --coordinator ADDRESS:PORT")
@@ -40,6 +44,7 @@ def join_hosts(hosts: int | None = None, host: int | None = None, coordinator: s
         jax.distributed.initialize(coordinator, hosts, host)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"host {host} cannot join the others at {coordinator}: {str(error).splitlines()[0]}") from error
+    gathered({"joined": np.zeros(1)}, hosts)  # what the hosts talk through is set up while all are here
 
 
 def share(lanes: PyTree) -> PyTree:
@@ -63,10 +68,30 @@ def gathered(results: Mapping[str, np.ndarray], lanes: int) -> dict[str, np.ndar
     Args:
       results: of this host's `share`, (its lanes, ...) each.
       lanes: how many there are on all hosts.
+
+    Raises:
+      RunError: if another host is gone.
     """
     if jax.process_count() == 1:
         return dict(results)
     from jax.experimental import multihost_utils
 
-    whole = {name: multihost_utils.process_allgather(values) for name, values in results.items()}
+    try:
+        _wait_for_all()
+        whole = {name: multihost_utils.process_allgather(values) for name, values in results.items()}
+    except jax.errors.JaxRuntimeError as error:
+        told = str(error).splitlines()[0][:120]
+        raise RunError(f"another host is gone ({told}): start all hosts again, with --resume") from error
     return {name: np.asarray(values).reshape(-1, *values.shape[2:])[:lanes] for name, values in whole.items()}
+
+
+_calls = itertools.count()
+
+
+def _wait_for_all() -> None:
+    """Waits until every host is here: a collective gives up after half a minute, and shares are not equally long."""
+    from jax._src import distributed  # there is no public barrier without a collective in it
+
+    client = distributed.global_state.client
+    if client is not None:
+        client.wait_at_barrier(f"plasticity_jax_{next(_calls)}", timeout_in_ms=_PATIENCE_MS)

@@ -74,6 +74,8 @@ def dataset(metrics: Mapping[str, np.ndarray], axes: Mapping[str, Any]) -> Any:
         for axis in rest:
             is_point = axis == 0 and bool(dims)
             own = f"{name.rpartition('/')[0]}.point" if is_point else f"{name}.{axis}"
-            dims.append("point" if is_point and len(points) == 1 else own)
+            label = "point" if is_point and len(points) == 1 else own
+            length = np.shape(values)[len(dims)]
+            dims.append(label if lengths.setdefault(label, length) == length else f"{name}.{axis}")
         variables[name] = (dims, values)
     return xarray.Dataset(variables, coords)

@@ -154,10 +154,118 @@ def test_values_are_read_by_the_fields_type():
 def test_points_of_one_shape_share_a_program():
     experiment = load(find("toy_fig1", Path("experiments")))
     config = experiment.presets["smoke"]
-    found = plan(experiment, config, grid({"steps": [3, 5], "rate": [0.1, 0.2], "bad_seed": [-1, 0]}, seeds=2))
-    assert found.traced == ("rate", "bad_seed")
+    found = plan(experiment, config, grid({"steps": [3, 5], "rate": [0.1, 0.2], "bound": [1.0, 2.0]}, seeds=2))
+    assert found.traced == ("rate", "bound")
+    assert found.static == {"steps": "it is an integer"}
     assert [programme.points for programme in found.programmes] == [(0, 1, 2, 3), (4, 5, 6, 7)]
     assert [programme.config.steps for programme in found.programmes] == [3, 5]
+
+
+CUNNING = """
+import dataclasses, functools, jax, jax.numpy as jnp
+from plasticity_jax.run import Experiment, Program
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seeds: int = 2
+    rate: float = 0.1
+    noise: float = 0
+    n: int = 2
+    mode: str = "a"
+    how: str = "plain"
+
+    @functools.cached_property
+    def tenfold(self):
+        return 10 * self.rate
+
+def value(config):
+    if config.how == "text":
+        return float(str(config.rate)) if "Tracer" not in str(config.rate) else 5.0
+    if config.how == "type":
+        return config.rate if isinstance(config.rate, float) else 5.0
+    if config.how == "property":
+        return config.tenfold
+    if config.how == "mode" and config.mode == "b":
+        return 1.0 if config.rate < 0.3 else 2.0
+    return config.rate
+
+def parts(config):
+    x = value(config) + config.noise
+    def chunk(state):
+        loss = jnp.where(jnp.asarray(config.rate) > 0.3, jnp.nan, x) if config.how == "diverges" else x
+        return state, {"loss": jnp.stack([jnp.asarray(x, float), jnp.asarray(loss, float)])}
+    return {"p": Program(lambda key: jax.random.normal(key), chunk, 2, 1, 2)}
+
+def measure(config, progress):
+    if config.how == "fails":
+        raise RuntimeError("not today")
+    return {}
+
+experiment = Experiment(title="cunning", presets={"smoke": Config()}, parts=parts, measure=measure)
+"""
+
+
+@pytest.mark.parametrize("how", ["plain", "text", "type", "property", "mode"])
+def test_a_sweep_has_the_numbers_of_runs_whatever_python_makes_of_a_field(how, capsys):
+    Path("experiments/cunning.py").write_text(CUNNING)
+    words = ["cunning", "--preset", "smoke", "--how", how]
+    assert cli.main(["sweep", *words, "--vary", "rate=0.1,0.2,0.4", "--vary", "mode=a,b"]) == 0
+    shown = capsys.readouterr().out
+    assert ("traced, as lanes of one program: rate" in shown) == (how in ("plain", "property"))
+    found = open_record("results/cunning/smoke-sweep")
+    for rate in (0.1, 0.2, 0.4):
+        for mode in "ab":
+            assert cli.main(["run", *words, "--rate", str(rate), "--mode", mode, "--overwrite"]) == 0
+            alone = metrics_of(Path("results/cunning/smoke"))["p/loss"]
+            np.testing.assert_allclose(found["p/loss"].sel(rate=rate, mode=mode), alone, rtol=1e-6)
+
+
+def test_what_diverges_for_good_has_no_summary(capsys):
+    Path("experiments/cunning.py").write_text(CUNNING)
+    words = ["sweep", "cunning", "--preset", "smoke", "--how", "diverges"]
+    assert cli.main([*words, "--vary", "rate=0.1,0.4"]) == 0
+    found = open_record("results/cunning/smoke-sweep")["summary/p/loss"]
+    assert np.isfinite(found[0])
+    assert np.isnan(found[1])
+
+
+def test_a_float_field_written_as_an_integer_takes_fractions_and_drawn_integers_are_whole(capsys):
+    Path("experiments/cunning.py").write_text(CUNNING)
+    words = ["sweep", "cunning", "--preset", "smoke", "--overwrite"]
+    assert cli.main([*words, "--vary", "noise=0:1:5"]) == 0
+    assert open_record("results/cunning/smoke-sweep")["noise"].values.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert cli.main([*words, "--draw", "n=1:9", "--draws", "4"]) == 0
+    drawn = open_record("results/cunning/smoke-sweep")["n"].values
+    assert drawn.dtype.kind == "i"
+    meta = json.loads(Path("results/cunning/smoke-sweep/summary.json").read_text())
+    assert [point["at"]["n"] for point in meta["points"]] == drawn.tolist()
+
+
+def test_a_measurement_that_fails_loses_nothing(capsys):
+    Path("experiments/cunning.py").write_text(CUNNING)
+    words = ["sweep", "cunning", "--preset", "smoke", "--overwrite"]
+    assert cli.main([*words, "--vary", "rate=0.1,0.2"]) == 0
+    capsys.readouterr()
+    assert cli.main([*words, "--vary", "rate=0.3,0.4", "--how", "fails"]) == 0
+    lines = errors(capsys)
+    assert lines == [f"warning: no summary at rate={rate}: RuntimeError: not today" for rate in (0.3, 0.4)]
+    found = open_record("results/cunning/smoke-sweep")
+    assert found["rate"].values.tolist() == [0.3, 0.4]
+    np.testing.assert_allclose(found["p/loss"][:, 0, 0], [0.3, 0.4], rtol=1e-6)
+
+
+def test_fields_and_parts_that_would_clash_are_refused(capsys):
+    path = Path("experiments/cunning.py")
+    path.write_text(CUNNING.replace("n: int = 2", "draws: int = 2"))
+    assert cli.main(["run", "cunning", "--preset", "smoke"]) == 2
+    path.write_text(CUNNING.replace("n: int = 2", "n: int = dataclasses.field(init=False, default=2)"))
+    assert cli.main(["run", "cunning", "--preset", "smoke"]) == 2
+    path.write_text(CUNNING.replace('{"p": Program', '{"summary": Program'))
+    assert cli.main(["run", "cunning", "--preset", "smoke"]) == 2
+    option, given, part = errors(capsys)
+    assert "cannot have the field draws: the command line has an option of that name" in option
+    assert "cannot have the field n: every field must be given to it" in given
+    assert "a part cannot be called 'summary'" in part
 
 
 RUN = "import sys; from plasticity_jax.command.cli import main_of_process; main_of_process()"
@@ -217,6 +325,10 @@ def test_devices_and_hosts_do_not_show_and_a_killed_sweep_resumes(tmp_path):
     for other in ("eight", "hosts", "killed"):
         assert Path(f"{other}/toy_fig1/smoke-sweep/metrics.npz").read_bytes() == one, other
     assert json.loads(Path("hosts/toy_fig1/smoke-sweep/meta.json").read_text())["hosts"] == 2
+    again = [start("hosts", *long, *hosts, "--host", host, "--resume") for host in ("0", "1")]
+    assert "files:" in ended(again[0])
+    ended(again[1])
+    assert Path("hosts/toy_fig1/smoke-sweep/metrics.npz").read_bytes() == one
     loss = metrics_of(Path("one/toy_fig1/smoke-sweep"))["walk0/loss"]
     assert loss.shape == (3, 2, 40)
     assert len(set(loss[..., -1].ravel().tolist())) == 6
