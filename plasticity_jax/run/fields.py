@@ -27,7 +27,7 @@ class Range(NamedTuple):
       >>> check_fields(Config(leak=2.0), [Config()])
       Traceback (most recent call last):
         ...
-      ValueError: leak=2.0 must be between 0.0 and 1.0
+      ValueError: leak=2.0 must be between 0 and 1
     """
 
     low: float = -math.inf
@@ -91,7 +91,7 @@ def _check(name: str, value: float, allowed: Range) -> None:
         return
     if high in (math.inf, sys.float_info.max, _MOST):
         raise ValueError(f"{name}={value} must be at least {low:g}" if value < low else f"{name}={value} is too large")
-    raise ValueError(f"{name}={value} must be between {low} and {high}")
+    raise ValueError(f"{name}={value} must be between {low:g} and {high:g}")
 
 
 def _usual_range(is_float: bool, usual: list[float]) -> Range:
