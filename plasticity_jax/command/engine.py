@@ -198,8 +198,8 @@ def check_parts(parts: Mapping[str, Program], seeds: int) -> None:
     """
     key = jax.random.key(0)
     for name, program in parts.items():
-        if not name or name == "summary" or "/" in name:
-            raise ValueError(f"a part cannot be called {name!r}, for records name metrics by part/metric")
+        if not name or name.partition("/")[0] == "summary":
+            raise ValueError(f"a part cannot be called {name!r}, for records name metrics and summaries alike")
         needed = seeds * size(jax.eval_shape(program.init, key))
         check_memory(f"{name}: the state of {seeds} seeds", needed, jax.devices())
 
