@@ -249,6 +249,8 @@ def _parse(kind: type, default: Any, words: Sequence[str]) -> Any:
         for start in ("Error parsing Config: ", "Error parsing "):
             message = message.removeprefix(start)
         raise ValueError(message) from None
+    except IndexError:  # what tyro makes of a tuple of tuples without values
+        raise ValueError(f"{' '.join(words)} lacks values") from None
     finally:
         os.environ.pop("COLUMNS")
         if width is not None:
