@@ -1,4 +1,4 @@
-"""What was measured on the toy of appendix C, method by method, and what the closed forms have for it."""
+"""Measured variances on the toy of appendix C, method by method, and their closed forms."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

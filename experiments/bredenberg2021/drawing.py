@@ -1,4 +1,4 @@
-"""What the figures of Bredenberg et al. (2021) have in common: curves with their errors, and lettered panels."""
+"""Common parts of the figures of Bredenberg et al. (2021): curves with their errors, and lettered panels."""
 
 from collections.abc import Iterable
 from typing import Any

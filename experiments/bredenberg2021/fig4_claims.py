@@ -13,7 +13,7 @@ LOSSES = {"alternating": "with phases", "wake": "awake"}
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """What impression learning begins with ("untrained/...") and ends at ("il/..."), rivals' losses, and gaps.
+    """Numbers that impression learning begins with ("untrained/...") and ends at ("il/..."), rivals' losses, and gaps.
 
     "fall/..." is a loss before over the same after, "..._moved" and "rates/..." the inverse, "..._behind" a loss over
     that of impression learning; "gap/..." are paired; "components_..." principal components with a lower R2.

@@ -128,7 +128,7 @@ def digits(sounds: Sounds, responses: tuple[Array, Array], ridge: float = 1.0) -
 
 
 def resemblance(data: Array, dreamed: Array) -> Metrics:
-    """How the statistics of dreamed frames are those of the data, both (frames, 128): see `tested`."""
+    """Agreement of the statistics of dreamed frames with those of the data, both (frames, 128): see `tested`."""
     (mean, variance, correlation), (mean_d, variance_d, correlation_d) = map(statistics, (data, dreamed))
     found = {
         "correlation": correlation_d[:BINS, :BINS],
@@ -171,7 +171,7 @@ def components(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def baselines(sizes: tuple[int, int], sounds: Sounds, axes: np.ndarray) -> Metrics:
-    """What needs no network: digits from the frames, the data's statistics, a matrix of ones.
+    """Measures that need no network: digits from the frames, the data's statistics, a matrix of ones.
 
     Returns:
       ``digits_...``, from all bins and from as many components as the layers have neurons; ``cosine`` of a matrix of

@@ -1,6 +1,7 @@
 """Names and colours of the learners of Lindsey & Litwin-Kumar (2020), a kind of claim, and a cell of their tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,7 @@ def not_above(
     statement: str,
     paper: float | None,
     *names: str,
-    own: bool = False,
-    trivial: Callable[[Mapping[str, float]], bool] | None = None,
+    **options: Any,
 ) -> Claim:
     """Claims that none of these paired differences is above 0 at 95 %, by Student's t; measured is the largest.
 
@@ -53,7 +53,7 @@ def not_above(
             return most, None
         return most, all(mean.value <= t_value(mean.seeds) * mean.sem for mean in means)
 
-    return Claim(id, statement, paper, measure, own, trivial)
+    return Claim(id, statement, paper, measure, **options)
 
 
 def cell(values: np.ndarray, digits: int) -> str:

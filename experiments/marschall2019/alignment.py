@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from plasticity_jax.base import LearningRule, compare
+from plasticity_jax.base import LearningRule
 from plasticity_jax.cells import Neurons, init_params
+from plasticity_jax.diagnostics.comparison import MeterState, alignment_meter
 from plasticity_jax.run import Program
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, PyTree, Scalar
@@ -23,19 +24,20 @@ class AlignState(NamedTuple):
 
     Attributes:
       params: the weights.
-      traces: of every rule, by name.
+      meter: of the `AlignmentMeter`.
       stream: the task's state.
       key: base key.
-      step: steps taken.
-      recent: (lag + 1, rules, n * m), each rule's latest gradients, newest first.
     """
 
     params: PyTree
-    traces: dict[str, PyTree]
+    meter: MeterState
     stream: PyTree
     key: Key
-    step: Array
-    recent: Array
+
+    @property
+    def step(self) -> Array:
+        """Steps taken."""
+        return self.meter.step
 
 
 def alignment(
@@ -55,34 +57,21 @@ def alignment(
       A `Program` with metrics "cosines" and "count", each (2 * chunks, rules, rules): sums of cosines, and how many
       steps are in them. A gradient of zero has no direction, and is not counted.
     """
-    latest = max(rule.lag for rule in rules.values())
-    delay = np.array([latest - rule.lag for rule in rules.values()])
+    meter = alignment_meter(rules)
     half = steps // (2 * chunks)
 
     def init(key: Key) -> AlignState:
         key_w, key_x, key_run, key_rules = jax.random.split(key, 4)
         params = init_params(key_w, cell)
         example = Example(jnp.zeros((1, 2)), jnp.zeros((1, 2)))
-        traces = {
-            name: rule.init(params, jax.random.fold_in(key_rules, index), example)
-            for index, (name, rule) in enumerate(rules.items())
-        }
-        recent = jnp.zeros((latest + 1, len(rules), params["forward"]["w"].size))
-        return AlignState(params, traces, stream.init(key_x), key_run, jnp.zeros((), jnp.int32), recent)
+        return AlignState(params, meter.init(params, key_rules, example), stream.init(key_x), key_run)
 
     def step(state: AlignState, example: Example) -> tuple[AlignState, Array]:
         key = jax.random.fold_in(state.key, state.step)
-        updates, traces, _ = compare(rules, state.params, state.traces, key, example)
-        params = jax.tree.map(lambda p, g: p - rate * g, state.params, updates["rtrl"])
-        grads = jnp.stack([updates[name]["forward"]["w"].ravel() for name in rules])
-        recent = jnp.concatenate([grads[None], state.recent[:-1]])
-        credited = recent[delay, jnp.arange(len(rules))]
-        norms = jnp.linalg.norm(credited, axis=1)
-        valid = (norms > 0) & (state.step >= latest)
-        unit = credited / jnp.where(norms > 0, norms, 1)[:, None]
-        cosines = jnp.where(valid[:, None] & valid[None], unit @ unit.T, 0)
-        state = AlignState(params, traces, state.stream, state.key, state.step + 1, recent)
-        return state, jnp.stack([cosines, (valid[:, None] & valid[None]).astype(cosines.dtype)])
+        looking, reading = meter.step(state.meter, state.params, key, example)
+        params = jax.tree.map(lambda p, g: p - rate * g, state.params, reading.updates["rtrl"])
+        sums = jnp.stack([reading.cosines, reading.counted.astype(reading.cosines.dtype)])
+        return AlignState(params, looking, state.stream, state.key), sums
 
     def chunk(state: AlignState) -> tuple[AlignState, Mapping[str, Array]]:
         def point(state: AlignState, _: None) -> tuple[AlignState, Array]:

@@ -3,6 +3,7 @@
 import fnmatch
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from plasticity_jax.run import Claim, gap, t_value
 from plasticity_jax.run.summary import Mean, mean_in
@@ -18,8 +19,7 @@ def every(
     low: float,
     high: float,
     *patterns: str,
-    own: bool = False,
-    trivial: Callable[[Summary], bool] | None = None,
+    **options: Any,
 ) -> Claim:
     """All numbers that the patterns name lie between two bounds, which are outside; measured is the worst of them.
 
@@ -30,15 +30,14 @@ def every(
       low: bound.
       high: bound.
       patterns: see `named`.
-      own: see `Claim`.
-      trivial: see `Claim`.
+      options: ``own`` and ``trivial`` of `Claim`.
     """
 
     def measure(summary: Summary) -> tuple[float, bool]:
         measured = worst((summary[name] for name in named(summary, *patterns)), low, high)
         return measured, low < measured < high
 
-    return Claim(id, statement, paper, measure, own, trivial)
+    return Claim(id, statement, paper, measure, **options)
 
 
 def surely(
@@ -48,8 +47,7 @@ def surely(
     low: float,
     high: float,
     *patterns: str,
-    own: bool = False,
-    trivial: Callable[[Summary], bool] | None = None,
+    **options: Any,
 ) -> Claim:
     """All means over seeds that the patterns name lie between two bounds, each at 95 %: see `every` and `inside`."""
 
@@ -58,7 +56,7 @@ def surely(
         told = [inside(mean, low, high) for mean in means]
         return worst((mean.value for mean in means), low, high), None if None in told else all(told)
 
-    return Claim(id, statement, paper, measure, own, trivial)
+    return Claim(id, statement, paper, measure, **options)
 
 
 def all_within(
@@ -68,8 +66,7 @@ def all_within(
     low: float,
     high: float,
     *names: str,
-    own: bool = False,
-    trivial: Callable[[Summary], bool] | None = None,
+    **options: Any,
 ) -> Claim:
     """All of these numbers lie in an interval, both ends included; measured is the worst of them: see `every`."""
 
@@ -77,7 +74,7 @@ def all_within(
         measured = worst((summary[name] for name in names), low, high)
         return measured, low <= measured <= high
 
-    return Claim(id, statement, paper, measure, own, trivial)
+    return Claim(id, statement, paper, measure, **options)
 
 
 def explained(claims: Sequence[Claim], why: Mapping[str, str]) -> list[Claim]:

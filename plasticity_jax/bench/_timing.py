@@ -1,4 +1,4 @@
-"""What the benches share: a clock, calls that take turns, rows that are told, and the machine's rate of products."""
+"""Tools of the benches: a clock, calls that take turns, rows that are told, and the machine's rate of products."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -44,7 +44,7 @@ def critic(maps: Sequence[float], phases: int, waves: int, data: bool, normalise
 
 
 def dense_multiplications(net: networks.Autoencoder, gamma: float) -> float:
-    """Of an image in a step of the autoencoder with one layer of neurons."""
+    """Multiplications of an image in a step of the autoencoder with one layer of neurons."""
 
     def chain(*sizes: int) -> list[int]:
         return [a * b for a, b in itertools.pairwise(sizes)]
@@ -63,7 +63,7 @@ def dense_multiplications(net: networks.Autoencoder, gamma: float) -> float:
 
 
 def convolutional_multiplications(net: networks.Dcgan, params: Params) -> float:
-    """Of an image in a step of the convolutional hierarchy, gamma below 1."""
+    """Multiplications of an image in a step of the convolutional hierarchy, gamma below 1."""
 
     def kernel(layer: Params) -> int:
         return layer["kernel"].size

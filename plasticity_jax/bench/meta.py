@@ -30,9 +30,9 @@ SIZES = (11, 300, 300, 300, 300, 300, 900, 300, 300, 1)
 QUICK_SIZES = (11, 300, 300, 1)
 BATCH, FUNCTIONS = 32, 10
 STEPS = 400
-"""Of a life."""
+"""Steps of a life."""
 EPISODES = 3
-"""Of a timed scan: the first of them pays for memory that the others find there."""
+"""Episodes of a timed scan: the first pays for memory that the others find there."""
 RATES = {"prefix": 1e-4, "forward": 1e-4, "feedback": 1e-4, "alpha": 1e-8, "beta": 1e-4}
 
 
@@ -85,7 +85,7 @@ def training(plastic: int, remat: bool = False, sizes: Sequence[int] = SIZES) ->
 
 
 def operations(sizes: Sequence[int], plastic: int, steps: int, query: int) -> dict[str, float]:
-    """Of the products of an episode, forward and backward: of the layers in front, and of the scan."""
+    """Operations in the products of an episode, forward and backward: of the layers in front, and of the scan."""
     weights = [a * b for a, b in itertools.pairwise(sizes)]
     front, behind = weights[:-plastic], weights[-plastic:]
     rows = steps * BATCH + query

@@ -18,7 +18,7 @@ from plasticity_jax.typing import PyTree
 
 SECONDS = (13, 100)
 LAGS = (np.array([3, 2], np.int32), np.array([5, 4], np.int32))
-"""Of Add, by setting: two readings of one figure."""
+"""Lags of Add by setting: two readings of one figure."""
 SAVE_EVERY_S, CHUNKS_A_SAVE = 10.0, 10
 
 
@@ -87,7 +87,7 @@ def lane_costs(counts: tuple[int, ...], budget: int, seconds: float) -> Iterator
 
 
 def host_loop(seeds: int, chunks: int, rounds: int) -> Row:
-    """What the loop and its saves take of the time between two saves, in per cent.
+    """Share of the loop and its saves in the time between two saves, in per cent.
 
     The loop is measured on chunks of a step of one small lane, whose own time counts with it; a save on the state of
     RTRL at two settings, in seconds of the wall, for it waits for the disk.

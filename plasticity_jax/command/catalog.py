@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plasticity_jax.run.experiment import Experiment
 
 NAME = "experiment"
-"""What a file calls its `Experiment`."""
+"""The name of a file's `Experiment`."""
 
 
 class CliError(Exception):
@@ -203,7 +203,7 @@ def _imported_as(name: str, path: Path) -> ModuleType:
 
 
 def _entry(path: Path, id: str) -> Entry | None:
-    """What a file says of its experiment; None if it holds none."""
+    """The list's line for a file; None if it holds no experiment."""
     try:
         text = path.read_text(encoding="utf-8")
         if "Experiment(" not in text:

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity_jax.command.catalog import CliError, bad_values, missing
-from plasticity_jax.run.claims import checked, state
+from plasticity_jax.run.claims import checked
 from plasticity_jax.run.experiment import Arrays, Experiment
 from plasticity_jax.run.loop import Divergence, divergences, run
 from plasticity_jax.run.memory import check_memory, size
@@ -39,7 +39,7 @@ SHOWN = ("png", "gif", "md")
 
 
 class Result(NamedTuple):
-    """What a run of an experiment came to.
+    """The result of an experiment's run.
 
     Attributes:
       folder: where its files are.
@@ -121,6 +121,7 @@ def run_experiment(
         "this_sitting_seconds": round(time.perf_counter() - begun, 3),
         "sittings": merged(sittings),
     }
+    write_npz(folder / "metrics.npz", metrics)  # whatever becomes of the summary
     rows = _conclude(experiment, name, folder, settings, meta, metrics)
     return Result(folder, rows, diverged)
 
@@ -189,59 +190,25 @@ def check_replaceable(folder: Path, settings: Mapping[str, Any], axes: Mapping[s
         raise CliError(f"{told}: --name NAME keeps both, --overwrite replaces it")
 
 
-def check_parts(parts: Mapping[str, Program], seeds: int) -> None:
+def check_parts(parts: Mapping[str, Program], lanes: int) -> None:
     """Traces the beginning of every part, and compares its memory with what there is.
 
     Raises:
       ValueError: from a part that cannot begin at these settings.
-      RunError: if the states of so many seeds cannot fit.
+      RunError: if the states of so many lanes cannot fit.
     """
     key = jax.random.key(0)
     for name, program in parts.items():
         if not name or name.partition("/")[0] == "summary":
             raise ValueError(f"a part cannot be called {name!r}, for records name metrics and summaries alike")
-        needed = seeds * size(jax.eval_shape(program.init, key))
-        check_memory(f"{name}: the state of {seeds} seeds", needed, jax.devices())
+        needed = lanes * size(jax.eval_shape(program.init, key))
+        check_memory(f"{name}: the states of {lanes} lanes", needed, jax.devices())
 
 
 def overrides(experiment: Experiment, preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that differ from the preset's."""
     base = dataclasses.asdict(experiment.presets[preset])
     return {field: value for field, value in settings.items() if value != base[field]}
-
-
-def claims_table(rows: Sequence[Mapping[str, Any]], width: int = 60) -> str:
-    """The claims as aligned text."""
-    cells = [("claim", "statement", "of", "paper", "measured", "holds")]
-    for row in rows:
-        statement = row["statement"]
-        short = statement if len(statement) <= width else statement[: width - 3].rstrip() + "..."
-        whose = "ours" if row["own"] else "paper"
-        cells.append((row["id"], short, whose, number(row["paper"]), number(row["measured"]), verdict(row)))
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip() for line in cells
-    )
-
-
-def verdict(row: Mapping[str, Any]) -> str:
-    """Whether a claim holds, in words, and whether a trivial baseline meets it too."""
-    also = ", but so does a trivial baseline" if row["holds"] and row.get("trivial") else ""
-    return ("NO" if row["holds"] is False else state(row["holds"])) + also
-
-
-def counts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many claims hold, in a sentence."""
-    held = sum(row["holds"] is True for row in rows)
-    not_run = sum(row["holds"] is None for row in rows)
-    return f"{held} of {len(rows) - not_run} claims hold" + (f", {not_run} not run" if not_run else "")
-
-
-def number(value: Any) -> str:
-    """Four digits of a number; "-" for none."""
-    if value is None or value != value:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def check_writable(folder: Path) -> None:
@@ -270,12 +237,11 @@ def _conclude(
     metrics: Arrays,
     summary: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Writes the record and its figures, and returns the claims' rows."""
+    """Writes the record but for its metrics, and its figures, and returns the claims' rows."""
     if summary is None:
-        write_npz(folder / "metrics.npz", metrics)  # whatever becomes of the summary
         summary = {"seeds": meta["seeds"], **experiment.summarise(metrics)}
     rows = checked(experiment.claims, summary)
-    write_record(folder, config=settings, meta=meta, metrics=metrics, summary=summary, claims=rows)
+    write_record(folder, config=settings, meta=meta, summary=summary, claims=rows)
     if experiment.text is not None:
         (folder / "table.md").write_text(experiment.text(metrics) + "\n", encoding="utf-8")
     _draw(experiment, name, metrics, folder)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plasticity_jax.command.catalog import CliError, one_line
+from plasticity_jax.command.tables import number
 
 STATES = ("reproduced at paper scale", "reproduced at reduced scale", "does not hold", "not run")
 
 
 class Record(NamedTuple):
-    """What a run has left: its folder, and its JSON files by name."""
+    """A run's folder, and its JSON files by name."""
 
     folder: Path
     summary: Mapping[str, Any]
@@ -120,7 +121,9 @@ def _section(record: Record, home: Path) -> list[str]:
         for claim in record.claims:
             whose = ", ours" if claim.get("own") else ""
             words = f"{_cell(claim['statement'])} (`{claim['id']}`{whose})"
-            lines.append(f"| {words} | {_number(claim['paper'])} | {_number(claim['measured'])} | {_verdict(claim)} |")
+            lines.append(
+                f"| {words} | {_cell(number(claim['paper']))} | {number(claim['measured'])} | {_verdict(claim)} |"
+            )
     for table in sorted(record.folder.glob("*.md")):
         lines += ["", table.read_text(encoding="utf-8").strip()]
     for picture in sorted(path for path in record.folder.iterdir() if path.suffix in (".png", ".gif")):
@@ -145,10 +148,10 @@ def _fold(record: Record) -> list[str]:
     lines = ["", f"<details><summary>{len(shown)} numbers, over {seeds} seeds</summary>", ""]
     lines += ["| measured | mean ± standard error |", "|---|---|"]
     for key in shown:
-        error = f" ± {_number(values[f'{key}_sem'])}" if f"{key}_sem" in values else ""
+        error = f" ± {number(values[f'{key}_sem'])}" if f"{key}_sem" in values else ""
         count = values.get(f"{key}_n", seeds)
         lost = f" ({count} of {seeds} seeds)" if isinstance(seeds, int) and count is not None and count < seeds else ""
-        lines.append(f"| {_cell(key)} | {_number(values[key])}{error}{lost} |")
+        lines.append(f"| {_cell(key)} | {number(values[key])}{error}{lost} |")
     return [*lines, "", "</details>"]
 
 
@@ -162,19 +165,13 @@ def _provenance(record: Record) -> str:
     words = [
         f"{meta.get('seeds')} seeds",
         f"{meta.get('device_count')} x {meta.get('device')}",
-        f"{_number(meta.get('wall_seconds'))} s",
-        f"{_number(meta.get('steps_per_second'))} steps/s",
+        f"{number(meta.get('wall_seconds'))} s",
+        f"{number(meta.get('steps_per_second'))} steps/s",
         f"jax {meta.get('versions', {}).get('jax')}",
         f"commit {(meta.get('commit') or 'unknown')}",
     ]
     changed = ", ".join(f"{key}={value}" for key, value in sorted(meta.get("overrides", {}).items()))
     return "; ".join(words) + (f". Changed from the preset: {changed}." if changed else ".")
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, int | float) and not isinstance(value, bool) else _cell(str(value))
 
 
 def _cell(text: str) -> str:

@@ -39,7 +39,7 @@ class Programme(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a sweep will do.
+    """The programs that a sweep will run, and for which points.
 
     Attributes:
       grid: points times seeds.
@@ -93,12 +93,12 @@ def plan(experiment: Experiment, config: Any, grid: Grid) -> Plan:
         else:
             traced.append(name)
     programmes = _grouped(values, configs, static)
-    _check_axes(experiment, programmes)
+    _check_axes(experiment, programmes, grid.seeds)
     return Plan(grid, values, tuple(traced), static, tuple(programmes))
 
 
 def plan_text(found: Plan, parts: int) -> str:
-    """What a sweep will do, in lines."""
+    """The plan in lines: lanes, fields traced or static, programs."""
     shape, points = " x ".join(map(str, found.grid.shape)), math.prod(found.grid.shape)
     lines = [f"{shape} points x {found.grid.seeds} seeds = {points * found.grid.seeds} lanes"]
     if found.traced:
@@ -178,16 +178,17 @@ def _why_static(experiment: Experiment, configs: tuple[Any, Any], names: Sequenc
     return None
 
 
-def _check_axes(experiment: Experiment, programmes: Sequence[Programme]) -> None:
-    """Traces every program, and compares the axes of their metrics, before any of them runs.
+def _check_axes(experiment: Experiment, programmes: Sequence[Programme], seeds: int) -> None:
+    """Traces every program, and compares the axes of their metrics and their memory, before any of them runs.
 
     Raises:
+      RunError: if the states of so many lanes cannot fit.
       CliError: if a metric has other axes in one program than in another, which no record can hold.
     """
     axes: dict[str, int] = {}
     for programme in programmes:
         parts = experiment.parts(programme.config)
-        check_parts(parts, 1)
+        check_parts(parts, len(programme.points) * seeds)
         for part, program in parts.items():
             shapes = jax.eval_shape(lambda program=program: program.chunk(program.init(jax.random.key(0))))[1]
             for metric, leaf in shapes.items():

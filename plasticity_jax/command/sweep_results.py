@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from plasticity_jax.command.catalog import CliError, pick
-from plasticity_jax.command.engine import number
 from plasticity_jax.command.sweep_plan import Plan
+from plasticity_jax.command.tables import number
 from plasticity_jax.run.summary import t_value
 
 MOST = 4

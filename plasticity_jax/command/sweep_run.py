@@ -50,10 +50,10 @@ def programs(experiment: Experiment, found: Plan) -> Iterator[Work]:
     """Every part of every program of a plan, one after the other."""
     for number, programme in enumerate(found.programmes):
         lanes = share(_lanes([found.values[i] for i in programme.points], found.traced, found.grid.seeds))
-        for part, name in enumerate(experiment.parts(programme.config)):
+        for part, (name, program) in enumerate(experiment.parts(programme.config).items()):
             at = re.sub(r"[^\w.=,+-]", "", words(programme.static))
             label = f"{number:03d}.{at}.{name}" if len(found.programmes) > 1 else name
-            yield Work(label, programme, part, name, _lanewise(experiment, programme.config, name), lanes)
+            yield Work(label, programme, part, name, _lanewise(experiment, programme.config, name, program), lanes)
 
 
 def run_sweep(
@@ -154,9 +154,8 @@ def run_sweep(
     return summary
 
 
-def _lanewise(experiment: Experiment, config: Any, part: str) -> Program:
-    """A part as a program whose lanes are ``{"key", "values"}``, the traced fields among them."""
-    program = experiment.parts(config)[part]
+def _lanewise(experiment: Experiment, config: Any, part: str, program: Program) -> Program:
+    """A part's program with lanes ``{"key", "values"}``, the traced fields among them."""
 
     def at(values: Mapping[str, Any]) -> Program:
         return experiment.parts(with_fields(config, values))[part] if values else program

@@ -67,7 +67,7 @@ class Comparison(NamedTuple):
 
 
 class MeterState(NamedTuple):
-    """What an `AlignmentMeter` carries.
+    """State of an `AlignmentMeter`.
 
     Attributes:
       traces: each rule's, by name.
@@ -81,7 +81,7 @@ class MeterState(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What an `AlignmentMeter` reads at a step.
+    """Reading of an `AlignmentMeter` at a step.
 
     Attributes:
       updates: each rule's, by name, as it emitted them at this step.
@@ -107,7 +107,7 @@ class AlignmentMeter(NamedTuple):
 
 
 def hidden_weights(updates: Updates) -> PyTree:
-    """What a rule has to find credit for: the weights whose gradient the output's error alone does not give.
+    """The weights that a rule has to find credit for: their gradient is not given by the output's error alone.
 
     Args:
       updates: of the params of a cell or a chain; of any others all is returned.
@@ -309,7 +309,7 @@ def comparison(
 
 
 def _against(exact: Array, found: BiasVariance) -> tuple[Array, ...]:
-    """What a `Comparison` says of one rule, from its cosine of the mean on."""
+    """A rule's row of a `Comparison`, from its cosine of the mean on."""
     length = safe_norm(exact)
     unit = jnp.where(length > 0, length, jnp.nan)  # relative to nothing, nothing is a number
     power = jnp.sum(found.variance)

@@ -26,7 +26,7 @@ _FORMAT = 1
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Attributes:
       done: chunks finished.
@@ -206,7 +206,7 @@ def _is_of_another(name: str) -> bool:
 
 
 def fingerprint_of(lanes: PyTree, template: PyTree, **settings: Any) -> dict[str, Any]:
-    """What makes two runs the same: the lanes' values, the state's names and shapes, and the given settings."""
+    """Identity of a run: the lanes' values, the state's names and shapes, and the given settings."""
     paths = jax.tree_util.tree_flatten_with_path(template)[0]
     state = [f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}" for path, leaf in paths]
     return {

@@ -62,9 +62,7 @@ def gap(
     statement: str,
     paper: float | str | None,
     *names: str,
-    own: bool = False,
-    trivial: Callable[[Summary], bool] | None = None,
-    why: str = "",
+    **options: Any,
 ) -> Claim:
     """Every one of these paired differences is above 0, each at 95 % by Student's t; measured is the least of them.
 
@@ -73,9 +71,7 @@ def gap(
       statement: see `Claim`.
       paper: see `Claim`.
       names: of differences that `put` has added to the summary. Fewer than two seeds can tell nothing.
-      own: see `Claim`.
-      trivial: see `Claim`.
-      why: see `Claim`.
+      options: ``own``, ``trivial`` and ``why`` of `Claim`.
     """
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
@@ -85,7 +81,7 @@ def gap(
             return least, None
         return least, all(mean.value > t_value(mean.seeds) * mean.sem for mean in means)
 
-    return Claim(id, statement, paper, measure, own, trivial, why)
+    return Claim(id, statement, paper, measure, **options)
 
 
 def above(
@@ -94,13 +90,10 @@ def above(
     paper: float | str | None,
     name: str,
     bound: float,
-    *,
-    own: bool = False,
-    trivial: Callable[[Summary], bool] | None = None,
-    why: str = "",
+    **options: Any,
 ) -> Claim:
     """A number of the summary is greater than a bound; see `Claim` for the other arguments."""
-    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] > bound), own, trivial, why)
+    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] > bound), **options)
 
 
 def below(
@@ -109,13 +102,10 @@ def below(
     paper: float | str | None,
     name: str,
     bound: float,
-    *,
-    own: bool = False,
-    trivial: Callable[[Summary], bool] | None = None,
-    why: str = "",
+    **options: Any,
 ) -> Claim:
     """A number of the summary is less than a bound; see `Claim` for the other arguments."""
-    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] < bound), own, trivial, why)
+    return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] < bound), **options)
 
 
 def within(
@@ -125,13 +115,10 @@ def within(
     name: str,
     low: float,
     high: float,
-    *,
-    own: bool = False,
-    trivial: Callable[[Summary], bool] | None = None,
-    why: str = "",
+    **options: Any,
 ) -> Claim:
     """A number of the summary lies in an interval, both ends included; see `Claim` for the other arguments."""
-    return Claim(id, statement, paper, lambda summary: (summary[name], low <= summary[name] <= high), own, trivial, why)
+    return Claim(id, statement, paper, lambda summary: (summary[name], low <= summary[name] <= high), **options)
 
 
 def _row(claim: Claim, summary: Summary) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class ComparedRules(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the R rules, in the order of every axis R."""
+        """Names of the R rules, in the order of every axis R."""
         return tuple(self.found.names)
 
 

@@ -1,4 +1,4 @@
-"""What the fields of an experiment's Config may hold, judged once, by their type and by the values of its presets."""
+"""Checks of the fields of an experiment's Config, made once, by their type and by the values of its presets."""
 
 import dataclasses
 import math
@@ -54,11 +54,10 @@ def check_fields(config: Any, presets: Iterable[Any]) -> None:
         value, usual = getattr(config, field.name), [getattr(preset, field.name) for preset in presets]
         if isinstance(value, tuple | list | str) and not value and all(usual):
             raise ValueError(f"{field.name} must not be empty")
-        given = _range_in(hints.get(field.name))
-        for number in _numbers(value):
-            likes = [n for each in usual for n in _numbers(each)]
-            is_float = any(isinstance(n, float) for n in [number, *likes]) or kind_of(config, field.name) is float
-            allowed = given or _usual_range(is_float, likes)
+        numbers, likes = list(_numbers(value)), [n for each in usual for n in _numbers(each)]
+        is_float = any(isinstance(n, float) for n in numbers + likes) or kind_of(config, field.name) is float
+        allowed = _range_in(hints.get(field.name)) or _usual_range(is_float, likes)
+        for number in numbers:
             _check(field.name, number, allowed)
 
 

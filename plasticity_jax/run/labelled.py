@@ -14,7 +14,7 @@ SUMMARY = "summary/"
 
 
 def open_record(path: str | Path) -> Any:
-    """What a run or a sweep has left in a folder, as an xarray Dataset.
+    """The record of a run or a sweep, as an xarray Dataset.
 
     Args:
       path: the folder, which holds metrics.npz and meta.json.

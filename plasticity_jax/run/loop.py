@@ -22,7 +22,7 @@ from plasticity_jax.run.sweep import check_keys, lane_count, sweep, width_on
 from plasticity_jax.typing import PyTree
 
 _BLOCK_BYTES = 1 << 26
-"""Of states that are begun at once."""
+"""Size of the states that are initialised at once."""
 
 
 class Outcome(NamedTuple):
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a run costs, measured.
+    """Measured costs of a run.
 
     Attributes:
       lanes: all of them.
@@ -68,7 +68,7 @@ class Cost(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """What all chunks of this sitting will take, compilation included."""
+        """Expected time of all chunks of this sitting, compilation included."""
         return self.compile_seconds + self.chunks * self.chunk_seconds
 
 
@@ -118,8 +118,7 @@ def run(
     """Runs a program over all lanes, chunk by chunk, and saves between chunks.
 
     A lane whose loss, weights or updates (see `Health`) stop being finite is named on stderr, unless
-    `Program.may_diverge`. The last checkpoint
-    before that is kept, for a look at what happened, if `keep` is at least 2.
+    `Program.may_diverge`. Its last good checkpoint is kept for inspection, if `keep` is at least 2.
     A kill loses at most `save_every_s` and the chunk it meets. The first Ctrl-C, SIGTERM or SIGHUP waits for the end of
     the chunk and saves it; the second acts at once. A run that is resumed by the same code, on devices of the same
     kind, gives the same numbers, bit for bit, as one that never stopped: it runs as many lanes at a time as before,
@@ -269,9 +268,9 @@ def _compiled(
     width = min(sub_batch or width_on(devices, template), count)
     while True:
         mapped: Any = sweep(program.chunk, sub_batch=width, devices=devices, donate=True)
-        call, beyond = mapped.compiled(template)
+        call, taken = mapped.compiled(template)
         free = available(devices)
-        needed = None if beyond is None else max(beyond, 2 * size(template))  # twice: it moves to the devices
+        needed = None if taken is None else max(taken, 2 * size(template))  # twice: it moves to the devices
         fits = needed is None or free is None or needed <= free
         if fits or width == 1 or sub_batch is not None:
             break
@@ -320,7 +319,7 @@ def _warn(name: str, state: PyTree, warned: set[int], program: Program, store: C
 
 
 def _told(bad: Divergence) -> str:
-    """What happened to a lane, in words."""
+    """A lane's divergence in words."""
     weights, updates, step = _listed(bad.weights), _listed(bad.updates), bad.step
     well = "; all is finite again, and the lane goes on"
     if not (bad.loss or updates or weights):

@@ -1,4 +1,4 @@
-"""How much memory a run needs, and how much there is."""
+"""Memory that a run needs, and memory that there is."""
 
 import os
 from collections.abc import Sequence

@@ -46,7 +46,7 @@ class Program(NamedTuple):
 
 
 class Health(NamedTuple):
-    """How a training fares.
+    """Health of a training: what is not finite, since when.
 
     Losses are looked at in each step, and so are updates of which the rule itself reports whether they are finite (see
     `online_training`). For the rest a step has no time to spare: the weights, and whether the optimiser skipped updates

@@ -1,4 +1,4 @@
-"""What a long run tells the person who waits for it, on stderr, from the host loop (never from inside a jit)."""
+"""Progress and messages of a long run, on stderr, from the host loop (never from inside a jit)."""
 
 import atexit
 import signal

@@ -78,7 +78,7 @@ def write_record(
     *,
     config: Mapping[str, Any],
     meta: Mapping[str, Any],
-    metrics: Mapping[str, np.ndarray],
+    metrics: Mapping[str, np.ndarray] | None = None,
     summary: Mapping[str, float],
     claims: Sequence[Mapping[str, Any]],
 ) -> None:
@@ -88,14 +88,15 @@ def write_record(
       folder: where they go.
       config: the experiment's configuration.
       meta: what `describe_run` returns.
-      metrics: arrays by name, leading seed axis.
+      metrics: arrays by name, leading seed axis; None leaves those that are there.
       summary: numbers by name.
       claims: what `plasticity_jax.run.claims.checked` returns.
 
     Raises:
       RunError: if the folder cannot be written.
     """
-    write_npz(folder / "metrics.npz", metrics)
+    if metrics is not None:
+        write_npz(folder / "metrics.npz", metrics)
     write_json(folder / "config.json", config)
     write_json(folder / "meta.json", meta)
     write_json(folder / "summary.json", {"summary": summary, "claims": claims})
@@ -116,7 +117,7 @@ def write_figures(folder: Path, figures: Mapping[str, Any]) -> list[Path]:
 
 
 def describe_run(*, seconds: float, seed_steps: int, seeds: int, ignore: Sequence[str] = ()) -> dict[str, Any]:
-    """What a reader needs to judge and repeat a run.
+    """Facts that a reader needs to judge and repeat a run.
 
     Args:
       seconds: wall time of the whole run.

@@ -28,7 +28,7 @@ def sitting(chunks_before: int, lanes_at_a_time: int, devices: Sequence[Any]) ->
 
 
 def change(before: Sitting, now: Sitting) -> str:
-    """What of two sittings differs that may change numbers, in words; empty if nothing does."""
+    """Differences of two sittings that may change numbers, in words; empty if there are none."""
     then, here = (
         {
             "commit": _short(each["commit"]),

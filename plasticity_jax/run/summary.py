@@ -51,7 +51,7 @@ def put(summary: MutableMapping[str, float], name: str, values: np.ndarray) -> N
 
 
 def mean_in(summary: Mapping[str, float], name: str) -> Mean:
-    """What `put` has added to a summary.
+    """A mean that `put` has added to a summary.
 
     Where `name_n` is lacking, every seed of the run (``summary["seeds"]``) counts.
 

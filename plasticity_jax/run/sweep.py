@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from plasticity_jax.run.grid import Grid
 from plasticity_jax.run.matrices import matrix_by_matrix
 from plasticity_jax.typing import PyTree
 
@@ -103,7 +104,7 @@ def sweep(
         return jitted, sharding
 
     def chosen_for(args: tuple[PyTree, ...]) -> tuple[Callable[..., PyTree], NamedSharding]:
-        if any(hasattr(arg, "lanes") for arg in args):
+        if any(isinstance(arg, Grid) for arg in args):
             raise ValueError("a sweep takes lanes: give it the grid's .lanes")
         lanes = lane_count(args)
         check_keys(args)

@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.oracles import steps_per_second
-
 PHI = {
     "tanh": (np.tanh, lambda v: 1 / np.cosh(v) ** 2),
     "sigmoid": (lambda v: 1 / (1 + np.exp(-v)), lambda v: 0.25 / np.cosh(v / 2) ** 2),
@@ -220,16 +218,3 @@ def neural_variational(
         d += third * trace_d
         awake_tm1, r_tm1 = awake, r
     return {"w": w, "d_s": d_s, "d": d, "losses": found}
-
-
-SPEEDS = {"impression": (impression, 1e-3), "neural_variational": (neural_variational, 1e-6)}
-"""Loops and learning rates, by the rule's name."""
-
-
-def speed(name: str, neurons: int, stimuli: int, steps: int) -> float:
-    """Steps per second of wall time with the paper's noise and phases of two steps; the drawing of noise is counted."""
-    rng, (loop, lr) = np.random.default_rng(0), SPEEDS[name]
-    w, d_s = rng.standard_normal((neurons, stimuli)) / stimuli, rng.standard_normal((stimuli, neurons)) / neurons
-    z, wake = 0.1 * rng.standard_normal((steps, stimuli)), [t % 4 < 2 for t in range(steps)]
-    scales = {"sigma_inf": (0.01, 0.01), "sigma_gen": (0.01, 0.158)}
-    return steps_per_second(lambda: loop(w, d_s, np.full(neurons, 0.6), z, wake, lr=lr, **scales), steps)

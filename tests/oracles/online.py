@@ -1,8 +1,7 @@
 """The online family in plain NumPy: one stream, one step at a time, float64, with SGD of w and w_out in the loop.
 
 Written from the equations of the paper and of the authors' code, not from the library, and to be as fast as NumPy goes:
-every buffer is allocated before the loop and every operation writes in place. It is the reference of the tests and the
-baseline of the speed benchmark.
+every buffer is allocated before the loop and every operation writes in place. It is the reference of the tests.
 
     rhat = [r; x; 1],  v = W rhat,  r <- (1 - alpha) r + alpha phi(v),  z = W_out [r; 1],  e = dL/dz,  q = e W_out
 
@@ -22,8 +21,6 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
-
-from tests.oracles import steps_per_second
 
 add, copyto, divide, dot, multiply, subtract = np.add, np.copyto, np.divide, np.dot, np.multiply, np.subtract
 sqrt = math.sqrt
@@ -574,9 +571,3 @@ def problem(n, steps, alpha=0.5, lags=(3, 5), seed=0):
         "y": y,
         "alpha": alpha,
     }
-
-
-def speed(name: str, n: int, steps: int, **options) -> float:
-    """Steps per second of wall time on the Add task, forward, rule and SGD; the drawing of noise is counted."""
-    given = problem(n, steps)
-    return steps_per_second(lambda: ORACLES[name].run(**given, lr=1e-4, **options), steps)
