@@ -119,7 +119,7 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     with _one_line_errors(args), locked(folder):
         if args.redraw:
             found = not (folder / "metrics.npz").exists() and (record / "metrics.npz").exists()
-            result = engine.redraw(experiment, name, record if found else folder)
+            result = engine.redraw(experiment, record if found else folder)
         else:
             how = {"resume": args.resume, "save_every_s": args.save_every, "sub_batch": args.sub_batch}
             if not args.resume and not args.overwrite:

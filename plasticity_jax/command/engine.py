@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity_jax.command.catalog import CliError, bad_values, missing
+from plasticity_jax.command.tables import changed
 from plasticity_jax.run.claims import checked
 from plasticity_jax.run.experiment import Arrays, Experiment
 from plasticity_jax.run.loop import Divergence, divergences, run
@@ -117,16 +119,17 @@ def run_experiment(
         "title": experiment.title,
         "preset": preset,
         "overrides": overrides(experiment, preset, settings),
+        **_stated(experiment, preset),
         **describe_run(seconds=seconds, seed_steps=seed_steps, seeds=config.seeds, ignore=NOT_CODE),
         "this_sitting_seconds": round(time.perf_counter() - begun, 3),
         "sittings": merged(sittings),
     }
     write_npz(folder / "metrics.npz", metrics)  # whatever becomes of the summary
-    rows = _conclude(experiment, name, folder, settings, meta, metrics)
+    rows = _conclude(experiment, config, folder, settings, meta, metrics)
     return Result(folder, rows, diverged)
 
 
-def redraw(experiment: Experiment, name: str, folder: Path) -> Result:
+def redraw(experiment: Experiment, folder: Path) -> Result:
     """Summary, claims, figures and table of a run anew, from the metrics in its folder.
 
     Of a committed record, which has only the metrics that its figures need, the summary stays.
@@ -142,7 +145,8 @@ def redraw(experiment: Experiment, name: str, folder: Path) -> Result:
         raise CliError(f"{folder} holds no finished run that can be read ({error}): run it first") from error
     kept = {key: np.nan if value is None else value for key, value in before["summary"].items()}
     reduced = meta.get("metrics") == "of figures"
-    return Result(folder, _conclude(experiment, name, folder, settings, meta, metrics, kept if reduced else None), [])
+    config, meta = _config_of(experiment, meta["preset"], settings), {**meta, **_stated(experiment, meta["preset"])}
+    return Result(folder, _conclude(experiment, config, folder, settings, meta, metrics, kept if reduced else None), [])
 
 
 def keep_record(experiment: Experiment, folder: Path, target: Path) -> None:
@@ -157,11 +161,15 @@ def keep_record(experiment: Experiment, folder: Path, target: Path) -> None:
         shown = sorted(path for kind in SHOWN for path in folder.glob(f"*.{kind}"))
         for path in [folder / name for name in RECORDED] + shown:
             shutil.copyfile(path, target / path.name)
-        meta = json.loads((folder / "meta.json").read_text())
+        settings, meta, _ = (json.loads((folder / file).read_text()) for file in RECORDED)
         write_json(target / "meta.json", {**meta, "metrics": "of figures"})
         with np.load(folder / "metrics.npz", allow_pickle=False) as file:
             metrics = {key: file[key] for key in file.files}
-        write_npz(target / "metrics.npz", _needed(experiment, metrics), compressed=True)
+        write_npz(
+            target / "metrics.npz",
+            _needed(experiment, metrics, _config_of(experiment, meta["preset"], settings)),
+            compressed=True,
+        )
     except OSError as error:
         raise unwritable(target, error) from error
 
@@ -228,9 +236,25 @@ def check_writable(folder: Path) -> None:
         raise RunError(f"cannot write to {folder}: {reason}; choose another folder with --out") from error
 
 
+def _stated(experiment: Experiment, preset: str) -> dict[str, str]:
+    """How the preset's problem compares with the original, and what was tuned by hand."""
+    return {"scale": experiment.scale.get(preset, ""), "tuned": experiment.tuned}
+
+
+def _config_of(experiment: Experiment, preset: str, settings: Mapping[str, Any]) -> Any:
+    """The Config of a record; a field that it has not, for it is older, is the preset's."""
+    base = experiment.presets.get(preset, experiment.presets["default"])
+    known = {field.name for field in dataclasses.fields(base)} & settings.keys()
+    return dataclasses.replace(base, **{name: _tuples(settings[name]) for name in known})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def _conclude(
     experiment: Experiment,
-    name: str,
+    config: Any,
     folder: Path,
     settings: Mapping[str, Any],
     meta: Mapping[str, Any],
@@ -242,9 +266,10 @@ def _conclude(
         summary = {"seeds": meta["seeds"], **experiment.summarise(metrics)}
     rows = checked(experiment.claims, summary)
     write_record(folder, config=settings, meta=meta, summary=summary, claims=rows)
-    if experiment.text is not None:
-        (folder / "table.md").write_text(experiment.text(metrics) + "\n", encoding="utf-8")
-    _draw(experiment, name, metrics, folder)
+    table = experiment.table(metrics, config)
+    if table is not None:
+        (folder / "table.md").write_text(table + "\n", encoding="utf-8")
+    _draw(experiment, metrics, config, meta, folder)
     return rows
 
 
@@ -269,29 +294,39 @@ class _Read(Mapping[str, Any]):
         return key in self.values_
 
 
-def _needed(experiment: Experiment, metrics: Arrays) -> dict[str, np.ndarray]:
+def _needed(experiment: Experiment, metrics: Arrays, config: Any) -> dict[str, np.ndarray]:
     """The metrics that figures and table read, floats in single precision."""
     read = _Read(metrics)
-    _figures(experiment, "", read)
-    if experiment.text is not None:
-        experiment.text(read)
+    _figures(experiment, read, config)
+    experiment.table(read, config)
     single = {key: np.asarray(metrics[key]) for key in metrics if key in read.read}
     return {key: v.astype(np.float32) if v.dtype == np.float64 else v for key, v in single.items()}
 
 
-def _draw(experiment: Experiment, name: str, metrics: Arrays, folder: Path) -> None:
-    figures = _figures(experiment, name, metrics)
+def _draw(experiment: Experiment, metrics: Arrays, config: Any, meta: Mapping[str, Any], folder: Path) -> None:
+    figures = _figures(experiment, metrics, config)
     for stale in [*folder.glob("*.png"), *folder.glob("*.gif")]:
         stale.unlink()
-    write_figures(folder, figures)
+    for figure in figures.values():
+        if hasattr(figure, "savefig"):
+            _caption(figure, meta)
+    write_figures(folder, {name or meta["experiment"]: figure for name, figure in figures.items()})
     import matplotlib.pyplot as plt
 
     plt.close("all")
 
 
-def _figures(experiment: Experiment, name: str, metrics: Arrays) -> Mapping[str, Any]:
+def _caption(figure: Any, meta: Mapping[str, Any]) -> None:
+    """Writes under a figure the run that it shows."""
+    seeds = f"{meta['seeds']} seed{'s' if meta['seeds'] > 1 else ''}"
+    words = [f"{meta['experiment']}, {meta['preset']}: {seeds}", meta["scale"], changed(meta)]
+    width = int(15 * figure.get_figwidth())
+    text = "\n".join(textwrap.wrap("; ".join(filter(None, words)), width))
+    figure.text(0.5, -0.01, text, ha="center", va="top", fontsize=9, color="0.35")
+
+
+def _figures(experiment: Experiment, metrics: Arrays, config: Any) -> Mapping[str, Any]:
     import matplotlib
 
     matplotlib.use("Agg")
-    figures = experiment.plot(metrics)
-    return figures if isinstance(figures, Mapping) else {name: figures}
+    return experiment.figures(metrics, config)

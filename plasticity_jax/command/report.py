@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plasticity_jax.command.catalog import CliError, one_line
-from plasticity_jax.command.tables import number
+from plasticity_jax.command.tables import changed, number
 
 STATES = ("reproduced at paper scale", "reproduced at reduced scale", "does not hold", "not run")
 
@@ -30,6 +30,13 @@ class Record(NamedTuple):
     def claims(self) -> Sequence[Mapping[str, Any]]:
         """The claims' rows."""
         return self.summary["claims"]
+
+    @property
+    def at_paper_scale(self) -> bool:
+        """Whether it is the preset ``paper``, with nothing changed but seeds and the choice of what to run."""
+        rest = [value for key, value in self.meta.get("overrides", {}).items() if key != "seeds"]
+        chosen = all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in rest)
+        return self.meta.get("preset", self.folder.name) == "paper" and chosen
 
     @property
     def label(self) -> str:
@@ -76,11 +83,41 @@ def _text(read: Sequence[Record], home: Path, command: str) -> str:
             if rows:
                 counted = [sum(_standing(*row) == state for row in rows) for state in STATES]
                 lines.append(f"| {whose} | {' | '.join(map(str, counted))} |")
+    lines += ["", *_standings(read)]
     for paper in papers:
         lines += ["", f"## {paper}"]
         for record in [record for record in read if record.paper == paper]:
             lines += ["", *_section(record, home)]
     return "\n".join(lines) + "\n"
+
+
+def _standings(read: Sequence[Record]) -> list[str]:
+    """One row for each record: what it reproduces, at which scale, and how many claims of either kind hold."""
+    lines = [
+        "| record | reproduces | scale | seeds | the paper's claims | our own |",
+        "|---|---|---|---|---|---|",
+    ]
+    for record in read:
+        place = re.sub(r"[^a-z0-9_ -]", "", record.label.lower()).replace(" ", "-")
+        words = [word for word in (record.meta.get("scale"), changed(record.meta)) if word]
+        cells = [
+            f"[{record.label}](#{place})",
+            str(record.meta.get("title", "")).partition(":")[0],
+            "; ".join(words),
+            str(record.meta.get("seeds")),
+            *(_held(list(_of(record, own))) for own in (False, True)),
+        ]
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    return lines
+
+
+def _held(claims: Sequence[Mapping[str, Any]]) -> str:
+    if not claims:
+        return "-"
+    missing = sum(claim["holds"] is None for claim in claims)
+    held = sum(claim["holds"] is True for claim in claims)
+    told = f"{held} of {len(claims) - missing}" if missing < len(claims) else "none run"
+    return told + (f", {missing} not run" if 0 < missing < len(claims) else "")
 
 
 def _read(folder: Path) -> Record:
@@ -104,7 +141,7 @@ def _standing(record: Record, claim: Mapping[str, Any]) -> str:
         return STATES[3]
     if not claim["holds"]:
         return STATES[2]
-    return STATES[0] if record.folder.name == "paper" else STATES[1]
+    return STATES[0] if record.at_paper_scale else STATES[1]
 
 
 def _tally(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -170,8 +207,16 @@ def _provenance(record: Record) -> str:
         f"jax {meta.get('versions', {}).get('jax')}",
         f"commit {(meta.get('commit') or 'unknown')}",
     ]
-    changed = ", ".join(f"{key}={value}" for key, value in sorted(meta.get("overrides", {}).items()))
-    return "; ".join(words) + (f". Changed from the preset: {changed}." if changed else ".")
+    lines = ["; ".join(words) + "."]
+    stated = {"Scale": meta.get("scale"), "Tuned": meta.get("tuned")}
+    lines += [f"{word}: {_sentence(text)}" for word, text in stated.items() if text]
+    if other := changed(meta):
+        lines.append(_sentence(other[0].upper() + other[1:]))
+    return " ".join(lines)
+
+
+def _sentence(text: str) -> str:
+    return text.rstrip(". ") + "."
 
 
 def _cell(text: str) -> str:

@@ -38,3 +38,13 @@ def number(value: Any) -> str:
     if value is None or value != value:
         return "-"
     return f"{value:.4g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def changed(meta: Mapping[str, Any]) -> str:
+    """The settings that differ from the preset's, in words, but for the seeds; nothing if none does."""
+    rest = {key: value for key, value in sorted(meta.get("overrides", {}).items()) if key != "seeds"}
+    return "changed: " + ", ".join(f"{key} {_plainly(value)}" for key, value in rest.items()) if rest else ""
+
+
+def _plainly(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

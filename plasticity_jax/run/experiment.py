@@ -1,6 +1,7 @@
 """An experiment as a value: what the command line lists, runs, sweeps and draws."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -85,13 +86,16 @@ class Experiment:
       cost: what a preset costs, in words, by name; literal texts.
       summarise: ``metrics -> numbers by name``, from arrays (seeds, points, ...) named "part/metric".
       claims: what is checked of the summary.
-      plot: ``metrics -> figure``, or figures and animations by name.
-      text: ``metrics -> Markdown``, a table to print and to keep.
+      plot: ``metrics -> figure``, or figures and animations by name; with a second parameter, ``metrics, config``.
+      text: ``metrics -> Markdown``, a table to print and to keep; with a second parameter, ``metrics, config``.
       measure: ``(config, whether to show progress) -> further metrics``, computed on the host when all parts have run.
+      scale: how a preset's problem compares with the one that it reproduces, by name: it stands under every figure and
+        on the page of results.
+      tuned: what was searched by hand before, and on which seeds and data; it stands on the page of results.
 
     Raises:
       TypeError: if the presets are not dataclasses of one type with a field ``seeds``, whose fields are all given to it
-        and have no name of an option of the command line.
+        and have no name of an option of the command line; or if there is no preset of a name in ``scale``.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -115,9 +119,11 @@ class Experiment:
     cost: Mapping[str, str] = dataclasses.field(default_factory=dict)
     summarise: Callable[[Arrays], dict[str, float]] = last_tenths
     claims: Sequence[Claim] = ()
-    plot: Callable[[Arrays], Figures] = curves_figure
-    text: Callable[[Arrays], str] | None = None
+    plot: Callable[..., Figures] = curves_figure
+    text: Callable[..., str] | None = None
     measure: Callable[[Config, bool], Arrays] | None = None
+    scale: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tuned: str = ""
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -131,6 +137,17 @@ class Experiment:
             if name in OPTIONS or not field.init:
                 why = "the command line has an option of that name" if field.init else "every field must be given to it"
                 raise TypeError(f"presets: the Config cannot have the field {name}: {why}")
+        if unknown := sorted(self.scale.keys() - self.presets.keys()):
+            raise TypeError(f"scale: there is no preset {', '.join(unknown)}")
+
+    def figures(self, metrics: Arrays, config: Config) -> Mapping[str, Any]:
+        """Figures and animations by name; of one without a name, the name is ""."""
+        figures = _given(self.plot, metrics, config)
+        return figures if isinstance(figures, Mapping) else {"": figures}
+
+    def table(self, metrics: Arrays, config: Config) -> str | None:
+        """The table, if there is one."""
+        return None if self.text is None else _given(self.text, metrics, config)
 
     def check(self, config: Config) -> None:
         """Refuses a Config whose numbers cannot be meant.
@@ -156,3 +173,9 @@ class Experiment:
             }
 
         return train
+
+
+def _given(function: Callable[..., Any], metrics: Arrays, config: Config) -> Any:
+    """The function of the metrics, and of the Config if it asks for two."""
+    asked = [one for one in inspect.signature(function).parameters.values() if one.default is one.empty]
+    return function(metrics, config) if len(asked) > 1 else function(metrics)

@@ -1,5 +1,6 @@
 """The command line: every mistake is one line and exit code 2; every run leaves its record."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -9,10 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from plasticity_jax.command import cli
-from plasticity_jax.command.report import report
+from plasticity_jax.command import cli, engine
+from plasticity_jax.command.report import Record, report
 from plasticity_jax.run.lock import locked
+from tests.run.toys import toy_fig1
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = Path(__file__).parent / "toys"
@@ -133,7 +136,11 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     assert "| toy_fig1 | 0 | 1 | 0 | 0 |" in text
     assert "| The loss stays below ten (`small`) | - |" in text
     assert "2 seeds" in text
-    assert "widths=[4, 5, 6]" in text
+    assert "Scale: 40 of 80,000 steps. Tuned: the rate, on seed 7. Changed: widths 4, 5, 6." in text
+    row = (
+        "| [toy_fig1, smoke](#toy_fig1-smoke) | A toy | 40 of 80,000 steps; changed: widths 4, 5, 6 | 2 | 1 of 1 | - |"
+    )
+    assert row in text
     for name in ("moves.gif", "toy_fig1.png"):
         assert f"](records/toy_fig1/smoke/{name})" in text
     (kept / "meta.json").write_text("{")
@@ -159,6 +166,48 @@ def test_a_record_keeps_of_the_metrics_what_figures_need_and_is_redrawn_from_the
     }
     assert cli.main([*RUN[:2], "--redraw", "--out", "o"]) == 2
     assert "holds no finished run" in errors(capsys)[0]
+
+
+def test_figures_and_tables_may_ask_for_the_config_and_say_which_run_they_show(tmp_path):
+    drawn = []
+
+    def plot(metrics, config, smooth=3):
+        figure = Figure()
+        figure.subplots().plot(config.rate * metrics["walk0/loss"].T)
+        drawn.append(figure)
+        return {"a": figure}
+
+    toy = toy_fig1.experiment
+    experiment = dataclasses.replace(toy, plot=plot, text=lambda metrics, config: f"rate {config.rate}")
+    config = toy_fig1.Config(seeds=2, rate=0.25)
+    engine.run_experiment(experiment, "toy", "smoke", config, tmp_path, resume=False, save_every_s=60, progress=False)
+    assert (tmp_path / "table.md").read_text() == "rate 0.25\n"
+    assert [text.get_text() for text in drawn[0].texts] == [
+        "toy, smoke: 2 seeds; 40 of 80,000 steps; changed: rate 0.25"
+    ]
+    engine.redraw(experiment, tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    assert settings["rate"] == 0.25
+    assert settings["widths"] == [8, 8]
+    a, b = (figure.axes[0].lines[0].get_ydata() for figure in drawn)
+    np.testing.assert_array_equal(a, b)
+    with pytest.raises(TypeError, match="scale: there is no preset paper"):
+        dataclasses.replace(experiment, scale={"paper": "whole"})
+
+
+@pytest.mark.parametrize(
+    ("preset", "changed", "whole"),
+    [
+        ("paper", {}, True),
+        ("paper", {"seeds": 4, "rules": ["rflo"]}, True),
+        ("paper", {"widths": [8]}, False),
+        ("paper", {"rate": 0.1}, False),
+        ("default", {}, False),
+    ],
+)
+def test_only_the_whole_problem_is_at_the_papers_scale(tmp_path, preset, changed, whole):
+    record = Record(tmp_path / "a2020_fig1" / preset, {}, {"preset": preset, "overrides": changed}, {})
+    assert record.at_paper_scale is whole
 
 
 def toy_with(tmp_path, old, new):

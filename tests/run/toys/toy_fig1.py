@@ -77,6 +77,8 @@ def plot(metrics):
 experiment = Experiment(
     title="A toy: two shrinking walks",
     cost={"smoke": "a second", "default": "seconds"},
+    scale={"smoke": "40 of 80,000 steps"},
+    tuned="the rate, on seed 7",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
