@@ -40,6 +40,16 @@ COLOURS = {
 }
 """By method, the same in every figure; colours that the colour-blind tell apart (after Okabe and Ito)."""
 
+LINES = {
+    "wake_sleep": "-",
+    "wake_sleep_no_recurrence": "-",
+    "combined": "-",
+    "combined_no_recurrence": (0, (4, 2)),
+    "combined_per_layer": (0, (1, 1.5)),
+    "marginals": (0, (3, 1.5, 1, 1.5)),
+}
+"""Dashes by method, so that curves that coincide are both seen."""
+
 LABELS = {
     "wake_sleep": "wake/sleep",
     "wake_sleep_no_recurrence": "wake/sleep, no recurrence",

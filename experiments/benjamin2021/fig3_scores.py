@@ -1,6 +1,6 @@
 """Scores of a network of digits, of its reconstructions, samples and patterns, and of rivals that need no network."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.benjamin2021.common import CLASSES, Classifier, frechet, judged, verdict
 from experiments.shared.images import Images, scaled, unfolded
-from plasticity_jax.diagnostics.pattern_overlap import pattern_overlap
+from plasticity_jax.diagnostics.pattern_overlap import BITS, Quantise, pattern_counts, pattern_overlap
 from plasticity_jax.networks.autoencoder import Autoencoder
 from plasticity_jax.networks.hierarchy import reconstruct
 from plasticity_jax.run.program import Metrics
@@ -16,6 +16,18 @@ from plasticity_jax.typing import Array, Key, Params
 
 AGAIN = 10
 """Samples of a reconstruction, for their mean."""
+
+UNITS = (8, 8)
+"""Of x and of z, to a pattern; the paper's."""
+
+DRAWS = 10
+"""Of units, over which the numbers on patterns are means."""
+
+QUANTISERS: dict[str, Quantise] = {"": "binary", "_rounded": "round"}
+"""By the end of a metric's name."""
+
+Patterns: TypeAlias = tuple[Array, ...]
+"""x and z, row by row of one sample."""
 
 
 class Sizes(NamedTuple):
@@ -57,9 +69,10 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
       Of reconstructions: ``identity``, the share that the judge takes for the digit shown, and ``mse`` (both also
       ``_mean``, of the mean of 10 samples); ``confidence``; ``frechet``, from the images shown. Of samples:
       ``sleep_confidence``, ``sleep_frechet``, ``sleep_entropy`` of classes, bits, of 3.32. ``told``: the share of the
-      code's variance that the image explains. Of patterns of 8 + 8 units (x > 0.5, z > 0): ``js_sleep``, bits, with its
-      floor and controls, and indices of alignment; ``frequencies``, awake and asleep, and ``_floor``, awake twice.
-      Pictures, uint8.
+      code's variance that the image explains. Of patterns of 8 + 8 units, x > 0.5 and z > 0, and "rounded", to the
+      nearest integer as the paper has them: ``js_sleep``, bits, with its floor and controls, and indices of alignment;
+      of the most frequent, ``correlation_sleep`` and ``_floor`` of the `common_patterns`, means over draws of units,
+      and the ``frequencies`` of rounded ones, one draw. Pictures, uint8.
     """
     key_recon, key_codes, key_phases, key_overlap = jax.random.split(key, 4)
     index = np.concatenate([first_of_each(np.asarray(data.test_label)), np.arange(size.tested)])
@@ -74,12 +87,30 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
     apart = jax.vmap(lambda other: frechet(other, features[0]))(features[1::2])
     codes = jax.vmap(lambda key: net.infer(params["inference"], 1, x, key))(jax.random.split(key_codes))
 
+    half = size.rows // 2
     wake, other = (
         jax.tree.map(lambda h, at=at: h[at], phases.wake) for at in (slice(size.rows), slice(size.rows, None))
     )
-    asleep = jax.tree.map(lambda *h: jnp.stack(h), tuple(h[: size.rows // 2] for h in phases.sleep), other)
-    both = jax.vmap(lambda sleep: pattern_overlap(key_overlap, wake, sleep, units=(8, 8)))(asleep)
-    overlap, best = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in range(2))
+    found: Metrics = {}
+    for end, quantise in QUANTISERS.items():
+        overlap = pattern_overlap(key_overlap, wake, phases.sleep, units=UNITS, quantise=quantise)
+        found |= {f"js_{kind}{end}": getattr(overlap, kind).js for kind in ("sleep", "floor", "unpaired", "shuffled")}
+        found |= {f"index_{kind}{end}": getattr(overlap, f"index_{kind}") for kind in ("shuffled", "unpaired")}
+        frequencies = jax.lax.map(
+            lambda key, quantise=quantise: common_patterns(
+                key,
+                jax.tree.map(lambda h: h[:half], wake),
+                jax.tree.map(lambda h: h[:half], phases.sleep),
+                other,
+                jax.tree.map(lambda h: h[half:], wake),
+                quantise,
+            ),
+            jax.random.split(key_overlap, DRAWS),
+        )
+        awake, asleep, again_awake = jnp.moveaxis(frequencies, -1, 0)
+        found[f"correlation_sleep{end}"] = jnp.mean(jax.vmap(correlation)(awake, asleep))
+        found[f"correlation_floor{end}"] = jnp.mean(jax.vmap(correlation)(awake, again_awake))
+        found[f"frequencies{end}"] = frequencies[0]
     return {
         "identity": right[1],
         "identity_mean": right[2],
@@ -91,14 +122,61 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
         "sleep_confidence": of_sleep["confidence"],
         "sleep_entropy": of_sleep["entropy"],
         "sleep_frechet": apart[1],
-        **{f"js_{kind}": getattr(overlap, kind).js for kind in ("sleep", "floor", "unpaired", "shuffled")},
-        "index_shuffled": overlap.index_shuffled,
-        "index_unpaired": overlap.index_unpaired,
-        "frequencies": overlap.frequencies[0],
-        "frequencies_floor": best.frequencies[0],
+        **found,
         "reconstructed": picture(again[0, :CLASSES]),
         "dreamed": picture(phases.sleep[0][: 2 * CLASSES]),
     }
+
+
+def common_patterns(
+    key: Key,
+    wake: Patterns,
+    sleep: Patterns,
+    other: Patterns,
+    chosen_in: Patterns,
+    quantise: Quantise,
+    top: int = 256,
+) -> Array:
+    """Frequencies of patterns of 8 pixels and 8 units of the code, drawn as `pattern_overlap` draws them.
+
+    Patterns are those most frequent in rows of their own: chosen where they are counted, they would be those that luck
+    made frequent in either phase, and the rarer in the other.
+
+    Args:
+      key: of the draw of units.
+      wake: x (n, n_x) and z (n, n_z).
+      sleep: likewise.
+      other: likewise, awake again.
+      chosen_in: likewise, awake, rows that choose the patterns.
+      quantise: "binary" or "round", see `pattern_overlap`.
+      top: patterns to return.
+
+    Returns:
+      Shape (top, 3): in wake, in sleep, in the other rows awake.
+    """
+    key_x, key_z = jax.random.split(key)
+    frequent = jnp.mean(wake[0] > 0.5, 0) > 0.05
+    of_x = jnp.argsort(-(jax.random.gumbel(key_x, frequent.shape) + jnp.where(frequent, 1000, 0)))[: UNITS[0]]
+    of_z = jax.random.permutation(key_z, wake[1].shape[1])[: UNITS[1]]
+    rows = jnp.stack([
+        integers(x[:, of_x], z[:, of_z], quantise) for x, z in (chosen_in, wake, sleep, other)
+    ])  # fmt: skip
+    counts = pattern_counts(rows, BITS[quantise]).astype(jnp.float32)
+    return counts[1:, jax.lax.top_k(counts[0], top)[1]].T / len(wake[0])
+
+
+def integers(x: Array, z: Array, quantise: Quantise) -> Array:
+    """Patterns (n, units) of integers from 0: whether x > 0.5 and z > 0, or both rounded, -8 to 7, plus 8."""
+    if quantise == "binary":
+        return jnp.concatenate([x > 0.5, z > 0], 1).astype(jnp.uint32)
+    return (jnp.clip(jnp.round(jnp.concatenate([x, z], 1)), -8, 7) + 8).astype(jnp.uint32)
+
+
+def correlation(first: Array, second: Array) -> Array:
+    """Pearson's correlation of two vectors; 0 if one of them is constant."""
+    a, b = (values - jnp.mean(values) for values in (first, second))
+    scale = jnp.sqrt(jnp.sum(a**2) * jnp.sum(b**2))
+    return jnp.sum(a * b) / jnp.where(scale > 0, scale, 1)
 
 
 def explained(first: Array, second: Array) -> Array:
