@@ -48,7 +48,5 @@ def rules_of(task: str) -> tuple[str, ...]:
 
 
 def curve(metrics: Mapping[str, np.ndarray], task: str, reading: str, rule: str, metric: str = "loss") -> np.ndarray:
-    """A rule's curve at one reading, (seeds, points); a rule that has one reading has the same curve in both."""
-    values = metrics[f"{task}.{rule}/{metric}"]
-    column = READINGS.index(reading) if reading in READINGS else 0
-    return values[:, :, min(column, values.shape[2] - 1)]
+    """A rule's curve at one reading, (seeds, points)."""
+    return metrics[f"{task}.{rule}/{metric}"][:, :, READINGS.index(reading) if reading in READINGS else 0]

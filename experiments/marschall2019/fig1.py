@@ -1,9 +1,15 @@
 """Figure 1 of Marschall, Cho & Savin (2019): ten online algorithms and BPTT on the Add and Mimic tasks.
 
 Two readings of the figure, on the same seeds: "written" follows the text (lags 3 and 5, alpha in every rule), "run"
-what the authors' code did (lags read one symbol short, 2 and 4; no alpha in the recurrent step of the exact and the
-stochastic rules, which makes it 1/alpha larger; KeRNL's perturbation one step late). A third setting, "long" (alpha 1,
-lags 5 and 9), is where exact and local credit assignment differ most clearly.
+what the authors' code did in May 2019: lags read one symbol short, 2 and 4; no alpha in the recurrent step of the exact
+and the stochastic rules, which makes it 1/alpha larger; and the initial values and orders of updates of
+`experiments.marschall2019.authors`. A third setting, "long" (alpha 1, lags 5 and 9), is where exact and local credit
+assignment differ most clearly.
+
+"run" is not theirs in this: weights, data and targets are the same for all rules, where they drew each anew; the
+numbers are of another generator; the norms whose ratios the stochastic rules take have 1e-7 added; the reported loss is
+not cut off at a probability of 1e-4; and the first labels read symbols before the first, where theirs read the
+stream's end.
 """
 
 import dataclasses
@@ -15,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.marschall2019.authors import kernl_late, with_gain
+from experiments.marschall2019.authors import begun, begun_target, dni_b_late, kernl_late, with_gain
 from experiments.marschall2019.common import EXACT, PANELS, RULES, STOCHASTIC, TASKS, curve, rules_of
 from experiments.marschall2019.fig1_claims import CLAIMS, PAIRS
 from experiments.marschall2019.fig1_figures import plot
@@ -113,12 +119,12 @@ class Setting(NamedTuple):
     Attributes:
       lags: Add's, in symbols.
       gain: of phi' in the immediate influence.
-      late: whether KeRNL's perturbation comes one step late.
+      as_run: whether first values and orders of updates are those of the authors' code.
     """
 
     lags: tuple[Array, Array]
     gain: Array
-    late: Array
+    as_run: Array
 
 
 def build_rule(name: str, cell: Neurons, alpha: float, window: int, setting: Setting) -> LearningRule:
@@ -128,21 +134,23 @@ def build_rule(name: str, cell: Neurons, alpha: float, window: int, setting: Set
     if name in WITHOUT_ALPHA:
         return getattr(online, name)(with_gain(cell, alpha, setting.gain))
     if name == "kernl":
-        return kernl_late(cell, setting.late)
+        return kernl_late(cell, setting.as_run)
+    if name == "dni_b":
+        return dni_b_late(cell, setting.as_run)
     return getattr(online, name)(cell)
 
 
 def settings(config: Config, task: str, rule: str) -> Setting:
-    """The readings in which this rule differs on this task, stacked; one only where both are the same."""
+    """The readings of a rule on a task, stacked: as written and as run; one at the long lags."""
     if task == "long":
         rows = [(config.long_lags, 1.0, False)]
     else:
         lags = [config.lags_written, config.lags_run] if task == "add" else [(0, 0), (0, 0)]
         gains = [config.alpha, 1.0 if rule in WITHOUT_ALPHA else config.alpha]
-        rows = list(dict.fromkeys(zip(lags, gains, [False, rule == "kernl"], strict=True)))
-    lags, gains, late = zip(*rows, strict=True)
+        rows = list(zip(lags, gains, [False, True], strict=True))
+    lags, gains, as_run = zip(*rows, strict=True)
     first, second = jnp.array(lags, jnp.int32).T
-    return Setting((first, second), jnp.array(gains, jnp.zeros(()).dtype), jnp.array(late))
+    return Setting((first, second), jnp.array(gains, jnp.zeros(()).dtype), jnp.array(as_run))
 
 
 def part(config: Config, task: str, name: str) -> Program:
@@ -162,10 +170,13 @@ def part(config: Config, task: str, name: str) -> Program:
         return learner(build_rule(name, cell, alpha, config.window, lane[1]), optax.sgd(rate)), stream
 
     def init(lane: tuple[Key, Setting], learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
-        key_weights, key_stream, key_run = jax.random.split(lane[0], 3)
+        key_weights, key_stream, key_run, key_first, key_target = jax.random.split(lane[0], 5)
         params = init_params(key_weights, cell)
         example = Example(jnp.zeros((1, size[0])), jnp.zeros((1, size[1])))
-        return learn.init(params, key_run, example), stream.init(key_stream)
+        state, stream_state, as_run = learn.init(params, key_run, example), stream.init(key_stream), lane[1].as_run
+        if task == "mimic":
+            stream_state = begun_target(stream_state, key_target, as_run)
+        return state._replace(traces=begun(state.traces, key_first, as_run)), stream_state
 
     every, measure = steps // config.points, shown_loss(task, size[1])
     program = online_training(build, init, steps=steps, every=every, chunks=config.chunks, measure=measure)
