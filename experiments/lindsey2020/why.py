@@ -34,3 +34,7 @@ TABLE2 = {
     "deep_plasticity_pays_continual": LIVES,
     "gradient_matches_iid": "FLP is ahead: it was tried at seven settings, the gradient-based learner at one",
 }
+
+UNIVERSALITY = {
+    "as_printed": "equation 6 copies discr x in every G, not in G_0 alone, and a matrix is missing: G_N is I",
+}
