@@ -2,7 +2,8 @@
 
 Panels a to c: relative error, angle and sign congruence in 784-50-20-10 at three noise levels. Panels d and e: error
 and angle for first hidden layers of N neurons, in 784-N-10 and 784-N-50-10. Dashed: theory, by the moments
-of exact errors on MNIST (`experiments.lansdell2019.fixed_weights`); panel f shows why W2's feedback converges so late.
+of exact errors on MNIST (`experiments.lansdell2019.fixed_weights`), at the top with the terms of order c^2 (5 % of the
+error at c = 0.1); panel f shows why W2's feedback converges so late.
 W2 and W3 are the second and third layers' weights, each with its B.
 
 It is rank, not a distortion that builds up from layer to layer: ten outputs excite hardly more than ten of the twenty
@@ -27,14 +28,25 @@ import numpy as np
 from experiments.lansdell2019.common import Positive
 from experiments.lansdell2019.figS1_claims import CLAIMS, METRICS, summarise
 from experiments.lansdell2019.figS1_figures import plot
-from experiments.lansdell2019.fixed_weights import HELD, drawn_weights, expected, layers_of, regression, second_order
+from experiments.lansdell2019.fixed_weights import (
+    HELD,
+    Expected,
+    Layer,
+    drawn_weights,
+    expected,
+    layers_of,
+    regression,
+    second_order,
+    second_order_top,
+    sigmoid_slopes,
+)
 from experiments.lansdell2019.why import FIGS1
 from experiments.shared.claims import explained
 from experiments.shared.images import Images, images, scaled
 from plasticity_jax.base import Learner, learner
 from plasticity_jax.data import looking_up, minibatches
 from plasticity_jax.diagnostics.alignment import alignment
-from plasticity_jax.layers import Chain, init_params
+from plasticity_jax.layers import Chain, forward, init_params
 from plasticity_jax.networks import mlp
 from plasticity_jax.rules.feedback import node_perturbation
 from plasticity_jax.run import Experiment, Program, Range
@@ -157,20 +169,19 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
-    """Theory's errors and angles of every part, (seeds, points, 1, layers), and spectra of errors, (seeds, n)."""
+    """Theory's errors and angles of every part, (seeds, points, sigmas, layers), and spectra of errors, (seeds, n)."""
     data = images(config.data, config.sizes[0])
     found: dict[str, list[np.ndarray]] = {}
     for name, (sizes, sigmas, samples) in networks(config).items():
         some = fetching(data, sizes[-1])(jnp.arange(min(config.exact, len(data.train))))
         counts = np.append(samples // config.points * np.arange(1, config.points + 1), PAPER_SAMPLES)
         for seed in range(config.seeds):
-            layers = layers_of(network(sizes), drawn_weights(drawing(sizes), seed), some)
-            curves = []
-            for layer in layers:
-                extra = second_order(layer.w, sigmas[0]) if len(layers) == 1 else 0.0
-                curves.append(expected(layer, counts, config.ridge, extra=extra))
+            weights = drawn_weights(drawing(sizes), seed)
+            layers = layers_of(network(sizes), weights, some)
+            top = forward(network(sizes), weights, some.x).h[-2]
+            curves = [theory(layers, top, counts, config.ridge, sigma) for sigma in sigmas]
             for metric in ("error", "angle"):
-                values = np.stack([getattr(curve, metric) for curve in curves], -1)[:, None]
+                values = np.stack([np.stack([getattr(layer, metric) for layer in curve], -1) for curve in curves], 1)
                 found.setdefault(f"{name}/expected_{metric}", []).append(values[:-1])
                 found.setdefault(f"{name}/expected_{metric}_at_paper", []).append(values[-1:])
             if name == "noise":
@@ -178,6 +189,17 @@ def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
                     values = np.linalg.eigvalsh(layer.error.T @ layer.error)[::-1]
                     found.setdefault(f"noise/spectrum_W{k + 2}", []).append(values / values[0])
     return {name: np.stack(values) for name, values in found.items()}
+
+
+def theory(layers: list[Layer], top: Array, counts: np.ndarray, ridge: float, sigma: float) -> list[Expected]:
+    """Expected curves of all layers, those of the top one with the terms of finite sigma; `top` is its activity h."""
+    extra, bias = 0.0, 0.0
+    if len(layers) == 1:
+        extra = second_order(layers[0].w, sigma)
+    elif len(layers) == 2:
+        extra, bias = second_order_top(layers[0], layers[1], sigmoid_slopes(np.asarray(top, np.float64)), sigma)
+    curves = [expected(layer, counts, ridge) for layer in layers[:-1]]
+    return [*curves, expected(layers[-1], counts, ridge, extra=extra, bias=bias)]
 
 
 experiment = Experiment(

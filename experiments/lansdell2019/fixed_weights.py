@@ -11,6 +11,8 @@ with one hidden layer, where L~ - L also has the term sigma^2 xi H xi^T / 2 with
 
     s = sigma^2 / 4 E |xi|^2 (xi H xi^T)^2 = sigma^2 / 4 ((n + 4) tr(H)^2 + (2 n + 8) tr(H^2))    for normal noise
 
+For the top of two hidden layers, where noise passes a nonlinearity, see `second_order_top`: there lam^ is also biased.
+
 For isotropic e of m outputs and one hidden layer of n neurons, E |B^ - W|^2 / |W|^2 = (m + 2) (n + 1) / T, or
 (m + 2) (n - 1) / T for signs.
 
@@ -155,7 +157,12 @@ def layers_of(net: Chain, weights: PyTree, batch: Example) -> list[Layer]:
 
 
 def expected(
-    layer: Layer, samples: np.ndarray, ridge: float = 0.0, signs: bool = False, extra: float = 0.0
+    layer: Layer,
+    samples: np.ndarray,
+    ridge: float = 0.0,
+    signs: bool = False,
+    extra: np.ndarray | float = 0.0,
+    bias: np.ndarray | float = 0.0,
 ) -> Expected:
     """The errors of a B that is regressed on exact errors, by the formula above.
 
@@ -164,7 +171,8 @@ def expected(
       samples: T, (points,).
       ridge: added to the diagonal of the sum of e e^T.
       signs: whether the noise is of signs.
-      extra: s.
+      extra: s, also by sample, (N,).
+      bias: E e^T (lam^ - lam), (m, n).
 
     Returns:
       Root mean squares: the angle is the arctangent of the ratio of e (B - W) to e W.
@@ -176,7 +184,7 @@ def expected(
     errors, angles = [], []
     for count in np.asarray(samples, float):
         a = np.linalg.inv(count * v + ridge * np.eye(len(v)))
-        shrunk = ridge * a @ layer.w
+        shrunk = a @ (ridge * layer.w - count * bias)
         spread = count * a @ m @ a + shrunk @ shrunk.T
         errors.append(np.sqrt(np.trace(spread) / (layer.w**2).sum()))
         angles.append(np.degrees(np.arctan(np.sqrt(np.trace(v @ spread) / own.mean()))))
@@ -188,6 +196,57 @@ def second_order(w: np.ndarray, sigma: float) -> float:
     h = w.T @ w
     n, trace, square = len(h), np.trace(h), (h * h).sum()
     return sigma**2 / 4 * ((n + 4) * trace**2 + (2 * n + 8) * square)
+
+
+def second_order_top(
+    lower: Layer, upper: Layer, slopes: tuple[np.ndarray, np.ndarray, np.ndarray], sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Terms of order sigma^2 at the top of two hidden layers, for normal noise, squared loss and a linear readout.
+
+    With a = xi^1 W^2^T and b = xi^2, the effects of the noise on the top hidden layer are sigma g + sigma^2 r, and
+
+        (L~ - L) / sigma = lam g + sigma (lam r + g K g / 2) + sigma^2 (lam phi''' a^3 / 6 + g K r)
+        g = phi' a + b,   r = phi'' a^2 / 2,   K = W^3^T W^3
+
+    Args:
+      lower: the layer of W^2.
+      upper: the layer of W^3.
+      slopes: phi', phi'' and phi''' of the top hidden layer, (N, n) each.
+      sigma: standard deviation of the noise.
+
+    Returns:
+      s of each sample, (N,), and E e^T (lam^ - lam), (m, n).
+    """
+    d1, d2, d3 = slopes
+    lam, n = upper.credit, upper.w.shape[1]
+    k, cov = upper.w.T @ upper.w, lower.w @ lower.w.T  # cov is that of a
+    var, trace = np.diag(cov), np.trace(k)
+    bent = lam * d2
+
+    even = np.empty(len(lam))
+    for some in np.array_split(np.arange(len(lam)), -(-len(lam) // 1000)):  # matrices (n, n) of all would be large
+        # lam r + g K g / 2 is half a form of (a, b), whose matrix is [[Q, phi' K], [K phi', K]]
+        steep = k * d1[some, None]
+        q_cov = (d1[some, :, None] * steep + bent[some, :, None] * np.eye(n)) @ cov
+        across, k2 = (steep @ cov * steep).sum((1, 2)), (k * k).sum()
+        whole = np.trace(q_cov, axis1=1, axis2=2) + trace
+        square = np.einsum("tij,tji->t", q_cov, q_cov) + 2 * across + k2
+        even[some] = n * whole**2 + 2 * n * square + 4 * whole * trace + 8 * (across + k2)
+
+    sloped, mean_r = lam * d1, d2 * var / 2
+    cubic = (sloped @ cov * (lam * d3 * var)).sum(1) / 2
+    passed = (sloped @ cov * (d1 * (d2 * var @ k))).sum(1) / 2 + ((sloped @ cov) * d2 * (d1 @ (cov * k))).sum(1)
+    odd = n * (cubic + passed) + (n + 2) * (lam * (mean_r @ k)).sum(1)
+
+    bias = sigma**2 * mean_r @ k
+    extra = sigma**2 * (even / 4 + 2 * odd) - 2 * (lam * bias).sum(1)
+    return extra, upper.error.T @ bias / len(lam)
+
+
+def sigmoid_slopes(h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first three derivatives of the sigmoid where its value is h."""
+    first = h * (1 - h)
+    return first, first * (1 - 2 * h), first * (1 - 6 * first)
 
 
 def inherited(lower: Layer, upper: Layer, seed: int = 0) -> Inherited:

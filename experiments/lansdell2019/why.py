@@ -48,5 +48,4 @@ FIG4 = {
 
 FIGS1 = {
     "top-error": "default: 1,048,576 of the paper's 32,768,000 samples, at which theory has 0.012",
-    "top-theory": "c = 0.1 alone is out: theory's term of finite c is for one hidden layer, and left out here",
 }

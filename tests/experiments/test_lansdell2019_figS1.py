@@ -25,8 +25,8 @@ def hand_made():
         for metric in METRICS:
             metrics[f"{part}/{metric}"] = rng.uniform(1, 9, (SEEDS, POINTS, len(sigmas), layers))
         for metric in ("error", "angle"):
-            metrics[f"{part}/expected_{metric}"] = rng.uniform(1, 9, (SEEDS, POINTS, 1, layers))
-            metrics[f"{part}/expected_{metric}_at_paper"] = rng.uniform(1, 9, (SEEDS, 1, 1, layers))
+            metrics[f"{part}/expected_{metric}"] = rng.uniform(1, 9, (SEEDS, POINTS, len(sigmas), layers))
+            metrics[f"{part}/expected_{metric}_at_paper"] = rng.uniform(1, 9, (SEEDS, 1, len(sigmas), layers))
     metrics["noise/spectrum_W2"] = rng.uniform(0, 1, (SEEDS, 5))
     metrics["noise/spectrum_W3"] = rng.uniform(0, 1, (SEEDS, 3))
     return metrics
@@ -53,7 +53,7 @@ def test_ends_of_all_curves_and_their_ratios_to_theory():
                     ends = [metrics[f"{part}/{metric}"][seed, last, i, k] for seed in range(SEEDS)]
                     assert summary[f"{where}/{metric}"] == mean(ends), where
                 ends = [metrics[f"{part}/relative_error"][seed, last, i, k] for seed in range(SEEDS)]
-                theory = [metrics[f"{part}/expected_error"][seed, last, 0, k] for seed in range(SEEDS)]
+                theory = [metrics[f"{part}/expected_error"][seed, last, i, k] for seed in range(SEEDS)]
                 assert summary[f"{where}/over_expected"] == mean(a / b for a, b in zip(ends, theory, strict=True))
                 assert summary[f"{where}/over_expected_n"] == SEEDS
             for metric in ("error", "angle"):
@@ -143,6 +143,8 @@ def test_theory_is_of_the_networks_that_were_run(monkeypatch):
     monkeypatch.setattr(figS1, "network", lambda sizes: sizes)
     monkeypatch.setattr(figS1, "drawing", lambda sizes: sizes)
     monkeypatch.setattr(figS1, "drawn_weights", lambda draw, seed: (draw, seed))
+    monkeypatch.setattr(figS1, "forward", lambda net, w, x: SimpleNamespace(h=[0, w[1] + len(net), 0]))
+    monkeypatch.setattr(figS1, "sigmoid_slopes", float)
     rng, calls = np.random.default_rng(0), []
     w, e = rng.normal(size=(2, 3)), rng.normal(size=(50, 2))
     wide = rng.normal(size=(50, 3))
@@ -154,31 +156,40 @@ def test_theory_is_of_the_networks_that_were_run(monkeypatch):
         layers = [Layer(scale * w, scale * e, None, None), Layer(scale * w, wide, None, None)]
         return layers[: len(net) - 2]
 
-    def expected(layer, counts, ridge, extra):
-        calls.append((counts.tolist(), ridge, extra))
+    def expected(layer, counts, ridge, signs=False, extra=0.0, bias=0.0):
+        calls.append((counts.tolist(), ridge, extra, bias))
+        assert signs is False
         return Expected(np.asarray(counts) * layer.w[0, 0], np.asarray(counts) * layer.error[0, 0])
 
     monkeypatch.setattr(figS1, "layers_of", layers_of)
     monkeypatch.setattr(figS1, "expected", expected)
+    monkeypatch.setattr(figS1, "second_order_top", lambda *given: (given, "bias"))
     found = measure(config, False)
     assert set(networks(config)) == {"noise", "shallow.5", "deep.5"}
     assert networks(config)["deep.5"] == ((4, 5, 3, 2), (0.25,), 80)
     assert networks(config)["shallow.5"] == ((4, 5, 2), (0.25,), 80)
     assert networks(config)["noise"] == ((4, 3, 3, 2), (0.5, 0.7), 40)
-    for name, samples, layers in (("noise", 40, 2), ("shallow.5", 80, 1), ("deep.5", 80, 2)):
+    for name, samples, levels, layers in (("noise", 40, 2, 2), ("shallow.5", 80, 1, 1), ("deep.5", 80, 1, 2)):
         counts = [samples * point // 4 for point in (1, 2, 3, 4)]
         for seed in range(2):
             for k in range(layers):
                 first = (1 + seed) * e[0, 0] if k == 0 else wide[0, 0]
                 for metric, one in (("error", (1 + seed) * w[0, 0]), ("angle", first)):
-                    values = found[f"{name}/expected_{metric}"][seed, :, 0, k]
-                    np.testing.assert_allclose(values, [count * one for count in counts])
-                    at_paper = found[f"{name}/expected_{metric}_at_paper"][seed, :, 0, k]
-                    np.testing.assert_allclose(at_paper, [PAPER_SAMPLES * one])
-        assert found[f"{name}/expected_error"].shape == (2, 4, 1, layers)
-    extras = [extra for counts, ridge, extra in calls if ridge == 0.125]
-    one = [second_order((1 + seed) * w, 0.25) for seed in range(2)]
-    assert extras == pytest.approx([0, 0, 0, 0, *one, 0, 0, 0, 0])
+                    values = found[f"{name}/expected_{metric}"][seed, :, :, k]
+                    np.testing.assert_allclose(values, [[count * one] * levels for count in counts])
+                    at_paper = found[f"{name}/expected_{metric}_at_paper"][seed, :, :, k]
+                    np.testing.assert_allclose(at_paper, [[PAPER_SAMPLES * one] * levels])
+        assert found[f"{name}/expected_error"].shape == (2, 4, levels, layers)
+    assert all(ridge == 0.125 for _, ridge, _, _ in calls)
+    given = [(extra, bias) for _, _, extra, bias in calls if extra != 0.0]
+    ones = [second_order((1 + seed) * w, 0.25) for seed in range(2)]
+    assert [extra for extra, bias in given if bias == 0.0] == pytest.approx(ones)
+    finite = [extra for extra, bias in given if bias == "bias"]
+    assert [extra[-1] for extra in finite] == [0.5, 0.7, 0.5, 0.7, 0.25, 0.25]
+    for (lower, upper, top, _), seed in zip(finite, (0, 0, 1, 1, 0, 1), strict=True):
+        np.testing.assert_array_equal(lower.error, (1 + seed) * e)
+        np.testing.assert_array_equal(upper.error, wide)
+        assert top == seed + len(config.sizes)
     for seed in range(2):
         powers = np.sort(np.linalg.svd(wide, compute_uv=False) ** 2)[::-1]
         np.testing.assert_allclose(found["noise/spectrum_W3"][seed], powers / powers[0])
