@@ -50,3 +50,14 @@ def rules_of(task: str) -> tuple[str, ...]:
 def curve(metrics: Mapping[str, np.ndarray], task: str, reading: str, rule: str, metric: str = "loss") -> np.ndarray:
     """A rule's curve at one reading, (seeds, points)."""
     return metrics[f"{task}.{rule}/{metric}"][:, :, READINGS.index(reading) if reading in READINGS else 0]
+
+
+def running_mean(curves: np.ndarray, width: int = 10) -> np.ndarray:
+    """Running average along axis 1 of (seeds, points), over fewer points at the ends, as many on either side."""
+    points = curves.shape[1]
+
+    def at(point: int) -> np.ndarray:
+        side = min(point, points - 1 - point)
+        return curves[:, point - min(width // 2, side) : point + min(width - 1 - width // 2, side) + 1].mean(1)
+
+    return np.stack([at(point) for point in range(points)], 1)

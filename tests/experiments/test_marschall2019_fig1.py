@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.marschall2019 import fig1
-from experiments.marschall2019.common import curve
+from experiments.marschall2019.common import curve, running_mean
 from experiments.marschall2019.fig1_claims import CLAIMS
-from experiments.marschall2019.fig1_figures import finite, left_out
+from experiments.marschall2019.fig1_figures import finite, left_out, relapsed, relapses
 from tests.experiments.by_hand import is_gap, is_told, is_trivial, paired, row
 
 SEEDS, POINTS = 3, 20
@@ -131,6 +131,32 @@ def test_what_was_left_out_or_diverged():
     assert len(finite(curve(bad, "add", "run", "rflo"))) == 3
     assert left_out(METRICS) == ""
     assert left_out(bad) == "; 2 curves that diverged are left out"
+
+
+def test_a_running_mean_narrows_at_the_ends():
+    """Neither end is repeated, so that a straight line stays one; ten points inside."""
+    line = np.arange(30.0)[None]
+    smooth = running_mean(line)
+    np.testing.assert_allclose(smooth[0, :5], line[0, :5])
+    np.testing.assert_allclose(smooth[0, -5:], line[0, -5:])
+    np.testing.assert_allclose(smooth[0, 5:-5], line[0, 5:-5] - 0.5)
+    bump = np.zeros((2, 30))
+    bump[1, 12] = 1.0
+    np.testing.assert_allclose(running_mean(bump), [np.zeros(30), np.r_[np.zeros(8), np.full(10, 0.1), np.zeros(12)]])
+
+
+def test_relapses_are_counted_above_the_floor():
+    floor = np.zeros((4, 40, 2))
+    loss = np.full((4, 40, 2), 0.5)
+    loss[0, 10:20, 1] = 0.47  # its best, .03 below its end
+    loss[1, 10:20, 1] = floor[1, 10:20, 1] = -0.1  # no better above its floor
+    floor[1, 10:20, 1] = -0.6
+    loss[2, 10:20, 1] = 0.485
+    loss[3, 37, 1] = 0.0  # within the last tenth: its end is better, not worse
+    metrics = {"add.uoro/loss": loss, "add.uoro/floor": floor}
+    assert [relapsed(metrics, reading, "uoro") for reading in ("written", "run")] == [0, 1]
+    assert relapses(metrics).endswith("as run: UORO 1")
+    assert relapses({"add.uoro/loss": loss[:, :, ::-1] * 0, "add.uoro/floor": floor * 0}) == ""
 
 
 @pytest.mark.parametrize(("task", "reading"), WHERE)
