@@ -28,10 +28,10 @@ The paper does not say how L_RECON is reduced over features; its mean did little
 not tried with it). Where wake/sleep keeps no identity its code is not told the image at all ("told", the share of the
 code's variance that the image explains, is below 1 %), so that what it makes of a digit is but another sample. That
 this is for good is not shown: with more units of code it was rising, slowly. Pixels go through a sigmoid, so that error
-and classifier are not judging noise around black. Patterns are rounded, as the paper has them, and binary, z > 0: of rounded
-ones nearly all are unique, so that even two halves of wake hardly share any. A code that is not told the image has no pairs of x and z, so that wake/sleep's patterns are
-aligned for a poor reason. The sum was chosen because combined learns with it; seed 0 of the search is one of the seeds
-reported.
+and classifier are not judging noise around black. Patterns are rounded, as the paper has them, and binary, z > 0: of
+rounded ones nearly all are unique, so that even two halves of wake hardly share any. A code that is not told the image
+has no pairs of x and z, so that wake/sleep's patterns are aligned for a poor reason. The sum was chosen because
+combined learns with it; seed 0 of the search is one of the seeds reported.
 
 The preset "wide" has the paper's images, network and rates, and 20,000 steps of 64 images, not 46,800 of 512: whether
 it is the small network or the paper's wake/sleep whose code is told nothing.

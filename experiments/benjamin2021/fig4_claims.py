@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.benjamin2021.common import LABELS
 from experiments.benjamin2021.fig4_scores import MEASURED
+from experiments.benjamin2021.fig4_waves import WAVES
 from experiments.benjamin2021.tables import cell, table
 from experiments.shared.claims import clear
 from plasticity_jax.run import gap, put, within
@@ -48,7 +49,22 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
         put(summary, f"gap/{name}", values)
     for name, values in _gaps(plain, marginals, data).items():
         put(summary, f"gap/untrained/{name}", values)
+    for start, part in (("gap/", "combined"), ("gap/untrained/", "untrained")):
+        for name, values in _leads_of_ascent(metrics, part).items():
+            put(summary, f"{start}{name}", values)
     return summary
+
+
+def _leads_of_ascent(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    """How far the ascending wave is above the others: "up_h1-standing" and so on, see `waves`."""
+    found = {}
+    for way, first in (("up", 1), ("down", 0)):
+        by_wave = dict(zip(WAVES, np.moveaxis(metrics[f"{part}/wave_{way}"][:, -1], 1, 0), strict=True))
+        ascending = by_wave.pop("ascending")
+        for other, values in by_wave.items():
+            leads = (ascending - values).T
+            found |= {f"{way}_h{first + i}-{other}": column for i, column in enumerate(leads)}
+    return found
 
 
 def _by_layer(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -98,13 +114,13 @@ def _gaps_to_untrained(end: Mapping[str, np.ndarray], plain: Mapping[str, np.nda
 def text(metrics: Mapping[str, np.ndarray]) -> str:
     """Table by layer in Markdown: squared errors, own images, classes kept and read out."""
     summary, (seeds, _, depth) = summarise(metrics), metrics["combined/mse"].shape
-    columns = {"error": "mse", "nearer": "nearer", "kept": "kept", "read": "right"}
+    columns = {"error": "mse", "nearer": "nearer", "kept": "kept", "read": "right", "told": "told"}
     heads = ("layer", *(f"{TITLES[part]}: {what}" for part in PARTS for what in columns))
     rows = [
         [f"h{i}", *(cell(summary, f"{part}/{name}_h{i}", seeds) for part in PARTS for name in columns.values())]
         for i in range(depth + 1)
     ]
-    told = {
+    levels = {
         "error of the mean image": "mse_mean",
         "of another image": "mse_other",
         "of principal components": "mse_pca",
@@ -113,7 +129,7 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
         "classes right by the judge": "accuracy",
         "by principal components": "right_pca",
     }
-    foot = "; ".join(f"{label} {summary[f'data/{name}']:.3f}" for label, name in told.items())
+    foot = "; ".join(f"{label} {summary[f'data/{name}']:.3f}" for label, name in levels.items())
     distances = "; ".join(
         f"{TITLES[part]}: dreams {cell(summary, f'{part}/frechet_dream', seeds, 1)}, "
         f"recalled {cell(summary, f'{part}/frechet_reconstruction', seeds, 1)}, "
@@ -128,6 +144,13 @@ def _read_by_components(summary: Mapping[str, float]) -> bool:
     layers = [f"untrained/right_h{i}" for i in range(1, 100) if f"untrained/right_h{i}" in summary]
     return summary["data/right_pca"] > max(summary[layer] for layer in layers)
 
+
+OTHER_WAVES = [name for name in WAVES if name != "ascending"]
+ASCENDS = (
+    "In an oscillation that ascends, h1 and h2, driven from below, go with what inference makes of the image more "
+    "closely than in one that stands or descends (share of variance, least difference)"
+)
+AND_DOWN = "And h0 and h1, driven from above, with what generation makes of the layer above"
 
 CLAIMS = [
     gap(
@@ -216,6 +239,29 @@ CLAIMS = [
         "gap/right_top-pca",
         own=True,
         trivial=lambda s: s["untrained/right_h0"] > s["data/right_pca"],
+    ),
+    within(
+        "top-told",
+        "The top is told the image: it explains at least 5 % of the top's variance",
+        None,
+        "combined/told_top",
+        0.05,
+        math.inf,
+        own=True,
+        trivial=lambda s: s["untrained/told_top"] >= 0.05,
+    ),
+    *(
+        gap(
+            f"ascends-{way}",
+            statement,
+            "oscillations should ascend up sensory hierarchies",
+            *names,
+            trivial=clear(*(name.replace("gap/", "gap/untrained/") for name in names)),
+        )
+        for way, statement, names in (
+            ("up", ASCENDS, [f"gap/up_h{i}-{other}" for i in (1, 2) for other in OTHER_WAVES]),
+            ("down", AND_DOWN, [f"gap/down_h{i}-{other}" for i in (0, 1) for other in OTHER_WAVES]),
+        )
     ),
     within(
         "stable",

@@ -9,6 +9,8 @@ from jax.scipy.sparse.linalg import cg
 
 from experiments.benjamin2021.cifar import Pictures, judged, signed
 from experiments.benjamin2021.common import CLASSES, frechet, verdict
+from experiments.benjamin2021.fig3_scores import explained
+from experiments.benjamin2021.fig4_waves import waves
 from experiments.shared.images import unfolded
 from plasticity_jax.networks.dcgan import Dcgan
 from plasticity_jax.networks.hierarchy import reconstruct
@@ -17,6 +19,9 @@ from plasticity_jax.typing import Array, Key, Params
 
 SHOWN = 10
 """Images of a row of pictures."""
+
+OSCILLATING, CYCLES = 400, 4
+"""Test images that an oscillation is driven by, and its cycles."""
 
 MEASURED = (
     "mse",
@@ -28,6 +33,7 @@ MEASURED = (
     "entropy",
     "confidence",
     "right",
+    "told",
 )
 
 
@@ -57,13 +63,14 @@ def tested(net: Dcgan, probe: Probe, params: Params, key: Key) -> Metrics:
       image than to another, and ``kept``, how often the judge finds the same class in both. ``kept_chance``, in the
       topmost's and in another image; ``frechet_dream`` and ``frechet_reconstruction`` (the topmost's) from test images;
       ``entropy`` and ``confidence`` of dreams; ``right``, (L + 1,), the share of test images whose class is read out
-      linearly; and pictures.
+      linearly; ``told``, (L,), the share of a layer's variance that the image explains; those of `waves`; and pictures.
     """
     probe = unfolded(probe)
     key_up, key_train, key_recall = jax.random.split(key, 3)
     x = signed(probe.shown.test)
     asleep = net.phases(params, x, key_up, oscillate=False)
     learnt = net.phases(params, signed(probe.shown.train), key_train, oscillate=False)
+    again = net.phases(params, x, key_train, oscillate=False).wake
     recalled = jnp.stack([reconstruct(net, params, x, key_recall, top)[0] for top in range(1, net.depth + 1)])
     every = jnp.concatenate([x[None], asleep.sleep[0][None], recalled])  # judged at once: less to compile
     answers = judged(probe.weights, every.reshape(-1, *x.shape[1:]))
@@ -84,6 +91,11 @@ def tested(net: Dcgan, probe: Probe, params: Params, key: Key) -> Metrics:
             readable(train.reshape(len(train), -1), test.reshape(len(test), -1), probe.shown)
             for train, test in zip(learnt.wake, asleep.wake, strict=True)
         ]),
+        "told": jnp.stack([
+            explained(*(h.reshape(len(x), -1) for h in pair))
+            for pair in zip(asleep.wake[1:], again[1:], strict=True)
+        ]),
+        **waves(net, params, x[:OSCILLATING], key_recall, CYCLES),
         "picture_recalled": recalled[:, :SHOWN],
         "picture_dream": asleep.sleep[0][: 2 * SHOWN],
     }  # fmt: skip

@@ -121,6 +121,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(fig4_scores, "judged", linear)
     monkeypatch.setattr(fig4_scores, "frechet", lambda a, b: jnp.mean(a[:, 0]) + 2 * jnp.mean(b[:, 1] ** 2))
     monkeypatch.setattr(fig4_scores, "readable", told_apart)
+    monkeypatch.setattr(fig4_scores, "waves", lambda net, params, x, key, cycles: {"wave": jnp.sum(x) * cycles})
 
 
 def linear(weights, x):
@@ -149,7 +150,7 @@ def test_reconstructions_dreams_and_layers_are_measured_as_in_numpy():
     net, shown, key = Stack(), probe(), jax.random.key(3)
     params = {"inference": (), "generation": ()}
     found = compiled(lambda key: fig4_scores.tested(net, shown, params, key))(key)
-    assert set(found) == {*MEASURED, "picture_recalled", "picture_dream"}
+    assert set(found) == {*MEASURED, "wave", "picture_recalled", "picture_dream"}
     up, of_train, of_recall = jax.random.split(key, 3)
     x, train = (np.asarray(images) / 127.5 - 1 for images in (shown.shown.test, shown.shown.train))
 
@@ -181,6 +182,12 @@ def test_reconstructions_dreams_and_layers_are_measured_as_in_numpy():
     np.testing.assert_allclose(found["picture_recalled"], [made[:10] for made in recalled], rtol=1e-5)
     np.testing.assert_allclose(found["picture_dream"], asleep.sleep[0][:20], rtol=1e-5)
     assert len(set(dreamt.tolist())) > 1
+    again = net.phases(params, jnp.asarray(x), of_train, oscillate=False).wake
+    for i, (first, second) in enumerate(zip(asleep.wake[1:], again[1:], strict=True)):
+        a, b = (np.asarray(h).reshape(60, -1) for h in (first, second))
+        a, b = a - a.mean(0), b - b.mean(0)
+        np.testing.assert_allclose(found["told"][i], (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()), rtol=1e-4)
+    np.testing.assert_allclose(found["wave"], 4 * x.sum(), rtol=1e-5)
 
 
 @pytest.mark.usefixtures("quick")
@@ -224,9 +231,12 @@ def made(seeds=3, points=7, depth=3):
         length = 1 if part == "untrained" else points
         metrics |= {f"{part}/{name}": entries(f"{part}/{name}", seeds, length) for name in ONE}
         metrics |= {
-            f"{part}/{name}": entries(f"{part}/{name}", seeds, length, depth) for name in ("mse", "nearer", "kept")
+            f"{part}/{name}": entries(f"{part}/{name}", seeds, length, depth)
+            for name in ("mse", "nearer", "kept", "told")
         }
         metrics[f"{part}/right"] = entries(f"{part}/right", seeds, length, depth + 1)
+        for way in ("up", "down"):
+            metrics[f"{part}/wave_{way}"] = entries(f"{part}/wave_{way}", seeds, length, 3, depth)
     for part in ("combined", "marginals"):
         for name in ("wake_sleep", "oscillation"):
             metrics[f"{part}/{name}"] = entries(f"{part}/{name}", seeds, points, depth + 1, low=-1.0)
@@ -254,7 +264,7 @@ def test_summary_is_of_the_last_points_by_layer_and_paired():
     columns |= {name: values[:, 0] for name, values in metrics.items() if name.startswith("data/") and values.ndim == 2}
     for part in PARTS:
         columns |= {f"{part}/{name}": metrics[f"{part}/{name}"][:, -1] for name in ONE}
-        for name in ("mse", "nearer", "kept"):
+        for name in ("mse", "nearer", "kept", "told"):
             columns |= {f"{part}/{name}_h{i + 1}": metrics[f"{part}/{name}"][:, -1, i] for i in range(3)}
             columns[f"{part}/{name}_top"] = metrics[f"{part}/{name}"][:, -1, 2]
         columns |= {f"{part}/right_h{i}": metrics[f"{part}/right"][:, -1, i] for i in range(4)}
@@ -280,6 +290,11 @@ def test_summary_is_of_the_last_points_by_layer_and_paired():
             f"{start}right_depth": columns[f"{part}/right_h1"] - columns[f"{part}/right_h3"],
             f"{start}right_top-pca": columns[f"{part}/right_h3"] - columns["data/right_pca"],
         }
+        for way, first in (("up", 1), ("down", 0)):
+            ascending, standing, descending = metrics[f"{part}/wave_{way}"][:, -1].transpose(1, 0, 2)
+            for i in range(3):
+                columns[f"{start}{way}_h{first + i}-standing"] = ascending[:, i] - standing[:, i]
+                columns[f"{start}{way}_h{first + i}-descending"] = ascending[:, i] - descending[:, i]
     columns["gap/mse-untrained"] = columns["untrained/mse_h3"] - columns["combined/mse_h3"]
     columns["gap/dream-untrained"] = columns["untrained/frechet_dream"] - columns["combined/frechet_dream"]
     for i in (1, 2, 3):
@@ -293,12 +308,12 @@ def test_the_table_has_a_row_for_each_layer_and_counts_lost_seeds():
     lines = text(metrics).split("\n")
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:6]]
     assert [line[0] for line in cells] == ["layer", "---", "h0", "h1", "h2", "h3"]
-    assert cells[2][1:5] == ["-", "-", "-", cells[2][4]]
+    assert cells[2][1:6] == ["-", "-", "-", cells[2][4], "-"]
     for p, part in enumerate(PARTS):
-        for k, name in enumerate(("mse", "nearer", "kept", "right")):
+        for k, name in enumerate(("mse", "nearer", "kept", "right", "told")):
             for i in (1, 2, 3):
                 mean = metrics[f"{part}/{name}"][:, -1, i - (name != "right")].mean()
-                assert cells[2 + i][1 + 4 * p + k].startswith(f"{mean:.3f} ± ")
+                assert cells[2 + i][1 + 5 * p + k].startswith(f"{mean:.3f} ± ")
     assert "(2 of 3 seeds) bits" in lines[7]
     assert f"mean image {metrics['data/mse_mean'].mean():.3f};" in lines[9]
 
@@ -314,13 +329,19 @@ GAPS = {
     "reads-out": ["gap/right"],
     "reads-out-depth": ["gap/right_depth"],
     "reads-out-pca": ["gap/right_top-pca"],
+    "ascends-up": [f"gap/up_h{i}-{other}" for i in (1, 2) for other in ("standing", "descending")],
+    "ascends-down": [f"gap/down_h{i}-{other}" for i in (0, 1) for other in ("standing", "descending")],
 }
 BOUNDED = {
+    "top-told": (0.05, math.inf, "combined/told_top"),
     "dreams": (2, math.inf, "combined/fall_frechet_dream"),
     "stable": (0, 0, "combined/lost"),
     "stable-critics": (-math.inf, 2, "combined/growth"),
 }
 TRIVIAL = {
+    "top-told": ({"untrained/told_top": 0.05}, {"untrained/told_top": 0.04}),
+    "ascends-up": [name.replace("gap/", "gap/untrained/") for name in GAPS["ascends-up"]],
+    "ascends-down": [name.replace("gap/", "gap/untrained/") for name in GAPS["ascends-down"]],
     "reconstructs": ({"data/mse_mean": 0.1, "data/mse_other": 0.2}, {"data/mse_mean": 0.3}),
     "reconstructs-mean": ({"data/mse_pca": 0.1, "data/mse_mean": 0.2}, {"data/mse_pca": 0.3}),
     "reconstructs-h1": ({"data/mse_pca": 0.1, "data/mse_mean": 0.2}, {"data/mse_pca": 0.3}),
@@ -345,7 +366,9 @@ def test_every_claim_reads_its_own_numbers():
     are_gaps(claims, GAPS)
     are_bounded(claims, BOUNDED)
     are_trivial(claims, TRIVIAL, told(GAPS, BOUNDED))
-    assert {claim.id for claim in claims if not claim.own} == {"reconstructs", "posterior", "dreams"}
+    assert {claim.id for claim in claims if not claim.own} == {
+        *("reconstructs", "posterior", "dreams", "ascends-up", "ascends-down")
+    }
     assert all((claim.paper is None) == claim.own for claim in claims)
 
 
