@@ -38,3 +38,7 @@ TABLE2 = {
 UNIVERSALITY = {
     "as_printed": "equation 6 copies discr x in every G, not in G_0 alone, and a matrix is missing: G_N is I",
 }
+
+ABLATIONS: dict[str, str] = {}
+
+OUTER: dict[str, str] = {}
