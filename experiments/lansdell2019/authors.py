@@ -1,4 +1,4 @@
-r"""Departures of the code of Lansdell, Prakash & Kording (2019) from its equations.
+r"""Departures of the code of Lansdell, Prakash & Kording (2020) from its equations.
 
 Their recurrent rule, pair of steps by pair of steps, correlates the error with the noise of its own step:
 

@@ -4,7 +4,7 @@ Rates follow the authors' code, which descends the loss summed over a batch; the
 theirs times the size of a batch is therefore ours.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Annotated, TypeAlias
 
 import jax
@@ -119,6 +119,17 @@ def check_schedule(epochs: int, points: int) -> None:
     """
     if points < 1 or epochs * EPOCH % points:
         raise ValueError(f"points={points} must divide the {epochs * EPOCH} steps of epochs={epochs}")
+
+
+def check_names(field: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Refuses names of parts that are not known.
+
+    Raises:
+      ValueError: naming the field, the name and those that are known.
+    """
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{field}: {name!r} is not known; use some of {', '.join(known)}")
 
 
 def unless_diverged(values: np.ndarray, loss: np.ndarray) -> np.ndarray:

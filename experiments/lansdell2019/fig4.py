@@ -1,4 +1,4 @@
-"""Figure 4 of Lansdell, Prakash & Kording (2019): feedback through time, learned by node perturbation, on delayed XOR.
+"""Figure 4 of Lansdell, Prakash & Kording (2020): feedback through time, learned by node perturbation, on delayed XOR.
 
 "short" is the authors' task and network: stimuli two and three steps before the answer, 50 tanh units, windows of 7
 steps, 200 streams, SGD. There a network learns without any credit through time (B = 0), so that the figure alone shows
@@ -42,8 +42,8 @@ import jax.numpy as jnp
 import optax
 
 from experiments.lansdell2019.authors import own_step_perturbation
-from experiments.lansdell2019.common import Positive, Share, Steps
-from experiments.lansdell2019.fig4_claims import CLAIMS, LAGS, STREAMS, TASKS, WITH_B, summarise
+from experiments.lansdell2019.common import Positive, Share, Steps, check_names
+from experiments.lansdell2019.fig4_claims import CLAIMS, LAGS, METHODS, STREAMS, TASKS, WITH_B, summarise
 from experiments.lansdell2019.fig4_figures import plot, text
 from experiments.lansdell2019.why import FIG4
 from experiments.lansdell2019.windows import glorot_params, vanilla
@@ -88,6 +88,8 @@ class Config:
       long_windows: as above.
       long_warm_up: as above.
       points: points of each curve, between which a run can be saved.
+      tasks: "short", "long" or both.
+      methods: those that are run, on the tasks that have them; claims that need the others are not judged.
     """
 
     seeds: int = 4
@@ -112,9 +114,13 @@ class Config:
     long_windows: int = 10_000
     long_warm_up: Steps = 1200
     points: int = 20
+    tasks: tuple[str, ...] = tuple(TASKS)
+    methods: tuple[str, ...] = METHODS
 
     def __post_init__(self) -> None:
-        """Refuses windows without all lags, delays that make no task, and points at unequal distances."""
+        """Refuses windows without all lags, delays that make no task, points at unequal distances, and other names."""
+        check_names("tasks", self.tasks, tuple(TASKS))
+        check_names("methods", self.methods, METHODS)
         if min(self.short_window, self.long_window) <= LAGS:
             raise ValueError(f"short_window and long_window must be above {LAGS}, the lags that angles are taken at")
         for task in TASKS:
@@ -191,7 +197,7 @@ def optimiser(config: Config, task: str, at: Setting, method: str) -> optax.Grad
 
 
 def part(config: Config, task: str, method: str) -> Program:
-    """One method on one task; angles are taken at the end of each point."""
+    """One method on one task; windows are counted, and angles taken, at the end of each point."""
     at, cell = setting(config, task), network(config)
     stream = windows(delayed_xor(at.stimuli, config.answer, config.cue_rate, at.batch), at.window)
 
@@ -216,10 +222,13 @@ def part(config: Config, task: str, method: str) -> Program:
     )
 
     def evaluate(state: TrainingState) -> Mapping[str, Array]:
+        seen = {"windows": state.learner.step}
+        if method not in WITH_B:
+            return seen
         unseen = jax.tree.map(lambda leaf: leaf[0], stream.take(state.stream, 1)[1])  # the next window
-        return feedback_against_weights(cell, state.learner.params, state.learner.traces.state, unseen)
+        return seen | feedback_against_weights(cell, state.learner.params, state.learner.traces.state, unseen)
 
-    return evaluated(program, evaluate) if method in WITH_B else program
+    return evaluated(program, evaluate)
 
 
 def measured(info: Info, batch: Example) -> Mapping[str, Array]:
@@ -228,7 +237,7 @@ def measured(info: Info, batch: Example) -> Mapping[str, Array]:
     return {"loss": STREAMS * info.loss / batch.y.shape[1], "right": right, "due": due}
 
 
-def feedback_against_weights(cell: Neurons, params: Params, s_0: Array, batch: Example) -> Mapping[str, Array]:
+def feedback_against_weights(cell: Neurons, params: Params, s_0: Array, batch: Example) -> dict[str, Array]:
     """Angles to true credit by lag, (LAGS,), on a window that starts from s_0, and the cosine of B and W, ()."""
     w = params["forward"]["w"][:, :, : cell.n]
     return {
@@ -238,8 +247,9 @@ def feedback_against_weights(cell: Neurons, params: Params, s_0: Array, batch: E
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """Every method on both tasks, by the name "task.method"."""
-    return {f"{task}.{method}": part(config, task, method) for task in TASKS for method in TASKS[task]}
+    """The methods on the tasks, by the name "task.method"."""
+    names = [(task, method) for task in TASKS if task in config.tasks for method in TASKS[task]]
+    return {f"{task}.{method}": part(config, task, method) for task, method in names if method in config.methods}
 
 
 experiment = Experiment(

@@ -1,4 +1,4 @@
-"""Figure 4 of Lansdell, Prakash & Kording (2019): its table and its panels."""
+"""Figure 4 of Lansdell, Prakash & Kording (2020): its table and its panels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.lansdell2019.common import COLOURS as FAMILY_COLOURS
 from experiments.lansdell2019.common import whole_seeds
-from experiments.lansdell2019.fig4_claims import LAGS, STREAMS, TASKS, accuracy, finals, tail
+from experiments.lansdell2019.fig4_claims import LAGS, STREAMS, TASKS, accuracy, finals, ran, tail
 from experiments.shared.curves import mean_and_error
 from plasticity_jax.run import mean_sem
 from plasticity_jax.tasks.delayed_xor import DelayedXORBounds, delayed_xor_bounds
@@ -35,8 +35,8 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
     """Final losses, accuracies and angles in Markdown."""
     head = ["task", "method", "seeds", "loss", "right (%)", "best (%)"]
     rows = [[*head, *(f"angle, lag {lag}" for lag in range(1, LAGS + 1))], ["---"] * (len(head) + LAGS)]
-    for task, methods in TASKS.items():
-        for method in methods:
+    for task in TASKS:
+        for method in ran(metrics, task):
             where = f"{task}.{method}"
             found = finals(metrics, where)
             cells = [whole_seeds(metrics[f"{where}/loss"]), "{:.2f} ± {:.2f}".format(*mean_sem(found["loss"]))]
@@ -51,45 +51,66 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Loss and accuracy in the course of training, and final angles by lag, on both tasks."""
+    """Loss, accuracy and angle in the course of training, and angles by lag at the end, one column a task."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(13.5, 7.6), constrained_layout=True)
-    for row, task in zip(axes, TASKS, strict=True):
-        for method in TASKS[task]:
-            _draw_method(row, metrics, f"{task}.{method}", method)
-        _finish(row, TITLES[task], delayed_xor_bounds())
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    seeds = len(metrics["short.np/loss"])
-    about = f"mean and standard error over {seeds} seeds; node perturbation begins with B alone"
-    figure.suptitle(f"Lansdell, Prakash & Kording (2019), Figure 4: {about}")
+    tasks = [task for task in TASKS if ran(metrics, task)]
+    figure, axes = plt.subplots(4, len(tasks), figsize=(5.4 * len(tasks), 14), constrained_layout=True, squeeze=False)
+    handles: dict[str, Any] = {}
+    for column, task in zip(axes.T, tasks, strict=True):
+        for method in ran(metrics, task):
+            line = _draw_method(column, metrics, f"{task}.{method}", method)
+            handles.setdefault(LABELS[method], line)
+        _finish(column, task, delayed_xor_bounds())
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, frameon=False)
+    seeds = len(next(iter(metrics.values())))
+    scale = "; ".join(f"{task}: {_windows(metrics, task):,} windows" for task in tasks)
+    figure.suptitle(
+        "Lansdell, Prakash & Kording (2020), Figure 4: delayed XOR with learned feedback\n"
+        f"{scale} (the authors: 142,800 of the short task)\n"
+        f"thick: mean of {seeds} seeds, thin: each seed, bars: standard error",
+        fontsize=11,
+    )
     return figure
 
 
-def _draw_method(row: Any, metrics: Mapping[str, np.ndarray], where: str, method: str) -> None:
-    """Draws a method's loss, accuracy and angles."""
+def _windows(metrics: Mapping[str, np.ndarray], task: str) -> int:
+    """The windows that a task was learned for."""
+    return int(metrics[f"{task}.{ran(metrics, task)[0]}/windows"][0, -1])
+
+
+def _draw_method(column: Any, metrics: Mapping[str, np.ndarray], where: str, method: str) -> Any:
+    """Draws a method's loss, accuracy, angle over training and angles by lag; returns a line for the legend."""
     style, colour = "--" if method in ("fa_unfair", "legacy", "readout") else "-", COLOURS[method]
-    for axis, curve in zip(row[:2], (metrics[f"{where}/loss"], 100 * accuracy(metrics, where)), strict=True):
-        mean, error = mean_and_error(curve)
-        x = (np.arange(len(mean)) + 0.5) / len(mean)
-        axis.plot(x, mean, style, color=colour, lw=1.6, label=LABELS[method])
-        axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.2, lw=0)
-    if f"{where}/angles" in metrics:
+    curves = [metrics[f"{where}/loss"], 100 * accuracy(metrics, where)]
+    has_b = f"{where}/angles" in metrics
+    curves += [metrics[f"{where}/angles"].mean(2)] if has_b else []
+    x, line = metrics[f"{where}/windows"][0], None
+    for axis, curve in zip(column[:3], curves, strict=False):
+        (line,) = axis.plot(x, mean_and_error(curve)[0], style, color=colour, lw=2, label=LABELS[method])
+        axis.plot(x, curve.T, style, color=colour, lw=0.6, alpha=0.5)
+    if has_b:
         ends = mean_and_error(tail(metrics[f"{where}/angles"]).mean(1))
-        row[2].errorbar(np.arange(LAGS) + 1, *ends, fmt=f"o{style}", color=colour, ms=4, lw=1.6, capsize=2)
+        column[3].errorbar(np.arange(LAGS) + 1, *ends, fmt=f"o{style}", color=colour, ms=4, lw=1.6, capsize=2)
+    return line
 
 
-def _finish(row: Any, title: str, bounds: DelayedXORBounds) -> None:
-    """Draws what can be reached, and labels the axes."""
-    losses = {"bound": STREAMS * bounds.loss, "silence": STREAMS * bounds.silent}
-    for axis, levels in ((row[0], losses), (row[1], {"chance": 50, "ceiling": 100 * bounds.accuracy})):
+def _finish(column: Any, task: str, bounds: DelayedXORBounds) -> None:
+    """Draws what can be reached, with its name beside the axis, and labels the axes."""
+    losses = {"least": STREAMS * bounds.loss, "silence": STREAMS * bounds.silent}
+    if task == "short":
+        losses |= {"paper: BPTT": 0.7, "paper: NP": 1.25}
+    angles = {"90": 90.0}
+    for axis, levels in zip(
+        column, (losses, {"chance": 50, "ceiling": 100 * bounds.accuracy}, angles, angles), strict=True
+    ):
         for name, level in levels.items():
             axis.axhline(level, color="0.5", ls=":", lw=1)
-            axis.annotate(name, (0.995, level), color="0.4", fontsize=8, ha="right", va="bottom")
-        axis.set(xlim=(0, 1), xlabel="fraction of training")
-    row[0].set(yscale="log", ylabel="loss (sum over 200 streams, per step)", title=f"Loss, {title}", ylim=(0.2, 40))
-    row[1].set(ylim=(45, 100), ylabel="right at response times (%)", title=f"Accuracy, {title}")
-    row[2].axhline(90, color="0.5", ls=":", lw=1)
-    row[2].set(ylim=(0, 120), xlabel="steps that credit was carried back", ylabel="angle to true credit (degrees)")
-    row[2].set_title(f"Angles at the end, {title}")
+            axis.annotate(name, (1.01, level), xycoords=("axes fraction", "data"), color="0.3", fontsize=9, va="center")
+    column[0].set(yscale="log", ylabel="loss (sum over 200 streams, per step)", title=TITLES[task], ylim=(0.2, 40))
+    column[1].set(ylim=(45, 101), ylabel="right at response times (%)")
+    column[2].set(ylim=(0, 120), ylabel="angle to true credit,\nmean over lags (degrees)")
+    column[3].set(ylim=(0, 120), ylabel="the same at the end,\nby lag (degrees)", xlabel="steps back")
+    for axis in column[:3]:
+        axis.set_xlabel("windows")
+        axis.ticklabel_format(axis="x", style="plain")

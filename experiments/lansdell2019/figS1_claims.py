@@ -80,7 +80,7 @@ CLAIMS = [
     ),
     every(
         "top-theory",
-        "Error of B3 over theory's, terms of order c^2 included, all c, within (0.9, 1.1) (sampling error 7 %: one weak "
+        "Error of B3 over theory's with terms of order c^2, all c, within (0.9, 1.1) (sampling error 7 %: one weak "
         "direction has most of it)",
         None,
         0.9,

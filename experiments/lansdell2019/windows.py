@@ -1,4 +1,4 @@
-"""The recurrent network of Lansdell, Prakash & Kording (2019), section 4.3, and the weights it starts from."""
+"""The recurrent network of Lansdell, Prakash & Kording (2020), section 4.3, and the weights it starts from."""
 
 import jax
 import jax.numpy as jnp

@@ -11,6 +11,7 @@ from experiments.lansdell2019.fig4 import (
     Config,
     experiment,
     feedback_against_weights,
+    make_parts,
     measured,
     network,
     optimiser,
@@ -110,6 +111,23 @@ def test_summary_by_loops():
     assert summary["bounds/accuracy"] == pytest.approx(0.975)  # 1 - p / 2 of a cue rate p of 0.05
     assert summary["bounds/loss"] == pytest.approx(200 * 0.05**2 / 2)
     assert summary["bounds/silent"] == pytest.approx(200 * 0.05 / 2)
+
+
+def test_what_is_not_run_is_left_out_and_the_rest_is_the_same():
+    metrics = hand_made()
+    kept = {key: values for key, values in metrics.items() if key.split("/")[0] in ("short.np", "short.bp", "short.fa")}
+    whole, found = summarise(metrics), summarise(kept)
+    assert found == {key: whole[key] for key in found}
+    names = {key.rpartition("/")[0] for key in found if key.startswith(("short", "long"))}
+    assert names == {"short/np", "short/bp", "short/fa", "short/np-bp", "short/np-fa"}
+    assert len(text(kept).split("\n")) == 2 + 3 + 2
+    rows = checked(experiment.claims, found)
+    assert {row["id"] for row in rows if row["holds"] is not None} == {
+        "short-np-learns", "short-np-like-bptt-time", "short-np-like-bptt-loss", "short-fa-stuck", "short-np-angle-1"
+    }  # fmt: skip
+    config = Config(tasks=("short",), methods=("fa", "np"))
+    assert list(make_parts(config)) == ["short.np", "short.fa"]
+    assert len(make_parts(Config())) == 13
 
 
 LEARNS = {"short-np": 0.95, "short-legacy": 0.9, "short-none": 0.9, "long-bp": 0.95, "long-np": 0.95}
@@ -278,6 +296,8 @@ def test_settings_that_do_not_fit_together_are_refused():
         ({"short_window": 6}, "must be above 6"),
         ({"long_stimuli": (9, 9)}, "stimuli"),
         ({"long_windows": 10_010}, "long_windows must be a multiple of points=20"),
+        ({"tasks": ("short", "longer")}, "tasks: 'longer' is not known"),
+        ({"methods": ("rtrl",)}, "methods: 'rtrl' is not known"),
     ):
         with pytest.raises(ValueError, match=message):
             Config(**fields)
