@@ -25,8 +25,8 @@ from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar
 
 EVERY = 1000
 """Most steps whose stimuli are drawn at a time."""
-STREAMS, STEPS, SETTLE, SHOWN = 16, 400, 160, 200
-"""Of a test: streams, steps, steps for a dream to forget how it began, steps of a trace."""
+STREAMS, STEPS, SETTLE, SHOWN, SPARSE = 16, 512, 160, 400, 32
+"""Of a test: streams, steps, steps for a dream to forget how it began, steps of a trace, and between points."""
 LAGS = tuple(range(0, 81, 4))
 """Of autocorrelations."""
 
@@ -64,6 +64,7 @@ def training(
     steps: int,
     points: int,
     period: int = 2,
+    traces: bool = True,
 ) -> Program:
     """A rule on the artificial task by plain SGD, the same seed at every rate, tested between chunks.
 
@@ -74,10 +75,12 @@ def training(
       steps: of training.
       points: chunks, and tests.
       period: steps of a phase in the test with wake and sleep.
+      traces: whether to keep what is there to be seen only: traces, and the points of a scatter.
 
     Returns:
       A `Program` whose lane is a key, which alone decides on world, weights and stimuli; metrics are (points, rates,
-      ...): those of `tested`, the training loss, the rate and the step.
+      ...): those of `tested`, ``slope_wake`` and ``slope_sleep`` of `transition_slopes` under the test's phases, the
+      training loss, the rate and the step.
     """
     stimuli, latents = net.sizes
 
@@ -97,7 +100,9 @@ def training(
         return state, {"bad_step": online["bad_step"][-1:], "loss": jnp.mean(online["loss"])[None]}
 
     def test(state: TrainingState) -> Metrics:
-        return {"rate": state.lane[1], "step": state.learner.step, **_test(net, state, period)}
+        found = _test(net, state, period)
+        seen = {name: value for name, value in found.items() if traces or not name.startswith(("trace_", "scatter_"))}
+        return {"rate": state.lane[1], "step": state.learner.step, **seen}
 
     one = evaluated(program._replace(chunk=chunk, points=1), test)
     tried = jnp.asarray(rates, jnp.zeros(()).dtype)
@@ -125,7 +130,8 @@ def tested(net: TwoStream, params: Params, key: Key, examples: Example, period: 
       readout of the latents from r, on other streams than it was fitted to, and ``decoding_noiseless`` from f(W z);
       ``transition``, mean of D_r; ``correlation`` of r awake with r alternating, mean over neurons; ``dispersion``,
       variance of dreamed stimuli over that of stimuli; autocorrelations at `LAGS`, ``acf_wake`` and ``acf_dream``
-      of r, ``acf_stimulus``; and beginnings of the first neuron and input as ``trace_...``.
+      of r, ``acf_stimulus``; beginnings of the first neuron and input as ``trace_...``; and of all streams, every
+      `SPARSE` steps, the first four inputs, ``scatter_stimulus``, and their ``scatter_reconstruction``.
     """
     z, latents = examples.x, examples.y
     t, cycle = jnp.arange(len(z)), 2 * period
@@ -159,7 +165,40 @@ def tested(net: TwoStream, params: Params, key: Key, examples: Example, period: 
         "trace_reconstruction": reconstruction[:SHOWN, 0, 0],
         "trace_wake": r[:SHOWN, 0, 0],
         "trace_alternating": alternating.x[1][used][:SHOWN, 0, 0],
+        "scatter_stimulus": z[::SPARSE, :, :4].ravel(),
+        "scatter_reconstruction": reconstruction[::SPARSE, :, :4].ravel(),
     }
+
+
+def transition_slopes(net: TwoStream, params: Params, key: Key, z: Array, wake: Array) -> Array:
+    """The exact gradient of the loss of impression learning by the transitions, as the two phases add to it: (2,).
+
+    The loss is a step's, E[(2 lambda - 1) (log q - log p_m)], in the library's units; it is differentiated through its
+    own samples, along the whole walk. A rule that follows it at a rate moves a transition by -rate times the sum of
+    the two in a step.
+
+    Args:
+      net: the network; Gaussian noise.
+      params: its weights.
+      key: consumed.
+      z: (T, B, stimuli).
+      wake: (T,), bool, lambda.
+
+    Returns:
+      The derivative of the terms awake and of those asleep, over T, by one transition, mean over transitions and
+      streams, times sigma_gen^2 as a rule's.
+    """
+
+    def losses(transition: Array) -> Array:
+        walk = trajectory(
+            net, {**params, "generation": {**params["generation"], "transition": transition}}, key, z, wake
+        )
+        energy = jnp.mean(log_q(net, walk) - log_p(net, walk), 1)
+        return jnp.stack([jnp.where(wake, energy, 0), jnp.where(wake, 0, -energy)]).sum(1) / len(wake)
+
+    start = params["generation"]["transition"]
+    every = jnp.full_like(start, 1 / start.size)
+    return net.sigma_gen[-1] ** 2 * jax.jvp(losses, (start,), (every,))[1]
 
 
 def authors_loss(net: TwoStream, walk: Sample, wake: Array) -> Array:
@@ -227,4 +266,7 @@ def _test(net: TwoStream, state: TrainingState, period: int) -> Metrics:
     key_latents, key_noise = jax.random.split(_keys(state.lane[0])[3])
     stream = ou_mixture(mixing.shape[1], mixing.shape[0], batch=STREAMS, mixing=mixing)
     examples = stream.take(stream.init(key_latents), STEPS)[1]
-    return tested(net, state.learner.params, key_noise, examples, period)
+    wake = jnp.arange(STEPS) % (2 * period) < period
+    slopes = transition_slopes(net, state.learner.params, key_noise, examples.x, wake)
+    found = tested(net, state.learner.params, key_noise, examples, period)
+    return {**found, "slope_wake": slopes[0], "slope_sleep": slopes[1]}

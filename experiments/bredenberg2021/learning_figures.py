@@ -25,7 +25,7 @@ def _curve(metrics: Mapping[str, np.ndarray], task: str, method: str, name: str)
     part = f"{task}.{method}"
     values = np.asarray(metrics[f"{part}/{name}"])[:, :, column]
     steps = np.asarray(metrics[f"{part}/step"])[0, :, column]
-    start = final(metrics, task, "untrained", name) if f"{task}.published/{name}" in metrics else values[:, :0].mean(1)
+    start = final(metrics, task, "untrained", name)
     return np.r_[0, steps], np.c_[start, values]
 
 

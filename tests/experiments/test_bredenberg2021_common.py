@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.bredenberg2021 import common as shared
-from plasticity_jax.networks.two_stream import Sample, init_params, trajectory, two_stream
+from plasticity_jax.networks.two_stream import Sample, draw, init_params, trajectory, two_stream
 from plasticity_jax.tasks.ou_mixture import ou_mixture, ou_moments
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled
@@ -142,10 +142,14 @@ def test_every_number_is_of_its_own_walk(monkeypatch):
         "transition": 0.7,
         "correlation": np.mean(follows),
         "dispersion": dream[0].var((0, 1)).sum() / total,
-        "trace_stimulus": seen[:200, 0, 0],
-        "trace_reconstruction": awake.generated[0][used][:200, 0, 0],
-        "trace_wake": r[:200, 0, 0],
-        "trace_alternating": phases.x[1][used][:200, 0, 0],
+        "trace_stimulus": seen[:400, 0, 0],
+        "trace_reconstruction": awake.generated[0][used][:400, 0, 0],
+        "trace_wake": r[:400, 0, 0],
+        "trace_alternating": phases.x[1][used][:400, 0, 0],
+        "scatter_stimulus": [z[6 + 32 * i, j, k] for i in range(8) for j in range(3) for k in range(4)],
+        "scatter_reconstruction": [
+            awake.generated[0][6 + 32 * i, j, k] for i in range(8) for j in range(3) for k in range(4)
+        ],
     }
     for name, x in (("wake", r), ("stimulus", seen), ("dream", dream[1])):
         n = len(x) - 80
@@ -154,6 +158,42 @@ def test_every_number_is_of_its_own_walk(monkeypatch):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+def test_slopes_of_the_transition_are_those_of_a_plain_loop():
+    """The losses awake and asleep in NumPy, from the same noise, by central differences of a shift of all D_r."""
+    net, rng = two_stream((4, 3), (0.3, 0.2), (0.4, 0.5)), np.random.default_rng(5)
+    params = init_params(jax.random.key(0), net, 0.6, jnp.float64)
+    params["generation"]["transition"] = jnp.asarray([0.6, 0.8, -0.3])
+    key, z = jax.random.key(3), rng.normal(size=(9, 2, 4))
+    wake = np.array([1, 1, 0, 0, 0, 1, 1, 0, 0], bool)
+    noise = [[np.asarray(x) for x in draw(net, jax.random.fold_in(key, t), 2, jnp.float64)] for t in range(9)]
+    w, d_s, d_r = map(np.asarray, _matrices(params))
+
+    def losses(shift):
+        r, awake_before, totals = np.zeros((2, 3)), True, {True: 0.0, False: 0.0}
+        for t in range(9):
+            xi, eta = noise[t]
+            prior = r if wake[t] and not awake_before else (d_r + shift) * r
+            if wake[t]:
+                s = z[t] + 0.3 * xi
+                r = np.tanh(s @ w.T) + 0.2 * eta
+            else:
+                r = prior + 0.5 * eta
+                s = r @ d_s.T + 0.4 * xi
+            inferred = ((s - z[t]) ** 2).sum(1) / 0.3**2 + ((r - np.tanh(s @ w.T)) ** 2).sum(1) / 0.2**2
+            generated = ((s - r @ d_s.T) ** 2).sum(1) / 0.4**2 + ((r - prior) ** 2).sum(1) / 0.5**2
+            totals[bool(wake[t])] += (generated - inferred).mean() / 2 * (1 if wake[t] else -1) / 9
+            awake_before = wake[t]
+        return np.array([totals[True], totals[False]])
+
+    h = 1e-5
+    expected = 0.5**2 * (losses(h) - losses(-h)) / (2 * h) / 3
+    found = compiled(lambda params: shared.transition_slopes(net, params, key, jnp.asarray(z), jnp.asarray(wake)))(
+        params
+    )
+    assert (np.abs(expected) > 1e-3).all()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def _matrices(params):

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.bredenberg2021.learning import PRESETS, Config, experiment, largest_difference
 from experiments.bredenberg2021.learning_figures import _curve
-from experiments.bredenberg2021.learning_summary import best, final, largest_stable, summarise, tasks_of
+from experiments.bredenberg2021.learning_summary import best, final, largest_stable, ran, summarise, tasks_of
 from tests.experiments.bredenberg2021_by_hand import (
     are_between,
     are_cases,
@@ -23,10 +23,11 @@ SEEDS, POINTS = 3, 4
 METHODS = ("il", "ws", "ws_coordinatewise", "bp", "nvi", "published")
 FEW = ("il", "bp", "nvi", "published")
 SCALARS = ("wake", "alternating", "r2", "decoding", "decoding_noiseless", "transition", "correlation", "dispersion")
-RATES = {"nvi": (1e-6, 3e-6, 1e-5), "published": (0.0, 3e-10, 5e-9, 1e-7)}
-TASKS = {"standard": METHODS, "d32": FEW, "d8": FEW}
+SLOPES = ("slope_wake", "slope_sleep")
+RATES = {"nvi": (1e-6, 3e-6, 1e-5), "published": (3e-10, 1e-7), "untrained": (0.0,)}
+TASKS = {"standard": ("untrained", *METHODS), "d32": ("untrained", *FEW), "d8": ("untrained", *FEW)}
 PHASES = ("K5", "K1", "K2", "K32")
-TRIED = {"il": (0.0, 1e-3, 3e-2, 2.0), "nvi": (1e-6, 1e-5, 1e-4)}
+TRIED = {"untrained": (0.0,), "il": (1e-3, 3e-2, 2.0), "nvi": (1e-6, 1e-5, 1e-4)}
 
 
 def made():
@@ -35,13 +36,16 @@ def made():
     parts = {f"{task}.{method}": RATES.get(method, (1e-3,)) for task, methods in TASKS.items() for method in methods}
     parts |= {f"{task}.il": (5e-4,) for task in PHASES}
     for part, rates in parts.items():
-        for name in SCALARS:
-            metrics[f"{part}/{name}"] = entries(f"{part}/{name}", SEEDS, POINTS, len(rates))
+        if part.startswith("d") and part.endswith(".published"):
+            rates = rates[:1]
+        points = 1 if part.endswith(".untrained") else POINTS
+        for name in (*SCALARS, *SLOPES):
+            metrics[f"{part}/{name}"] = entries(f"{part}/{name}", SEEDS, points, len(rates))
         for which in ("wake", "stimulus", "dream"):
-            metrics[f"{part}/acf_{which}"] = entries(f"{part}/acf_{which}", SEEDS, POINTS, len(rates), 21)
-        metrics[f"{part}/rate"] = np.broadcast_to(np.array(rates), (SEEDS, POINTS, len(rates)))
-        steps = np.arange(1, POINTS + 1)[:, None] * 100
-        metrics[f"{part}/step"] = np.broadcast_to(steps, (SEEDS, POINTS, len(rates)))
+            metrics[f"{part}/acf_{which}"] = entries(f"{part}/acf_{which}", SEEDS, points, len(rates), 21)
+        metrics[f"{part}/rate"] = np.broadcast_to(np.array(rates), (SEEDS, points, len(rates)))
+        steps = np.arange(1, points + 1)[:, None] * 100
+        metrics[f"{part}/step"] = np.broadcast_to(steps, (SEEDS, points, len(rates)))
     for task in TASKS:
         wake = metrics[f"{task}.nvi/wake"]
         wake[:, -1, 1] *= 0.1
@@ -49,29 +53,41 @@ def made():
         wake[1, -1, 2] = np.nan
     for method, rates in TRIED.items():
         losses = entries(f"rates.{method}", SEEDS, 2, len(rates))
-        losses[:, -1] += np.array([3, 1, 2, 5] if method == "il" else [1, 2.5, 1])
+        losses[:, -1] += np.array({"untrained": [3], "il": [1, 2, 5], "nvi": [1, 2.5, 1]}[method])
         if method == "nvi":
             losses[2, -1, 2] = np.nan
         metrics[f"rates.{method}/alternating"] = losses
+        metrics[f"rates.{method}/wake"] = -losses
         metrics[f"rates.{method}/rate"] = np.broadcast_to(np.array(rates), (SEEDS, 2, len(rates)))
     return metrics
 
 
 def ends(metrics, task, method, name):
-    """Of each seed, at the last point: untrained, or at the one rate that counts."""
-    part, column = (f"{task}.published", 0) if method == "untrained" else (f"{task}.{method}", -1)
-    if method == "nvi":
-        column = 1
-    return np.array([metrics[f"{part}/{name}"][seed][-1][column] for seed in range(SEEDS)])
+    """Of each seed, at the last point, at the one rate that counts."""
+    column = 1 if method == "nvi" else -1
+    return np.array([metrics[f"{task}.{method}/{name}"][seed][-1][column] for seed in range(SEEDS)])
+
+
+def by_gradient(metrics, task):
+    """What the exact gradient moves a transition by along NVI*'s path at its second rate, 3e-6: trapezoids."""
+    moved = []
+    for seed in range(SEEDS):
+        slopes = [sum(metrics[f"{task}.untrained/{name}"][seed, 0, 0] for name in SLOPES)]
+        slopes += [sum(metrics[f"{task}.nvi/{name}"][seed, point, 1] for name in SLOPES) for point in range(POINTS)]
+        moved.append(-3e-6 * 100 * (sum(slopes) - slopes[0] / 2 - slopes[-1] / 2))
+    return np.array(moved)
 
 
 def test_summary_is_of_the_ends_and_paired():
     metrics = made()
     columns, numbers = {}, {}
     for task, methods in TASKS.items():
-        for method in (*methods, "untrained"):
-            for name in SCALARS:
+        for method in methods:
+            for name in (*SCALARS, *SLOPES):
                 columns[f"{task}/{method}/{name}"] = ends(metrics, task, method, name)
+            columns[f"{task}/{method}/slope"] = [
+                sum(columns[f"{task}/{method}/{name}"][seed] for name in SLOPES) for seed in range(SEEDS)
+            ]
             for which in ("wake", "stimulus", "dream"):  # lags are 0, 4, ..., 80
                 columns[f"{task}/{method}/acf_{which}_20"] = ends(metrics, task, method, f"acf_{which}")[:, 5]
         for method, other, loss in (
@@ -82,11 +98,14 @@ def test_summary_is_of_the_ends_and_paired():
         ):
             start, ours, theirs = (ends(metrics, task, each, loss) for each in ("untrained", method, other))
             columns[f"{task}/{method}/{loss}_progress_over_{other}"] = (start - ours) / (start - theirs)
-        losses = metrics[f"{task}.published/alternating"]
-        for column, name in ((1, "authors"), (3, "largest")):
-            rises = [(losses[k, -1, column] - losses[k, -1, 0]) / losses[k, -1, 0] for k in range(SEEDS)]
+        losses, untrained = (metrics[f"{task}.{name}/alternating"] for name in ("published", "untrained"))
+        for column, name in ((0, "authors"), (1, "largest"))[: 2 if task == "standard" else 1]:
+            rises = [(losses[k, -1, column] - untrained[k, 0, 0]) / untrained[k, 0, 0] for k in range(SEEDS)]
             columns[f"{task}/published/rise_at_{name}_rate"] = rises
         numbers[f"{task}/nvi/rate"] = 3e-6
+        moved = ends(metrics, task, "nvi", "transition") - ends(metrics, task, "untrained", "transition")
+        columns[f"{task}/nvi/transition_moved"] = moved
+        columns[f"{task}/nvi/transition_moved_over_gradient"] = moved / by_gradient(metrics, task)
     il, start = (ends(metrics, "standard", method, "alternating") for method in ("il", "untrained"))
     columns["standard/il/alternating_fall"] = start / il
     for method in ("bp", "ws"):
@@ -106,8 +125,12 @@ def test_summary_is_of_the_ends_and_paired():
     columns["gap/K32-K2/wake"] = ends(metrics, "K32", "il", "wake") - ends(metrics, "K2", "il", "wake")
     for method, rates in TRIED.items():
         for column, rate in enumerate(rates):
-            if rate:
-                columns[f"rates/{method}/{rate:.3g}"] = metrics[f"rates.{method}/alternating"][:, -1, column]
+            ended = metrics[f"rates.{method}/alternating"][:, -1, column]
+            if method == "untrained":
+                columns["rates/untrained"] = ended
+                continue
+            columns[f"rates/{method}/{rate:.3g}"] = ended
+            numbers[f"rates/{method}/{rate:.3g}/diverged"] = int(method == "nvi" and rate == 1e-4)
     numbers |= {"rates/il/largest_stable": 3e-2, "rates/nvi/largest_stable": 1e-5, "rates/ratio": 3e3}
     is_summary(summarise(metrics), columns, numbers)
 
@@ -119,12 +142,30 @@ def test_without_phases_of_two_there_is_no_gap_to_them():
     ]
 
 
+def test_of_one_figure_or_one_method_only_that_is_told():
+    metrics = made()
+    only = {name: values for name, values in metrics.items() if name.startswith("K")}
+    assert {name.partition("/")[0] for name in summarise(only)} == {*PHASES, "gap"}
+    kept = ("standard.il/", "standard.untrained/", "rates.il/", "rates.untrained/")
+    found = summarise({name: values for name, values in metrics.items() if name.startswith(kept)})
+    told = {"standard/il", "standard/untrained", "standard/il-untrained", "rates/il", "rates/untrained"}
+    told |= {"rates/untrained_sem", "rates/untrained_n"}
+    assert {"/".join(name.split("/")[:2]) for name in found} == told
+    assert experiment.parts(Config(figures=("3",))).keys() == {f"K{k}.il" for k in Config().phases}
+    parts = experiment.parts(Config(figures=("1", "2d"), methods=("nvi",), dimensions=(4,)))
+    assert list(parts) == [
+        "standard.untrained", "standard.nvi", "identity", "d4.untrained", "d4.nvi", "rates.untrained", "rates.nvi"
+    ]  # fmt: skip
+
+
 def test_how_metrics_are_read():
     metrics = made()
     assert tasks_of(metrics) == [*TASKS, *PHASES, "rates"]
     assert best(metrics, "d8") == 1
-    np.testing.assert_array_equal(final(metrics, "d8", "published", "r2"), metrics["d8.published/r2"][:, -1, 3])
-    np.testing.assert_array_equal(final(metrics, "d8", "untrained", "r2"), metrics["d8.published/r2"][:, -1, 0])
+    np.testing.assert_array_equal(final(metrics, "d8", "published", "r2"), metrics["d8.published/r2"][:, -1, 0])
+    np.testing.assert_array_equal(final(metrics, "d8", "untrained", "r2"), metrics["d8.untrained/r2"][:, 0, 0])
+    assert ran(metrics, "standard", "ws", "nvi")
+    assert not ran(metrics, "d8", "il", "ws")
     np.testing.assert_array_equal(final(metrics, "d8", "nvi", "acf_wake"), metrics["d8.nvi/acf_wake"][:, -1, 1])
     metrics["d8.nvi/wake"][0, -1, :2] = np.inf
     assert best(metrics, "d8") == 0  # a seed has diverged at every rate: the lowest
@@ -136,7 +177,7 @@ def test_curves_begin_with_the_untrained_network():
     metrics = made()
     steps, values = _curve(metrics, "standard", "nvi", "wake")
     np.testing.assert_array_equal(steps, [0, 100, 200, 300, 400])
-    np.testing.assert_array_equal(values[:, 0], metrics["standard.published/wake"][:, -1, 0])
+    np.testing.assert_array_equal(values[:, 0], metrics["standard.untrained/wake"][:, 0, 0])
     np.testing.assert_array_equal(values[:, 1:], metrics["standard.nvi/wake"][:, :, 1])
 
 
@@ -162,6 +203,8 @@ SURE = {
     "dreams_as_slow": (0.503, 0.703, "standard/il/acf_dream_20"),
     "dreams_vary_alike": (0.5, 2, "standard/il/dispersion"),
     "nvi_far_behind": (-INF, 0.5, "standard/nvi/wake_progress_over_il"),
+    "gradient_lowers_transitions": (0, INF, "standard/untrained/slope"),
+    "nvi_follows_the_gradient": (0.5, 2, "standard/nvi/transition_moved_over_gradient"),
     "published_nvi_stands_still": (-0.01, 0.01, "standard/published/rise_at_authors_rate"),
     "published_nvi_climbs": (0, INF, "standard/published/rise_at_largest_rate"),
     "short_phases_beat_wake_sleep": (0, INF, "gap/K32-K2/wake"),
@@ -246,13 +289,17 @@ def test_claims_judge_as_they_say():
     are_trivial(claims, TRIVIAL, SURE)
     own = {"il_beats_bp_in_its_own_loss", "il_beats_wake_sleep_in_its_own_loss", "transition_found"}
     own |= {"decodes_above_untrained", "decodes_above_untrained_noiseless", "dreams_vary_alike"}
+    own |= {"gradient_lowers_transitions", "nvi_follows_the_gradient"}
     own |= {"published_nvi_stands_still", "published_nvi_climbs", "one_step_phases_freeze_the_transition"}
     assert {claim.id for claim in claims if claim.own} == own
 
 
 def test_settings_that_cannot_be_meant():
-    for change in ({"steps": 600_001}, {"phase_steps": 1_000_001}, {"dimension_steps": 3}, {"tolerance_steps": 5}):
+    for change in ({"steps": 600_001}, {"phase_steps": 1_000_001}, {"dimension_steps": 6}, {"tolerance_steps": 5}):
         with pytest.raises(ValueError, match=f"{next(iter(change))}.*multiple"):
+            Config(**change)
+    for change in ({"figures": ("2",)}, {"methods": ("bptt",)}):
+        with pytest.raises(ValueError, match=f"{next(iter(change))} must be of .* not "):
             Config(**change)
     for change, message in (({"phases": (33,)}, "between 1 and 32"), ({"points": 0}, "points=0")):
         with pytest.raises(ValueError, match=message):
