@@ -96,5 +96,25 @@ CLAIMS = [
         "gap/continual-iid/flp2",
         trivial=lambda summary: bool(NO_COST.measure(summary)[1]),
     ),
+    beats(
+        "baseline_beats_oml_iid",
+        "i.i.d.: the gradient-based learner (first order) exceeds the unmodified OML",
+        "iid/oml-gradient_first",
+    ),
+    beats(
+        "baseline_beats_oml_continual",
+        "continual: the gradient-based learner (first order) exceeds the unmodified OML",
+        "continual/oml-gradient_first",
+    ),
+    beats(
+        "oml_beats_reuse_iid",
+        "i.i.d.: the unmodified OML beats feature reuse (Omniglot)",
+        "iid/reuse-oml",
+    ),
+    beats(
+        "reuse_beats_oml_continual",
+        "continual: feature reuse beats the unmodified OML (Omniglot)",
+        "continual/oml-reuse",
+    ),
     *(printed(column, method) for column, row in PAPER.items() for method in row if method in PLASTIC),
 ]

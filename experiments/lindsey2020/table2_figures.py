@@ -7,65 +7,101 @@ import numpy as np
 
 from experiments.lindsey2020.common import COLOURS, ORDERS, WORDS, cell
 from experiments.lindsey2020.table2_summary import CHANCE, METHODS, NAMES, PAPER, final
-from experiments.shared.curves import draw
+from experiments.shared.curves import draw, mean_and_error
 from plasticity_jax.run import mean_sem
 
 MARKERS = {"iid": "o", "continual": "s"}
+STYLES = {"reuse": "-", "flp2": "-", "gradient_first": "--", "gradient_second": "--", "oml": ":"}
+SHORT = {
+    "reuse": "reuse\n(1)",
+    "flp2": "FLP\n(2)",
+    "gradient_first": "gradient\n1st order",
+    "gradient_second": "gradient\n2nd order",
+    "oml": "original\nOML",
+}
 
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """Table 2 in Markdown, with the paper's numbers beside ours."""
+    """Table 2 in Markdown: mean and median over lives, and the paper's numbers beside them."""
     mini = bool(np.max(metrics["untrained/mini_imagenet"]))
     heads = ["Omniglot, i.i.d.", "Omniglot, continual", "mini-ImageNet"]
-    lines = ["| learner | " + " | paper | ".join(heads) + " | paper |", "|---" * 7 + "|"]
-    for method in (*METHODS, "oml", "untrained"):
+    lines = ["| learner | " + " | ".join(f"{head} | median | paper" for head in heads) + " |", "|---" * 10 + "|"]
+    for method in (*METHODS, "untrained"):
         cells = []
         for column in PAPER:
-            if method == "oml":
-                ours = "not built"
-            elif mini != (column == "mini_imagenet"):
-                ours = "not reached yet"
+            paper = f"{PAPER[column][method]:g}" if method in PAPER[column] else ""
+            order = "iid" if mini else column
+            if mini != (column == "mini_imagenet"):
+                cells += ["not reached yet", "", paper]
+            elif f"{method}/test" not in metrics:
+                cells += ["not run", "", paper]
             else:
-                ours = cell(final(metrics, "iid" if mini else column, method), 1)
-            cells += [ours, f"{PAPER[column][method]:g}" if method in PAPER[column] else ""]
+                cells.append(cell(final(metrics, order, method), 1))
+                has = f"{method}/median" in metrics
+                cells += [cell(final(metrics, order, method, "median"), 1) if has else "", paper]
         lines.append(f"| {NAMES[method]} | " + " | ".join(cells) + " |")
-    lines += ["", "Percent of wrong answers on new classes, of five; standard error over seeds in brackets."]
+    lines += [
+        "",
+        "Percent of wrong answers on new classes, of five: mean and median over lives; standard error over seeds in "
+        "brackets.",
+    ]
     return "\n".join(lines)
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Errors on new classes in the course of meta-training, for both orders, and at its end."""
+    """Errors on new classes in the course of meta-training, for both orders, and at its end beside the paper's."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(
-        1, 3, figsize=(11.5, 3.9), layout="constrained", gridspec_kw={"width_ratios": [1.15, 1.15, 1]}
-    )
+    run = [method for method in METHODS if f"{method}/test" in metrics]
+    mini = bool(np.max(metrics["untrained/mini_imagenet"]))
+    figure, axes = plt.subplots(1, 3, figsize=(11, 4.6), layout="constrained", width_ratios=[1, 1, 1.25])
+    top = 0.0
     for axis, order in zip(axes, ORDERS, strict=False):
         at = ORDERS.index(order)
-        born, _ = mean_sem(final(metrics, order, "untrained"))
-        for method in METHODS:
+        for method in run:
             error, episode = np.asarray(metrics[f"{method}/test"])[..., at], np.asarray(metrics[f"{method}/episode"])
-            draw(axis, episode[0, :, at], error, color=COLOURS[method], label=NAMES[method])
-        for level, words in ((CHANCE, "chance"), (born, "untrained features")):
-            axis.axhline(level, color="0.6", lw=1, ls="--")
-            axis.text(0.98, level - 1, words, transform=axis.get_yaxis_transform(), ha="right", va="top", color="0.4")
-        axis.set(xlabel="meta-steps", title=WORDS[order], ylim=(0, 1.05 * CHANCE), xlim=(0, None))
+            draw(axis, episode[0, :, at], error, color=COLOURS[method], label=NAMES[method], ls=STYLES[method])
+            curve = mean_and_error(error)[0]
+            top = max([top, *curve[len(curve) // 5 :]])
+        level, _ = mean_sem(final(metrics, order, "untrained"))
+        words = f"chance {CHANCE:g} %, untrained features {level:.0f} %"
+        axis.set(xlabel="meta-steps", title=f"{WORDS[order]} ({words})", xlim=(0, None))
+        axis.title.set_fontsize(9.5)
+    for axis in axes[:2]:
+        axis.set_ylim(0, min(CHANCE, 1.1 * top))
     axes[0].set_ylabel("wrong answers on new classes (%)")
-    axes[1].legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.8))
-    for i, method in enumerate(METHODS):
-        for order, shift in zip(ORDERS, (-0.12, 0.12), strict=True):
+    axis = axes[2]
+    for i, method in enumerate(run):
+        for order, shift in zip(ORDERS, (-0.17, 0.17), strict=True):
             mean, sem = mean_sem(final(metrics, order, method))
             face = COLOURS[method] if order == "iid" else "white"
-            axes[2].errorbar(
-                i + shift, mean, sem, color=COLOURS[method], fmt=MARKERS[order], markerfacecolor=face, capsize=3
+            style = {"color": COLOURS[method], "fmt": MARKERS[order], "markerfacecolor": face, "capsize": 3}
+            axis.errorbar(i + shift, mean, 0 if np.isnan(sem) else sem, **style)
+            side = 3 if order == "iid" else -3
+            axis.annotate(
+                f"{mean:.1f}", (i + shift, mean), (-side, 7), textcoords="offset points", fontsize=9, ha="center"
             )
+            paper = PAPER["mini_imagenet" if mini else order].get(method)
+            if paper is not None:
+                axis.plot([i + shift - 0.15, i + shift + 0.15], [paper, paper], "--", color=COLOURS[method], lw=2)
     for order in ORDERS:
         face = "0.3" if order == "iid" else "white"
-        axes[2].plot([], [], MARKERS[order], color="0.3", markerfacecolor=face, label=WORDS[order])
-    short = ["reuse (1)", "FLP (2)", "gradient (2)\n1st order", "gradient (2)\n2nd order"]
-    axes[2].set_xticks(range(len(METHODS)), short, fontsize=8)
-    axes[2].set(ylabel="wrong answers at the end (%)", title="after meta-training", ylim=(0, None))
-    axes[2].legend(frameon=False, fontsize=8, loc="lower right")
+        axis.plot([], [], MARKERS[order], color="0.3", markerfacecolor=face, label=WORDS[order])
+    axis.plot([], [], "--", color="0.3", lw=2, label="paper")
+    axis.set_xticks(range(len(run)), [SHORT[method] for method in run], fontsize=9)
+    axis.set(title="after meta-training", ylim=(0, None), xlim=(-0.5, len(run) - 0.5))
+    axis.margins(y=0.2)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="0.9", lw=0.8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    more, others = axes[2].get_legend_handles_labels()
+    figure.legend(handles + more, labels + others, frameon=False, fontsize=9, loc="outside lower center", ncols=4)
+    first = np.asarray(metrics[f"{run[0]}/test"])
+    steps = int(np.asarray(metrics[f"{run[0]}/episode"]).max())
+    figure.suptitle(
+        f"Lindsey & Litwin-Kumar (2020), Table 2: {steps:,} meta-steps (paper: 40,000); {len(first)} seeds, "
+        "mean and standard error",
+        fontsize=11,
+    )
     return figure

@@ -140,19 +140,23 @@ def asked(monkeypatch, method, config):
 CONFIG = table2.Config(
     seeds=1, episodes=6, lives=2, points=3, lifetimes=4, data="prototypes", side=7, inverted=True, channels=2,
     strides=(2,), width=4, outputs=9, rate=1.0, alpha=0.2, alpha_hidden=0.3, alpha_rate=5.0, multiplier=7.0,
-    inner_rate=0.4, rate_rate=13.0, clip=17.0,
+    inner_rate=0.4, rate_rate=13.0, clip=17.0, rate_first=2.0, rate_oml=3.0, inner_rate_first=0.6, inner_rate_oml=0.7,
+    remember=9,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("method", ["reuse", "flp2", "gradient_first", "gradient_second", "untrained"])
 def test_every_learner_learns_from_one_bank_and_is_tried_on_the_other(monkeypatch, method):
     given = asked(monkeypatch, method, CONFIG)
-    assert given["rates"] == {"weights": 1.0, "feedback": 1.0, "alpha": 5.0, "beta": 0.0, "rate": 13.0}
+    rates = {"weights": 1.0, "feedback": 1.0, "alpha": 5.0, "beta": 0.0}
+    if method.startswith("gradient"):
+        rates = {"weights": 2.0 if method == "gradient_first" else 1.0, "rate": 13.0}
+    assert given["rates"] == rates
     assert given["options"] == {"episodes": 6, "points": 3, "clip": 17.0}
     assert given["sizes"] == ((18, 4, 9), {"reuse": 1, "untrained": 1}.get(method, 2), "softmax")
     state = training_state(jax.random.key(0), 1)
     state = state._replace(learner=state.learner._replace(params=0.5))
-    assert given["tried"](state) == {"test": 25.0}
+    assert given["tried"](state) == {"test": 25.0, "median": 25.0}
     life, tried, lifetimes = given["held"]
     lives = {"train": (given["stream"], 0, 3, 2, given["rule"]), "test": (tried, 1, 4, 1, life)}
     for (streams, order), first, value, count, learner in lives.values():
@@ -186,7 +190,8 @@ def test_theta_at_birth(monkeypatch):
     found = asked(monkeypatch, "flp2", CONFIG)["theta"](key)
     assert found == {"prefix": {"conv": ("conv", 2), "dense": 2}, "flp": ([0.3, 0.2], 1.0)}
     assert asked(monkeypatch, "reuse", CONFIG)["theta"](key)["flp"] == ([0.2], 1.0)
-    assert asked(monkeypatch, "gradient_first", CONFIG)["theta"](key)["rate"] == 0.4
+    assert asked(monkeypatch, "gradient_first", CONFIG)["theta"](key)["rate"] == 0.6
+    assert asked(monkeypatch, "gradient_second", CONFIG)["theta"](key)["rate"] == 0.4
 
 
 def test_a_full_problem_is_the_papers_at_any_rate():
@@ -204,9 +209,10 @@ def test_a_full_problem_is_the_papers_at_any_rate():
         assert table2.is_full(SimpleNamespace(**{**vars(paper), name: value})), name
 
 
-METHODS = ("reuse", "flp2", "gradient_first", "gradient_second", "untrained")
+METHODS = ("reuse", "flp2", "gradient_first", "gradient_second", "oml", "untrained")
 RNG = np.random.default_rng(0)
 METRICS = {f"{method}/test": 100 * RNG.random((3, 1 if method == "untrained" else 4, 2)) for method in METHODS}
+METRICS |= {f"{method}/median": 100 * RNG.random((3, 4, 2)) for method in METHODS[:-1]}
 METRICS |= {"untrained/full_problem": np.zeros((3, 1, 2)), "untrained/mini_imagenet": np.zeros((3, 1, 2))}
 
 
@@ -230,6 +236,11 @@ def test_the_summary_by_hand():
             assert summary[f"gap/{order}/{worse}-flp2"] == pytest.approx(want, rel=1e-9)
         want = mean_apart(last(order, "gradient_first"), last(order, "gradient_second"))
         assert summary[f"gap/{order}/gradient_first-gradient_second"] == pytest.approx(want, rel=1e-9)
+        for worse, better in (("oml", "gradient_first"), ("oml", "reuse"), ("reuse", "oml")):
+            want = mean_apart(last(order, worse), last(order, better))
+            assert summary[f"gap/{order}/{worse}-{better}"] == pytest.approx(want, rel=1e-9)
+        medians = METRICS["oml/median"][:, 3, ORDERS.index(order)]
+        assert summary[f"{order}/oml/median"] == pytest.approx(sum(medians) / 3, rel=1e-12)
         want = mean_apart([80.0] * 3, last(order, "flp2"))
         assert summary[f"gap/{order}/chance-flp2"] == pytest.approx(want, rel=1e-9)
     for method in METHODS:
@@ -249,19 +260,36 @@ def test_the_table_has_ours_beside_the_papers(mini):
     }
     metrics["reuse/test"][1, -1, 0] = np.nan
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text(metrics).splitlines()[2:8]]
-    for cells, method in zip(rows, (*METHODS[:4], "oml", "untrained"), strict=True):
+    for cells, method in zip(rows, METHODS, strict=True):
         for k, column in enumerate(("iid", "continual", "mini_imagenet")):
             printed = PAPER[column].get(method)
-            assert cells[2 + 2 * k] == ("" if printed is None else f"{printed:g}")
-            if method == "oml":
-                assert cells[1 + 2 * k] == "not built"
-            elif (column == "mini_imagenet") != mini:
-                assert cells[1 + 2 * k] == "not reached yet"
-            else:
-                values = [each for each in final(metrics, "iid" if mini else column, method) if np.isfinite(each)]
-                sem = np.std(values, ddof=1) / len(values) ** 0.5
-                counted = ", 2 of 3 seeds" if len(values) == 2 else ""
-                assert cells[1 + 2 * k] == f"{np.mean(values):.1f} ({sem:.1f}){counted}"
+            assert cells[3 + 3 * k] == ("" if printed is None else f"{printed:g}")
+            if (column == "mini_imagenet") != mini:
+                assert cells[1 + 3 * k] == "not reached yet"
+                continue
+            order = "iid" if mini else column
+            assert cells[1 + 3 * k] == in_a_cell(final(metrics, order, method))
+            if method != "untrained":
+                medians = metrics[f"{method}/median"][:, 3, ORDERS.index(order)]
+                assert cells[2 + 3 * k] == in_a_cell(medians)
+    del metrics["oml/test"]
+    assert "| original OML (2) | not " in text(metrics)
+
+
+def in_a_cell(values):
+    values = [each for each in values if np.isfinite(each)]
+    sem = np.std(values, ddof=1) / len(values) ** 0.5
+    return f"{np.mean(values):.1f} ({sem:.1f})" + (", 2 of 3 seeds" if len(values) == 2 else "")
+
+
+def test_a_run_of_some_learners():
+    some = {name: values for name, values in METRICS.items() if name.partition("/")[0] in ("reuse", "oml", "untrained")}
+    summary = summarise(some)
+    assert row(CLAIMS, "oml_beats_reuse_iid", summary)["holds"] is not None
+    assert row(CLAIMS, "deep_plasticity_pays_iid", summary)["holds"] is None
+    config = SimpleNamespace(**{**vars(CONFIG), "methods": ("reuse", "adam")})
+    with pytest.raises(ValueError, match="adam"):
+        table2.Config(**vars(config))
 
 
 @pytest.mark.parametrize(("name", "pair"), [
@@ -269,6 +297,10 @@ def test_the_table_has_ours_beside_the_papers(mini):
     ("deep_plasticity_pays_continual", "continual/reuse-flp2"),
     ("flp_beats_gradient_continual", "continual/gradient_first-flp2"),
     ("flp_beats_second_order_continual", "continual/gradient_second-flp2"),
+    ("baseline_beats_oml_iid", "iid/oml-gradient_first"),
+    ("baseline_beats_oml_continual", "continual/oml-gradient_first"),
+    ("oml_beats_reuse_iid", "iid/reuse-oml"),
+    ("reuse_beats_oml_continual", "continual/oml-reuse"),
 ])  # fmt: skip
 def test_claims_that_one_learner_beats_another(name, pair):
     is_gap(CLAIMS, name, f"gap/{pair}")
@@ -292,8 +324,6 @@ def test_the_other_claims():
 def test_claims_on_printed_errors(column):
     mini, order = column == "mini_imagenet", "continual" if column == "continual" else "iid"
     for method, paper in PAPER[column].items():
-        if method == "oml":
-            continue
         name, at = f"printed_{column}_{method}", f"{order}/{method}"
         summary = {"full_problem": 1.0, "mini_imagenet": float(mini), at: 0.99 * paper, f"{order}/untrained": paper}
         is_told(CLAIMS, name, summary, [{at: 1.01 * paper}], 0.99 * paper)
@@ -304,7 +334,7 @@ def test_claims_on_printed_errors(column):
 
 
 def test_the_papers_claims_are_told_from_ours():
-    assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 16
+    assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 23
     assert {claim.id for claim in CLAIMS if claim.own} == {"learns", "flp_beats_second_order_continual"}
     assert PAPER["iid"] == {"reuse": 4.6, "flp2": 3.0, "gradient_first": 3.2, "oml": 3.5}
     assert PAPER["continual"] == {"reuse": 5.0, "flp2": 2.7, "gradient_first": 3.4, "oml": 7.0}
