@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from experiments.bredenberg2021.authors import published_nvi
-from experiments.bredenberg2021.gradients import following, pairs, path
+from experiments.bredenberg2021.common import STEPS, STREAMS, authors_loss
+from experiments.bredenberg2021.gradients import following, pairs, path, running, starting_from, walk_on
 from plasticity_jax.base import LearningRule
 from plasticity_jax.diagnostics.bias_variance import moments, updates_along
-from plasticity_jax.networks.two_stream import TwoStream, trajectory_loss, two_stream
+from plasticity_jax.networks.two_stream import TwoStream, log_p, log_q, trajectory, two_stream
 from plasticity_jax.ops.norms import cosine
 from plasticity_jax.rules.generative import impression, neural_variational
 from plasticity_jax.typing import Array, Example, Key, Params
@@ -55,13 +56,30 @@ def nvi(net: TwoStream, pattern: Array, published: bool = False) -> LearningRule
     return rule(net, schedule=following(pattern), gamma_g=1.0, gamma_baseline=0.0)
 
 
-def exact(net: TwoStream, params: Params, key: Key, z: Array) -> tuple[Array, Array]:
-    """The loss of a step and the reparameterised gradient, (), and (3, n_r, n_s): both windows, and always awake."""
+def exact(net: TwoStream, params: Params, key: Key, z: Array, whole: bool = False) -> tuple[Array, Array]:
+    """The loss of a step and its reparameterised gradient.
+
+    Args:
+      net: of one layer.
+      params: its weights.
+      key: consumed.
+      z: (2 T, B, n_s), stimuli before the window and in it.
+      whole: also by the state that the window starts from, as the loss in the long run has it; False is the gradient of
+        a trial, as NVI* has it.
+
+    Returns:
+      (), and (3, n_r, n_s): both windows, and always awake.
+    """
     patterns = jnp.concatenate([pairs(T, PHASE), jnp.ones((1, T), bool)])
 
     def one(key: Key, pattern: Array) -> tuple[Array, Array]:
+        key_before, key_window = jax.random.split(key)
+
         def loss(params: Params) -> Array:
-            return jnp.mean(trajectory_loss(net, params, key, z, pattern))
+            top = running(net, params, key_before, z[:T], pattern)
+            top = top if whole else jax.lax.stop_gradient(top)
+            walk = walk_on(net, params, key_window, top, z[T:], pattern)
+            return jnp.mean(jnp.where(pattern, 1, -1) @ (log_q(net, walk) - log_p(net, walk)))
 
         value, gradient = jax.value_and_grad(loss)(params)
         return value / T, net.sigma_inf[1] ** 2 * gradient["inference"]["w"][0]
@@ -70,18 +88,53 @@ def exact(net: TwoStream, params: Params, key: Key, z: Array) -> tuple[Array, Ar
     return jnp.mean(values[:2]), gradients
 
 
-def by_rule(make: Callable[[Array], LearningRule], params: Params, key: Key, z: Array, factor: float = 1.0) -> Trials:
-    """The mean of trials of a rule, one for each stream, with independent noise in both windows."""
+def by_rule(
+    make: Callable[[Array], LearningRule],
+    params: Params,
+    key: Key,
+    tops: Array,
+    z: Array,
+    factor: float = 1.0,
+) -> Trials:
+    """The mean of trials of a rule, one for each stream, with independent noise in both windows.
 
-    def one(key: Key, pattern: Array) -> Array:
-        return factor * updates_along(make(pattern), params, key, Example(z, z))["inference"]["w"][0]
+    Args:
+      make: ``pattern -> rule``.
+      params: weights.
+      key: consumed.
+      tops: (2, B, n_r), the states that the windows start from.
+      z: (T, B, n_s), stimuli in the window.
+      factor: of all updates.
+    """
 
-    steps = jax.vmap(one)(jax.random.split(key, 2), pairs(T, PHASE))
+    def one(key: Key, pattern: Array, top: Array) -> Array:
+        rule = starting_from(make(pattern), top, pattern[-1])
+        return factor * updates_along(rule, params, key, Example(z, z))["inference"]["w"][0]
+
+    steps = jax.vmap(one)(jax.random.split(key, 2), pairs(T, PHASE), tops)
     return Trials(jnp.sum(steps, 1), steps[0])
 
 
+def starts(net: TwoStream, params: Params, key: Key, z: Array) -> Array:
+    """States that both windows start from, (2, B, n_r), after stimuli (T, B, n_s)."""
+    each = jax.random.split(key, 2)
+    return jax.vmap(lambda key, pattern: running(net, params, key, z, pattern))(each, pairs(T, PHASE))
+
+
+def losses(net: TwoStream, params: Params, key: Key, mixing: Array) -> dict[str, Array]:
+    """Mean losses of a step in the authors' units on fresh stimuli, ``alternating`` with phases, and ``wake`` awake."""
+    key_path, key_noise = jax.random.split(key)
+    z, t = path(key_path, mixing.shape[1], mixing.shape[0], STEPS, mixing, STREAMS), jnp.arange(STEPS)
+
+    def mean(pattern: Array) -> Array:
+        cycles = slice(2 * PHASE, STEPS - STEPS % (2 * PHASE))
+        return jnp.mean(authors_loss(net, trajectory(net, params, key_noise, z, pattern), pattern)[cycles])
+
+    return {"alternating": mean(t % (2 * PHASE) < PHASE), "wake": mean(t >= 0)}
+
+
 def quality(key: Key, params: Params, mixing: Array, *, groups: int, truths: int) -> dict[str, Array]:
-    """Every estimator against the truth, all at the same weights and stimulus: "name.statistic".
+    """Losses on a test, and every estimator against the truth, all at the same weights and stimulus: "name.statistic".
 
     Args:
       key: consumed.
@@ -90,25 +143,29 @@ def quality(key: Key, params: Params, mixing: Array, *, groups: int, truths: int
       groups: of `BATCH` trials, for the statistics of all estimators.
       truths: groups of `BATCH` trials, for the true gradient.
     """
-    key_path, key_truth, key_trials, key_stimuli = jax.random.split(key, 4)
+    key_path, key_truth, key_trials, key_stimuli, key_test = jax.random.split(key, 5)
     net = network(mixing.shape[1])
-    z = path(key_path, mixing.shape[1], mixing.shape[0], T, mixing)
-    z = jnp.broadcast_to(z, (T, BATCH, z.shape[-1]))
-    found = moments(lambda key: exact(net, params, key, z), jax.random.split(key_truth, (truths, 1)))
-    truth, error = found.mean[1][:2], found.standard_error[1][:2]
-    baseline = -found.mean[0]
+    z = path(key_path, mixing.shape[1], mixing.shape[0], 2 * T, mixing)
+    z = jnp.broadcast_to(z, (2 * T, BATCH, z.shape[-1]))
+    truly = moments(lambda key: exact(net, params, key, z), jax.random.split(key_truth, (truths, 1)))
+    truth, error = truly.mean[1][:2], truly.standard_error[1][:2]
+    baseline = -truly.mean[0]
     wanted = jnp.mean(truth, 0)
+
+    def il_rule(pattern: Array) -> LearningRule:
+        return impression(net, schedule=following(pattern))
 
     def trials(key: Key) -> dict[str, Trials]:
         gradient = exact(net, params, jax.random.fold_in(key, 1), z)[1]
+        at = (params, key, starts(net, params, jax.random.fold_in(key, 2), z[:T]), z[T:])
         return {
             "bp": Trials(gradient[:2]),
             "elbo": Trials(jnp.stack([gradient[2]] * 2)),
-            "il": by_rule(lambda pattern: impression(net, schedule=following(pattern)), params, key, z, 2.0),
-            "nvi": by_rule(lambda pattern: nvi(net, pattern), params, key, z),
-            "nvi_baseline": by_rule(lambda pattern: with_baseline(nvi(net, pattern), baseline), params, key, z),
+            "il": by_rule(il_rule, *at, 2.0),
+            "nvi": by_rule(lambda pattern: nvi(net, pattern), *at),
+            "nvi_baseline": by_rule(lambda pattern: with_baseline(nvi(net, pattern), baseline), *at),
             # Their signal is -2 l, but for normalisers and a slip, which are small beside it.
-            "published": by_rule(lambda pattern: with_baseline(nvi(net, pattern, True), -2 * baseline), params, key, z),
+            "published": by_rule(lambda pattern: with_baseline(nvi(net, pattern, True), -2 * baseline), *at),
         }
 
     def with_cosines(key: Key) -> tuple[dict[str, Trials], dict[str, Array]]:
@@ -117,25 +174,28 @@ def quality(key: Key, params: Params, mixing: Array, *, groups: int, truths: int
 
     all_trials = moments(with_cosines, jax.random.split(key_trials, (groups, 1)))
     (mean, cosines), (variance, _) = all_trials.mean, all_trials.variance
-    metrics = {}
+    metrics = {f"test.{name}": value for name, value in losses(net, params, key_test, mixing).items()}
+    metrics["truth.norm"] = jnp.sqrt(jnp.maximum(jnp.sum(wanted**2) - jnp.sum(error**2) / 4, 0))
     for name in mean:
         one = jax.tree.map(lambda leaf: BATCH * leaf, variance[name])  # of one trial
-        statistics = assessed(name, mean[name], one, groups * BATCH, truth, error)
+        statistics = assessed(name, mean[name], one, groups * BATCH, truth, error, mean["il"])
         metrics |= {f"{name}.{key}": value for key, value in {**statistics, "cosine_100": cosines[name]}.items()}
 
     def any_stimulus(key: Key) -> tuple[Array, Array]:
         """The gradient and IL when every trial has a path of its own: learning follows the mean over stimuli."""
         key_path, key_trials = jax.random.split(key)
-        paths = path(key_path, mixing.shape[1], mixing.shape[0], T, mixing, BATCH)
-        il = by_rule(lambda pattern: impression(net, schedule=following(pattern)), params, key_trials, paths, 2.0)
-        return jnp.mean(exact(net, params, jax.random.fold_in(key_trials, 1), paths)[1][:2], 0), jnp.mean(il.total, 0)
+        paths = path(key_path, mixing.shape[1], mixing.shape[0], 2 * T, mixing, BATCH)
+        tops = starts(net, params, jax.random.fold_in(key_trials, 2), paths[:T])
+        il = by_rule(il_rule, params, key_trials, tops, paths[T:], 2.0)
+        wanted = exact(net, params, jax.random.fold_in(key_trials, 1), paths, whole=True)[1][:2]
+        return jnp.mean(wanted, 0), jnp.mean(il.total, 0)
 
     over = moments(any_stimulus, jax.random.split(key_stimuli, (truths, 1)))
     return metrics | {f"stimuli.{name}": value for name, value in apart(over.mean, over.standard_error).items()}
 
 
 def apart(means: tuple[Array, Array], errors: tuple[Array, Array]) -> dict[str, Array]:
-    """Cosine, lengths and bias of an estimate beside the gradient, less what noise adds to squared lengths.
+    """Cosine, lengths and bias of an estimate beside the gradient, less what noise adds to squared lengths; its "norm".
 
     Args:
       means: of the gradient and of the estimate.
@@ -149,11 +209,14 @@ def apart(means: tuple[Array, Array], errors: tuple[Array, Array]) -> dict[str, 
         "norm_ratio": jnp.sqrt(jnp.maximum(jnp.sum(own**2) - noise[1], 0) / length),
         "bias": jnp.sqrt(off / length),
         "absolute_bias": jnp.sqrt(off),
+        "norm": jnp.sqrt(jnp.maximum(length, 0)),
     }
 
 
-def assessed(name: str, mean: Trials, variance: Trials, count: int, truth: Array, error: Array) -> dict[str, Array]:
-    """Statistics of one estimator.
+def assessed(
+    name: str, mean: Trials, variance: Trials, count: int, truth: Array, error: Array, il: Trials
+) -> dict[str, Array]:
+    """Statistics of one estimator; "norm" and "cosine_il" are of the mean as it was found, noise and all.
 
     Args:
       name: of the estimator.
@@ -162,6 +225,7 @@ def assessed(name: str, mean: Trials, variance: Trials, count: int, truth: Array
       count: of trials.
       truth: (2, n_r, n_s), the gradient on both windows.
       error: same shape, its standard error.
+      il: the mean of all trials of IL.
     """
     wanted, found = jnp.mean(truth, 0), jnp.mean(mean.total, 0)
     length, power = jnp.sum(wanted**2), jnp.sum(variance.total) / 4  # of the mean over two windows
@@ -180,6 +244,8 @@ def assessed(name: str, mean: Trials, variance: Trials, count: int, truth: Array
     window_signal = jnp.sum(truth[0] ** 2 if unbiased else mean.total[0] ** 2 - variance.total[0] / count)
     statistics = {
         "cosine": cosine(found, wanted),
+        "cosine_il": cosine(found, jnp.mean(il.total, 0)),
+        "norm": jnp.sqrt(jnp.sum(found**2)),
         **{f"expected_cosine_{trials}": cosine_of(trials) for trials in AVERAGED},
         "norm_ratio": jnp.sqrt(jnp.maximum(jnp.sum(found**2) - noise, 0) / length),
         "bias": jnp.sqrt(off / length),

@@ -1,4 +1,4 @@
-"""Figure 2: alignment, bias, variance and signal-to-noise, against latents and through training."""
+"""Figure 2: the paper's panels a to c and signal-to-noise through learning; against latents; IL's bias."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,84 +14,139 @@ LABELS = {
     "il": "IL",
     "nvi": "NVI*",
     "nvi_baseline": "NVI*, with baseline",
-    "published": "NVI*, published code",
 }
-COLOURS = {
-    "bp": "#000000",
-    "elbo": "#7f7f7f",
-    "il": "#0072b2",
-    "nvi": "#d55e00",
-    "nvi_baseline": "#e69f00",
-    "published": "#cc79a7",
-}
+COLOURS = {"bp": "#000000", "elbo": "#7f7f7f", "il": "#0072b2", "nvi": "#d55e00", "nvi_baseline": "#e69f00"}
+STIMULI = "#009e73"
+STYLES = {"bp": "s--", "elbo": "D:", "il": "o-", "nvi": "v:", "nvi_baseline": "^-"}
+AVERAGED = {1: "o:", 100: "^--", 10_000: "s-"}
+PAPER = "Bredenberg et al. (2021), Figure 2"
 
 
-def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Against latents (top) and against training (bottom): alignment, length and bias, variance, signal-to-noise."""
+def figures(metrics: Mapping[str, np.ndarray], config: Any) -> dict[str, Any]:
+    """The paper's panels, and what is ours: "latents" and "bias"."""
+    return {
+        "": plot_learning(metrics, 100 * config.groups),
+        "latents": plot_latents(metrics, 100 * config.groups),
+        "bias": plot_bias(metrics),
+    }
+
+
+def plot_learning(metrics: Mapping[str, np.ndarray], trials: int) -> Any:
+    """Test loss, length of the gradient, alignment and signal-to-noise through IL's training, fewest latents."""
+    import matplotlib.pyplot as plt
+
+    n = sizes(metrics)[0]
+    figure, axes = plt.subplots(2, 2, figsize=(10.5, 8.2), constrained_layout=True)
+    one, two, three, four = axes.flat
+
+    def through(axis: Any, name: str, label: str, colour: str, style: str) -> None:
+        _through(axis, metrics, n, name, label, colour, style)
+
+    through(one, "test.alternating", "with phases", COLOURS["il"], "o-")
+    through(one, "test.wake", "awake", COLOURS["bp"], "s--")
+    one.set(title="Test loss of IL", ylabel="loss per step (authors' units)", yscale="log")
+    mean_of = f"NVI*, with baseline: mean of {trials:,}"
+    through(two, "nvi_baseline.norm", f"{mean_of}, noise and all", COLOURS["nvi_baseline"], "^-")
+    through(two, "truth.norm", "true gradient (NVI* without end)", COLOURS["bp"], "s--")
+    through(two, "il.norm", "IL", COLOURS["il"], "o-")
+    two.set(title="Length of the gradient of W", ylabel="norm, of a window of 4 steps", yscale="log")
+    through(three, "nvi_baseline.cosine_il", f"one stimulus: IL to {mean_of}", COLOURS["nvi_baseline"], "^-")
+    through(three, "il.cosine", "one stimulus: IL to the true gradient", COLOURS["il"], "o-")
+    through(three, "stimuli.cosine", "mean over stimuli: likewise", STIMULI, "D--")
+    three.axhline(0, color="black", lw=0.6)
+    three.set(title="Alignment of IL", ylabel="cosine", ylim=(-0.6, 1.05))
+    for name in ("il", "nvi_baseline", "nvi"):
+        through(four, f"{name}.snr_step", LABELS[name], COLOURS[name], STYLES[name])
+    four.set(title="Signal-to-noise of a step (authors' statistic)", ylabel="mean² / variance, mean over weights")
+    four.set(yscale="log")
+    _finish(list(axes.flat))
+    for axis in axes.flat:
+        axis.set_xlabel("IL's training (thousands of steps)")
+    seeds = len(metrics[f"n{n}/steps"])
+    figure.suptitle(f"{PAPER}a-c: IL and NVI* on the same network, {n} latents\nmean ± standard error of {seeds} seeds")
+    return figure
+
+
+def plot_latents(metrics: Mapping[str, np.ndarray], trials: int) -> Any:
+    """Alignment, variance and signal-to-noise of all estimators against latents, before and after training."""
     import matplotlib.pyplot as plt
 
     all_n = sizes(metrics)
-    figure, axes = plt.subplots(2, 4, figsize=(19, 8.6), constrained_layout=True)
+    figure, axes = plt.subplots(4, 2, figsize=(10.5, 14.5), sharex=True, sharey="row", constrained_layout=True)
 
-    def against_n(axis: Any, statistic: str, names: tuple[str, ...]) -> None:
-        for index, style in ((0, "o-"), (-1, "s--")):
+    def against(axis: Any, name: str, index: int, **style: Any) -> None:
+        with_errors(axis, all_n, [np.asarray(metrics[f"n{n}/{name}"])[:, index] for n in all_n], **style)
+
+    rows = (
+        ("expected_cosine_10000", ("bp", "il", "nvi_baseline", "nvi"), "mean of 10,000 trials\ncosine to the gradient"),
+        ("variance", ("nvi", "nvi_baseline", "bp", "il", "elbo"), "one trial\nsummed variance / |gradient|²"),
+        ("snr", ("elbo", "bp", "il", "nvi_baseline", "nvi"), "one trial\n|mean|² / summed variance"),
+    )
+    for row, (statistic, names, label) in zip(axes, rows, strict=False):
+        for axis, index in zip(row, (0, -1), strict=True):
             for name in names:
-                values = [np.asarray(metrics[f"n{n}/{name}.{statistic}"])[:, index] for n in all_n]
-                label = LABELS[name] if index == 0 else None
-                with_errors(axis, all_n, values, label=label, color=COLOURS[name], fmt=style)
-
-    one, two, three, four = axes[0]
-    against_n(one, "expected_cosine_10000", ("bp", "il", "nvi_baseline", "nvi"))
-    against_n(one, "cosine", ("elbo",))
-    one.axhline(0, color="black", lw=0.6)
-    one.set(title="alignment of the mean of 10,000 trials", ylabel="cosine to the true gradient", ylim=(-0.1, 1.05))
-    for trials, style in ((1, "o:"), (100, "^--"), (10_000, "s-")):
-        for name in ("bp", "il", "nvi_baseline"):
-            values = [np.asarray(metrics[f"n{n}/{name}.expected_cosine_{trials}"])[:, 0] for n in all_n]
-            with_errors(two, all_n, values, label=f"{LABELS[name]}, {trials:,}", color=COLOURS[name], fmt=style)
-    two.set(title="by number of trials (before training)", ylabel="cosine to the true gradient", yscale="log")
-    against_n(three, "variance", ("nvi", "nvi_baseline", "bp", "il", "elbo"))
-    three.set(title="variance of one trial", ylabel="summed variance / |gradient|^2", yscale="log")
-    against_n(four, "snr", ("elbo", "bp", "il", "nvi_baseline", "nvi"))
-    four.set(title="signal-to-noise of one trial", ylabel="|mean|^2 / summed variance", yscale="log")
-    four.set_ylim(bottom=1e-11)
-    for axis in axes[0]:
-        axis.set(xscale="log", xlabel="latents (solid: before, dashed: after training)")
+                style = {"color": COLOURS[name], "fmt": STYLES[name], "label": LABELS[name]}
+                against(axis, f"{name}.{statistic}", index, **style)
+        row[0].set_ylabel(label)
+        if statistic != "expected_cosine_10000":
+            row[0].set_yscale("log")
+    for axis, index in zip(axes[3], (0, -1), strict=True):
+        for name in ("il", "nvi_baseline"):
+            for mean_of, fmt in AVERAGED.items():
+                label = f"{LABELS[name]}, {mean_of:,}"
+                against(axis, f"{name}.expected_cosine_{mean_of}", index, label=label, color=COLOURS[name], fmt=fmt)
+    axes[3, 0].set(ylabel="mean of so many trials\ncosine to the gradient", yscale="log")
+    _finish(list(axes.flat), legends=axes[:, 1])
+    for axis, title in zip(axes[0], ("Before training", "After training"), strict=True):
+        axis.set(title=title, xscale="log")
         axis.set_xticks(all_n, [str(n) for n in all_n])
         axis.minorticks_off()
-    two.set_xlabel("latents")
-
-    followed = [n for n in all_n if metrics[f"n{n}/steps"].shape[1] > 2] or all_n[:1]
-    five, six, seven, eight = axes[1]
-    for n, style in zip(followed, ("o-", "s--", "^:"), strict=False):
-
-        def through(axis: Any, name: str, label: str, colour: str, n: int = n, style: str = style) -> None:
-            values = np.asarray(metrics[f"n{n}/{name}"]).T
-            with_errors(axis, metrics[f"n{n}/steps"][0] / 1000, values, label=label, color=colour, fmt=style)
-
-        through(five, "il.cosine", f"IL, one stimulus, n = {n}", COLOURS["il"])
-        through(five, "stimuli.cosine", f"IL, mean over stimuli, n = {n}", "#009e73")
-        through(six, "il.norm_ratio", f"|IL| / |gradient|, n = {n}", COLOURS["il"])
-        through(six, "il.bias", f"|IL - gradient| / |gradient|, n = {n}", "#56b4e9")
-        through(six, "stimuli.bias", f"same, mean over stimuli, n = {n}", "#009e73")
-        for name in ("bp", "il", "nvi_baseline", "nvi"):
-            through(seven, f"{name}.snr", f"{LABELS[name]}, n = {n}", COLOURS[name])
-            if name != "bp":
-                through(eight, f"{name}.snr_step", f"{LABELS[name]}, n = {n}", COLOURS[name])
-    five.axhline(0, color="black", lw=0.6)
-    five.set(title="alignment of IL through its training", ylabel="cosine to the true gradient")
-    six.set(title="length and bias of IL", ylabel="relative to the true gradient")
-    seven.set(title="signal-to-noise of one trial", ylabel="|mean|^2 / summed variance", yscale="log")
-    seven.set_ylim(bottom=1e-10)
-    eight.set(title="per step, the authors' statistic", ylabel="mean over weights of mean^2 / variance", yscale="log")
-    eight.set_ylim(bottom=1e-9)
-    for axis in axes.flat:
-        axis.legend(frameon=False, fontsize=7, ncols=2 if axis in (seven, eight) else 1)
-    letter(axes.flat, 0.13)
-    for axis in axes[1]:
-        axis.set_xlabel("training by IL, thousands of steps")
+    for axis in axes[3]:
+        axis.set_xlabel("latents")
+    seeds = len(metrics[f"n{all_n[0]}/steps"])
     figure.suptitle(
-        "Bredenberg et al. (2021), Figure 2: gradients of W on the same networks and windows of four steps. "
-        "Mean and standard error over seeds"
+        f"{PAPER}: estimators of the gradient of W against latents\n"
+        f"measured in {trials:,} trials of one stimulus; mean ± standard error of {seeds} seeds"
     )
     return figure
+
+
+def plot_bias(metrics: Mapping[str, np.ndarray]) -> Any:
+    """IL's direction, length and bias through its training, by network followed."""
+    import matplotlib.pyplot as plt
+
+    all_n = sizes(metrics)
+    followed = [n for n in all_n if metrics[f"n{n}/steps"].shape[1] > 2] or all_n[:1]
+    shape = {"squeeze": False, "sharey": "row", "constrained_layout": True}
+    figure, axes = plt.subplots(2, len(followed), figsize=(5.25 * max(len(followed), 2), 8.2), **shape)
+    for column, n in zip(axes.T, followed, strict=True):
+        for kind, colour, label in (("il", COLOURS["il"], "one stimulus"), ("stimuli", STIMULI, "mean over stimuli")):
+            _through(column[0], metrics, n, f"{kind}.cosine", label, colour, "o-")
+            _through(column[1], metrics, n, f"{kind}.bias", f"|IL - gradient|, {label}", colour, "o-")
+            _through(column[1], metrics, n, f"{kind}.norm_ratio", f"|IL|, {label}", colour, "s--")
+        column[0].axhline(0, color="black", lw=0.6)
+        column[0].set(title=f"{n} latents", ylim=(-0.6, 1.05))
+        column[1].set(yscale="log", xlabel="IL's training (thousands of steps)")
+    axes[0, 0].set_ylabel("IL's cosine to the true gradient")
+    axes[1, 0].set_ylabel("over |gradient|")
+    _finish(list(axes.flat))
+    seeds = len(metrics[f"n{all_n[0]}/steps"])
+    figure.suptitle(f"{PAPER}: how far IL is from the gradient of W\nmean ± standard error of {seeds} seeds")
+    return figure
+
+
+def _through(
+    axis: Any, metrics: Mapping[str, np.ndarray], n: int, name: str, label: str, colour: str, style: str
+) -> None:
+    """A curve against thousands of steps."""
+    values, steps = np.asarray(metrics[f"n{n}/{name}"]).T, metrics[f"n{n}/steps"][0] / 1000
+    with_errors(axis, steps, values, label=label, color=colour, fmt=style)
+
+
+def _finish(axes: Any, legends: Any = None) -> None:
+    """Letters, grids, and legends under the axes, or at the right of those given."""
+    letter(axes, 0.12)
+    for axis in axes if legends is None else []:
+        axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    for axis in [] if legends is None else legends:
+        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))

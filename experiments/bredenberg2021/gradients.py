@@ -1,18 +1,20 @@
 """What the experiments on impression learning's gradients share: windows of wake and sleep, checkpoints of a training.
 
-A window is a trial of T steps that starts from r = 0 as if awake before, with one stimulus path and one lambda pattern.
-The paper's theory needs p(lambda) = p(1 - lambda), so that windows come in complementary pairs.
+A window is a trial of T steps with one stimulus path and one lambda pattern. The paper's theory needs p(lambda) =
+p(1 - lambda), so that windows come in complementary pairs. Windows start from r = 0 as if awake before, or from the
+`running` network's state: of one that went through the same pattern just before. A network that is awake forgets, so
+that one round brings it to where it is in training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity_jax.base import LearnerState, learner
-from plasticity_jax.networks.two_stream import TwoStream, init_params
+from plasticity_jax.base import LearnerState, LearningRule, learner
+from plasticity_jax.networks.two_stream import Sample, TwoStream, advance, draw, init_params, trajectory
 from plasticity_jax.rules.generative import impression
 from plasticity_jax.rules.generative.schedules import Schedule
 from plasticity_jax.run import Program
@@ -52,6 +54,45 @@ def following(pattern: Array) -> Schedule:
         return pattern[t], t + 1
 
     return Schedule(lambda: jnp.zeros((), jnp.int32), step)
+
+
+def running(net: TwoStream, params: Params, key: Key, z: Array, pattern: Array) -> Array:
+    """The top layer after stimuli (T, B, n_0) with a pattern (T,), awake in some step of it: (B, n_L)."""
+    return trajectory(net, params, key, z, pattern).x[-1][-1]
+
+
+def walk_on(net: TwoStream, params: Params, key: Key, top: Array, z: Array, pattern: Array) -> Sample:
+    """A window, from the state that the same pattern left.
+
+    Args:
+      net: the network.
+      params: its weights.
+      key: consumed.
+      top: (B, n_L), from `running`.
+      z: (T, B, n_0), stimuli.
+      pattern: (T,), lambda, whose last entry is that before the window, too.
+
+    Returns:
+      A `Sample` whose arrays lead with (T,).
+    """
+
+    def step(carry: tuple[Array, Array], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Sample]:
+        (top, wake_tm1), (key, z, wake) = carry, inputs
+        innovations = draw(net, key, len(z), top.dtype)
+        sample = advance(net, params, wake, wake & ~wake_tm1, top, z, innovations)
+        return (sample.x[-1], wake), sample
+
+    return jax.lax.scan(step, (top, pattern[-1]), (jax.random.split(key, len(z)), z, pattern))[1]
+
+
+def starting_from(rule: LearningRule, top: Array, wake: Array) -> LearningRule:
+    """A rule of the two-stream network whose walk starts with the top layer (B, n_L) and lambda of the step before."""
+
+    def init(params: Params, key: Key, batch: Example) -> Any:
+        traces = rule.init(params, key, batch)
+        return traces._replace(walk=traces.walk._replace(x=(*traces.walk.x[:-1], top), wake=wake))
+
+    return LearningRule(init, rule.update)
 
 
 def path(key: Key, latents: int, stimuli: int, steps: int, mixing: Array | None = None, streams: int = 1) -> Array:

@@ -25,16 +25,17 @@ BIAS = {
     "finite": "awake p^2 / q is not integrable: it takes 2 sigma_inf^2 / sigma_gen^2 above 1, and here it is 0.008",
 }
 
-SHORT = "IL is 2 to 6 times too short, so that its relative bias is near 1, and training does not lessen it"
+SHORT = "IL is 3 to 30 times too short, so that its relative bias is near 1, and training does not lessen it"
 
 FIG2 = {
+    "positive": "of one stimulus, where IL has all but converged (2 latents), what is left of it may point anywhere",
     "positive-stimuli": "where IL has converged (2 latents) its mean update is nearly zero, its direction arbitrary",
-    "near-bp": "IL is biased: for one stimulus its cosine is 0.3 to 0.8",
+    "near-bp": "IL is biased: for one stimulus its cosine is 0.3 to 0.9",
     "il-keeps": "true of means over stimuli, which learning follows, not for one stimulus",
     "bias-shrinks": SHORT,
-    "bias-shrinks-absolute": "suspect: windows start from r = 0, half of them asleep, where training never is",
-    "equal-variance-after": "true before training only: after it from 1/41 (2 latents) to 3 times (32 latents)",
-    "baseline-pays": "one number for wake and sleep helps little where latents are few (here 4, after training)",
+    "bias-shrinks-absolute": "nearly all of one stimulus' gradient is bias, and it grows in a network of five",
+    "equal-variance-after": "true before training only: after it IL, too short, varies less where latents are few",
+    "baseline-pays": "one number for wake and sleep may take little off after training, where latents are few",
 }
 
 FIG4 = {
