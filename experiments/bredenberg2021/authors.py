@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.networks.two_stream import Sample, TwoStream
+from plasticity_jax.networks.two_stream import Sample, TwoStream, advance, draw
 from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative import alternating, impression, neural_variational
-from plasticity_jax.rules.generative.common import free_energy, move, report, scores, scores_by_stream
+from plasticity_jax.rules.generative.common import free_energy, move, report, scores_by_stream
 from plasticity_jax.rules.generative.impression import ImpressionTraces
 from plasticity_jax.rules.generative.neural_variational import NeuralVariationalTraces
 from plasticity_jax.rules.generative.schedules import Schedule
@@ -31,10 +31,18 @@ def impression_at_rest_on_waking(net: TwoStream) -> LearningRule:
     return LearningRule(rule.init, update)
 
 
+OTHER_STREAM = 1 << 17
+"""Folded into a step's key for what inference samples while the network dreams; noise and schedules fold in less."""
+
+
 def published_nvi(
     net: TwoStream, *, schedule: Schedule | None = None, gamma_g: Scalar = 0.9, gamma_baseline: Scalar = 0.01
 ) -> LearningRule:
-    """NVI* as published, which climbs the loss: the second term's sign and factor, `logged_loss`, a late average.
+    """NVI* as the authors' code computes it, which climbs the loss.
+
+    The second term has the wrong sign and twice the size; its loss is `logged_loss`, the average of which is taken
+    after its update. What teaches the weights that generate is z and what inference sampled, also asleep, where that is
+    not the dream: there it is no score, and its mean is not zero. The hidden ones among them rest on waking.
 
     Args:
       net: the network; Gaussian noise.
@@ -43,7 +51,8 @@ def published_nvi(
       gamma_baseline: rate of the running average.
 
     Returns:
-      A rule with the weights, traces, batches and reports of `neural_variational`.
+      A rule with the weights, traces, batches and reports of `neural_variational`. Of the code it leaves out that
+      traces are never reset between trials.
     """
     schedule = alternating() if schedule is None else schedule
 
@@ -52,21 +61,47 @@ def published_nvi(
     ) -> tuple[Updates, NeuralVariationalTraces, Info]:
         sample, wake, walk = move(net, schedule, params, traces.walk, key, batch)
         onset = wake * (1 - traces.walk.wake)
-        own = scores_by_stream(net, params, sample, onset, inference=wake, generation=1 - wake, precondition=True)
-        other = scores(net, params, sample, onset, inference=wake - 1, generation=-wake, precondition=True)
-        loss = logged_loss(net, sample, wake)
+        scored = scores_by_stream(net, params, sample, onset, inference=1, generation=1, precondition=True)
+        inferred = _inferred(net, params, sample, wake, batch.x, jax.random.fold_in(key, OTHER_STREAM))
+        told = scores_by_stream(net, params, inferred, onset, inference=1, generation=1, precondition=True)
+        output, *hidden = told["generation"]["w"]
+        hidden, bias = jax.tree.map(lambda leaf: (1 - onset) * leaf, (tuple(hidden), told["generation"]["bias"]))
+        up, transition = scored["inference"], scored["generation"]["transition"]
+        down = {"w": (output, *hidden), "bias": bias, "transition": transition}
+
+        def weighted(inference: Array, generation: Array) -> Updates:
+            inference, generation = (
+                jax.tree.map(lambda leaf, weight=weight: weight * leaf, tree)
+                for weight, tree in ((inference, up), (generation, down))
+            )
+            return {"inference": inference, "generation": generation}
+
+        loss = logged_loss(net, sample, wake, onset, traces.walk.x)
+        own, other = weighted(wake, 1 - wake), weighted(1 - wake, wake)
         eligibility = jax.tree.map(lambda g, new: gamma_g * g + new, traces.eligibility, own)
         average = traces.baseline + gamma_baseline * (loss - traces.baseline)
         surprise = loss - average
-        updates = jax.tree.map(lambda a, g: a - jnp.tensordot(surprise, g, 1) / len(surprise), other, eligibility)
+        updates = jax.tree.map(
+            lambda a, g: -jnp.mean(a, 0) - jnp.tensordot(surprise, g, 1) / len(surprise), other, eligibility
+        )
         traces = NeuralVariationalTraces(walk, eligibility, average, traces.steps)
         return filled(params, updates), traces, report(wake, free_energy(net, sample))
 
     return LearningRule(neural_variational(net, schedule=schedule).init, update)
 
 
-def logged_loss(net: TwoStream, sample: Sample, wake: Array) -> Array:
-    """2 (log q~ - log p~) as logged, (B,): without normalisers, and awake with sum (r - f) for sum (r - f)^2."""
+def logged_loss(net: TwoStream, sample: Sample, wake: Array, onset: Array, before: tuple[Array, ...]) -> Array:
+    """2 (log q~ - log p~) as logged, (B,): without normalisers, and awake with sum (r - f) for sum (r - f)^2.
+
+    On waking every layer of neurons is predicted to stay as it was, of which the density says so of the top alone.
+
+    Args:
+      net: the network.
+      sample: the step.
+      wake: lambda_t.
+      onset: k_t.
+      before: the state of the step before, by layer.
+    """
 
     def squares(means: tuple[Array, ...], sigmas: tuple[Scalar, ...]) -> Array:
         layers = zip(sample.x, means, sigmas, strict=True)
@@ -76,5 +111,15 @@ def logged_loss(net: TwoStream, sample: Sample, wake: Array) -> Array:
         jnp.sum(x - mean - (x - mean) ** 2, -1) / sigma**2
         for x, mean, sigma in zip(sample.x[1:], sample.inferred[1:], net.sigma_inf[1:], strict=True)
     ]
-    apart = squares(sample.generated, net.sigma_gen) - squares(sample.inferred, net.sigma_inf)
+    output, *hidden = sample.generated
+    stays = [jnp.where(onset == 1, old, mean) for old, mean in zip(before[1:], hidden, strict=True)]
+    apart = squares((output, *stays), net.sigma_gen) - squares(sample.inferred, net.sigma_inf)
     return (2 * wake - 1) * apart - wake * jnp.sum(jnp.stack(slips), 0)
+
+
+def _inferred(net: TwoStream, params: Params, sample: Sample, wake: Array, z: Array, key: Key) -> Sample:
+    """The step as inference sampled it, with noise of its own if the network dreams, and z in place of s."""
+    innovations = draw(net, key, len(z), sample.top_tm1.dtype)
+    apart = advance(net, params, True, False, sample.top_tm1, z, innovations)
+    told = jax.tree.map(lambda own, other: jnp.where(wake == 1, own, other), sample, apart)
+    return told._replace(x=(z, *told.x[1:]))
