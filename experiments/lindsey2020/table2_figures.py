@@ -77,10 +77,8 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
             face = COLOURS[method] if order == "iid" else "white"
             style = {"color": COLOURS[method], "fmt": MARKERS[order], "markerfacecolor": face, "capsize": 3}
             axis.errorbar(i + shift, mean, 0 if np.isnan(sem) else sem, **style)
-            side = 3 if order == "iid" else -3
-            axis.annotate(
-                f"{mean:.1f}", (i + shift, mean), (-side, 7), textcoords="offset points", fontsize=9, ha="center"
-            )
+            high = mean if np.isnan(sem) else mean + sem
+            axis.annotate(f"{mean:.1f}", (i + shift, high), (0, 5), textcoords="offset points", fontsize=9, ha="center")
             paper = PAPER["mini_imagenet" if mini else order].get(method)
             if paper is not None:
                 axis.plot([i + shift - 0.15, i + shift + 0.15], [paper, paper], "--", color=COLOURS[method], lw=2)
@@ -97,6 +95,8 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
     handles, labels = axes[0].get_legend_handles_labels()
     more, others = axes[2].get_legend_handles_labels()
     figure.legend(handles + more, labels + others, frameon=False, fontsize=9, loc="outside lower center", ncols=4)
+    layout: Any = figure.get_layout_engine()
+    layout.set(rect=(0, 0.05, 1, 0.95))  # the record's own line stands below
     first = np.asarray(metrics[f"{run[0]}/test"])
     steps = int(np.asarray(metrics[f"{run[0]}/episode"]).max())
     figure.suptitle(

@@ -1,0 +1,207 @@
+"""Rates of Table 2's learners (Lindsey & Litwin-Kumar 2020), looked for alike, on characters that are not reported.
+
+The last of the background characters, which are other alphabets, are held out from meta-training and judge it; the
+evaluation split of `lindsey2020_table2` is not looked at. Every learner is tried at three meta-learning rates of its
+weights times three of what drives its plasticity: the meta-rate of alpha for feature reuse and FLP, the initial inner
+rate for the gradient-based learners, the fixed one for OML. The middle setting is that of `lindsey2020_table2` now; a
+claim says of each learner whether another is better by more than a percent of answers, in which case it should move
+there. i.i.d. lives, and as many meta-steps as Table 2's default.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from itertools import product
+from typing import Annotated, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.lindsey2020 import table2
+from experiments.lindsey2020.banks import Bank, banks
+from experiments.lindsey2020.swept import swept
+from experiments.lindsey2020.table2_summary import METHODS, NAMES
+from plasticity_jax.run import Claim, Experiment, Program, Range, evaluated, put
+from plasticity_jax.typing import Scalar
+
+OWN = {
+    "reuse": ("rate", "alpha_rate"),
+    "flp2": ("rate", "alpha_rate"),
+    "gradient_first": ("rate_first", "inner_rate_first"),
+    "gradient_second": ("rate", "inner_rate"),
+    "oml": ("rate_oml", "inner_rate_oml"),
+}
+"""Fields of `table2.Config` that are tried, by learner: the rate of its weights, and what drives its plasticity."""
+WORDS = {"alpha_rate": "meta-rate of α"}
+MARGIN = 1.0
+"""Percent of answers by which another setting has to be better."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    Attributes:
+      seeds: networks at each setting.
+      episodes: meta-steps.
+      points: evaluations.
+      lifetimes: of an evaluation.
+      held: background characters that judge.
+      rates: factors of the meta-learning rate of the weights, increasing, odd in number, the middle one 1.
+      drives: factors of what drives plasticity, likewise.
+      small: the smoke problem of `lindsey2020_table2`, which needs no files.
+      methods: learners to run.
+    """
+
+    seeds: int = 2
+    episodes: int = 400
+    points: int = 2
+    lifetimes: int = 300
+    held: Annotated[int, Range(5, 900)] = 200
+    rates: tuple[float, ...] = (1 / 3, 1.0, 3.0)
+    drives: tuple[float, ...] = (1 / 3, 1.0, 3.0)
+    small: bool = False
+    methods: tuple[str, ...] = METHODS
+
+    def __post_init__(self) -> None:
+        """Refuses factors without a middle, and learners that are not known."""
+        for name, values in (("rates", self.rates), ("drives", self.drives)):
+            if len(values) % 2 == 0 or values[len(values) // 2] != 1 or sorted(set(values)) != list(values):
+                raise ValueError(f"{name}={values} must be an odd number of factors, increasing, the middle one 1")
+        if unknown := sorted({*self.methods} - {*METHODS}):
+            raise ValueError(f"methods={unknown} are not known; use some of {', '.join(METHODS)}")
+
+
+PRESETS = {
+    "smoke": Config(episodes=2, points=1, lifetimes=2, held=5, rates=(1.0,), drives=(0.5, 1.0, 2.0), small=True),
+    "default": Config(),
+}
+
+
+class Factors(NamedTuple):
+    """Attributes: rate: of the weights' meta-learning rate. drive: of what drives plasticity."""
+
+    rate: Scalar
+    drive: Scalar
+
+
+def split(bank: Bank, held: int) -> tuple[Bank, Bank]:
+    """All classes but the last ones, and those."""
+    at = bank.classes - held
+    if at < held:
+        raise ValueError(f"held={held} leaves {at} of {bank.classes} background classes to learn from")
+    images = bank.images.reshape(bank.classes, bank.per_class, *bank.images.shape[1:])
+    parts = images[:at], images[at:]
+    learn, judge = (Bank(part.reshape(-1, *bank.images.shape[1:]), len(part), bank.per_class) for part in parts)
+    return learn, judge
+
+
+def make_parts(config: Config) -> dict[str, Program]:
+    """A program for each learner, at all settings."""
+    base = dataclasses.replace(
+        table2.PRESETS["smoke" if config.small else "default"],
+        episodes=config.episodes,
+        points=config.points,
+        lifetimes=config.lifetimes,
+    )
+    learn, judge = split(banks(base.data, base.side)[0], config.held)
+    each = Factors(*map(jnp.asarray, zip(*product(config.rates, config.drives), strict=True)))
+
+    def make(method: str, factors: Factors) -> Program:
+        rate, drive = OWN[method]
+        moved: dict[str, Any] = {rate: factors.rate * getattr(base, rate), drive: factors.drive * getattr(base, drive)}
+        program, tried = table2.learned(dataclasses.replace(base, **moved), method, learn, judge)
+        about = {"rate": jnp.asarray(moved[rate]), "drive": jnp.asarray(moved[drive])}
+        return evaluated(program, lambda state: {**tried(state, 0), **about})
+
+    return {method: swept(lambda factors, method=method: make(method, factors), each) for method in config.methods}
+
+
+def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Errors at all settings, which is best, and what the middle one, Table 2's own, costs more than that."""
+    summary: dict[str, float] = {}
+    for method in METHODS:
+        if f"{method}/test" not in metrics:
+            continue
+        errors = np.asarray(metrics[f"{method}/test"])[:, -1]
+        at = {name: np.asarray(metrics[f"{method}/{name}"])[0, -1] for name in ("rate", "drive")}
+        for k in range(errors.shape[1]):
+            put(summary, f"{method}/{at['rate'][k]:.2g}/{at['drive'][k]:.2g}", errors[:, k])
+        mean = np.where(np.isfinite(errors), errors, np.inf).mean(0)
+        best = int(np.argmin(mean))
+        summary |= {f"best/{method}/{name}": float(values[best]) for name, values in at.items()}
+        summary[f"best/{method}"] = float(mean[best])
+        summary[f"cost/{method}"] = float(mean[len(mean) // 2] - mean[best])
+    return summary
+
+
+def settled(method: str) -> Claim:
+    """No other setting is better than Table 2's by more than the margin."""
+    return Claim(
+        f"settled_{method}",
+        f"{NAMES[method]}: no setting tried is better than Table 2's own by more than {MARGIN:g} percent of answers",
+        None,
+        lambda summary: (summary[f"cost/{method}"], summary[f"cost/{method}"] <= MARGIN),
+        own=True,
+    )
+
+
+def text(metrics: Mapping[str, np.ndarray]) -> str:
+    """The best setting of each learner beside Table 2's own, in Markdown."""
+    summary = summarise(metrics)
+    lines = [
+        "| learner | rate of weights | drive of plasticity | error there | Table 2's own costs |",
+        "|---" * 5 + "|",
+    ]
+    for method in METHODS:
+        if f"best/{method}" in summary:
+            numbers = [f"{summary[f'best/{method}/{name}']:.2g}" for name in ("rate", "drive")]
+            numbers += [f"{summary[f'best/{method}']:.1f}", f"{summary[f'cost/{method}']:.1f}"]
+            lines.append(f"| {NAMES[method]} | " + " | ".join(numbers) + " |")
+    lines += ["", "Percent of wrong answers on background characters that were held out; mean over seeds."]
+    return "\n".join(lines)
+
+
+def plot(metrics: Mapping[str, np.ndarray]) -> Any:
+    """Errors at all settings, a panel for each learner."""
+    import matplotlib.pyplot as plt
+
+    run = [method for method in METHODS if f"{method}/test" in metrics]
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
+    for axis, method in zip(axes.flat, run, strict=False):
+        errors = np.asarray(metrics[f"{method}/test"])[:, -1].mean(0)
+        rates, drives = (np.unique(np.asarray(metrics[f"{method}/{name}"])[0, -1]) for name in ("rate", "drive"))
+        errors = errors.reshape(len(rates), len(drives))
+        axis.imshow(errors, cmap="viridis_r", aspect="auto", vmin=errors.min(), vmax=errors.min() + 20)
+        for i, j in product(range(len(rates)), range(len(drives))):
+            mark = " *" if errors[i, j] == errors.min() else ""
+            dark = errors[i, j] > errors.min() + 10
+            axis.text(j, i, f"{errors[i, j]:.1f}{mark}", ha="center", va="center", color="w" if dark else "k")
+        axis.set_xticks(range(len(drives)), [f"{value:.2g}" for value in drives])
+        axis.set_yticks(range(len(rates)), [f"{value:.2g}" for value in rates])
+        drive = OWN[method][1]
+        axis.set(title=NAMES[method], xlabel=WORDS.get(drive, "inner rate"), ylabel="meta-rate of weights")
+    for axis in axes.flat[len(run) :]:
+        axis.set_visible(False)
+    first = np.asarray(metrics[f"{run[0]}/test"])
+    steps = int(np.asarray(metrics[f"{run[0]}/episode"]).max())
+    figure.suptitle(
+        f"Rates of Table 2's learners (Lindsey & Litwin-Kumar 2020): wrong answers (%) on background characters held "
+        f"out,\n{steps:,} meta-steps (paper: 40,000), mean of {len(first)} seeds; * best, the middle is Table 2's own",
+        fontsize=11,
+    )
+    return figure
+
+
+experiment = Experiment(
+    title="Table 2's learners tuned alike on background characters that are held out and not reported",
+    cost={
+        "smoke": "about a minute, nearly all of it compilation",
+        "default": "2 seeds x 5 learners x 9 settings, twenty minutes on two cores; needs Omniglot",
+    },
+    presets=PRESETS,
+    parts=make_parts,
+    summarise=summarise,
+    claims=[settled(method) for method in METHODS],
+    plot=plot,
+    text=text,
+)
