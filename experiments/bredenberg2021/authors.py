@@ -1,4 +1,6 @@
-"""What the code of Bredenberg et al. (2021) does otherwise than the equations."""
+"""What the code of Bredenberg et al. (2021) does otherwise than the equations, and what is like it."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +18,23 @@ from plasticity_jax.typing import Array, Example, Key, Params, Scalar, Updates
 
 def impression_at_rest_on_waking(net: TwoStream) -> LearningRule:
     """Impression learning whose weights that generate hidden layers rest on waking, as the transition does."""
+    return _hidden_weighted(net, lambda wake, before: 1 - wake * (1 - before))
+
+
+def impression_with_slow_layer(net: TwoStream, share: Scalar = 0.5) -> LearningRule:
+    """Impression learning with a share of the rate for the weights that generate hidden layers."""
+    return _hidden_weighted(net, lambda wake, before: share)
+
+
+def _hidden_weighted(net: TwoStream, weight: Callable[[Array, Array], Scalar]) -> LearningRule:
+    """Impression learning with those updates times a weight, of lambda and lambda of the step before."""
     rule = impression(net)
 
     def update(
         params: Params, traces: ImpressionTraces, key: Key, batch: Example
     ) -> tuple[Updates, ImpressionTraces, Info]:
         updates, after, info = rule.update(params, traces, key, batch)
-        learns = 1 - info.aux["wake"] * (1 - traces.walk.wake)
+        learns = weight(info.aux["wake"], traces.walk.wake)
         down = updates["generation"]
         output, *hidden = down["w"]
         hidden, bias = (tuple(learns * leaf for leaf in leaves) for leaves in (hidden, down["bias"]))

@@ -6,7 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bredenberg2021.authors import OTHER_STREAM, impression_at_rest_on_waking, published_nvi
+from experiments.bredenberg2021.authors import (
+    OTHER_STREAM,
+    impression_at_rest_on_waking,
+    impression_with_slow_layer,
+    published_nvi,
+)
 from plasticity_jax.networks.two_stream import draw
 from plasticity_jax.rules import generative
 from tests.laws import classes_generative as laws
@@ -14,15 +19,20 @@ from tests.rules.test_generative import close, variances
 
 
 def test_hidden_weights_rest_on_waking():
-    """D_1 and b beside the transition; the output's weights, and all others, learn as ever."""
+    """D_1 and b beside the transition, or learn at a share of the rate; all other weights learn as ever."""
     w = laws.world(2)
-    got, all_learn = (laws.hold(rule(w.net), w)[0] for rule in (impression_at_rest_on_waking, generative.impression))
+    rules = (impression_at_rest_on_waking, generative.impression, lambda net: impression_with_slow_layer(net, 0.3))
+    got, all_learn, slow = (laws.hold(rule(w.net), w)[0] for rule in rules)
     onset = np.array([t % 4 == 0 and t > 0 for t in range(laws.STEPS)])
     want = jax.tree.map(np.array, all_learn)
     assert all(np.abs(want["generation"][name][-1][onset]).max() > 1e-3 for name in ("w", "bias"))
     for name in ("w", "bias"):
         want["generation"][name][-1][onset] = 0
     jax.tree.map(np.testing.assert_array_equal, got, want)
+    want = jax.tree.map(np.array, all_learn)
+    for name in ("w", "bias"):
+        want["generation"][name][-1][...] *= 0.3
+    close(slow, want)
 
 
 def published_by_hand(w, gamma_g, gamma_l):

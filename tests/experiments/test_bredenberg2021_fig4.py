@@ -26,7 +26,7 @@ def metrics_by_hand():
         metrics[f"il/{name}"] = entries(f"il/{name}", SEEDS, EPOCHS)
     metrics["il/bad_step"] = np.full((SEEDS, EPOCHS), -1)
     metrics |= {f"il/{name}": entries(f"il/{name}", SEEDS, EPOCHS, 41) for name in ("acf_wake", "acf_dream")}
-    for method in ("il_authors", "nvi", "published"):
+    for method in ("il_authors", "il_slow", "nvi", "published"):
         for name in (*TAKEN[:4], "variance"):
             metrics[f"{method}/{name}"] = entries(f"{method}/{name}", SEEDS, EPOCHS)
     metrics["published/wake"][1, -1] = np.nan
@@ -55,7 +55,7 @@ def test_summary_is_of_the_ends_and_paired():
     columns |= {f"il/{name}_5": last[name][:, 5] for name in ("acf_wake", "acf_dream")}
     for loss in ("alternating", "wake"):
         columns[f"fall/{loss}"] = first[loss] / last[loss]
-        for method in ("il_authors", "nvi", "published"):
+        for method in ("il_authors", "il_slow", "nvi", "published"):
             curve = metrics[f"{method}/{loss}"]
             columns[f"{method}/{loss}"] = curve[:, 3]
             columns[f"{method}/{loss}_nats"] = metrics[f"{method}/{loss}_nats"][:, 3]
@@ -66,7 +66,18 @@ def test_summary_is_of_the_ends_and_paired():
         columns[f"rates/{loss}_best"] = best
         columns |= {f"rates/{rate:.3g}/{loss}": moved[:, place] for place, rate in enumerate(TRIED)}
     columns["il_authors/variance"] = metrics["il_authors/variance"][:, 3]
-    columns["gap/onset"] = np.log(metrics["il_authors/alternating"][:, 3]) - np.log(last["alternating"])
+    ends = {
+        name: [math.log(value) for value in metrics[name][:, 3]]
+        for method in ("il", "il_authors", "il_slow")
+        for name in (f"{method}/alternating", f"{method}/wake", f"{method}/variance")
+    }
+    for name, one, other in (
+        ("onset", "il_authors/alternating", "il/alternating"),
+        ("onset_wake", "il_authors/wake", "il/wake"),
+        ("onset_variance", "il/variance", "il_authors/variance"),
+        ("rate", "il_slow/alternating", "il_authors/alternating"),
+    ):
+        columns[f"gap/{name}"] = np.subtract(ends[one], ends[other])
     for name in ("scale", "floor", "cosine", "cosine_all", *FRAMES):
         columns[f"data/{name}"] = metrics[f"data/{name}"][:, 0]
     for layer, share, own in (("r1", 0.6, 0.65), ("r2", 0.4, 0.45)):
@@ -77,6 +88,8 @@ def test_summary_is_of_the_ends_and_paired():
     for name in ("pearson", "pearson_all", *DIGITS):
         columns[f"gap/{name}"] = last[name] - first[name]
     found = summarise(metrics)
+    early = {name: value for name, value in metrics.items() if not name.startswith("il_slow/")}
+    assert found.keys() - summarise(early).keys() == {name for name in found if "il_slow" in name or "gap/rate" in name}
     of_one, found_of_one = ({k: d.pop(k) for k in list(d) if "rates/3e-08" in k} for d in (columns, found))
     is_summary(found, columns)
     for loss in ("alternating", "wake"):  # of one seed
@@ -87,11 +100,12 @@ def test_summary_is_of_the_ends_and_paired():
 def test_table_counts_what_diverged():
     metrics = metrics_by_hand()
     rows = [line.strip("| ").split(" | ") for line in text(metrics).splitlines() if line.startswith("| ")]
-    losses, told = rows[2:7], rows[9:]
+    losses, told = rows[2:8], rows[10:]
     assert [row[0] for row in losses] == [
         "untrained",
         "impression learning",
         "the same, hidden weights rest on waking",
+        "the same, hidden weights at half the rate",
         "NVI*, corrected",
         "NVI*, as published",
     ]
@@ -101,11 +115,12 @@ def test_table_counts_what_diverged():
         return f"{mean['x']:{form}} ± {mean['x_sem']:{form}}"
 
     wanted = ("alternating", "wake", "alternating_nats", "wake_nats")
-    for row, (part, at) in zip(losses[:3], (("il", 0), ("il", -1), ("il_authors", -1)), strict=True):
+    parts = (("il", 0), ("il", -1), ("il_authors", -1), ("il_slow", -1))
+    for row, (part, at) in zip(losses[:4], parts, strict=True):
         assert row[1:] == [cell(metrics[f"{part}/{name}"][:, at], ".3e") for name in wanted]
     wake = metrics["published/wake"][:, -1]
-    assert losses[4][2] == cell(wake, ".3e") + ", 1 of 3 seeds diverged"
-    assert losses[4][1] == cell(metrics["published/alternating"][:, -1], ".3e")
+    assert losses[5][2] == cell(wake, ".3e") + ", 1 of 3 seeds diverged"
+    assert losses[5][1] == cell(metrics["published/alternating"][:, -1], ".3e")
     assert [row[0] for row in told] == [
         "frames",
         "PCA, as layer 1",
@@ -124,6 +139,9 @@ def test_table_counts_what_diverged():
 INF = math.inf
 SURE = {
     "loss-onset": (0, INF, "gap/onset"),
+    "loss-onset-awake": (0, INF, "gap/onset_wake"),
+    "dreams-onset": (0, INF, "gap/onset_variance"),
+    "onset-is-rate": (-0.02, 0.02, "gap/rate"),
     "reconstructs-as-40": (0, INF, "gap/r2_r1-pca_r2"),
     "reconstructs-as-100": (0, INF, "gap/r2_r1-pca_r1"),
     "dreams-untrained": (0, INF, "gap/pearson"),
