@@ -50,11 +50,12 @@ OTHER_STREAM = 1 << 17
 def published_nvi(
     net: TwoStream, *, schedule: Schedule | None = None, gamma_g: Scalar = 0.9, gamma_baseline: Scalar = 0.01
 ) -> LearningRule:
-    """NVI* as the authors' code computes it, which climbs the loss.
+    """NVI* as the authors' code computes it, whose second term climbs the loss, but teaches D_0 by accident.
 
     The second term has the wrong sign and twice the size; its loss is `logged_loss`, the average of which is taken
     after its update. What teaches the weights that generate is z and what inference sampled, also asleep, where that is
-    not the dream: there it is no score, and its mean is not zero. The hidden ones among them rest on waking.
+    not the dream: there it is no score, and its mean is not zero but the delta rule's. Where the loss asleep is above
+    its average, D_0 so learns the data, at the rate times that surprise. The hidden ones rest on waking.
 
     Args:
       net: the network; Gaussian noise.

@@ -55,6 +55,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
         "onset_wake": ("il_authors/wake", "il/wake"),
         "onset_variance": ("il/variance", "il_authors/variance"),
         "rate": ("il_slow/alternating", "il_authors/alternating"),
+        "published": ("published/alternating", "il/alternating"),
     }
     for name, (upper, lower) in pairs.items():
         if upper in metrics:
@@ -228,6 +229,7 @@ CLAIMS = [
         0.95,
         own=True,
     ),
+    gap("published-behind", "The published NVI* at the authors' rate ends above IL (log)", None, "gap/published"),
     above(
         "published-climbs",
         "The published NVI* at the authors' rate raises the loss (after over before)",

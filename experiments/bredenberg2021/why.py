@@ -43,6 +43,7 @@ FIG4 = {
     "reconstructs-as-40": "it is as good as some 23 components, which have no noise of their own",
     "reconstructs-as-100": "100 components lose next to nothing, and have no noise of their own",
     "dreams-variance": "layer 1, taught awake alone, makes dreams ever livelier, and sooner at twice the authors' rate",
+    "published-climbs": "asleep its trace of D_s holds the data, not the dream: D_s learns by accident, at first",
     "digits-r2-noiseless-z": "an untrained layer 2 tells the digits, too, without noise; of 20 seeds it holds, by 2 %",
     "digits-r1": "a layer 1 of random weights tells the digits nearly as well; of 20 seeds it holds, by 3 %",
 }

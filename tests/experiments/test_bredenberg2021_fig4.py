@@ -66,6 +66,7 @@ def test_summary_is_of_the_ends_and_paired():
         columns[f"rates/{loss}_best"] = best
         columns |= {f"rates/{rate:.3g}/{loss}": moved[:, place] for place, rate in enumerate(TRIED)}
     columns["il_authors/variance"] = metrics["il_authors/variance"][:, 3]
+    columns["gap/published"] = np.log(metrics["published/alternating"][:, 3]) - np.log(last["alternating"])
     ends = {
         name: [math.log(value) for value in metrics[name][:, 3]]
         for method in ("il", "il_authors", "il_slow")
@@ -141,6 +142,7 @@ SURE = {
     "loss-onset": (0, INF, "gap/onset"),
     "loss-onset-awake": (0, INF, "gap/onset_wake"),
     "dreams-onset": (0, INF, "gap/onset_variance"),
+    "published-behind": (0, INF, "gap/published"),
     "onset-is-rate": (-0.02, 0.02, "gap/rate"),
     "reconstructs-as-40": (0, INF, "gap/r2_r1-pca_r2"),
     "reconstructs-as-100": (0, INF, "gap/r2_r1-pca_r1"),
@@ -208,7 +210,7 @@ def test_claims_judge_as_they_say():
             for layer, z in (("r2", ""), ("r2_z", "_z"), ("r2_noiseless_z", "_z"), ("r1", ""), ("r1_z", "_z"))
         }
         are_trivial(claims, others | digits, told)
-    paper = {"learns", "loss", "reconstructs", "dreams", "dreams-time", "nvi-behind"}
+    paper = {"learns", "loss", "reconstructs", "dreams", "dreams-time", "nvi-behind", "published-behind"}
     assert {claim.id for claim in claims if not claim.own} == paper
 
 
