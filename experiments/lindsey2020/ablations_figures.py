@@ -91,7 +91,8 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
     seeds = len(np.asarray(metrics["regression/error/median"]))
     figure.suptitle(
         f"Lindsey & Litwin-Kumar (2020), section 4 and appendix B.1 on small problems (paper: 20,000 and 40,000 "
-        f"meta-steps)\nFLP (2), {seeds} seeds: mean and standard error (of logarithms where the axis is so), offset in x to be seen",
+        f"meta-steps)\nFLP (2), {seeds} seeds: mean and standard error (of logarithms where the axis is so), "
+        "offset in x to be seen",
         fontsize=11,
     )
     return figure

@@ -94,9 +94,10 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
         axis.grid(axis="y", color="0.9", lw=0.8)
     handles, labels = axes[0].get_legend_handles_labels()
     more, others = axes[2].get_legend_handles_labels()
-    figure.legend(handles + more, labels + others, frameon=False, fontsize=9, loc="outside lower center", ncols=4)
+    at = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.035), "ncols": 4}
+    figure.legend(handles + more, labels + others, frameon=False, fontsize=9, **at)
     layout: Any = figure.get_layout_engine()
-    layout.set(rect=(0, 0.05, 1, 0.95))  # the record's own line stands below
+    layout.set(rect=(0, 0.15, 1, 0.85))  # the record's own line stands below
     first = np.asarray(metrics[f"{run[0]}/test"])
     steps = int(np.asarray(metrics[f"{run[0]}/episode"]).max())
     figure.suptitle(

@@ -41,4 +41,12 @@ UNIVERSALITY = {
 
 ABLATIONS: dict[str, str] = {}
 
-OUTER: dict[str, str] = {}
+BEYOND = "lives diverge beyond the 20 steps of meta-training, in which nothing asks for stability"
+
+OUTER = {
+    "plastic_feedback_pays": "it is worse; its rate of plasticity was not looked for, FLP's was",
+    "pes_beats_es": "ahead, but four seeds cannot tell",
+    "flp_keeps_in_longer_lives": BEYOND,
+    "plastic_feedback_keeps_in_longer_lives": BEYOND,
+    "taylor_keeps_in_longer_lives": BEYOND,
+}
