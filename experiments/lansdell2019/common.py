@@ -5,7 +5,7 @@ theirs times the size of a batch is therefore ours.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +119,18 @@ def check_schedule(epochs: int, points: int) -> None:
     """
     if points < 1 or epochs * EPOCH % points:
         raise ValueError(f"points={points} must divide the {epochs * EPOCH} steps of epochs={epochs}")
+
+
+def panels(rows: int, columns: int, size: tuple[float, float], key: float) -> tuple[Any, np.ndarray, Any]:
+    """A figure, its panels (rows, columns), and an axis across its foot for the legend, `key` of a panel high."""
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=size, constrained_layout=True)
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[1.0] * rows + [key])
+    axes = np.array([[figure.add_subplot(grid[i, j]) for j in range(columns)] for i in range(rows)])
+    foot = figure.add_subplot(grid[-1, :])
+    foot.set_axis_off()
+    return figure, axes, foot
 
 
 def check_names(field: str, names: Iterable[str], known: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.lansdell2019.common import COLOURS as FAMILY_COLOURS
-from experiments.lansdell2019.common import whole_seeds
+from experiments.lansdell2019.common import panels, whole_seeds
 from experiments.lansdell2019.fig4_claims import LAGS, STREAMS, TASKS, accuracy, finals, ran, tail
 from experiments.shared.curves import mean_and_error
 from plasticity_jax.run import mean_sem
@@ -52,17 +52,15 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
     """Loss, accuracy and angle in the course of training, and angles by lag at the end, one column a task."""
-    import matplotlib.pyplot as plt
-
     tasks = [task for task in TASKS if ran(metrics, task)]
-    figure, axes = plt.subplots(4, len(tasks), figsize=(5.4 * len(tasks), 14), constrained_layout=True, squeeze=False)
+    figure, axes, foot = panels(4, len(tasks), (5.4 * len(tasks), 14), 0.3)
     handles: dict[str, Any] = {}
     for column, task in zip(axes.T, tasks, strict=True):
         for method in ran(metrics, task):
             line = _draw_method(column, metrics, f"{task}.{method}", method)
             handles.setdefault(LABELS[method], line)
         _finish(column, task, delayed_xor_bounds())
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, frameon=False)
+    foot.legend(handles.values(), handles.keys(), loc="center", ncols=len(tasks), frameon=False)
     seeds = len(next(iter(metrics.values())))
     scale = "; ".join(f"{task}: {_windows(metrics, task):,} windows" for task in tasks)
     figure.suptitle(

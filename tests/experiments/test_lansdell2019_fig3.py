@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 
 from experiments.lansdell2019 import fig3
-from experiments.lansdell2019.fig3 import Config, experiment, methods, noisy_backprop, same_as_nearest, scores
-from experiments.lansdell2019.fig3_claims import same_by_chance, summarise, table
-from experiments.lansdell2019.fig3_figures import text
+from experiments.lansdell2019.fig3 import (
+    Config,
+    experiment,
+    make_parts,
+    methods,
+    noisy_backprop,
+    same_as_nearest,
+    scores,
+)
+from experiments.lansdell2019.fig3_claims import dead, same_by_chance, summarise, table
+from experiments.lansdell2019.fig3_figures import shown, text
 from experiments.shared.images import Images
 from plasticity_jax.layers import init_params
 from plasticity_jax.networks import mlp
@@ -71,6 +79,7 @@ def hand_made():
         metrics[f"{method}/digit"] = np.tile(np.array([0, 1, 1, 2, 2, 2], np.uint8), (SEEDS, POINTS, 1))
         if method in WITH_B:
             metrics[f"{method}/true_angle"] = rng.uniform(1, 9, (SEEDS, POINTS, 3))
+    metrics["blank/loss"], metrics["mean_image/loss"] = np.full(SEEDS, 99.0), np.full(SEEDS, 55.0)
     return metrics
 
 
@@ -92,6 +101,7 @@ def test_what_each_method_comes_to():
             "rise": [100 * (loss[-1] - min(loss)) / min(loss) for loss in losses],
             "separation": [metrics[f"{method}/separation"][seed, -1] for seed in kept],
             "silent": [metrics[f"{method}/silent"][seed, -1] for seed in kept],
+            "loss_live": [min(loss) for loss in losses],
         }
         if method in WITH_B:
             wanted["angle"] = [metrics[f"{method}/true_angle"][seed, -1, 0] for seed in kept]
@@ -139,9 +149,13 @@ GAPS = {
     "separation-adam": ["adam-fa_tuned/separation"],
     "errors-pass-the-bottleneck": ["fa_tuned-np/angle", "fa-np/angle"],
     "noise-helps-bp": ["bp_tuned-bp_noise/loss"],
+    "fa-poor-live": ["fa_tuned-bp_tuned/loss_live"],
+    "np-better-than-bp-live": ["bp_tuned-np/loss_live"],
+    "noise-helps-bp-live": ["bp_tuned-bp_noise/loss_live"],
     "outputs-fall-silent": ["bp_tuned-bp_warm/silent"],
     "warm-bp-beats-np": ["np-bp_warm/loss"],
 }
+LIVE_LEAD = {**gaps("bp_tuned-np/loss_live"), "bp_tuned-bp_noise/loss_live": 0.6}
 LEAD = {**gaps("bp_tuned-np/loss"), "bp_tuned-bp_noise/loss": 0.6}
 BOUNDS = {  # a summary in which the claim holds, what is measured, and changes in which it does not
     "np-near-adam": (
@@ -153,6 +167,16 @@ BOUNDS = {  # a summary in which the claim holds, what is measured, and changes 
         {"matching/loss": 109.0, "bp_tuned/loss": 100.0},
         9.0,
         [{"matching/loss": 111.0}, {"matching/loss": 89.0}, {"bp_tuned/loss": 98.0}],
+    ),
+    "matching-near-bp-live": (
+        {"matching/loss_live": 109.0, "bp_tuned/loss_live": 100.0},
+        9.0,
+        [{"matching/loss_live": 111.0}, {"matching/loss_live": 89.0}, {"bp_tuned/loss_live": 98.0}],
+    ),
+    "noise-is-most-of-it-live": (
+        LIVE_LEAD,
+        0.6,
+        [{"bp_tuned-bp_noise/loss_live": 0.49}, gaps("bp_tuned-np/loss_live", better=0.9)],
     ),
     "adam-overfits": (
         {"adam/rise": 1.1, "np/rise": 0.9},
@@ -170,6 +194,7 @@ BOUNDS = {  # a summary in which the claim holds, what is measured, and changes 
 def test_every_claim_is_in_the_tables():
     assert sorted([*GAPS, *BOUNDS]) == sorted(claim.id for claim in experiment.claims)
     own = {"noise-helps-bp", "noise-is-most-of-it", "outputs-fall-silent", "warm-bp-beats-np"}
+    own |= {"noise-helps-bp-live", "noise-is-most-of-it-live"}
     own |= {claim for claim in GAPS if claim.endswith("-same-rate")}
     assert {claim.id for claim in experiment.claims if claim.own} == own
 
@@ -216,6 +241,47 @@ def test_trivial_baselines():
         assert row(id, summary | gaps(f"{fixed}/angle", better=90.9))["trivial"] is False
 
 
+def test_dead_seeds_are_counted_and_left_out_of_the_live_losses():
+    metrics = hand_made()
+    metrics["bp_tuned/test_loss"][:, -1] = [98.5, 98.5, 97.0]  # the blank picture has 99
+    metrics["bp_tuned/silent"][:, -1] = [96.0, 94.0, 99.0]
+    assert dead(metrics, "bp_tuned").tolist() == [True, False, False]
+    summary, loss = summarise(metrics), {name: metrics[f"{name}/test_loss"].min(1) for name in METHODS}
+    assert [summary[f"{method}/dead"] for method in METHODS] == [0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert summary["bp_tuned/loss"] == pytest.approx(loss["bp_tuned"].mean())
+    assert summary["bp_tuned/loss_live"] == pytest.approx(loss["bp_tuned"][1:].mean())
+    assert summary["bp_tuned-np/loss_live"] == pytest.approx((loss["bp_tuned"] - loss["np"])[1:].mean())
+    assert (summary["bp_tuned-np/loss_n"], summary["bp_tuned-np/loss_live_n"]) == (3, 2)
+    assert (summary["blank/loss"], summary["mean_image/loss"]) == (99, 55)
+    assert text(metrics).split("\n")[3].split("|")[3].strip() == "1"
+    assert shown(metrics, "bp_tuned") == (1, " (seed 1; 1 of 3 dead)")
+    assert shown(metrics, "np") == (0, "")
+
+
+def test_what_is_not_run_is_left_out_and_the_rest_is_the_same(monkeypatch):
+    metrics = hand_made()
+    kept = {key: v for key, v in metrics.items() if key.split("/")[0] in ("bp_tuned", "np", "blank", "mean_image")}
+    whole, found = summarise(metrics), summarise(kept)
+    assert found == {key: whole[key] for key in found}
+    assert {key.split("/")[0] for key in found} == {
+        "bp_tuned", "np", "bp_tuned-np", "np-bp_tuned", "blank", "mean_image", "chance"
+    }  # fmt: skip
+    judged = {row["id"] for row in checked(experiment.claims, found) if row["holds"] is not None}
+    assert judged == {"np-better-than-bp", "np-better-than-bp-live"}
+    config = Config(data="prototypes", sizes=(64, 20, 2, 20, 64), methods=("np", "bp_tuned"))
+    assert list(make_parts(config)) == ["bp_tuned", "np"]
+    with pytest.raises(ValueError, match="methods: 'sgd' is not known"):
+        Config(methods=("sgd",))
+
+
+def test_losses_of_pictures_that_are_the_same_for_all_images(monkeypatch):
+    data = Images(np.array([[0, 255], [0, 0]], np.uint8), None, np.array([[255, 0], [0, 51]], np.uint8), None)
+    monkeypatch.setattr(fig3, "images", lambda name, pixels: data)
+    found = fig3.measure(Config(seeds=2), False)
+    np.testing.assert_allclose(found["blank/loss"], 2 * [16 * (1 + 0.04) / 2])
+    np.testing.assert_allclose(found["mean_image/loss"], 2 * [16 * ((1 + 0.25) + (0 + 0.09)) / 2])
+
+
 def test_table_counts_seeds():
     metrics = hand_made()
     metrics["adam/test_loss"][0, -1] = np.inf
@@ -224,10 +290,10 @@ def test_table_counts_seeds():
     assert cells["Adam"][0] == "2 of 3"
     assert cells["matching"][0] == "3 of 3"
     least = metrics["adam/test_loss"][1:].min(1)
-    assert cells["Adam"][1] == f"{least.mean():.4g} ± {abs(least[1] - least[0]) / 2:.2g}"
-    assert cells["Adam"][4] == "-"
-    assert cells["matching"][4].startswith(f"{metrics['matching/true_angle'][:, -1, 0].mean():.4g} ±")
-    assert cells["Adam"][6] == f"{least.mean() / 16 / PIXELS:.4f}"
+    assert cells["Adam"][2] == f"{least.mean():.4g} ± {abs(least[1] - least[0]) / 2:.2g}"
+    assert cells["Adam"][6] == "-"
+    assert cells["matching"][6].startswith(f"{metrics['matching/true_angle'][:, -1, 0].mean():.4g} ±")
+    assert cells["Adam"][8] == f"{least.mean() / 16 / PIXELS:.4f}"
 
 
 def test_scores_are_of_the_test_images(monkeypatch):
