@@ -20,8 +20,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.lansdell2019.common import EPOCH, Positive, Share, Steps, check_schedule, training, two_rates
-from experiments.lansdell2019.fig2_claims import CLAIMS, RANK_TOLERANCE, SIGMAS, at, summarise
+from experiments.lansdell2019.common import (
+    EPOCH,
+    Positive,
+    Share,
+    Steps,
+    check_names,
+    check_schedule,
+    training,
+    two_rates,
+)
+from experiments.lansdell2019.fig2_claims import CLAIMS, METHODS, RANK_TOLERANCE, SIGMAS, at, kind, summarise
 from experiments.lansdell2019.fig2_figures import plot, text
 from experiments.lansdell2019.why import FIG2
 from experiments.shared.claims import explained
@@ -56,6 +65,7 @@ class Config:
       sgd_rate: beta of the feedback learned by SGD, for a summed gradient.
       extra_sigma: c of the forgetting ridge and of SGD.
       examples: training images on which angles are taken.
+      methods: those that are run, "np" at all `sigmas`; claims that need the others are not judged.
     """
 
     seeds: int = 4
@@ -72,9 +82,11 @@ class Config:
     sgd_rate: float = 4e-4
     extra_sigma: Positive = 1e-2
     examples: int = 2000
+    methods: tuple[str, ...] = METHODS
 
     def __post_init__(self) -> None:
-        """Refuses evaluations at unequal distances."""
+        """Refuses evaluations at unequal distances, and other methods."""
+        check_names("methods", self.methods, METHODS)
         check_schedule(self.epochs, self.points)
 
 
@@ -158,12 +170,13 @@ def wrong(output: Array, label: Array) -> Array:
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """Every method, by name."""
+    """The methods, by name."""
     net = mlp(config.sizes, ("sigmoid", "sigmoid", "identity"))
     data = images(config.data, config.sizes[0])
     return {
         name: part(config, net, data, name, learner(rule, tx), sigma)
         for name, (rule, tx, sigma) in methods(config, net).items()
+        if kind(name) in config.methods
     }
 
 

@@ -20,6 +20,14 @@ def at(sigma: float) -> str:
     return f"np_c{sigma:g}"
 
 
+METHODS = ("bp", "fa", "matching", "np", "np_forget", "np_sgd")
+
+
+def kind(name: str) -> str:
+    """The method that a name is of: "np" at all noise levels."""
+    return "np" if name.startswith("np_c") else name
+
+
 MIDDLE = at(1e-2)
 NP = [at(sigma) for sigma in SIGMAS]
 
@@ -54,6 +62,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
             put(summary, f"optimum/{layer}", lead_of_the_middle([ended[c][f"relative_error_{layer}"] for c in NP]))
         for metric in ("error", "noisy_error"):
             put(summary, f"{high}-{low}/{metric}", ended[high][metric] - ended[low][metric])
+    if MIDDLE in ended:
         put(summary, "layers_apart", np.abs(ended[MIDDLE]["sign_congruence_W3"] - ended[MIDDLE]["sign_congruence_W2"]))
     if {MIDDLE, "np_forget"} <= set(ended):
         metric = "relative_error_W3"

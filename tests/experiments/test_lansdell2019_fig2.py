@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.lansdell2019 import fig2
-from experiments.lansdell2019.fig2 import Config, experiment, methods, scores
+from experiments.lansdell2019.fig2 import Config, experiment, make_parts, methods, scores
 from experiments.lansdell2019.fig2_claims import finals, lead_of_the_middle, summarise
 from experiments.lansdell2019.fig2_figures import shortages, text
 from experiments.shared.images import Images
@@ -104,7 +104,30 @@ def test_differences_between_noise_levels_layers_and_ridges_and_ranks():
         assert summary[f"optimum/{layer}"] == pytest.approx(mean([a - b for a, b in zip(outer, inner, strict=True)]))
     without = summarise({key: values for key, values in metrics.items() if not key.startswith("np_c0.1/")})
     assert "optimum/W2" not in without
-    assert "layers_apart" not in without
+    assert without["layers_apart"] == summary["layers_apart"]
+    assert "layers_apart" not in summarise({k: v for k, v in metrics.items() if not k.startswith("np_c0.01/")})
+
+
+def test_what_is_not_run_is_left_out_and_the_rest_is_the_same():
+    metrics = hand_made()
+    kept = {key: values for key, values in metrics.items() if key.split("/")[0] in ("bp", "fa", "np_c0.01")}
+    whole, found = summarise(metrics), summarise(kept)
+    assert found == {key: whole[key] for key in found}
+    assert not any(name in key for key in found for name in ("np_sgd", "np_forget", "np_c0.1", "matching", "optimum"))
+    judged = {row["id"] for row in checked(experiment.claims, found) if row["holds"] is not None}
+    assert judged == {
+        "close-in-both-layers",
+        "sign-in-both-layers",
+        "error-below-fa",
+        "error-near-bp",
+        "error-3",
+        "rank-deficient",
+    }
+    config = Config(data="prototypes", sizes=(36, 5, 4, 10), methods=("np", "bp"), sigmas=(1e-2, 1e-1))
+    assert list(make_parts(config)) == ["bp", "np_c0.01", "np_c0.1"]
+    assert list(make_parts(Config(data="prototypes", sizes=(36, 5, 4, 10)))) == list(METHODS)
+    with pytest.raises(ValueError, match="methods: 'dfa' is not known"):
+        Config(methods=("dfa",))
 
 
 def test_the_best_in_the_middle_is_held_against_the_better_end():
