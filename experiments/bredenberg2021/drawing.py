@@ -14,8 +14,8 @@ def with_errors(axis: Any, x: Any, columns: Iterable[np.ndarray], **style: Any) 
     axis.errorbar(x, mean, error, **{"ms": 4, "capsize": 2, "lw": 1.4, "fmt": "o-", **style})
 
 
-def letter(axes: Iterable[Any], left: float) -> None:
+def letter(axes: Iterable[Any], left: float, names: str = "abcdefgh") -> None:
     """Letters the panels and gives them a grid; `left` of the axis, in its own widths, is where a letter stands."""
-    for axis, name in zip(axes, "abcdefgh", strict=False):
+    for axis, name in zip(axes, names, strict=False):
         axis.grid(alpha=0.2, lw=0.5)
         axis.text(-left, 1.03, name, transform=axis.transAxes, weight="bold", fontsize=13)

@@ -5,177 +5,170 @@ from typing import Any
 
 import numpy as np
 
-from experiments.bredenberg2021.common import COLOURS, LABELS, LAGS, METHODS
-from experiments.bredenberg2021.learning_summary import best, final, tasks_of
+from experiments.bredenberg2021.common import COLOURS, LABELS
+from experiments.bredenberg2021.drawing import letter
+from experiments.bredenberg2021.learning_standard_figures import plot_learning, plot_trained, title
+from experiments.bredenberg2021.learning_summary import final, ran, tasks_of
 from experiments.shared.curves import draw
-from plasticity_jax.run import mean_sem
 from plasticity_jax.tasks.ou_mixture import ou_moments
 
+Metrics = Mapping[str, np.ndarray]
 
-def _loss_axis(axis: Any) -> None:
+DIMENSION_STEPS, PHASE_STEPS = 3_600_000, 1_000_000
+"""The paper's."""
+BEHIND = {"untrained": {"lw": 6, "alpha": 0.4}, "published": {"ls": (0, (2, 3)), "lw": 2.4}}
+"""Of lines that others lie on."""
+
+
+def figures(metrics: Metrics) -> dict[str, Any]:
+    """Figures 1 (standard task), 2d (dimensions and rates) and 3 (phases), by name; those that were run."""
+    found = {}
+    tasks = tasks_of(metrics)
+    if ran(metrics, "standard", "untrained"):
+        found["bredenberg2021_learning_fig1"] = plot_learning(metrics)
+    if ran(metrics, "standard", "untrained", "il"):
+        found["bredenberg2021_learning_fig1_trained"] = plot_trained(metrics)
+    if ran(metrics, "rates", "untrained"):
+        found["bredenberg2021_learning_fig2d"] = _plot_dimensions(metrics)
+    if ran(metrics, "rates", "untrained", "nvi"):
+        found["bredenberg2021_learning_nvi"] = _plot_nvi(metrics)
+    if any(task.startswith("K") for task in tasks):
+        found["bredenberg2021_learning_fig3"] = _plot_phases(metrics)
+    return found
+
+
+def ticks(lowest: float) -> list[float]:
+    """Of a loss on an axis that is linear between -10 and 10; with negative ones where the lowest is."""
+    below = [] if lowest >= 0 else [-10] if lowest >= -10 else [-100, -10] if lowest >= -100 else [-1000, -100, -10]
+    return [*below, 0, 10, 100, 1000, 10_000]
+
+
+def _loss_axis(axis: Any, lowest: float) -> None:
     axis.set_yscale("symlog", linthresh=10)
-    axis.set_yticks([0, 10, 100, 1000, 10_000])
-    axis.set_yticklabels(["0", "10", "$10^2$", "$10^3$", "$10^4$"])
-    axis.set_ylim(top=30_000)
+    places = ticks(lowest)
+    axis.set_yticks(places, [f"{place:,.0f}" for place in places])
+    axis.set_ylim(places[0] - (1 if places[0] == 0 else 0), 30_000)
+    axis.axhspan(-10, 10, color="0.93", zorder=0)
 
 
-def _curve(metrics: Mapping[str, np.ndarray], task: str, method: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and a measurement (seeds, points) from the untrained network on."""
-    column = best(metrics, task) if method == "nvi" else -1
-    part = f"{task}.{method}"
-    values = np.asarray(metrics[f"{part}/{name}"])[:, :, column]
-    steps = np.asarray(metrics[f"{part}/step"])[0, :, column]
-    start = final(metrics, task, "untrained", name)
-    return np.r_[0, steps], np.c_[start, values]
-
-
-def figures(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Figure 1 (standard task), Figure 2d (dimensions and rates) and Figure 3 (phases), by name."""
-    return {
-        "bredenberg2021_learning_fig1": _plot_standard(metrics),
-        "bredenberg2021_learning_fig2d": _plot_dimensions(metrics),
-        "bredenberg2021_learning_fig3": _plot_phases(metrics),
-    }
-
-
-def _plot_standard(metrics: Mapping[str, np.ndarray]) -> Any:
+def _plot_dimensions(metrics: Metrics) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(13.5, 7.4), constrained_layout=True)
-    for axis, name, title in (
-        (axes[0, 0], "alternating", "Loss with phases of 2"),
-        (axes[0, 1], "wake", "Loss awake"),
-        (axes[0, 2], "transition", "Transition weights"),
-    ):
-        for method in METHODS:
-            steps, values = _curve(metrics, "standard", method, name)
-            style = "--" if method == "ws_coordinatewise" else "-"
-            draw(axis, steps / 1000, values, color=COLOURS[method], label=LABELS[method], ls=style)
-        axis.set(xlabel="training (1000 steps)", title=title)
-    axes[0, 0].set(yscale="log", ylabel="loss per step (authors' units)")
-    axes[0, 1].set(ylabel="loss per step (authors' units)")
-    _loss_axis(axes[0, 1])
-    axes[0, 2].axhline(float(ou_moments(0.1).decay), color="0.4", ls=":", lw=1)
-    axes[0, 2].annotate("latents", (0, 0.975), color="0.3", fontsize=8, va="bottom")
-    axes[0, 2].set(ylabel="mean of $D_r$", ylim=(None, 1.02))
-
-    axis = axes[1, 0]
-    for name, colour, label in (
-        ("stimulus", "#000000", "stimulus"),
-        ("reconstruction", COLOURS["il"], "reconstruction"),
-    ):
-        axis.plot(np.asarray(metrics[f"standard.il/trace_{name}"])[0, -1, -1], color=colour, lw=1.3, label=label)
-    axis.set(xlabel="step", ylabel="first input", title="Impression learning: one seed, awake")
-    axis.legend(frameon=False, loc="best")
-
-    axis = axes[1, 1]
-    names = ("untrained", *METHODS[:-1])
-    for column, what in enumerate(("decoding", "decoding_noiseless")):
-        bars = np.array([mean_sem(final(metrics, "standard", name, what)) for name in names])
-        x = np.arange(len(names)) + 0.36 * (column - 0.5)
-        style = {"alpha": 1.0} if column == 0 else {"alpha": 0.4}
-        axis.bar(x, bars[:, 0], 0.34, yerr=bars[:, 1], color=[COLOURS[name] for name in names], capsize=2, **style)
-    short = {
-        "untrained": "untrained",
-        "il": "IL",
-        "ws": "WS",
-        "ws_coordinatewise": "WS, 1 a\nphase",
-        "bp": "BP",
-        "nvi": "NVI*",
-    }
-    axis.set_xticks(np.arange(len(names)), [short[name] for name in names])
-    axis.set(ylabel="held-out $R^2$", title="Linear readout of latents (pale: neurons without noise)")
-    floor = min(np.asarray(final(metrics, "standard", name, "decoding")).mean() for name in names)
-    axis.set_ylim(max(0.0, floor - 0.1), 1.005)
-
-    axis = axes[1, 2]
-    for method, which, colour, label, style in (
-        ("il", "stimulus", "#000000", "stimuli", "-"),
-        ("il", "wake", COLOURS["il"], "neurons awake", "-"),
-        ("il", "dream", COLOURS["il"], "neurons asleep", "--"),
-        ("untrained", "dream", COLOURS["untrained"], "asleep, untrained", "--"),
-    ):
-        draw(
-            axis,
-            np.array(LAGS),
-            final(metrics, "standard", method, f"acf_{which}"),
-            color=colour,
-            label=label,
-            ls=style,
-        )
-    axis.set(xlabel="lag (steps)", ylabel="autocorrelation", title="Autocorrelation, impression learning")
-    axis.legend(frameon=False)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
-    _title(figure, metrics, "Figure 1")
-    return figure
-
-
-def _plot_dimensions(metrics: Mapping[str, np.ndarray]) -> Any:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), constrained_layout=True)
+    figure, axes = plt.subplots(2, 1, figsize=(9, 10.4), constrained_layout=True)
     dims = sorted(int(task[1:]) for task in tasks_of(metrics) if task.startswith("d"))
-    for method in ("untrained", "il", "bp", "nvi"):
+    lowest = 0.0
+    for method in ("untrained", "published", "nvi", "il", "bp"):
+        if not all(ran(metrics, f"d{d}", method) for d in dims):
+            continue
         ends = np.stack([final(metrics, f"d{d}", method, "wake") for d in dims], 1)
-        style = "--" if method == "untrained" else "-"
-        draw(axes[0], np.array(dims), ends, color=COLOURS[method], label=LABELS[method], ls=style)
+        words = f"{LABELS[method]}, at the authors' rate" if method == "published" else LABELS[method]
+        drawn = draw(axes[0], np.array(dims), ends, color=COLOURS[method], label=words)
+        drawn.set(**BEHIND.get(method, {}))
+        lowest = min(lowest, float(np.nanmin(ends.mean(0))))
     axes[0].set_xscale("log", base=2)
     axes[0].set_xticks(dims, [str(d) for d in dims])
-    _loss_axis(axes[0])
+    _loss_axis(axes[0], lowest)
     axes[0].set(xlabel="latents d, behind 2 d inputs", ylabel="loss awake per step (authors' units)")
-    axes[0].set_title("Loss awake after training (NVI* at its best rate)")
+    axes[0].set_title("After training; NVI* at its best rate (grey band: linear from -10 to 10)")
+
+    start = final(metrics, "rates", "untrained", "alternating").mean()
+    axes[1].axhline(start, color=COLOURS["untrained"], ls="--", lw=1.6, label="untrained")
     for method in ("il", "nvi"):
-        rates = np.asarray(metrics[f"rates.{method}/rate"])[0, -1]
-        losses = np.asarray(metrics[f"rates.{method}/alternating"])[:, -1]
-        shown = (rates > 0) & np.isfinite(losses).all(0)
-        draw(axes[1], rates[shown], losses[:, shown], color=COLOURS[method], label=LABELS[method])
-        for rate in rates[(rates > 0) & ~np.isfinite(losses).all(0)]:
-            axes[1].plot(rate, 0.97, "x", color=COLOURS[method], transform=axes[1].get_xaxis_transform())
-    start = np.asarray(metrics["rates.il/alternating"])[:, -1, 0].mean()
-    axes[1].axhline(start, color=COLOURS["untrained"], ls="--", lw=1.6)
+        if ran(metrics, "rates", method):
+            _rates(axes[1], metrics, method)
     axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss with phases per step (authors' units)")
-    axes[1].set_ylim(start / 20, start * 10)
-    axes[1].set_title("2 latents, 4 inputs: rates (x: a seed diverged)")
+    axes[1].set_ylim(start / 20, start * 40)
+    tried = np.concatenate([np.asarray(metrics[n])[0, -1] for n in metrics if n in ("rates.il/rate", "rates.nvi/rate")])
+    axes[1].set_xlim(tried.min() / 2, tried.max() * 2)
+    axes[1].set_title("2 latents: each seed at each rate; above, how many of the seeds diverged")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    _title(figure, metrics, "Figure 2d")
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    letter(axes, 0.11)
+    steps = max(int(np.max(metrics[name])) for name in metrics if name.startswith("rates") and name.endswith("/step"))
+    title(figure, metrics, "Figure 2d", steps, DIMENSION_STEPS)
     return figure
 
 
-def _plot_phases(metrics: Mapping[str, np.ndarray]) -> Any:
+def _rates(axis: Any, metrics: Metrics, method: str) -> None:
+    """Every seed that did not diverge, a line through means of rates at which none did, and the counts of others."""
+    rates, losses = (np.asarray(metrics[f"rates.{method}/{name}"])[:, -1] for name in ("rate", "alternating"))
+    whole = np.isfinite(losses).all(0)
+    for row in losses:
+        axis.plot(rates[0], row, "o", mfc="none", color=COLOURS[method], ms=5, alpha=0.7, lw=0)
+    axis.plot(rates[0][whole], losses[:, whole].mean(0), color=COLOURS[method], lw=1.7, label=LABELS[method])
+    for rate, column in zip(rates[0][~whole], losses[:, ~whole].T, strict=True):
+        words = f"{(~np.isfinite(column)).sum()}/{len(column)}"
+        axis.text(rate, 0.98, words, color=COLOURS[method], ha="center", va="top", transform=axis.get_xaxis_transform())
+
+
+def _plot_nvi(metrics: Metrics) -> Any:
+    """NVI* with 2 latents, seed by seed."""
     import matplotlib.pyplot as plt
 
-    phases = [int(task[1:]) for task in tasks_of(metrics) if task.startswith("K")]
-    figure, axes = plt.subplots(2, 2, figsize=(10.5, 7.2), constrained_layout=True)
-    shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(phases)))
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), constrained_layout=True)
+    rates = np.asarray(metrics["rates.nvi/rate"])[0, -1]
+    steps = np.r_[0, np.asarray(metrics["rates.nvi/step"])[0, :, -1]] / 1000
+    ended = np.isfinite(np.asarray(metrics["rates.nvi/alternating"])[:, -1])
+    shown = [i for i in range(len(rates)) if ended[:, i].any()]
+    for i, colour in zip(shown, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(shown))), strict=True):
+        words = f"rate {rates[i]:.0e}" + ("" if ended[:, i].all() else f", {(~ended[:, i]).sum()} diverged")
+        for axis, name in zip(axes, ("alternating", "transition"), strict=True):
+            start = final(metrics, "rates", "untrained", name)
+            lines = axis.plot(
+                steps, np.c_[start, np.asarray(metrics[f"rates.nvi/{name}"])[:, :, i]].T, color=colour, lw=1.3
+            )
+            lines[0].set_label(words)
+    axes[0].set(xlabel="training (1000 steps)", ylabel="loss per step (authors' units)", yscale="log")
+    axes[0].set_title("Loss with phases of 2")
+    axes[1].axhline(float(ou_moments(0.1).decay), color="0.35", lw=1, ls="--")
+    axes[1].annotate("dashes: the latents' 0.975", (0.99, 0.03), xycoords="axes fraction", ha="right", va="bottom")
+    axes[1].set(xlabel="training (1000 steps)", ylabel="mean of $D_r$", ylim=(-1, 1.6), title="Transition weights")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    letter(axes, 0.14)
+    title(figure, metrics, "NVI* with 2 latents, each line a seed", int(steps[-1] * 1000), DIMENSION_STEPS, bands=False)
+    return figure
+
+
+def _plot_phases(metrics: Metrics) -> Any:
+    import matplotlib.pyplot as plt
+
+    phases = sorted(int(task[1:]) for task in tasks_of(metrics) if task.startswith("K"))
+    figure = plt.figure(figsize=(10, 12.4), constrained_layout=True)
+    grid = figure.add_gridspec(4, 2, height_ratios=(1.2, 1, 0.9, 0.9))
+    axes = [figure.add_subplot(grid[place]) for place in ((0, slice(None)), (1, 0), (1, 1))]
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(phases)))
+    lowest = 0.0
     for period, colour in zip(phases, shades, strict=True):
         steps = np.asarray(metrics[f"K{period}.il/step"])[0, :, -1]
         wake = np.asarray(metrics[f"K{period}.il/wake"])[:, :, -1]
-        draw(axes[0, 0], steps / 1000, wake, color=colour, label=f"K = {period}")
-    axes[0, 0].set(xlabel="training (1000 steps)", ylabel="loss per step (authors' units)", title="Loss awake")
-    _loss_axis(axes[0, 0])
-    axes[0, 0].legend(frameon=False)
-    for name, colour, label in (
-        ("correlation", COLOURS["il"], "awake with alternating"),
-        ("transition", "#d55e00", "$D_r$"),
+        draw(axes[0], steps / 1000, wake, color=colour, label=f"K = {period}")
+        lowest = min(lowest, float(wake.mean(0).min()))
+    axes[0].set(xlabel="training (1000 steps)", ylabel="loss awake per step (authors' units)", title="Loss awake")
+    axes[0].set_yscale("log" if lowest >= 0 else "symlog")
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    for axis, name, ylabel, heading in (
+        (axes[1], "wake", "loss awake per step", "Loss awake after training"),
+        (axes[2], "correlation", "correlation (none is 0)", "Neurons awake with neurons alternating"),
     ):
         ends = np.stack([final(metrics, f"K{period}", "il", name) for period in phases], 1)
-        draw(axes[0, 1], np.array(phases), ends, color=colour, label=label)
-    axes[0, 1].set_xscale("log", base=2)
-    axes[0, 1].set_xticks(phases, [str(period) for period in phases])
-    axes[0, 1].set(xlabel="steps of a phase, K", ylabel="correlation of neurons; mean $D_r$", title="After training")
-    axes[0, 1].legend(frameon=False)
-    for axis, period in zip(axes[1], (min(phases, key=lambda k: abs(k - 2)), phases[-1]), strict=True):
-        for name, colour, label in (("wake", "#000000", "awake"), ("alternating", COLOURS["il"], "alternating")):
-            trace = np.asarray(metrics[f"K{period}.il/trace_{name}"])[0, -1, -1]
-            axis.plot(trace, color=colour, lw=1.3, label=label)
-        axis.set(xlabel="step", ylabel="first neuron", title=f"K = {period}: one seed, same noise")
-        axis.legend(frameon=False)
-    _title(figure, metrics, "Figure 3")
+        draw(axis, np.array(phases), ends, color=COLOURS["il"])
+        axis.set_xticks(phases, ["" if period == 1 else str(period) for period in phases])
+        axis.set(
+            xlabel="K, steps of a phase (first tick: 1)" if 1 in phases else "K, steps of a phase",
+            ylabel=ylabel,
+            title=heading,
+        )
+    for row, period in enumerate((min(phases, key=lambda k: abs(k - 2)), phases[-1])):
+        axes.append(figure.add_subplot(grid[2 + row, :]))
+        for name, colour, style in (("wake", "#000000", "-"), ("alternating", COLOURS["il"], (0, (3, 1.5)))):
+            trace = np.asarray(metrics[f"K{period}.il/trace_{name}"])[0, -1, -1, :200]
+            words = {"wake": "awake throughout", "alternating": f"{period} steps awake, {period} asleep"}[name]
+            axes[-1].plot(trace, color=colour, lw=1.3, ls=style, label=words)
+        axes[-1].set(xlabel="step", ylabel="first neuron\n(its rate is at most 1)", title=f"K = {period}: one seed")
+        axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    letter(axes[:1], 0.07)
+    letter(axes[1:3], 0.14, "bc")
+    letter(axes[3:], 0.07, "de")
+    title(figure, metrics, "Figure 3: phases of K steps", int(np.max(metrics[f"K{phases[0]}.il/step"])), PHASE_STEPS)
     return figure
-
-
-def _title(figure: Any, metrics: Mapping[str, np.ndarray], which: str) -> None:
-    seeds = next(iter(metrics.values())).shape[0]
-    figure.suptitle(f"Bredenberg et al. (2021), {which}: mean and standard error over {seeds} seeds")

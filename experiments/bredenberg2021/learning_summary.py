@@ -105,7 +105,7 @@ def _task(summary: dict[str, float], metrics: Mapping[str, np.ndarray], task: st
             put(summary, f"{task}/{method}/acf_{which}_{LAG}", acf)
         for name in SLOPES:
             put(summary, f"{task}/{method}/{name}", ends(method, name))
-        put(summary, f"{task}/{method}/slope", sum(ends(method, name) for name in SLOPES))
+        put(summary, f"{task}/{method}/slope", np.sum([ends(method, name) for name in SLOPES], 0))
     for method, other, loss in (
         ("il", "bp", "wake"),
         ("nvi", "bp", "wake"),

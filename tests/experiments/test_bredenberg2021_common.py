@@ -167,7 +167,9 @@ def test_slopes_of_the_transition_are_those_of_a_plain_loop():
     params["generation"]["transition"] = jnp.asarray([0.6, 0.8, -0.3])
     key, z = jax.random.key(3), rng.normal(size=(9, 2, 4))
     wake = np.array([1, 1, 0, 0, 0, 1, 1, 0, 0], bool)
-    noise = [[np.asarray(x) for x in draw(net, jax.random.fold_in(key, t), 2, jnp.float64)] for t in range(9)]
+    steps = jnp.arange(9, dtype=jnp.uint32)
+    drawn = compiled(jax.vmap(lambda t: draw(net, jax.random.fold_in(key, t), 2, jnp.float64)))(steps)
+    noise = list(zip(*map(np.asarray, drawn), strict=True))
     w, d_s, d_r = map(np.asarray, _matrices(params))
 
     def losses(shift):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.bredenberg2021.learning import PRESETS, Config, experiment, largest_difference
-from experiments.bredenberg2021.learning_figures import _curve
+from experiments.bredenberg2021.learning_figures import ticks
+from experiments.bredenberg2021.learning_standard_figures import curve
 from experiments.bredenberg2021.learning_summary import best, final, largest_stable, ran, summarise, tasks_of
 from tests.experiments.bredenberg2021_by_hand import (
     are_between,
@@ -175,10 +176,14 @@ def test_how_metrics_are_read():
 
 def test_curves_begin_with_the_untrained_network():
     metrics = made()
-    steps, values = _curve(metrics, "standard", "nvi", "wake")
+    steps, values = curve(metrics, "standard", "nvi", "wake")
     np.testing.assert_array_equal(steps, [0, 100, 200, 300, 400])
     np.testing.assert_array_equal(values[:, 0], metrics["standard.untrained/wake"][:, 0, 0])
     np.testing.assert_array_equal(values[:, 1:], metrics["standard.nvi/wake"][:, :, 1])
+
+
+def test_ticks_reach_below_zero_where_a_loss_does():
+    assert [ticks(low)[0] for low in (3.0, 0.0, -0.1, -10.0, -22.6, -101.0)] == [0, 0, -10, -10, -100, -1000]
 
 
 def test_largest_stable_rate_stops_at_the_first_that_fails():
