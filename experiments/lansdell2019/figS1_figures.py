@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lansdell2019.common import COLOURS
+from experiments.lansdell2019.common import COLOURS, panels
 from experiments.shared.curves import mean_and_error
 
 SEQUENCE = [COLOURS[name] for name in ("np", "fa", "matching", "np_forget", "adam")]
@@ -14,29 +14,34 @@ UNITS = {
     "true_angle": "angle to the gradient (degrees)",
     "sign_congruence": "sign congruence (fraction)",
 }
+PAPER = {"relative_error": (0.6, 0.008), "true_angle": (1.0, 0.2), "sign_congruence": (0.82, 0.99)}
+"""Printed or plotted for W2 and W3, after all samples."""
 THEORY = {"relative_error": "expected_error", "true_angle": "expected_angle"}
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
     """Six panels: mean and standard error over draws, and theory as dashed lines."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 3, figsize=(15, 8.6), constrained_layout=True)
-    for axis, metric in zip(axes[0], UNITS, strict=True):
+    figure, axes, foot = panels(3, 2, (11, 12), 0.3)
+    by_samples = [axes[0, 0], axes[0, 1], axes[1, 0]]
+    for axis, metric in zip(by_samples, UNITS, strict=True):
         _by_samples(axis, metrics, metric)
-    for axis, metric in zip(axes[1], THEORY, strict=False):
+    for axis, metric in zip([axes[1, 1], axes[2, 0]], THEORY, strict=True):
         _by_width(axis, metrics, metric)
-    _spectra(axes[1, 2], metrics)
+    _spectra(axes[2, 1], metrics)
     for axis, letter in zip(axes.flat, "abcdef", strict=True):
-        if axis is axes[0, 0]:
-            axis.legend(frameon=False, fontsize=8, ncols=2, loc=(0.03, 0.4))
-        elif axis not in axes[0]:
-            axis.legend(frameon=False, fontsize=8)
+        if axis not in by_samples:
+            axis.legend(frameon=False, fontsize=9)
         axis.grid(alpha=0.2, which="both", lw=0.5)
         axis.text(-0.12, 1.03, letter, transform=axis.transAxes, weight="bold", fontsize=13)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    foot.legend(handles, labels, loc="center", ncols=3, frameon=False)
+    samples = metrics["noise/samples"][0, -1, 0]
     figure.suptitle(
-        "Lansdell, Prakash & Kording (2020), supplementary figure 1: feedback at fixed weights. Mean and "
-        f"standard error over {len(metrics['noise/samples'])} draws; dashed: theory"
+        "Lansdell, Prakash & Kording (2020), supplementary figure 1: feedback at fixed weights\n"
+        f"{samples:,.0f} of the paper's 32,000,000 samples; mean and standard error over "
+        f"{len(metrics['noise/samples'])} draws; circles at different c are shifted to be seen\n"
+        "black dashes: theory with exact errors, for W3; for W2 (dotted) it is too high, as errors are carried by B3",
+        fontsize=11,
     )
     return figure
 
@@ -57,7 +62,11 @@ def _by_samples(axis: Any, metrics: Mapping[str, np.ndarray], metric: str) -> No
                 label=f"W{k + 2}, c = {sigma:g}",
             )
         if metric in THEORY and f"noise/{THEORY[metric]}" in metrics:
-            axis.plot(samples, metrics[f"noise/{THEORY[metric]}"][:, :, 0, k].mean(0), "--", color="black", lw=1.1)
+            line = metrics[f"noise/{THEORY[metric]}"][:, :, 0, k].mean(0)
+            axis.plot(samples, line, ":" if k == 0 else "--", color="black", lw=1.1)
+    for level in PAPER[metric]:
+        axis.axhline(level, color="#d55e00", ls="-.", lw=0.9)
+        axis.annotate(f"paper {level:g}", (0.01, level), xycoords=("axes fraction", "data"), fontsize=9, va="bottom")
     axis.set(xscale="log", xlabel="samples", ylabel=UNITS[metric])
     if metric == "sign_congruence":
         axis.axhline(0.5, color="0.5", ls=":", lw=1)
@@ -77,7 +86,7 @@ def _by_width(axis: Any, metrics: Mapping[str, np.ndarray], metric: str) -> None
         axis.errorbar(widths, *ends, fmt=marker, ms=5, color=colour, label=label)
         if f"{kind}.{widths[0]}/{THEORY[metric]}" in metrics:
             line = [metrics[f"{kind}.{n}/{THEORY[metric]}"][:, -1, 0, k].mean() for n in widths]
-            axis.plot(widths, line, "--", color=colour, lw=1.1)
+            axis.plot(widths, line, ":" if (kind, k) == ("deep", 0) else "--", color=colour, lw=1.1)
     axis.set(xscale="log", yscale="log", xlabel="neurons N of the first hidden layer", ylabel=UNITS[metric])
     axis.set_title(f"after {metrics[f'deep.{widths[0]}/samples'][0, -1, 0]:,.0f} samples")
 
@@ -89,5 +98,10 @@ def _spectra(axis: Any, metrics: Mapping[str, np.ndarray]) -> None:
             values = metrics[f"noise/spectrum_W{k + 2}"].clip(1e-12)
             mean = np.exp(np.log(values).mean(0))
             axis.plot(np.arange(1, len(mean) + 1), mean, marker, color=colour, ms=4, label=f"errors that B{k + 2} sees")
-    axis.set(yscale="log", xlabel="direction", ylabel="eigenvalue of E e e^T / largest", title="why W2 is late")
+    axis.set(
+        yscale="log",
+        xlabel="direction",
+        ylabel="eigenvalue of E e e^T / largest",
+        title="why W2 is late: errors leave directions out",
+    )
     axis.xaxis.get_major_locator().set_params(integer=True)
