@@ -42,6 +42,7 @@ COLOURS = {
     "matching": "#009e73",
     "np": "#0072b2",
     "np_forget": "#cc79a7",
+    "np_held": "#b79f00",
     "np_sgd": "#6a3d9a",
 }
 """By method, the same in every figure; colours that the colour-blind tell apart (after Okabe and Ito)."""
@@ -57,6 +58,7 @@ LABELS = {
     "matching": "matching",
     "np": "node perturbation",
     "np_forget": "NP, forgetting ridge",
+    "np_held": "NP, c = 0.01, W held",
     "np_sgd": "NP, B by SGD",
 }
 

@@ -8,8 +8,10 @@ What the figure hides. The regression of W2's feedback sees errors of 20 neurons
 directions have nearly all of their power (assumption A3 all but fails), and in the others B stays far from W, which
 harms nothing, for no error takes them. The ridge never forgets, and so lags behind W. The authors took their error
 rates on the perturbed forward pass: what rises at c = 0.1 is the noise, not the error. And they drew other initial
-weights for each c; from the same ones, the noise levels do not differ. The default is 60 of their 2,000 epochs: enough
-for the order of the methods, not for the printed error rates.
+weights for each c; from the same ones, the noise levels do not differ. "np_held" has W stand still, as supplementary
+figure 1 has, on the same samples: what is more alike where W learns has come from both sides; but no credit is better
+for it, and feedback that never learns is more alike still. The default is 60 of their 2,000 epochs: enough for the
+order of the methods, not for the printed error rates.
 """
 
 import dataclasses
@@ -32,6 +34,7 @@ from experiments.lansdell2019.common import (
 )
 from experiments.lansdell2019.fig2_claims import CLAIMS, METHODS, RANK_TOLERANCE, SIGMAS, at, kind, summarise
 from experiments.lansdell2019.fig2_figures import plot, text
+from experiments.lansdell2019.fixed_weights import HELD
 from experiments.lansdell2019.why import FIG2
 from experiments.shared.claims import explained
 from experiments.shared.images import Images, images, scaled, unfolded
@@ -63,7 +66,7 @@ class Config:
       warm_up: steps in which node perturbation learns only its feedback.
       forgetting: factor of the forgetting ridge at each step.
       sgd_rate: beta of the feedback learned by SGD, for a summed gradient.
-      extra_sigma: c of the forgetting ridge and of SGD.
+      extra_sigma: c of the forgetting ridge, of weights that are held, and of SGD.
       examples: training images on which angles are taken.
       methods: those that are run, "np" at all `sigmas`; claims that need the others are not judged.
     """
@@ -116,6 +119,7 @@ def methods(config: Config, net: Chain) -> dict[str, tuple[LearningRule, optax.G
             solved,
             config.extra_sigma,
         ),
+        "np_held": (perturbed(config.extra_sigma, **ridge), HELD, config.extra_sigma),
         "np_sgd": (perturbed(config.extra_sigma), two_rates(eta, config.sgd_rate * config.batch), config.extra_sigma),
     }
 

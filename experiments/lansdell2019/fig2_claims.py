@@ -20,7 +20,7 @@ def at(sigma: float) -> str:
     return f"np_c{sigma:g}"
 
 
-METHODS = ("bp", "fa", "matching", "np", "np_forget", "np_sgd")
+METHODS = ("bp", "fa", "matching", "np", "np_forget", "np_held", "np_sgd")
 
 
 def kind(name: str) -> str:
@@ -67,6 +67,12 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     if {MIDDLE, "np_forget"} <= set(ended):
         metric = "relative_error_W3"
         put(summary, f"{MIDDLE}-np_forget/{metric}", ended[MIDDLE][metric] - ended["np_forget"][metric])
+    if {MIDDLE, "np_held"} <= set(ended):
+        for metric in (f"{metric}_{layer}" for metric in NO_FEEDBACK for layer in LAYERS):
+            sign = -1 if metric.startswith("sign") else 1
+            put(summary, f"np_held-{MIDDLE}/{metric}", sign * (ended["np_held"][metric] - ended[MIDDLE][metric]))
+        held, learning = (ended[name]["relative_error_W3"] for name in ("np_held", MIDDLE))
+        put(summary, f"{MIDDLE}-np_held/relative_error_W3", learning - held)
     for method in ended:
         if f"{method}/rank" in metrics:
             for i, layer in enumerate(LAYERS):
@@ -212,6 +218,28 @@ CLAIMS = [
         "The errors that W2's feedback is regressed on leave directions out, W3's do not (rank of 20, W2)",
         None,
         _rank_deficient,
+        own=True,
+    ),
+    gap(
+        "co-adaptation",
+        "W2 and its feedback come to correspond from both sides: B is closer to a W2 that learns than to one that is "
+        "held, after the same samples (relative error)",
+        None,
+        f"np_held-{MIDDLE}/relative_error_W2",
+        trivial=lambda summary: summary["fa/relative_error_W2"] < summary["np_held/relative_error_W2"],
+    ),
+    gap(
+        "co-adaptation-signs",
+        "The same of the signs of W2 and B (fraction more alike)",
+        None,
+        f"np_held-{MIDDLE}/sign_congruence_W2",
+        own=True,
+    ),
+    gap(
+        "held-corresponds-at-the-top",
+        "At the top it needs none: B3 is closer to a W3 that is held than to one that learns (relative error)",
+        None,
+        f"{MIDDLE}-np_held/relative_error_W3",
         own=True,
     ),
 ]

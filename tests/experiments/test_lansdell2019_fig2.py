@@ -21,7 +21,7 @@ from tests.laws.common import compiled
 
 SEEDS, POINTS = 3, 4
 C = ("np_c0.0001", "np_c0.001", "np_c0.01", "np_c0.1")
-METHODS = ("bp", "fa", "matching", *C, "np_forget", "np_sgd")
+METHODS = ("bp", "fa", "matching", *C, "np_forget", "np_held", "np_sgd")
 MATRICES = ("relative_error", "sign_congruence", "local_angle", "true_angle")
 
 
@@ -33,7 +33,7 @@ def hand_made():
             metrics[f"{method}/{metric}"] = rng.uniform(1, 9, (SEEDS, POINTS))
         for metric in () if method == "bp" else MATRICES:
             metrics[f"{method}/{metric}"] = rng.uniform(1, 9, (SEEDS, POINTS, 2))
-        if method in (*C, "np_forget"):
+        if method in (*C, "np_forget", "np_held"):
             metrics[f"{method}/rank"] = rng.integers(3, 20, (SEEDS, POINTS, 2))
             metrics[f"{method}/rank_full"] = np.tile([20, 10], (SEEDS, POINTS, 1))
     return metrics
@@ -95,6 +95,13 @@ def test_differences_between_noise_levels_layers_and_ridges_and_ranks():
     assert summary["layers_apart"] == pytest.approx(mean([abs(a) for a in apart]))
     pairs = zip(ends(C[2], "relative_error", 1), ends("np_forget", "relative_error", 1), strict=True)
     assert summary["np_c0.01-np_forget/relative_error_W3"] == pytest.approx(mean([a - b for a, b in pairs]))
+    held, learning = (ends(name, "relative_error", 1) for name in ("np_held", C[2]))
+    closer = mean([a - b for a, b in zip(learning, held, strict=True)])
+    assert summary["np_c0.01-np_held/relative_error_W3"] == pytest.approx(closer)
+    for metric, sign in (("relative_error", 1), ("sign_congruence", -1)):
+        held, learning = (ends(name, metric, 0) for name in ("np_held", C[2]))
+        closer = mean([sign * (a - b) for a, b in zip(held, learning, strict=True)])
+        assert summary[f"np_held-np_c0.01/{metric}_W2"] == pytest.approx(closer)
     for i, layer in enumerate(("W2", "W3")):
         assert summary[f"np_c0.01/rank_{layer}"] == pytest.approx(mean(ends(C[2], "rank", i)))
         assert summary[f"np_c0.01/rank_full_{layer}"] == (20, 10)[i]
@@ -150,6 +157,9 @@ GAPS |= {
     "large-noise-hurts": ["np_c0.1-np_c0.0001/error"],
     "large-noise-is-read-out": ["np_c0.1-np_c0.0001/noisy_error"],
     "forgetting-ends-the-lag": ["np_c0.01-np_forget/relative_error_W3"],
+    "co-adaptation": ["np_held-np_c0.01/relative_error_W2"],
+    "co-adaptation-signs": ["np_held-np_c0.01/sign_congruence_W2"],
+    "held-corresponds-at-the-top": ["np_c0.01-np_held/relative_error_W3"],
 }
 RANKS = {"np_c0.01/rank_W2": 10.5, "np_c0.01/rank_full_W2": 20.0, "np_c0.01/rank_W3": 10.0, "np_c0.01/rank_full_W3": 10}
 ERRORS = {f"{method}/error": 3.0 + k for k, method in enumerate(("bp", "fa", *C))}
@@ -177,6 +187,8 @@ def test_every_claim_is_in_the_tables():
         "large-noise-is-read-out",
         "forgetting-ends-the-lag",
         "rank-deficient",
+        "co-adaptation-signs",
+        "held-corresponds-at-the-top",
     }
 
 
@@ -214,6 +226,9 @@ def test_trivial_baselines_are_no_feedback_and_feedback_that_is_never_learned():
             assert row(id, summary | gaps(fa, better=none + worse))["trivial"] is True
             assert row(id, summary | gaps(fa, better=none + 0.9 * worse))["trivial"] is False
             assert row(id, summary | gaps(fa, better=none - worse))["trivial"] is False
+    for fixed, trivial in ((1.4, True), (1.6, False)):
+        summary = gaps(*GAPS["co-adaptation"]) | {"fa/relative_error_W2": fixed, "np_held/relative_error_W2": 1.5}
+        assert row("co-adaptation", summary)["trivial"] is trivial
     fa = {"fa/relative_error_W2": 0.9, "fa/relative_error_W3": 0.8, "fa/error": 3.9}
     fa |= {"fa/sign_congruence_W2": 0.7, "fa/sign_congruence_W3": 0.61}
     for id, change in (
@@ -235,7 +250,7 @@ def test_table_counts_seeds_and_warns_of_directions_that_are_missing():
     lines = text(metrics).split("\n")
     assert lines[0].startswith("| method | seeds | error | noisy error | relative error W2 | relative error W3 |")
     table = {
-        cells[1].strip(): [cell.strip() for cell in cells[2:]] for cells in (line.split("|") for line in lines[2:11])
+        cells[1].strip(): [cell.strip() for cell in cells[2:]] for cells in (line.split("|") for line in lines[2:12])
     }
     assert table["NP, B by SGD"][0] == "2 of 3"
     assert table["node perturbation, c = 0.1"][0] == "3 of 3"
@@ -296,7 +311,8 @@ def test_methods_learn_at_the_rates_and_noise_of_the_config():
     config = Config(sizes=(6, 5, 4, 3), batch=8, rate=0.5, sgd_rate=0.25, sigmas=(0.1, 0.2), extra_sigma=0.3)
     found = methods(config, mlp(config.sizes, ("sigmoid", "sigmoid", "identity")))
     assert {name: sigma for name, (_, _, sigma) in found.items()} == {
-        "bp": None, "fa": None, "matching": None, "np_c0.1": 0.1, "np_c0.2": 0.2, "np_forget": 0.3, "np_sgd": 0.3
+        "bp": None, "fa": None, "matching": None, "np_c0.1": 0.1, "np_c0.2": 0.2, "np_forget": 0.3, "np_held": 0.3,
+        "np_sgd": 0.3,
     }  # fmt: skip
     params = {"forward": jnp.ones(2), "feedback": jnp.ones(3)}
     moved = compiled(
@@ -304,4 +320,5 @@ def test_methods_learn_at_the_rates_and_noise_of_the_config():
     )
     for name, change in moved().items():
         feedback = {"bp": 0, "fa": 0, "matching": 4, "np_sgd": 2}.get(name, 1)
-        assert (float(change["forward"][0]), float(change["feedback"][0])) == (-4, -feedback), name
+        forward = 0 if name == "np_held" else -4
+        assert (float(change["forward"][0]), float(change["feedback"][0])) == (forward, -feedback), name
