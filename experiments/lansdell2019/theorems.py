@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lansdell2019.authors import own_step_perturbation
+from experiments.lansdell2019.baseline import with_and_without
 from experiments.lansdell2019.common import Positive
 from experiments.lansdell2019.fixed_weights import (
     HELD,
@@ -52,6 +53,7 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Example, Key, Params
 
 EXACT = 20_000  # samples from which theory takes its moments
+BASELINE_EXAMPLES = 16
 WINDOW = 7  # steps of the recurrent network's window
 SIGMA, SIGMA_RECURRENT, P = 1e-2, 0.05, 0.1
 RIDGE = 1e-6
@@ -72,6 +74,7 @@ class Config:
       points: of each curve.
       sizes: networks of theorem 1, (inputs, hidden, outputs).
       sigmas: noise levels of the bias test; 0.01 and 1 must be among them.
+      baseline_draws: of the noise, for each example, with the loss of the clean pass and without it.
       units: of the recurrent network, (inputs, units, outputs).
     """
 
@@ -85,6 +88,7 @@ class Config:
     points: Annotated[int, Range(2, 2**31 - 1)] = 32
     sizes: tuple[tuple[int, int, int], ...] = ((8, 5, 3), (16, 10, 5), (32, 20, 10))
     sigmas: tuple[Positive, ...] = (1e-7, 1e-6, 1e-3, 1e-2, 1e-1, 3e-1, 1.0, 3.0)
+    baseline_draws: Annotated[int, Range(2, 2**31 - 1)] = 4096
     units: tuple[int, int, int] = (5, 20, 3)
 
     def __post_init__(self) -> None:
@@ -105,6 +109,7 @@ PRESETS = {
         points=2,
         sizes=((8, 5, 3),),
         sigmas=(1e-2, 1.0),
+        baseline_draws=256,
         units=(3, 6, 2),
     ),
     "default": Config(),
@@ -315,6 +320,17 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
+    """What theory expects, and estimates with the loss of the clean pass beside such without, (seeds,)."""
+    case = Case(("tanh", "identity"), (8, 5, 3), 0, {})
+    net, batch = mlp(case.sizes, case.activations), held_out(BASELINE_EXAMPLES, case.sizes)
+    each = [
+        with_and_without(net, drawn_weights(drawing(case), seed), batch, SIGMA, config.baseline_draws, seed)
+        for seed in range(config.seeds)
+    ]
+    return {**theory(config), **{f"baseline/{name}": np.array([found[name] for found in each]) for name in each[0]}}
+
+
+def theory(config: Config) -> dict[str, np.ndarray]:
     """The errors that theory expects of every feedforward part, "part/expected", (seeds, points, settings, layers)."""
     found = {}
     for name, case in cases(config).items():

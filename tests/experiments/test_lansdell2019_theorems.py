@@ -17,7 +17,7 @@ from experiments.lansdell2019.fixed_weights import (
     regression,
     second_order,
 )
-from experiments.lansdell2019.theorems import Config, cases, experiment, measure, one_step_back
+from experiments.lansdell2019.theorems import Config, cases, experiment, one_step_back, theory
 from experiments.lansdell2019.theorems_claims import summarise
 from experiments.lansdell2019.windows import glorot_params, vanilla
 from plasticity_jax.base import Info, Learner, LearnerState
@@ -154,8 +154,8 @@ SIGNS = {"theorem1.8-5-3.rademacher/W2": 0.8, "theorem1.8-5-3.gaussian/W2": 1.0}
 
 
 def test_every_claim_is_in_the_tables():
-    assert {claim.id for claim in experiment.claims} == set(EACH) | {"signs"}
-    papers = {"theorem1", "theorem2-offline", "theorem2-online", "bias-limit"}
+    assert {claim.id for claim in experiment.claims} == set(EACH) | {"signs", "baseline-mean", "baseline-variance"}
+    papers = {"theorem1", "theorem2-offline", "theorem2-online", "bias-limit", "baseline-mean", "baseline-variance"}
     assert {claim.id for claim in experiment.claims if not claim.own} == papers
 
 
@@ -211,7 +211,7 @@ def test_theory_is_of_the_cases_that_were_run(monkeypatch):
     monkeypatch.setattr(theorems, "expected", errors)
     monkeypatch.setattr(theorems, "lower_error", lower)
     monkeypatch.setattr(theorems, "inherited", lambda low, up, seed: (low.error, up.error, seed))
-    found = measure(config, False)
+    found = theory(config)
     assert set(found) == {f"{name}/expected" for name in cases(config)}
     for name, case in cases(config).items():
         values = found[f"{name}/expected"]
