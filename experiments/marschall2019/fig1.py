@@ -10,6 +10,9 @@ assignment differ most clearly.
 numbers are of another generator; the norms whose ratios the stochastic rules take have 1e-7 added; the reported loss is
 not cut off at a probability of 1e-4; and the first labels read symbols before the first, where theirs read the
 stream's end.
+
+As run, KeRNL's alpha_i fall towards 0 and nothing stops them there, in their code or here: below it kappa is above 1
+and the run ends in numbers that are not finite. In a million steps that befell one seed of 20, and is a result.
 """
 
 import dataclasses
@@ -180,7 +183,7 @@ def part(config: Config, task: str, name: str) -> Program:
 
     every, measure = steps // config.points, shown_loss(task, size[1])
     program = online_training(build, init, steps=steps, every=every, chunks=config.chunks, measure=measure)
-    return at_each(program, settings(config, task, name))
+    return at_each(program._replace(may_diverge=name == "kernl"), settings(config, task, name))
 
 
 def shown_loss(task: str, outputs: int) -> Callable[[Info, Batch], Metrics]:
