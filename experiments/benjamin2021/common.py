@@ -6,8 +6,8 @@ of the digit that was shown, how sure it is of a picture, and how its features a
 
 import functools
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,24 @@ LABELS = {
     "combined_per_layer": "combined, layer by layer",
     "marginals": "wake/sleep, local",
 }
+
+
+def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], **style: Any) -> None:
+    """A legend under all panels, tied to the figure and not to what is cut out of it when it is saved."""
+    style = {"frameon": False, "fontsize": 10} | style
+    place = {"bbox_to_anchor": (0, 0, 1, 1), "bbox_transform": figure.transFigure}
+    figure.legend(handles, labels, loc="outside lower center", **place, **style)
+
+
+def seeds_in_words(count: int) -> str:
+    """ "1 seed", "2 seeds"."""
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
+def percent(share: float) -> str:
+    """A share in whole per cent, without a sign on zero."""
+    return f"{100 * share:.0f} %".replace("-0 %", "0 %")
+
 
 CLASSES = 10
 SITES = ("wake_sleep", "oscillation", "reconstruction", "penalty")
@@ -252,6 +270,14 @@ def verdict(logits: Array) -> Metrics:
     shares = jnp.mean(jax.nn.one_hot(jnp.argmax(logits, -1), logits.shape[-1]), 0)
     entropy = -jnp.sum(jax.scipy.special.xlogy(shares, shares)) / jnp.log(2)
     return {"confidence": jnp.mean(jnp.max(jax.nn.softmax(logits), -1)), "entropy": entropy, "shares": shares}
+
+
+def gaussian_pictures(key: Key, train: Array, count: int) -> Array:
+    """Samples of a Gaussian with the mean and covariance of pictures (N, ...), (count, ...): a rival to any dream."""
+    flat = train.reshape(len(train), -1)
+    centred = flat - jnp.mean(flat, 0)
+    drawn = jax.random.normal(key, (count, len(flat)), flat.dtype) @ centred / (len(flat) - 1) ** 0.5
+    return (jnp.mean(flat, 0) + drawn).reshape(count, *train.shape[1:])
 
 
 def frechet(a: Array, b: Array) -> Array:

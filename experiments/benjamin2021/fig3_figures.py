@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benjamin2021.common import COLOURS, LABELS, LINES
+from experiments.benjamin2021.common import COLOURS, LABELS, LINES, legend_below, percent, seeds_in_words
 from experiments.benjamin2021.fig3_summary import ran
 from experiments.shared.curves import draw
 
@@ -26,7 +26,7 @@ def pictures(metrics: Mapping[str, np.ndarray]) -> Any:
     rows = [("shown", metrics["data/shown"][0, 0], metrics["untrained/dreamed"][0, 0])]
     rows += [
         (
-            f"{LABELS[m]}\n(told {100 * metrics[f'{m}/told'][0, -1]:.0f} %)",
+            f"{LABELS[m]}\n(told {percent(metrics[f'{m}/told'][0, -1])})",
             metrics[f"{m}/reconstructed"][0, -1],
             metrics[f"{m}/dreamed"][0, -1],
         )
@@ -100,7 +100,7 @@ def training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) ->
         if "frechet" not in what:
             axis.set_ylim(-0.04 if what == "told" else 0, 1.08 if what in ("identity", "told") else 0.125)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
+    legend_below(figure, handles, labels, ncols=3)
     figure.suptitle(
         f"{heading(metrics)}\nmean and standard error; principal components: as many as units of the code", fontsize=10
     )
@@ -145,14 +145,14 @@ def patterns(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) ->
         height, error = ([summary[f"{m}/js_{kind}{end}"] for m in methods] for end in ("", "_sem"))
         colour = [COLOURS[m] for m in methods] if kind == "sleep" else shades[kind]
         axis.bar(at, height, 0.19, yerr=error, color=colour, label=label, error_kw={"lw": 1})
-    labels = [LABELS[m].replace(", ", ",\n") + f"\ntold {100 * summary[f'{m}/told']:.0f} %" for m in methods]
+    labels = [LABELS[m].replace(", ", ",\n") + f"\ntold {percent(summary[f'{m}/told'])}" for m in methods]
     axis.set_xticks(range(len(methods)), labels, fontsize=9)
     axis.set(ylabel="JS divergence from wake (bits)", title="binary patterns: x > 0.5, z > 0")
     axis.set_ylim(0, 1.25 * axis.get_ylim()[1])
     axis.legend(frameon=False, fontsize=9, loc="upper center", ncols=4)
     figure.suptitle(
         f"{heading(metrics)}\nabove: patterns of 8 pixels and 8 units of the code, rounded; the 256 most frequent of "
-        "other images, all seeds,\nscattered by 6 %, never met: at the edge; below: mean and standard error",
+        "other images, all seeds,\nscattered by 6 %, never met: lowest group; below: mean and standard error",
         fontsize=10,
     )
     return figure
@@ -163,5 +163,5 @@ def heading(metrics: Mapping[str, np.ndarray]) -> str:
     steps, side = metrics[f"{ran(metrics)[0]}/step"][0, -1], round(metrics["data/shown"].shape[-1] ** 0.5)
     return (
         f"Benjamin & Kording (2021), Figure 3: {side} x {side} pixels, {steps:,.0f} steps (paper: 28 x 28, 46,800), "
-        f"{len(metrics['data/shown'])} seeds"
+        f"{seeds_in_words(len(metrics['data/shown']))}"
     )

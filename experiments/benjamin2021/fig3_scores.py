@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benjamin2021.common import CLASSES, Classifier, frechet, judged, verdict
+from experiments.benjamin2021.common import CLASSES, Classifier, frechet, gaussian_pictures, judged, verdict
 from experiments.shared.images import Images, scaled, unfolded
 from plasticity_jax.diagnostics.pattern_overlap import BITS, Quantise, pattern_counts, pattern_overlap
 from plasticity_jax.networks.autoencoder import Autoencoder
@@ -68,11 +68,11 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
     Returns:
       Of reconstructions: ``identity``, the share that the judge takes for the digit shown, and ``mse`` (both also
       ``_mean``, of the mean of 10 samples); ``confidence``; ``frechet``, from the images shown. Of samples:
-      ``sleep_confidence``, ``sleep_frechet``, ``sleep_entropy`` of classes, bits, of 3.32. ``told``: the share of the
-      code's variance that the image explains. Of patterns of 8 + 8 units, x > 0.5 and z > 0, and "rounded", to the
-      nearest integer as the paper has them: ``js_sleep``, bits, with its floor and controls, and indices of alignment;
-      of the most frequent, ``correlation_sleep`` and ``_floor`` of the `common_patterns`, means over draws of units,
-      and the ``frequencies`` of rounded ones, one draw. Pictures, uint8.
+      ``sleep_confidence``, ``sleep_frechet``, ``sleep_entropy`` of classes, bits, of 3.32. Of the code: ``told``, the
+      share of its variance that the image explains, and ``code_variance``, of the prior 1. Of patterns of 8 + 8 units,
+      x > 0.5 and z > 0, and "rounded", to the nearest integer as the paper has them: ``js_sleep``, bits, with its floor
+      and controls, and indices of alignment; of the `common_patterns`, ``correlation_sleep`` and ``_floor``, means over
+      draws of units, and the ``frequencies`` of one draw. Pictures, uint8.
     """
     key_recon, key_codes, key_phases, key_overlap = jax.random.split(key, 4)
     index = np.concatenate([first_of_each(np.asarray(data.test_label)), np.arange(size.tested)])
@@ -117,6 +117,7 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
         "mse": jnp.mean((pictures[1] - pictures[0]) ** 2),
         "mse_mean": jnp.mean((pictures[2] - pictures[0]) ** 2),
         "told": explained(*codes),
+        "code_variance": jnp.mean(jnp.var(wake[1], 0)),
         "confidence": of_shown["confidence"],
         "frechet": apart[0],
         "sleep_confidence": of_sleep["confidence"],
@@ -195,8 +196,10 @@ def baselines(size: Sizes, latent: int, key: Key, data: Images, judge: Classifie
 
     Returns:
       ``mse_...`` and ``identity_...`` of the mean image, of another test image at random, of black and of principal
-      components, as many as the code has units (``pca``) and 64; ``identity``, ``confidence`` and ``entropy`` of real
-      images; ``frechet_...``, from the images, of as many ``real`` ones for training and of all those; pictures.
+      components, as many as the code has units (``pca``) and 64, and of samples of a Gaussian with the mean and
+      covariance of images (``gauss``); ``entropy_gauss`` of their classes, bits; ``identity``, ``confidence`` and
+      ``entropy`` of real images; ``frechet_...``, from the images, of as many ``real`` ones for training and of all
+      those; pictures.
     """
     show = first_of_each(np.asarray(data.test_label))
     data = unfolded(data)
@@ -214,6 +217,7 @@ def baselines(size: Sizes, latent: int, key: Key, data: Images, judge: Classifie
         "blank": jnp.zeros_like(x),
         "pca": components(latent),
         "pca_64": components(64),
+        "gauss": jnp.clip(gaussian_pictures(jax.random.fold_in(key, 1), train[: size.tested], len(x)), 0, 1),
     }
     logits, features = judged(judge.weights, x)
     real = verdict(logits)
@@ -231,4 +235,6 @@ def baselines(size: Sizes, latent: int, key: Key, data: Images, judge: Classifie
         found[f"identity_{name}"] = jnp.mean(jnp.argmax(logits, -1) == label)
         found[f"confidence_{name}"] = verdict(logits)["confidence"]
         found[f"frechet_{name}"] = frechet(others, features)
+        if name == "gauss":
+            found["entropy_gauss"] = verdict(logits)["entropy"]
     return found

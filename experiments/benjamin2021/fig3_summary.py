@@ -44,6 +44,7 @@ RIVALS = {
     "pca_64": "64 principal components",
     "mean": "mean image",
     "other": "another digit",
+    "gauss": "Gaussian samples with the covariance of digits",
     "blank": "black",
 }
 
@@ -136,6 +137,7 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
         "sleep_frechet": "Frechet, samples",
         "sleep_entropy": "classes of samples (bits)",
         "told": "code told by image",
+        "code_variance": "its variance",
         "js_sleep": "JS (bits)",
         "js_floor": "its floor",
         "js_unpaired": "unpaired",

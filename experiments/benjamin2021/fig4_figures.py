@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benjamin2021.common import COLOURS
+from experiments.benjamin2021.common import COLOURS, legend_below, percent, seeds_in_words
 from experiments.benjamin2021.fig4_claims import PARTS, TITLES, TRAINED
 from experiments.shared.curves import draw
 from plasticity_jax.run import mean_sem
+
+SITE_COLOURS = ("black", "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00")
 
 STYLES = {"combined": COLOURS["combined"], "marginals": COLOURS["marginals"], "untrained": "0.5"}
 
@@ -27,20 +29,24 @@ def _plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
     import matplotlib.pyplot as plt
 
     recalled = {part: metrics[f"{part}/picture_recalled"][0, -1] for part in PARTS}
-    dreams = {part: np.stack(np.split(metrics[f"{part}/picture_dream"][0, -1], 2)) for part in PARTS}
-    depth = len(recalled["combined"])
+    dreams = {part: np.stack(np.split(metrics[f"{part}/picture_dream"][0, -1], 2))[0] for part in PARTS}
+    depth, told = len(recalled["combined"]), metrics["combined/told"][0, -1]
     rows = [("test images", metrics["data/picture"][0, 0])]
-    rows += [(f"turned at h{i + 1}", each) for i, each in enumerate(recalled["combined"])]
-    rows += [(f"at h{depth}, {TITLES['marginals']}", recalled["marginals"][-1])]
-    rows += [(f"dreams{which}", each) for which, each in zip(("", ""), dreams["combined"], strict=True)]
-    rows += [(f"dreams, {TITLES[part]}", dreams[part][0]) for part in ("marginals", "untrained")]
-    figure, axes = plt.subplots(len(rows), 1, figsize=(9.5, 0.83 * len(rows) + 0.5), constrained_layout=True)
+    rows += [(f"turned at h{i + 1}\n(told {percent(told[i])})", each) for i, each in enumerate(recalled["combined"])]
+    rows += [(f"at h{depth},\n{TITLES['marginals']}", recalled["marginals"][-1])]
+    rows += [("dreams", dreams["combined"])]
+    rows += [(f"dreams,\n{TITLES[part]}", dreams[part]) for part in ("marginals", "untrained")]
+    figure, axes = plt.subplots(len(rows), 1, figsize=(11, 0.97 * len(rows) + 0.8), constrained_layout=True)
     for axis, (label, images) in zip(axes, rows, strict=True):
         axis.imshow(strip(images), interpolation="nearest")
-        axis.set_ylabel(label, rotation=0, ha="right", va="center")
+        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    figure.suptitle("Benjamin & Kording (2021), Figure 4: combined objective where not said otherwise, one network")
+    figure.suptitle(
+        f"{_heading(metrics)}, the first shown\ncombined objective where not said otherwise; told: the share of a "
+        "layer's variance that the image explains",
+        fontsize=10,
+    )
     return figure
 
 
@@ -54,7 +60,8 @@ def _plot_training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, floa
     """Frechet distances, squared errors, own images and the critics' gaps in the course of training."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 4, figsize=(17, 4.3), constrained_layout=True)
+    figure, grid = plt.subplots(2, 2, figsize=(11, 8.4), constrained_layout=True)
+    axes = grid.ravel()
     steps = np.concatenate([[0], metrics["combined/step"][0]])
     for part in TRAINED:
         label = TITLES[part]
@@ -63,27 +70,37 @@ def _plot_training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, floa
             return np.concatenate([metrics[f"untrained/{name}"], metrics[f"{part}/{name}"]], 1)
 
         style = {"color": STYLES[part]}
-        draw(axes[0], steps, course("frechet_dream"), label=f"dreams, {label}", **style)
-        draw(axes[0], steps, course("frechet_reconstruction"), label=f"reconstructions, {label}", ls="--", **style)
-        draw(axes[1], steps, course("mse")[..., -1], label=f"turned at the top, {label}", **style)
-        draw(axes[1], steps, course("mse")[..., 0], label=f"at h1, {label}", ls="--", **style)
-        draw(axes[2], steps, 100 * course("nearer")[..., -1], label=f"at the top, {label}", **style)
-        draw(axes[2], steps, 100 * course("nearer")[..., 0], label=f"at h1, {label}", ls="--", **style)
+        draw(axes[0], steps, course("frechet_dream"), label=f"{label}: dreams; turned at the top", **style)
+        draw(axes[0], steps, course("frechet_reconstruction"), ls="--", **style)
+        draw(axes[1], steps, course("mse")[..., -1], **style)
+        draw(axes[1], steps, course("mse")[..., 0], label=f"{label}: turned at h1", ls="--", **style)
+        draw(axes[2], steps, 100 * course("nearer")[..., -1], **style)
+        draw(axes[2], steps, 100 * course("nearer")[..., 0], ls="--", **style)
     sites = metrics["combined/wake_sleep"].shape[2]
     for i in range(sites):
-        shade = {"color": (0.85 * i / sites, 0.25 + 0.5 * i / sites, 0.7), "label": f"h{i}"}
+        shade = {"color": SITE_COLOURS[i % len(SITE_COLOURS)], "label": f"h{i}", "ls": "-" if i % 2 else "--"}
         draw(axes[3], steps[1:], metrics["combined/wake_sleep"][..., i], **shade)
-    _levels(axes[0], {name: summary[f"data/frechet_{key}"] for name, key in (("real", "real"), ("noise", "noise"))})
+    _levels(
+        axes[0],
+        {
+            name: summary[f"data/frechet_{key}"]
+            for name, key in (("real", "real"), ("noise", "noise"), ("Gaussian", "gauss"))
+        },
+    )
     levels = {"another image": "mse_other", "mean image": "mse_mean", "PCA": "mse_pca"}
     _levels(axes[1], {name: summary[f"data/{key}"] for name, key in levels.items()})
     _levels(axes[2], {"chance": 50})
-    axes[0].set(yscale="log", ylabel="Frechet distance to test images", title="Frechet distance of features")
+    axes[0].set(yscale="log", ylabel="Frechet distance to test images", title="Frechet (dashed: reconstructions)")
     axes[1].set(ylabel="mean squared error (pixels from -1 to 1)", title="Reconstruction", ylim=(0, None))
     axes[2].set(ylabel="nearer to its own image (%)", title="Own image or another", ylim=(40, 102))
     axes[3].set(ylabel="E D(wake) - E D(sleep)", title=f"Gaps of the critics, {TITLES['combined']}")
     for axis in axes:
         axis.set_xlabel("step")
-        axis.legend(frameon=False, fontsize=8)
+    axes[3].legend(frameon=False, fontsize=9, ncols=3)
+    axes[3].set_ylim(None, axes[3].get_ylim()[1] + 0.25 * np.ptp(axes[3].get_ylim()))
+    handles = [line for axis in axes[:2] for line in axis.get_legend_handles_labels()[0]]
+    labels = [label for axis in axes[:2] for label in axis.get_legend_handles_labels()[1]]
+    legend_below(figure, handles, labels, ncols=2)
     _title(figure, metrics)
     return figure
 
@@ -92,7 +109,7 @@ def _plot_layers(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]
     """Classes read out of each layer, and errors and classes kept by the layer turned at."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.3), constrained_layout=True)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 4.6), constrained_layout=True)
     for axis, (name, factor) in zip(axes, (("right", 100), ("mse", 1), ("kept", 100)), strict=True):
         for part in PARTS:
             ends = factor * metrics[f"{part}/{name}"][:, -1]
@@ -121,11 +138,18 @@ def _levels(axis: Any, levels: Mapping[str, float]) -> None:
     for name, level in levels.items():
         axis.axhline(level, color="0.5", ls=":", lw=1)
         axis.annotate(
-            name, (0.995, level), xycoords=("axes fraction", "data"), color="0.4", fontsize=8, ha="right", va="bottom"
+            name, (0.995, level), xycoords=("axes fraction", "data"), color="0.4", fontsize=9, ha="right", va="bottom"
         )
 
 
+def _heading(metrics: Mapping[str, np.ndarray]) -> str:
+    """Paper, scale and seeds."""
+    steps, side = metrics["combined/step"][0, -1], metrics["data/picture"].shape[3]
+    return (
+        f"Benjamin & Kording (2021), Figure 4: {side} x {side} pixels, {steps:,.0f} steps (paper: 32 x 32, 39,200 of "
+        f"512), {seeds_in_words(len(metrics['combined/mse']))}"
+    )
+
+
 def _title(figure: Any, metrics: Mapping[str, np.ndarray]) -> None:
-    seeds = len(metrics["combined/mse"])
-    about = f"mean and standard error over {seeds} seeds"
-    figure.suptitle(f"Benjamin & Kording (2021), Figure 4: {about}")
+    figure.suptitle(f"{_heading(metrics)}; mean and standard error", fontsize=10)

@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.sparse.linalg import cg
 
 from experiments.benjamin2021.cifar import Pictures, judged, signed
-from experiments.benjamin2021.common import CLASSES, frechet, verdict
+from experiments.benjamin2021.common import CLASSES, frechet, gaussian_pictures, verdict
 from experiments.benjamin2021.fig3_scores import explained
 from experiments.benjamin2021.fig4_waves import waves
 from experiments.shared.images import unfolded
@@ -134,6 +134,7 @@ def baselines(axes: np.ndarray, probe: Probe) -> Metrics:
     code_train, code = ((part - middle).reshape(len(part), -1) @ basis for part in (train, x))
     recalled = (code @ basis.T).reshape(x.shape) + middle
     noise = jax.random.uniform(jax.random.key(22), x.shape, x.dtype, -1, 1)
+    drawn = jnp.clip(gaussian_pictures(jax.random.key(23), train, len(x)), -1, 1)
     pca_logits, pca_features = judged(probe.weights, recalled)
     return {
         "mse_mean": jnp.mean((x - middle) ** 2),
@@ -142,6 +143,7 @@ def baselines(axes: np.ndarray, probe: Probe) -> Metrics:
         "kept_pca": jnp.mean(jnp.argmax(pca_logits, -1) == jnp.argmax(logits, -1)),
         "frechet_real": frechet(judged(probe.weights, train)[1], features),
         "frechet_noise": frechet(judged(probe.weights, noise)[1], features),
+        "frechet_gauss": frechet(judged(probe.weights, drawn)[1], features),
         "frechet_pca": frechet(pca_features, features),
         "entropy_real": verdict(logits)["entropy"],
         "accuracy": jnp.mean(jnp.argmax(logits, -1) == probe.shown.test_label),

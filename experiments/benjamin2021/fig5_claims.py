@@ -33,6 +33,9 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
             horizons(f"{method}/{what}", last[f"{method}/{what}"])
         for what in (f"{what}_{phase}" for what in LATENT for phase in ("wake", "sleep")):
             put(summary, f"{method}/{what}", last[f"{method}/{what}"])
+        for what in ("ink", "brightness"):
+            share = last[f"{method}/dream_{what}"] / last[f"data/{what}_true"]
+            put(summary, f"{method}/dream_{what}_ratio", share.mean(1))
     mean, copied = last["data/error_mean"], last["data/error_last"]
     errors = {name: last[f"data/error_{name}"] for name in TRIVIAL} | {m: last[f"{m}/error"] for m in METHODS}
     for name, error in errors.items():
@@ -173,6 +176,22 @@ CLAIMS = [
         "matches a prior",
         "gap/z_apart",
         trivial=clear("gap/untrained/z_apart"),
+    ),
+    *(
+        within(
+            f"dream-{'bright' if what == 'brightness' else what}",
+            f"{start} {how} as in truth, within a fifth (ratio)",
+            None,
+            f"combined/dream_{what}_ratio",
+            0.8,
+            1.2,
+            own=True,
+            trivial=lambda s, what=what: 0.8 <= s[f"untrained/dream_{what}_ratio"] <= 1.2,
+        )
+        for start, what, how in (
+            ("Asleep, the combined objective's frames have", "ink", "as much ink"),
+            ("And", "brightness", "ink as bright"),
+        )
     ),
     within(
         "sleep-matches",

@@ -84,7 +84,8 @@ def tested(net: ConvLstm, params: Params, x: Array, samples: int) -> Metrics:
     Returns:
       What `compared` measures of one sample, of the mean ("_mean") and of the best ("_best") of K by the error over all
       horizons; scores "d_x_wake" and so on; of latents, units taken one by one, the root mean square of their means,
-      their mean variance and the divergence from N(0, 1) of Gaussians that have these, in nats; pictures.
+      their mean variance and the divergence from N(0, 1) of Gaussians that have these, in nats; ``dream_ink`` and
+      ``dream_brightness`` of frames asleep, by bounce; pictures.
     """
     watched, true = x[:, : net.context], x[:, net.context :]
     keys = jax.random.split(jax.random.key(PREDICTIONS), samples)
@@ -104,4 +105,5 @@ def tested(net: ConvLstm, params: Params, x: Array, samples: int) -> Metrics:
         found[f"z_variance_{phase}"] = jnp.mean(variance)
         found[f"z_apart_{phase}"] = jnp.mean(mean**2 + variance - 1 - jnp.log(variance)) / 2
     dreams = phases.sleep[0].reshape(len(x), net.horizon, *x.shape[2:])
+    found |= {"dream_ink": jnp.mean(jnp.sum(dreams, (2, 3, 4)), 0), "dream_brightness": brightness(dreams)}
     return {**found, "picture": picture(drawn[0]), "dream": picture(dreams)[:DREAMS]}

@@ -22,11 +22,11 @@ from tests.experiments.benjamin2021_by_hand import (
 
 METHODS = ("wake_sleep", "combined", "wake_sleep_no_recurrence", "combined_no_recurrence", "marginals")
 METHODS += ("combined_per_layer",)
-CURVES = ("identity", "identity_mean", "mse", "mse_mean", "told", "confidence", "frechet", "loss")
-CURVES += ("sleep_confidence", "sleep_entropy", "sleep_frechet", "index_shuffled", "index_unpaired")
-CURVES += ("js_sleep", "js_floor", "js_unpaired", "js_shuffled", "correlation_sleep", "correlation_floor")
-CURVES += tuple(f"{curve}_rounded" for curve in CURVES[13:] if curve.startswith(("js", "correlation")))
-RIVALS = ("mean", "other", "blank", "pca", "pca_64")
+CURVES = ("identity", "identity_mean", "mse", "mse_mean", "told", "code_variance", "confidence", "frechet")
+CURVES += ("sleep_confidence", "sleep_entropy", "sleep_frechet", "index_shuffled", "index_unpaired", "loss")
+PATTERNS = ("js_sleep", "js_floor", "js_unpaired", "js_shuffled", "correlation_sleep", "correlation_floor")
+CURVES += tuple(f"{name}{end}" for name in PATTERNS for end in ("", "_rounded"))
+RIVALS = ("mean", "other", "blank", "pca", "pca_64", "gauss")
 
 
 def made(seeds=3, points=8, methods=METHODS):
@@ -44,7 +44,7 @@ def made(seeds=3, points=8, methods=METHODS):
         metrics["marginals/bad_step"][[0, 2], -1] = 0, 7
     for what in ("identity", "mse", "frechet", "confidence"):
         metrics |= {f"data/{what}_{rival}": entries(f"data/{what}_{rival}", seeds, 1) for rival in RIVALS}
-    for what in ("identity", "judge", "confidence", "entropy", "frechet_real"):
+    for what in ("identity", "judge", "confidence", "entropy", "entropy_gauss", "frechet_real"):
         metrics[f"data/{what}"] = entries(f"data/{what}", seeds, 1)
     return metrics
 
@@ -151,7 +151,7 @@ def test_spread_is_over_seeds_that_did_not_diverge():
 def test_the_table_has_a_row_for_each_method_and_rival_and_counts_lost_seeds():
     metrics = made()
     lines = text(metrics).split("\n")
-    assert len(lines) == 2 + 7 + 5 + 4
+    assert len(lines) == 2 + 7 + 6 + 4
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0][0] == "method"
     assert cells[6][0] == "wake/sleep, local"
@@ -164,7 +164,7 @@ def test_the_table_has_a_row_for_each_method_and_rival_and_counts_lost_seeds():
         "frechet": 5,
         "sleep_frechet": 6,
         "told": 8,
-        "js_shuffled": 12,
+        "js_shuffled": 13,
     }
     for what, column in place.items():
         assert cells[3][column].startswith(f"{metrics[f'combined/{what}'][:, -1].mean():.3f} ± ")
@@ -228,9 +228,16 @@ TRIVIAL = {
         {"untrained/identity": 0.1},
     ),
     "without": ({"data/identity_pca": 0.3, "wake_sleep_no_recurrence/identity": 0.2}, {"data/identity_pca": 0.1}),
-    "generation": ({"untrained/sleep_frechet": 10.0, "data/frechet_mean": 2.0}, {"data/frechet_mean": 2.1}),
-    "generation-real": ({"data/frechet_mean": 10.0, "data/frechet_real": 1.0}, {"data/frechet_mean": 10.1}),
-    "classes": ({"untrained/sleep_entropy": 3.0}, {"untrained/sleep_entropy": 2.9}),
+    "generation": (
+        {"untrained/sleep_frechet": 10.0, "data/frechet_mean": 2.1, "data/frechet_gauss": 2.0},
+        {"data/frechet_gauss": 2.1},
+    ),
+    "generation-real": (
+        {"data/frechet_mean": 10.1, "data/frechet_gauss": 10.0, "data/frechet_real": 1.0},
+        {"data/frechet_gauss": 10.1},
+    ),
+    "classes": ({"untrained/sleep_entropy": 2.9, "data/entropy_gauss": 3.0}, {"data/entropy_gauss": 2.9}),
+    "diverged": ({"marginals/diverged": 0}, {"marginals/diverged": 1}),
     "aligned": ("untrained/below_shuffled",),
     "rounded": ("untrained/below_shuffled_rounded",),
     "diagonal-wake-sleep": ({"untrained/diagonal_rounded": 0.8}, {"untrained/diagonal_rounded": 0.7}),

@@ -111,6 +111,7 @@ def test_a_noisy_mirror_is_measured_as_what_it_is(monkeypatch):
     # Codes are the pixels under noise of variance 0.09, twice; of 110 x 49 pairs r is known to a hundredth.
     signal = x.var(0).mean()
     np.testing.assert_allclose(found["told"], signal / (signal + 0.09), atol=0.05)
+    np.testing.assert_allclose(found["code_variance"], np.asarray(phases.wake[1])[:400].var(0).mean(), rtol=1e-5)
     wake, chosen_in, other = ([np.asarray(h[200 * i : 200 * (i + 1)]) for h in phases.wake] for i in range(3))
     asleep = [np.asarray(h[:200]) for h in phases.sleep]
     for end, quantise in (("", "binary"), ("_rounded", "round")):
@@ -180,6 +181,12 @@ def test_baselines_are_those_of_numpy():
         "other": x[np.asarray(jax.random.permutation(key, 100))],
         "pca_64": x,
     }
+    eps = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), (100, 100)))
+    of_train = train[:100] - train[:100].mean(0)
+    drawn = [
+        train[:100].mean(0) + sum(e * row for e, row in zip(each, of_train, strict=True)) / 99**0.5 for each in eps
+    ]
+    rivals["gauss"] = np.clip(drawn, 0, 1)
     logits, features = shared.judged(judge.weights, x)
     for name, rival in rivals.items():
         said, others = shared.judged(judge.weights, rival)
@@ -195,6 +202,9 @@ def test_baselines_are_those_of_numpy():
             np.testing.assert_allclose(
                 found[f"{what}_{name}"], value, rtol=2e-4, atol=2e-3 if what == "frechet" else 1e-9
             )
+    classes = np.argmax(shared.judged(judge.weights, jnp.asarray(rivals["gauss"]))[0], -1)
+    counts = np.bincount(classes, minlength=10) / 100
+    np.testing.assert_allclose(found["entropy_gauss"], -sum(c * math.log2(c) for c in counts if c > 0), rtol=1e-6)
     counts = np.bincount(np.argmax(logits, -1), minlength=10) / 100
     np.testing.assert_allclose(found["identity"], np.mean(np.argmax(logits, -1) == label))
     np.testing.assert_allclose(found["entropy"], -sum(c * math.log2(c) for c in counts if c > 0), rtol=1e-6)

@@ -154,6 +154,10 @@ def test_predictions_and_phases_are_measured_as_in_numpy(monkeypatch):
     for name, value in scores.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-9, err_msg=name)
     np.testing.assert_array_equal(found["picture"], np.round(255 * drawn[0][:4, ..., 0].clip(0, 1)))
+    dreams = 1 - true
+    np.testing.assert_allclose(found["dream_ink"], dreams.sum((2, 3, 4)).mean(0), rtol=1e-9)
+    weighed = [(dreams[:, t] ** 2).sum() / dreams[:, t].sum() for t in range(3)]
+    np.testing.assert_allclose(found["dream_brightness"], weighed, rtol=1e-9)
     np.testing.assert_array_equal(found["dream"], np.round(255 * (1 - true[:2, ..., 0])))
 
 
@@ -208,7 +212,8 @@ def made(seeds=3, points=2, horizon=4):
             metrics[f"data/{what}_{name}"] = entries(f"{what}_{name}", seeds, 1, horizon)
     for name in ("untrained", *METHODS):
         length = 1 if name == "untrained" else points
-        for what in (*fig5_scores.MEASURES, "error_mean", "error_best", "ssim_mean", "ssim_best", "ink_mean"):
+        dreamt = ("dream_ink", "dream_brightness")
+        for what in (*fig5_scores.MEASURES, "error_mean", "error_best", "ssim_mean", "ssim_best", "ink_mean", *dreamt):
             metrics[f"{name}/{what}"] = entries(f"{name}/{what}", seeds, length, horizon)
         phases = ("d_x_wake", "d_x_sleep", "d_x_oscillation", "d_z_wake", "d_z_sleep")
         latents = (f"z_{what}_{phase}" for what in ("mean", "variance", "apart") for phase in ("wake", "sleep"))
@@ -234,6 +239,9 @@ def test_summary_is_of_the_last_point_by_horizon_and_paired():
         for what in ("error", "ssim", "ink", "centroid", "brightness", "error_mean", "error_best", "ssim_mean"):
             by_horizon(f"{name}/{what}", end[f"{name}/{what}"])
         by_horizon(f"{name}/ssim_best", end[f"{name}/ssim_best"])
+        for what in ("ink", "brightness"):
+            shares = [end[f"{name}/dream_{what}"][:, at] / end[f"data/{what}_true"][:, at] for at in range(4)]
+            columns[f"{name}/dream_{what}_ratio"] = sum(shares) / 4
         for what in ("mean", "variance", "apart"):
             for phase in ("wake", "sleep"):
                 columns[f"{name}/z_{what}_{phase}"] = end[f"{name}/z_{what}_{phase}"]
@@ -266,6 +274,7 @@ def test_summary_is_of_the_last_point_by_horizon_and_paired():
     is_summary(summarise(metrics), columns)
 
 
+DREAMT = {"dream-ink": "ink", "dream-bright": "brightness"}
 GAPS = {
     "sleep-prior": ["gap/z_apart"],
     "squared-lower": ["gap/squared/combined"],
@@ -278,6 +287,7 @@ for name in ("combined", "predicting"):
     GAPS[f"{name}-trajectories"] = [f"gap/{name}/centroid_last", f"gap/{name}/centroid_mean"]
     BOUNDED |= {f"{name}-{what}": (0.8, 1.2, f"{name}/{key}_ratio")
                 for what, key in (("ink", "ink"), ("bright", "brightness"))}  # fmt: skip
+BOUNDED |= {id: (0.8, 1.2, f"combined/dream_{what}_ratio") for id, what in DREAMT.items()}
 MANY = {f"{name}-many": [f"gap/{name}/mean", f"gap/{name}/best"] for name in ("combined", "predicting")}
 
 HONEST = ("blank", "mean", "watched", "last", "other")
@@ -295,6 +305,9 @@ TRIVIAL = {
         {**WORST, "squared/brightness_end": 0.5, "data/brightness_last_end": 0.6},
         {"data/brightness_last_end": 0.4},
     ),
+}
+TRIVIAL |= {
+    id: [{f"untrained/dream_{what}_ratio": share} for share in (0.8, 0.79, 1.21)] for id, what in DREAMT.items()
 }
 for name in ("combined", "predicting"):
     TRIVIAL |= {
@@ -328,7 +341,7 @@ for name in ("combined", "predicting"):
         ),
     }
 OWN = {f"{name}-{what}" for name in ("combined", "predicting") for what in ("first", "many", "copying", "grows")}
-OWN |= {"sleep-cheap", "squared-lower", "squared-blurs"}
+OWN |= {"sleep-cheap", "squared-lower", "squared-blurs", "dream-ink", "dream-bright"}
 
 
 def test_every_claim_reads_its_own_numbers():

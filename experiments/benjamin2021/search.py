@@ -1,0 +1,210 @@
+"""Sections 3.1 and 5.1 of Benjamin & Kording (2021): can wake/sleep be mended by its optimiser, or by fewer inputs?
+
+"search": adversarial wake/sleep with recurrence, its rates, decay of weights and Adam's b1 and b2 drawn at random, one
+set for all seeds; the first is that of Figure 3's reduced problem, whose b1, b2 and decay are the paper's. The paper's
+wide search "did not produce better reconstructions". "combined" and "bare" (wake/sleep without recurrence), at the
+first of the settings and for as many steps, show what could have been found.
+
+"global" and "local", at three sizes of the image: wake/sleep whose discriminator sees image and code together, and the
+combined objective, whose discriminators see one of them, neither with recurrence. The paper expects learning to suffer
+as a discriminator's inputs grow, "in very large networks"; there are some hundreds here.
+
+Seeds of this experiment are its own: nothing that is found here chose a setting of Figure 3, and keys are folded apart
+from those of its seeds. Identity is the share of test digits that are taken for what they are, once reconstructed.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benjamin2021.common import (
+    EPOCHS,
+    Classifier,
+    classifier,
+    digits,
+    fetching,
+    frechet,
+    judged,
+    measured,
+    optimiser,
+)
+from experiments.benjamin2021.fig3_scores import explained
+from experiments.benjamin2021.search_claims import CLAIMS, figures, summarise, text
+from experiments.shared.images import Images, scaled, unfolded
+from plasticity_jax.base import Learner, LearnerState, learner
+from plasticity_jax.data import looking_up, minibatches
+from plasticity_jax.networks.autoencoder import Autoencoder, autoencoder, init_params
+from plasticity_jax.networks.hierarchy import reconstruct
+from plasticity_jax.rules.generative import adversarial
+from plasticity_jax.run import Experiment, Program, evaluated, online_training
+from plasticity_jax.run.program import Metrics, TrainingState
+from plasticity_jax.tasks.stream import Stream
+from plasticity_jax.typing import Array, Key, PyTree
+
+APART = 5
+"""Folded into lanes' keys: no network here has the weights or data of one of Figure 3's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    Attributes:
+      seeds: networks and data, shared by all settings.
+      data: "mnist", or "prototypes" (random images, which need no files).
+      sides: pixels of an image, small to large, each 28 or a divisor of it; the search is at the middle one.
+      latent: units of the code.
+      hidden: of every conditional, and of each hidden layer of a discriminator.
+      gamma: of the combined objective.
+      batch: of a step.
+      steps: of training.
+      tries: settings of the optimiser.
+      model_rate: of inference and generation, for all but the search; discriminators' is four times that.
+      tested: test images.
+    """
+
+    seeds: int = 2
+    data: str = "mnist"
+    sides: tuple[int, int, int] = (7, 14, 28)
+    latent: int = 16
+    hidden: int = 128
+    gamma: float = 0.1
+    batch: int = 64
+    steps: int = 2000
+    tries: int = 8
+    model_rate: float = 1e-3
+    tested: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.tries < 2:
+            raise ValueError(f"tries={self.tries} must be at least 2, the first of which is no draw")
+
+
+PRESETS = {
+    "smoke": Config(
+        data="prototypes", sides=(4, 7, 14), latent=4, hidden=8, batch=8, steps=6, tries=2, tested=100
+    ),
+    "default": Config(),
+    "paper": Config(
+        seeds=3, latent=64, hidden=512, batch=512, steps=400 * 117, tries=40, model_rate=1e-4, tested=10_000
+    ),
+}  # fmt: skip
+
+
+class Setting(NamedTuple):
+    """Of the optimiser, leaves (draws,)."""
+
+    model_rate: np.ndarray | Array
+    critic_rate: np.ndarray | Array
+    weight_decay: np.ndarray | Array
+    b1: np.ndarray | Array
+    b2: np.ndarray | Array
+
+
+def settings(draws: int, model_rate: float) -> Setting:
+    """The paper's decay, b1 and b2 at a rate, then draws: rates and decay log-uniform over decades about these.
+
+    Rates run from a tenth to three times that rate, discriminators' from 1 to 10 times the network's, decay from 1e-7
+    to 1e-2; b1 from 0 to 0.9, and 1 - b2 from 0.1 to 0.001.
+    """
+    rng = np.random.default_rng(11)
+    low = np.array([np.log(0.1 * model_rate), 0.0, np.log(1e-7), 0.0, np.log(1e-3)])
+    high = np.array([np.log(3 * model_rate), np.log(10), np.log(1e-2), 0.9, np.log(1e-1)])
+    rate, ratio, decay, b1, rest = rng.uniform(low, high, (draws - 1, 5)).T
+    columns = (np.exp(rate), np.exp(rate + ratio), np.exp(decay), b1, 1 - np.exp(rest))
+    first = (model_rate, 4 * model_rate, 2e-5, 0.5, 0.99)
+    return Setting(*(np.concatenate([[one], others]) for one, others in zip(first, columns, strict=True)))
+
+
+def scores(net: Autoencoder, params: PyTree, key: Key, data: Images, judge: Classifier, tested: int) -> Metrics:
+    """``identity``, ``mse``, ``told`` and ``sleep_frechet`` of test images, shape () each."""
+    key_made, key_one, key_other = jax.random.split(key, 3)
+    data = unfolded(data)
+    x, label = scaled(data.test[:tested]), data.test_label[:tested]
+    made = reconstruct(net, params, x, key_made)[0]
+    phases = net.phases(params, x, key_one, oscillate=False)
+    again = net.infer(params["inference"], 1, x, key_other)
+    (_, real), (logits, _), (_, dreamt) = (judged(judge.weights, each) for each in (x, made, phases.sleep[0]))
+    return {
+        "identity": jnp.mean(jnp.argmax(logits, -1) == label),
+        "mse": jnp.mean((made - x) ** 2),
+        "told": explained(phases.wake[1], again),
+        "sleep_frechet": frechet(dreamt, real),
+    }
+
+
+def training(config: Config, side: int, method: str, tried: Setting) -> Program:
+    """One network for each setting, one after another; metrics have an axis of them."""
+    data, judge = digits(config.data, side), classifier(config.data, side)
+    recurrence = 0 if method in ("bare", "global", "local") else 1
+    together = method in ("search", "bare", "global")
+    seen = "global" if together else "local"
+    net = autoencoder(
+        (side**2, config.latent), config.hidden, config.hidden, recurrence, seen, output="sigmoid"
+    )  # fmt: skip
+    rule = adversarial(net, 1.0 if together else config.gamma)
+
+    def build(lane: tuple[Key, Setting]) -> tuple[Learner, Stream]:
+        rates = {"weight_decay": lane[1].weight_decay, "b1": lane[1].b1, "b2": lane[1].b2}
+        tx = optimiser(lane[1].model_rate, lane[1].critic_rate, epoch_steps=config.steps / EPOCHS, **rates)
+        return looking_up(learner(rule, tx), fetching(data)), minibatches(len(data.train), config.batch)
+
+    def init(lane: tuple[Key, Setting], learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
+        key_weights, key_stream, key_run = jax.random.split(lane[0], 3)
+        params = init_params(key_weights, net)
+        return learn.init(params, key_run, jnp.zeros((config.batch,), jnp.int32)), stream.init(key_stream)
+
+    def evaluate(state: TrainingState) -> Metrics:
+        key = jax.random.fold_in(state.lane[0], 1)
+        return scores(net, state.learner.params, key, data, judge, config.tested)
+
+    one = online_training(build, init, steps=config.steps, every=config.steps, chunks=1, measure=measured)
+    one = evaluated(one, evaluate)
+    each = jax.tree.map(lambda values: jnp.asarray(values, jnp.zeros(()).dtype), tried)
+
+    def start(key: Key) -> TrainingState:
+        return jax.vmap(lambda setting: one.init((jax.random.fold_in(key, APART), setting)))(each)
+
+    def chunk(states: TrainingState) -> tuple[TrainingState, Metrics]:
+        states, metrics = jax.lax.map(one.chunk, states)
+        return states, jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), dict(metrics))
+
+    return one._replace(init=start, chunk=chunk)
+
+
+def make_parts(config: Config) -> dict[str, Program]:
+    """ "search", "combined" and "bare" at the middle side; "global" and "local" at each, as "global_7"."""
+    tried = settings(config.tries, config.model_rate)
+    usual = jax.tree.map(lambda values: values[:1], tried)
+    middle = config.sides[1]
+    parts = {"search": training(config, middle, "search", tried)}
+    parts |= {method: training(config, middle, method, usual) for method in ("combined", "bare")}
+    for method in ("global", "local"):
+        parts |= {f"{method}_{side}": training(config, side, method, usual) for side in config.sides}
+    return parts
+
+
+def plot(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The search, and the discriminators' inputs."""
+    draws = metrics["search/identity"].shape[2]
+    return figures(metrics, settings(draws, 1.0)._asdict())
+
+
+experiment = Experiment(
+    title="Sections 3.1, 5.1: a search over wake/sleep's optimiser, and discriminators of more and more inputs",
+    cost={
+        "smoke": "under a minute, nearly all of it compilation",
+        "default": "2 seeds, eight settings and three sizes, 2,000 steps each: some three minutes on two cores",
+        "paper": "3 seeds x 400 epochs for each of 40 settings: for an accelerator, in resumable pieces",
+    },
+    presets=PRESETS,
+    parts=make_parts,
+    summarise=summarise,
+    claims=CLAIMS,
+    plot=plot,
+    text=text,
+)
