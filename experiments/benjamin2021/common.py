@@ -60,11 +60,16 @@ LABELS = {
 }
 
 
-def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], **style: Any) -> None:
-    """A legend under all panels, tied to the figure and not to what is cut out of it when it is saved."""
-    style = {"frameon": False, "fontsize": 10} | style
-    place = {"bbox_to_anchor": (0, 0, 1, 1), "bbox_transform": figure.transFigure}
-    figure.legend(handles, labels, loc="outside lower center", **place, **style)
+def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], ncols: int, **style: Any) -> None:
+    """A legend in a strip kept free under all panels of a constrained layout.
+
+    The place "outside lower" is relative to what is saved, so that a caption under the figure would be written over it.
+    """
+    rows = -(-len(labels) // ncols) + ("title" in style)
+    strip = (0.25 * rows + 0.1) / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0), "bbox_transform": figure.transFigure}
+    figure.legend(handles, labels, ncols=ncols, **place, **({"frameon": False, "fontsize": 10} | style))
 
 
 def seeds_in_words(count: int) -> str:

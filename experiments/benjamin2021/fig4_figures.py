@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.benjamin2021.common import COLOURS, legend_below, percent, seeds_in_words
 from experiments.benjamin2021.fig4_claims import PARTS, TITLES, TRAINED
+from experiments.benjamin2021.fig4_waves import WAVES
 from experiments.shared.curves import draw
 from plasticity_jax.run import mean_sem
 
@@ -106,11 +107,12 @@ def _plot_training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, floa
 
 
 def _plot_layers(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
-    """Classes read out of each layer, and errors and classes kept by the layer turned at."""
+    """Classes read out of each layer, errors and classes kept by the layer turned at, and three oscillations."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(11, 4.6), constrained_layout=True)
-    for axis, (name, factor) in zip(axes, (("right", 100), ("mse", 1), ("kept", 100)), strict=True):
+    figure, grid = plt.subplots(2, 2, figsize=(11, 8.2), constrained_layout=True)
+    axes = grid.ravel()
+    for axis, (name, factor) in zip(axes[:3], (("right", 100), ("mse", 1), ("kept", 100)), strict=True):
         for part in PARTS:
             ends = factor * metrics[f"{part}/{name}"][:, -1]
             mean, error = np.array([mean_sem(column) for column in ends.T]).T
@@ -129,7 +131,15 @@ def _plot_layers(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]
     )
     axes[1].set(xlabel="layer turned at", ylabel="mean squared error", title="Reconstruction", ylim=(0, None))
     axes[2].set(xlabel="layer turned at", ylabel="same class (%)", title="Class that the judge finds", ylim=(0, None))
-    axes[0].legend(frameon=False)
+    for (wave, line), found in zip(
+        zip(WAVES, ("-", "--", ":"), strict=True), np.moveaxis(metrics["combined/wave_up"][:, -1], 1, 0), strict=True
+    ):
+        axes[3].plot(layers, found.mean(0), "o", ls=line, color=STYLES["combined"], ms=4, label=wave)
+    axes[3].set_xticks(layers, [f"h{i}" for i in layers])
+    axes[3].set(xlabel="layer driven from below", ylabel="as inference has it (share of variance)")
+    axes[3].set(title=f"Oscillations, {TITLES['combined']}", ylim=(None, 1.02))
+    axes[3].legend(frameon=False, fontsize=9, loc="upper right")
+    axes[0].legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.85))
     _title(figure, metrics)
     return figure
 

@@ -95,6 +95,7 @@ def figures(metrics: Mapping[str, np.ndarray], tried: Mapping[str, np.ndarray]) 
             title = {"combined": "combined", "bare": "wake/sleep, no recurrence"}[other]
             axis.axhline(level, color=colour, ls="--", lw=1.5, label=title)
         axis.set(xlabel=label, xscale="linear" if name == "b1" else "log", ylim=(0, 1.02))
+        axis.xaxis.set_minor_formatter("")
     last = axes[1, 2]
     for kind, colour, label in (
         ("global", COLOURS["wake_sleep_no_recurrence"], "wake/sleep, global"),
