@@ -1,7 +1,9 @@
 """Claims on Figure 2 of Lindsey & Litwin-Kumar (2020).
 
-The paper says "larger" and "smaller" of the updates in D without a scale: claims relative to the weights are ours,
-and so is the comparison of the control with FLP. The trivial baseline is the best answer that learns nothing in a life.
+The gradient-based learner is the paper's, of first order from FLP's weights; claims against the one of second order
+are ours. The paper says "larger" and "smaller" of the updates in D without a scale: claims relative to the weights are
+ours, and so is the comparison of the control with FLP. The trivial baseline is the best answer that learns nothing in a
+life.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,6 +41,21 @@ def learning_nothing_is_worse_than(name: str) -> Callable[[Summary], bool]:
     return lambda summary: summary["no_lifetime_learning"] >= summary[f"error/{name}"]
 
 
+UPSTREAM, READOUT = ("third_from_end", "penultimate"), ("readout",)
+SIZES = (
+    (
+        "larger_updates_upstream",
+        "norm",
+        "",
+        UPSTREAM,
+        "FLP's updates are larger than the gradient's in each layer but the readout (norm, powers of ten)",
+    ),
+    ("smaller_updates_of_readout", "norm", "-", READOUT, "and smaller in the readout (norm)"),
+    ("larger_relative_upstream", "relative", "", UPSTREAM, "larger upstream, relative to the norm of the weights"),
+    ("smaller_relative_of_readout", "relative", "-", READOUT, "and smaller in the readout, relative"),
+)
+"""Claims on panel D: id, metric, sign, layers and sentence."""
+
 CLAIMS = [
     gap(
         "frozen_features_get_worse",
@@ -63,10 +80,19 @@ CLAIMS = [
     ),
     not_above(
         "upstream_does_not_help_reuse",
-        "Control: FLP upstream of a feature-reuse network whose initial weights are kept does not improve it",
+        "Control: FLP upstream of a feature-reuse network whose initial weights are kept does not improve it beyond "
+        "feature reuse of as many meta-steps",
         None,
-        "gap/error/reuse-upstream",
-        trivial=learning_nothing_is_worse_than("iid/reuse"),
+        "gap/error/reuse_longer-upstream",
+        trivial=learning_nothing_is_worse_than("iid/reuse_longer"),
+    ),
+    not_above(
+        "upstream_adds_nothing_to_the_readout",
+        "Control: nor beyond what further meta-steps of the readout's feedback, alpha and beta give, weights kept",
+        None,
+        "gap/error/readout-upstream",
+        own=True,
+        trivial=learning_nothing_is_worse_than("iid/readout"),
     ),
     gap(
         "control_misses_flp",
@@ -80,7 +106,14 @@ CLAIMS = [
         "less_interference",
         "B: FLP changes the answers to earlier functions less than the gradient-based learner (powers of ten)",
         None,
+        "gap/interference/gradient_warm-flp3",
+    ),
+    gap(
+        "less_interference_than_second_order",
+        "B: the same against the gradient-based learner of second order, from scratch",
+        None,
         "gap/interference/gradient-flp3",
+        own=True,
     ),
     of_both_orders("often_weak", f"C: most cosines with the negative gradient are below {WEAK} in size", "weak", 0.5),
     gap(
@@ -110,21 +143,18 @@ CLAIMS = [
         None,
         "periodicity",
     ),
-    gap(
-        "larger_updates_upstream",
-        "D: FLP's updates are larger than the gradient's in each layer but the readout (norm, powers of ten)",
-        None,
-        "norm/third_from_end",
-        "norm/penultimate",
+    *(
+        gap(
+            f"{word}{ending}",
+            f"D: {sentence}{against}",
+            None,
+            *(f"{sign}{metric}/{other}/{layer}" for layer in places),
+            own=metric == "relative" or other == "gradient",
+        )
+        for other, ending, against in (
+            ("gradient_warm", "", ""),
+            ("gradient", "_than_second_order", "; against the learner of second order"),
+        )
+        for word, metric, sign, places, sentence in SIZES
     ),
-    gap("smaller_updates_of_readout", "D: and smaller in the readout (norm)", None, "-norm/readout"),
-    gap(
-        "larger_relative_upstream",
-        "D: the same upstream, relative to the norm of the weights",
-        None,
-        "relative/third_from_end",
-        "relative/penultimate",
-        own=True,
-    ),
-    gap("smaller_relative_of_readout", "D: the same in the readout, relative", None, "-relative/readout", own=True),
 ]

@@ -7,11 +7,27 @@ import numpy as np
 from plasticity_jax.run import put, t_value
 from plasticity_jax.tasks.incremental_sines import no_lifetime_learning
 
-HALVES = {"iid/reuse": ("iid/control", 0), "iid/upstream": ("iid/control", 1)}
+PARTS = (
+    *("iid/reuse", "iid/control", "iid/readout", "iid/flp2", "iid/flp3", "iid/gradient"),
+    *("continual/flp3", "continual/gradient"),
+)
+"""Meta-trainings; those of feature reuse, the control, the readout and FLP (3) have two halves."""
+HALVES = {
+    "iid/reuse": ("iid/reuse", 0),
+    "iid/reuse_longer": ("iid/reuse", 1),
+    "iid/upstream": ("iid/control", 1),
+    "iid/readout": ("iid/readout", 1),
+    "iid/flp3": ("iid/flp3", 0),
+    "iid/gradient_warm": ("iid/flp3", 1),
+    "continual/flp3": ("continual/flp3", 0),
+    "continual/gradient_warm": ("continual/flp3", 1),
+}
 """Networks that are not a part of their own: the part, and the half of it."""
 DEPTHS = {1: "iid/reuse", 2: "iid/flp2", 3: "iid/flp3"}
-NETWORKS = (*DEPTHS.values(), "iid/upstream", "iid/gradient", "continual/flp3", "continual/gradient")
+NETWORKS = (*HALVES, "iid/flp2", "iid/gradient", "continual/gradient")
 
+GRADIENT = ("gradient_warm", "gradient")
+"""The paper's gradient-based learner, of first order from FLP's weights, and ours, of second order from scratch."""
 LAYERS = ("third_from_end", "penultimate", "readout")
 WEAK = 0.5
 """A cosine below it is called weak: an angle of more than 60 degrees."""
@@ -24,37 +40,58 @@ def final(metrics: Mapping[str, np.ndarray], name: str, metric: str) -> np.ndarr
     return values[:, -1 if half else values.shape[1] // 2 - 1]
 
 
+def ran(metrics: Mapping[str, np.ndarray], *names: str) -> bool:
+    """Whether all of these networks were run."""
+    return all(f"{HALVES.get(name, (name, 1))[0]}/error" in metrics for name in names)
+
+
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Errors, gaps in powers of ten, and measures of cosines and norms; over seeds."""
+    """Errors, gaps in powers of ten, and measures of cosines and norms; over seeds, of the networks that were run."""
     summary: dict[str, float] = {"no_lifetime_learning": no_lifetime_learning()}
-    for name in NETWORKS:
-        put(summary, f"error/{name}", final(metrics, name, "error"))
-    for name in DEPTHS.values():
-        put(summary, f"frozen/{name}", final(metrics, name, "frozen"))
+    for name in [name for name in NETWORKS if ran(metrics, name)]:
+        for what in ("error", "frozen") if name in DEPTHS.values() else ("error",):
+            put(summary, f"{what}/{name}", final(metrics, name, what))
+            put(summary, f"{what}/{name}/mean", final(metrics, name, f"{what}_mean"))
 
     def put_ratio(key: str, metric: str, worse: str, better: str) -> None:
         """Mean difference of logarithms, which takes in the blocks or the layers that there are."""
-        ratio = np.log10(final(metrics, worse, metric)) - np.log10(final(metrics, better, metric))
-        put(summary, key, ratio.reshape(len(ratio), -1).mean(1))
+        if ran(metrics, worse, better):
+            ratio = np.log10(final(metrics, worse, metric)) - np.log10(final(metrics, better, metric))
+            put(summary, key, ratio.reshape(len(ratio), -1).mean(1))
 
     for less, more in ((1, 2), (2, 3)):
         put_ratio(f"gap/frozen/{more}-{less}", "frozen", DEPTHS[more], DEPTHS[less])
         put_ratio(f"gap/error/{less}-{more}", "error", DEPTHS[less], DEPTHS[more])
-    put_ratio("gap/error/reuse-upstream", "error", "iid/reuse", "iid/upstream")
+    for other in ("reuse", "reuse_longer", "readout"):
+        put_ratio(f"gap/error/{other}-upstream", "error", f"iid/{other}", "iid/upstream")
     put_ratio("gap/error/upstream-flp3", "error", "iid/upstream", "iid/flp3")
-    put_ratio("gap/interference/gradient-flp3", "interference", "continual/gradient", "continual/flp3")
-    for name in ("continual/flp3", "continual/gradient"):
-        for k, values in enumerate(final(metrics, name, "interference").T):
-            put(summary, f"interference/{name}/{k + 2}", values)
+    for other in GRADIENT:
+        put_ratio(f"gap/interference/{other}-flp3", "interference", f"continual/{other}", "continual/flp3")
+        put_ratio(f"gap/error/{other}-flp3", "error", f"continual/{other}", "continual/flp3")
+    for name in [f"continual/{name}" for name in ("flp3", *GRADIENT)]:
+        if ran(metrics, name):
+            for k, values in enumerate(final(metrics, name, "interference").T):
+                put(summary, f"interference/{name}/{k + 2}", values)
     for order in ("iid", "continual"):
-        summary |= alignment(metrics, order)
-    put(summary, "periodicity", periodicity(metrics).mean(1))
-    for metric in ("norm", "relative"):
-        ours, theirs = (final(metrics, name, metric).mean(1) for name in ("iid/flp3", "iid/gradient"))
-        for k, ratio in enumerate(np.log10(ours / theirs).T):
-            put(summary, f"{metric}/{LAYERS[k]}", ratio)
-            put(summary, f"-{metric}/{LAYERS[k]}", -ratio)
+        if ran(metrics, f"{order}/flp3"):
+            summary |= alignment(metrics, order)
+    if ran(metrics, "continual/flp3"):
+        put(summary, "periodicity", periodicity(metrics).mean(1))
+    for other in GRADIENT:
+        if ran(metrics, "iid/flp3", f"iid/{other}"):
+            summary |= sizes(metrics, other)
     return summary
+
+
+def sizes(metrics: Mapping[str, np.ndarray], other: str) -> dict[str, float]:
+    """Norms of FLP's updates in i.i.d. lives over those of a gradient-based learner, in powers of ten, by layer."""
+    found: dict[str, float] = {}
+    for metric in ("norm", "relative"):
+        ours, theirs = (final(metrics, f"iid/{name}", metric).mean(1) for name in ("flp3", other))
+        for k, ratio in enumerate(np.log10(ours / theirs).T):
+            put(found, f"{metric}/{other}/{LAYERS[k]}", ratio)
+            put(found, f"-{metric}/{other}/{LAYERS[k]}", -ratio)
+    return found
 
 
 def alignment(metrics: Mapping[str, np.ndarray], order: str) -> dict[str, float]:

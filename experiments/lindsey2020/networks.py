@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.layers import Chain, forward, init_params
+from plasticity_jax.meta.supervised import Prefix
 from plasticity_jax.networks import mlp
 from plasticity_jax.ops.losses import Loss
 from plasticity_jax.rules.hebbian import flp_feedback
@@ -48,6 +49,24 @@ def layers(sizes: Sequence[int], plastic: int, loss: Loss = "squared") -> Layers
     rest = count - plastic
     front = mlp(sizes[: rest + 1], ["relu"] * rest) if rest else None
     return Layers(tuple(sizes), front, mlp(sizes[rest:], ["relu"] * (plastic - 1) + ["identity"], loss))
+
+
+def in_blocks(prefix: Prefix, rows: int) -> Prefix:
+    """The same prefix, evaluated on at most so many inputs at a time, so that what lies between stays in the cache.
+
+    Args:
+      prefix: of inputs that do not know of each other.
+      rows: the most at a time, of which the largest divisor of their number is taken; 0 takes all at once.
+    """
+    if not rows:
+        return prefix
+
+    def features(weights: PyTree, x: Array) -> Array:
+        count = max(n for n in range(1, min(rows, len(x)) + 1) if len(x) % n == 0)
+        found = jax.lax.map(lambda block: prefix(weights, block), x.reshape(-1, count, *x.shape[1:]))
+        return found.reshape(len(x), *found.shape[2:])
+
+    return features
 
 
 def initial_weights(key: Key, cut: Layers) -> PyTree:

@@ -15,6 +15,8 @@ from plasticity_jax.tasks.stream import Stream
 
 DEEP = 3
 """Plastic layers of the gradient-based learners, and of what is held against them."""
+PLASTIC = {"reuse": 1, "flp2": 2, "flp3": DEEP}
+"""Plastic layers of feature reuse and of FLP."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +33,18 @@ class Sines:
       batches: inner steps to each function.
       batch: points to an inner step.
       hidden: widths of the hidden layers.
-      rate: meta-learning rate of weights, feedback and beta.
-      alpha_reuse: that of alpha, for feature reuse.
-      alpha_flp: that of alpha, for FLP.
-      rate_rate: that of the gradient-based learner's rates, second order.
-      inner_rate: their initial value, for half the squared error.
+      reuse: meta-rates of feature reuse: that of weights, feedback and beta, and that of alpha.
+      flp2: those of FLP in two layers.
+      flp3: those in three.
+      gradient_warm: those of the gradient-based learner of first order that starts from FLP's weights: that of weights,
+        and that of its inner rates.
+      gradient_second: those of the one of second order, from scratch.
+      inner_rate: inner rates at the start, for half the squared error.
       clip: largest norm of the meta-gradient of a group; 0 for none.
       backoff: fraction of alpha, or of the inner rates, that a life that diverged takes off.
+      remat: inner steps that are lived again on the way back, a block at a time; 0 keeps what every step needs. Memory
+        and time alone depend on it, and on `rows`.
+      rows: inputs to the frozen layers at a time, see `in_blocks`; lives of an evaluation are then lived one by one.
     """
 
     seeds: int
@@ -49,13 +56,16 @@ class Sines:
     batches: int
     batch: int
     hidden: tuple[int, ...]
-    rate: float
-    alpha_reuse: float
-    alpha_flp: float
-    rate_rate: float
+    reuse: tuple[float, float]
+    flp2: tuple[float, float]
+    flp3: tuple[float, float]
+    gradient_warm: tuple[float, float]
+    gradient_second: tuple[float, float]
     inner_rate: float
     clip: float
     backoff: Annotated[float, Range(0.0, 1.0)]
+    remat: Annotated[int, Range(0)]
+    rows: Annotated[int, Range(0)]
 
     def __post_init__(self) -> None:
         """Refuses a network too shallow for the learners."""
@@ -69,15 +79,18 @@ SMALL_SINES: Mapping[str, Any] = {
     "batches": 10,
     "batch": 32,
     "hidden": (64, 64, 64),
-    "rate": 1e-3,
-    "alpha_reuse": 1e-4,
-    "alpha_flp": 3e-6,
-    "rate_rate": 3e-5,
+    "reuse": (3e-3, 3e-4),
+    "flp2": (3e-3, 3e-5),
+    "flp3": (3e-3, 3e-5),
+    "gradient_warm": (1e-4, 3e-4),
+    "gradient_second": (3e-3, 3e-4),
     "inner_rate": 2e-3,
     "clip": 1.0,
     "backoff": 0.1,
+    "remat": 0,
+    "rows": 0,
 }
-"""The smaller problem, with the outer loop that it needs."""
+"""The smaller problem, with the outer loop that it needs; how it was tuned is in `lindsey2020_table1`."""
 
 PAPER_SINES: Mapping[str, Any] = {
     "seeds": 2,
@@ -88,12 +101,16 @@ PAPER_SINES: Mapping[str, Any] = {
     "batches": 40,
     "batch": 32,
     "hidden": (300, 300, 300, 300, 300, 900, 300, 300),
-    "rate": 1e-4,
-    "alpha_reuse": 1e-8,
-    "alpha_flp": 1e-8,
+    "reuse": (1e-4, 1e-8),
+    "flp2": (1e-4, 1e-8),
+    "flp3": (1e-4, 1e-8),
+    "gradient_warm": (1e-4, 1e-5),
+    "gradient_second": (1e-4, 1e-5),
     "inner_rate": 2e-3,
     "clip": 0.0,
     "backoff": 0.0,
+    "remat": 20,
+    "rows": 656,
 }
 """The paper's problem and outer loop."""
 
@@ -109,3 +126,12 @@ def sines(config: Sines, order: Order, episodes: int) -> Stream:
     return incremental_sines(
         order=order, functions=config.functions, batches=config.batches, batch=config.batch, episodes=episodes
     )
+
+
+def in_words(config: Sines) -> str:
+    """The number of meta-steps and lives beside the paper's, and the seeds; for titles."""
+    lives = "a life" if config.lives == 1 else f"{config.lives} lives"
+    steps = config.functions * config.batches
+    paper = "" if is_full(config) else " (paper: 20,000 of a life of 400)"
+    seeds = "1 seed" if config.seeds == 1 else f"{config.seeds} seeds"
+    return f"{config.episodes:,} meta-steps of {lives} of {steps} steps{paper}, {seeds}"

@@ -7,8 +7,8 @@ claims that one learner beats another.
 
 from collections.abc import Callable, Mapping
 
-from experiments.lindsey2020.common import LABELS, ORDERS, WORDS, not_above
-from experiments.lindsey2020.table1_summary import PAPER
+from experiments.lindsey2020.common import ORDERS, WORDS, not_above
+from experiments.lindsey2020.table1_summary import NAMES, PAPER
 from plasticity_jax.run import Claim, gap, t_value
 from plasticity_jax.run.summary import mean_in
 
@@ -65,7 +65,7 @@ def printed(order: str, method: str, paper: float) -> Claim:
         error = summary[f"{order}/{method}/mean"]
         return error, error <= paper and not summary[f"{order}/{method}/diverged"]
 
-    statement = f"{LABELS[method]}, {WORDS[order]}: the printed error or less (full problem)"
+    statement = f"{NAMES[method]}, {WORDS[order]}: the printed error or less, mean over lives (full problem)"
     return Claim(
         f"printed_{order}_{method}",
         statement,

@@ -5,14 +5,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from experiments.lindsey2020.networks import Layers
+from experiments.lindsey2020.learners import SineLearner
 from experiments.lindsey2020.sines import Sines, sines
 from experiments.lindsey2020.training import over_lives
 from plasticity_jax.base import LearningRule, compare
 from plasticity_jax.diagnostics.interference import interference
 from plasticity_jax.diagnostics.linear_readout import linear_readout
 from plasticity_jax.layers import Chain, forward
-from plasticity_jax.meta import Life
 from plasticity_jax.ops.norms import cosine, safe_norm
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.run.program import Metrics
@@ -21,26 +20,19 @@ from plasticity_jax.typing import Array, Episode, Example, Key, Params, PyTree, 
 
 
 def analyses(
-    config: Sines,
-    order: Order,
-    cut: Layers,
-    life: Life,
-    rule: Callable[[PyTree], LearningRule],
-    *,
-    ridge: Scalar,
-    steps: bool,
+    config: Sines, order: Order, learner: SineLearner, *, ridge: Scalar, steps: bool
 ) -> Callable[[Key, PyTree], Metrics]:
     """``(key, theta) -> metrics``, over the lifetimes of an order.
 
     Args:
       config: the problem.
       order: of the lives.
-      cut: the network.
-      life: the learner's.
-      rule: ``theta -> rule`` of the plastic layers.
+      learner: whose lives they are.
       ridge: see `frozen_error`.
       steps: whether those of every inner step are kept, too.
     """
+    net, life = learner.cut.net, learner.life
+    continual = order == "continual"
 
     def evaluate(key: Key, theta: PyTree) -> Metrics:
         stream = sines(config, order, config.lifetimes)
@@ -48,32 +40,38 @@ def analyses(
 
         def one(episode: Episode) -> Metrics:
             episode, params = life.embed(theta, episode), life.params(theta)
-            answers, reports = lived(cut.net, rule(theta), params, episode, config.functions)
+            rule, asked = learner.within(theta), steps and continual
+            answers, reports = lived(net, rule, params, episode, config.functions, asked=asked)
             found = {"error": jnp.mean((answers[-1].reshape(episode.query.y.shape) - episode.query.y) ** 2)}
-            if order == "iid":
-                found["frozen"] = frozen_error(cut.net, params, episode, ridge)
-            else:
+            if continual:
                 found["interference"] = interference(answers)
+            else:
+                found["frozen"] = frozen_error(net, params, episode, ridge)
+            if asked:
+                found["interference_of_steps"] = of_earlier(reports.pop("change"))
             return {**found, **reports} if steps else found
 
         first = jax.tree.map(lambda leaf: leaf[0], episodes)
-        return over_lifetimes(jax.lax.map(one, first, batch_size=min(10, config.lifetimes)))
+        at_a_time = 1 if config.rows else min(10, config.lifetimes)
+        return over_lifetimes(jax.lax.map(one, first, batch_size=at_a_time))
 
     return evaluate
 
 
 def over_lifetimes(found: Metrics) -> Metrics:
-    """Medians of errors and means of all else over lifetimes; of cosines, also each life's mean and rise.
+    """Medians of errors and means of all over lifetimes; of cosines, also each life's mean and rise.
 
     Args:
       found: by name, each (lifetimes, ...); "cosine", if there is one, (lifetimes, T, P).
 
     Returns:
-      The same names without the axis of lifetimes; "cosine_of_lives" and "rise_of_lives" (lifetimes, P), for what a
-      layer does on average, and its chance. The rise is the slope of the least-squares line, times T.
+      The same names without the axis of lifetimes; "error_mean" and "frozen_mean", where "error" and "frozen" are
+      medians; "cosine_of_lives" and "rise_of_lives" (lifetimes, P), for what a layer does on average, and its chance.
+      The rise is the slope of the least-squares line, times T.
     """
     judged = ("error", "frozen")
-    means = {name: over_lives(values) if name in judged else jnp.mean(values, 0) for name, values in found.items()}
+    means = {f"{name}_mean" if name in judged else name: jnp.mean(values, 0) for name, values in found.items()}
+    means |= {name: over_lives(found[name]) for name in judged if name in found}
     if "cosine" in found:
         steps = found["cosine"].shape[1]
         t = jnp.arange(steps) - (steps - 1) / 2
@@ -83,7 +81,7 @@ def over_lifetimes(found: Metrics) -> Metrics:
 
 
 def lived(
-    net: Chain, rule: LearningRule, params: Params, episode: Episode, functions: int
+    net: Chain, rule: LearningRule, params: Params, episode: Episode, functions: int, *, asked: bool = False
 ) -> tuple[Array, dict[str, Array]]:
     """A life under plain steps, watched.
 
@@ -93,12 +91,18 @@ def lived(
       params: at birth.
       episode: one; its support (T, b, ...) is cut into as many blocks as functions, after each of which all is asked.
       functions: K.
+      asked: whether all is asked after every step, too.
 
     Returns:
       ``(answers, reports)``: answers (K, K, q, n_out), after a block, to a function; reports (T, P) for each plastic
-      layer: "cosine" of the change of w and the negative gradient, "norm" of the change, "relative" to that of w.
+      layer: "cosine" of the change of w and the negative gradient, "norm" of the change, "relative" to that of w; if
+      asked, "change" (T, K), mean square by which a block has so far changed the answers to a function.
     """
     rules = {"own": rule, "exact": backprop(net)}
+
+    def answers_of(params: Params) -> Array:
+        found = forward(net, params["forward"], episode.query.x).h[-1]
+        return found.reshape(functions, -1, found.shape[-1])
 
     def step(params: Params, batch: Example) -> tuple[Params, dict[str, Array]]:
         updates, _, _ = compare(rules, params, {"own": (), "exact": ()}, jax.random.key(0), batch)
@@ -112,13 +116,36 @@ def lived(
         return jax.tree.map(jnp.subtract, params, updates["own"]), report
 
     def block(params: Params, batches: Example) -> tuple[Params, tuple[Array, dict[str, Array]]]:
-        params, reports = jax.lax.scan(step, params, batches)
-        return params, (forward(net, params["forward"], episode.query.x).h[-1], reports)
+        before = answers_of(params) if asked else None
+
+        def watched_step(params: Params, batch: Example) -> tuple[Params, dict[str, Array]]:
+            params, report = step(params, batch)
+            if before is not None:
+                report["change"] = jnp.mean(jnp.sum((answers_of(params) - before) ** 2, -1), -1)
+            return params, report
+
+        params, reports = jax.lax.scan(watched_step, params, batches)
+        return params, (answers_of(params), reports)
 
     blocks = jax.tree.map(lambda leaf: leaf.reshape(functions, -1, *leaf.shape[1:]), episode.support)
     _, (answers, reports) = jax.lax.scan(block, params, blocks)
     reports = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), reports)
-    return answers.reshape(functions, functions, -1, answers.shape[-1]), reports
+    return answers, reports
+
+
+def of_earlier(change: Array) -> Array:
+    """Mean over the functions met before the present one, from the second block on: what `interference` is at its end.
+
+    Args:
+      change: (T, K), see `lived`.
+
+    Returns:
+      (T - T / K,).
+    """
+    functions = change.shape[1]
+    later = change.reshape(functions, -1, functions)[1:]
+    earlier = jnp.tril(jnp.ones((functions - 1, functions)))[:, None]
+    return (jnp.sum(jnp.where(earlier > 0, later, 0), -1) / jnp.sum(earlier, -1)).reshape(-1)
 
 
 def frozen_error(net: Chain, params: Params, episode: Episode, ridge: Scalar) -> Array:

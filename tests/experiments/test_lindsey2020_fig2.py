@@ -1,5 +1,6 @@
 """The watched life against the library's own, the hand-over of the control, and evaluations by hand."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -7,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.lindsey2020 import fig2, watched
+from experiments.lindsey2020 import fig2, learners, watched
 from experiments.lindsey2020.networks import flp_theta, gradient_theta, layers
 from experiments.lindsey2020.sines import sines
+from plasticity_jax.diagnostics.interference import interference
 from plasticity_jax.layers import forward
 from plasticity_jax.meta import Life, flp_life, gradient_life, outcome
 from plasticity_jax.rules.feedback import backprop
@@ -59,6 +61,39 @@ def test_a_watched_life_is_the_librarys(kind):
         assert np.all(np.abs(reports["cosine"]) < 0.999)
 
 
+def test_answers_asked_after_every_step():
+    """Changes since a block began, by a loop over steps; at a block's end, the mean over earlier functions is B's."""
+    cut = layers(SIZES, 2)
+    theta = flp_theta(KEY, cut, alpha=1e-3)
+    life, seen = flp_life(cut.net, prefix=cut.features), episode()
+    embedded, params = life.embed(theta, seen), life.params(theta)
+    rule = flp(cut.net, alpha=theta["alpha"], beta=theta["beta"])
+    answers, reports = compiled(lambda params: watched.lived(cut.net, rule, params, embedded, 2, asked=True))(params)
+
+    def ask(params):
+        w, bias = params["forward"]["w"], params["forward"]["bias"]
+        hidden = np.maximum(np.asarray(embedded.query.x) @ np.asarray(w[0]).T + np.asarray(bias[0]), 0)
+        return (hidden @ np.asarray(w[1]).T + np.asarray(bias[1])).reshape(2, -1, 1)
+
+    step = compiled(lambda params, batch: jax.tree.map(jnp.subtract, params, rule.update(params, (), KEY, batch)[0]))
+    before = ask(params)
+    for t in range(4):
+        before = ask(params) if t == 2 else before
+        params = step(params, jax.tree.map(lambda leaf, t=t: leaf[t], embedded.support))
+        np.testing.assert_allclose(reports["change"][t], np.mean((ask(params) - before) ** 2, (1, 2)), rtol=1e-9)
+        if t in (1, 3):
+            np.testing.assert_allclose(answers[t // 2], ask(params), rtol=1e-9)
+    found = watched.of_earlier(reports["change"])
+    np.testing.assert_allclose(found, reports["change"][2:, 0], rtol=1e-12)
+    np.testing.assert_allclose(found[-1:], interference(answers), rtol=1e-9)
+
+
+def test_changes_of_earlier_answers_by_hand():
+    change = jnp.arange(18.0).reshape(6, 3)  # two steps to each of three functions
+    want = [change[2, 0], change[3, 0], (change[4, 0] + change[4, 1]) / 2, (change[5, 0] + change[5, 1]) / 2]
+    np.testing.assert_allclose(watched.of_earlier(change), want, rtol=1e-12)
+
+
 def test_cosine_and_norm_of_a_first_step():
     cut = layers(SIZES, 2)
     theta = flp_theta(KEY, cut, alpha=1e-3)
@@ -92,6 +127,9 @@ def test_the_control_starts_as_the_feature_reuse_network():
         for life, given in ((flp_life(shallow.net, prefix=shallow.features), old), (flp_life(deep.net), theta))
     ]
     np.testing.assert_allclose(*found, rtol=1e-10)
+    same = fig2.upstream_of_reuse(old, flp_theta(jax.random.key(1), shallow))  # feature reuse goes on from itself
+    assert jax.tree.structure(same) == jax.tree.structure(old)
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, same, old)))
 
 
 def test_frozen_error_against_lstsq():
@@ -125,6 +163,8 @@ def test_measures_over_lifetimes_by_loops():
     means = watched.over_lifetimes({name: jnp.asarray(values) for name, values in found.items()})
     assert float(means["error"]) == 3.0
     assert float(means["frozen"]) == 4.0
+    assert np.isnan(means["error_mean"])
+    np.testing.assert_allclose(means["frozen_mean"], 11 / 3, rtol=1e-12)
     for name in ("norm", "cosine"):
         np.testing.assert_allclose(means[name], sum(found[name][life] for life in range(3)) / 3, rtol=1e-12)
     for life in range(3):
@@ -133,16 +173,16 @@ def test_measures_over_lifetimes_by_loops():
             np.testing.assert_allclose(means["cosine_of_lives"][life, layer], curve.mean(), rtol=1e-12)
             rise = 5 * np.polyfit(np.arange(5), curve, 1)[0]
             np.testing.assert_allclose(means["rise_of_lives"][life, layer], rise, rtol=1e-9)
-    assert set(watched.over_lifetimes({"error": jnp.ones(3)})) == {"error"}
+    assert set(watched.over_lifetimes({"error": jnp.ones(3)})) == {"error", "error_mean"}
 
 
 @pytest.mark.parametrize("order", ["iid", "continual"])
 def test_an_evaluation_looks_at_the_answers_of_the_end(monkeypatch, order):
     """Answers that are off by 1 after the first block and by 2 after the last; on each lifetime of its stream."""
-    reports = {"cosine": jnp.full((4, 2), 0.5)}
 
-    def lived(net, rule, params, episode, functions):
+    def lived(net, rule, params, episode, functions, *, asked):
         y = episode.query.y.reshape(functions, -1, 1)
+        reports = {"cosine": jnp.full((4, 2), 0.5)} | ({"change": jnp.arange(8.0).reshape(4, 2)} if asked else {})
         return jnp.stack([y + 1, y + 2]), reports
 
     def frozen(net, params, episode, ridge):
@@ -160,8 +200,8 @@ def test_an_evaluation_looks_at_the_answers_of_the_end(monkeypatch, order):
     monkeypatch.setattr(watched, "frozen_error", frozen)
     monkeypatch.setattr(watched, "sines", stream)
     life = Life(learner=len, params=lambda theta: None, loss=len)
-    config = SimpleNamespace(lifetimes=3, functions=2)
-    given = config, order, layers(SIZES, 2), life, lambda theta: None
+    config = SimpleNamespace(lifetimes=3, functions=2, rows=0)
+    given = config, order, SimpleNamespace(cut=layers(SIZES, 2), life=life, within=lambda theta: None)
     means = [jax.jit(watched.analyses(*given, ridge=3.0, steps=steps))(0, 0.0) for steps in (False, True)]
     assert asked == [(order, 3)] * 2
     for found in means:
@@ -170,52 +210,79 @@ def test_an_evaluation_looks_at_the_answers_of_the_end(monkeypatch, order):
             np.testing.assert_allclose(found["frozen"], np.median(3 * y.mean((1, 2))), rtol=1e-9)
         else:
             np.testing.assert_allclose(found["interference"], [1.0], rtol=1e-9)
-    names = {"error", "frozen" if order == "iid" else "interference"}
+    names = {"error", "error_mean", *(("frozen", "frozen_mean") if order == "iid" else ("interference",))}
     assert set(means[0]) == names
-    assert set(means[1]) == names | {"cosine", "cosine_of_lives", "rise_of_lives"}
+    names |= {"cosine", "cosine_of_lives", "rise_of_lives"}
+    assert set(means[1]) == names | (set() if order == "iid" else {"interference_of_steps"})
+    if order == "continual":
+        assert means[1]["interference_of_steps"].tolist() == [4.0, 6.0]
 
 
 def test_every_network_has_its_own_rates_and_order(monkeypatch):
     """Arguments of the meta-trainings and of their evaluations."""
     config = fig2.Config(
         seeds=1, episodes=4, points=2, lifetimes=2, lives=3, functions=2, batches=2, batch=4, hidden=(4, 4, 4),
-        rate=1.0, alpha_reuse=2.0, alpha_flp=3.0, rate_rate=5.0, inner_rate=7.0, clip=11.0, backoff=0.5, ridge=13.0,
+        reuse=(1.0, 2.0), flp2=(3.0, 5.0), flp3=(7.0, 11.0), gradient_second=(13.0, 17.0), gradient_warm=(19.0, 23.0),
+        inner_rate=29.0, clip=31.0, backoff=0.5, ridge=37.0, remat=0, rows=0,
     )  # fmt: skip
-    monkeypatch.setattr(fig2, "sines", lambda config, order, episodes: (order, episodes))
-    monkeypatch.setattr(fig2, "meta_training", lambda *args, **options: (*args, options))
+    monkeypatch.setattr(learners, "sines", lambda config, order, episodes: (order, episodes))
+    monkeypatch.setattr(learners, "meta_training", lambda *args, **options: (*args, options))
+    monkeypatch.setattr(learners, "first_order", lambda net, prefix: "first")
+    monkeypatch.setattr(learners, "meta_gradient", lambda life, remat: "second")
     monkeypatch.setattr(fig2, "continued", lambda *given: given)
     monkeypatch.setattr(fig2, "analyses", lambda *args, **options: (*args, options))
     parts = fig2.make_parts(config)
-    reuse, upstream, hand_over = parts.pop("iid/control")
-    assert hand_over is fig2.upstream_of_reuse
-    flp_rates = {"weights": 1.0, "feedback": 1.0, "alpha": 3.0, "beta": 1.0}
-    gradient_rates = {"weights": 1.0, "rate": 5.0}
+    assert tuple(parts) == fig2.PARTS
+
+    def flp_rates(rate, alpha, weights=None):
+        return {"weights": rate if weights is None else weights, "feedback": rate, "alpha": alpha, "beta": rate}
+
+    reuse = ("second", flp_rates(1.0, 2.0), 1, False)
+    flp3 = ("second", flp_rates(7.0, 11.0), 3, True)
+    warm = ("first", {"weights": 19.0, "rate": 23.0}, 3, True)
+    second = ("second", {"weights": 13.0, "rate": 17.0}, 3, True)
+    upstream = fig2.upstream_of_reuse
     wanted = {
-        "reuse": (reuse, {**flp_rates, "alpha": 2.0}, "iid", 1, False),
-        "upstream": (upstream, {**flp_rates, "weights": 0.0}, "iid", 3, False),
-        "flp2": (parts["iid/flp2"], flp_rates, "iid", 2, False),
-        "flp3": (parts["iid/flp3"], flp_rates, "iid", 3, True),
-        "gradient": (parts["iid/gradient"], gradient_rates, "iid", 3, True),
-        "continual flp3": (parts["continual/flp3"], flp_rates, "continual", 3, True),
-        "continual gradient": (parts["continual/gradient"], gradient_rates, "continual", 3, False),
+        "iid/reuse": (reuse, reuse, upstream),
+        "iid/control": (reuse, ("second", flp_rates(7.0, 11.0, 0.0), 3, False), upstream),
+        "iid/readout": (reuse, ("second", flp_rates(1.0, 2.0, 0.0), 1, False), upstream),
+        "iid/flp2": (("second", flp_rates(3.0, 5.0), 2, False),),
+        "iid/flp3": (flp3, warm, learners.hand_over),
+        "iid/gradient": (second,),
+        "continual/flp3": (flp3, warm, learners.hand_over),
+        "continual/gradient": (second,),
     }
-    assert len(parts) == 5
-    for name, (found, rates, order, plastic, steps) in wanted.items():
-        _, used, _, stream, (_, judged, cut, _, _, options), training = found
-        assert (used, stream, judged) == (rates, (order, 3), order), name
-        assert (cut.plastic, options) == (plastic, {"ridge": 13.0, "steps": steps}), name
-        assert training == {"episodes": 4, "points": 2, "clip": 11.0, "backoff": 0.5}
-    gradient = parts["iid/gradient"]
-    cut, rule = gradient[4][2], gradient[4][4]
+    for name, want in wanted.items():
+        halves = parts[name] if len(want) > 1 else (parts[name],)
+        if len(want) > 1:
+            assert halves[2] is want[2], name
+        for (rule, rates, _, stream, watching, training), (kind, told, plastic, steps) in zip(
+            halves[:2], want[:2], strict=True
+        ):
+            order = name.split("/")[0]
+            assert (rule, rates, stream) == (kind, told, (order, 3)), name
+            assert watching[1] == order
+            assert (watching[2].cut.plastic, watching[3]) == (plastic, {"ridge": 37.0, "steps": steps}), name
+            assert training == {"episodes": 4, "points": 2, "clip": 31.0, "backoff": 0.5}
+    some = dataclasses.replace(config, networks=("continual/flp3", "iid/flp2"))
+    assert list(fig2.make_parts(some)) == ["iid/flp2", "continual/flp3"]
+    with pytest.raises(ValueError, match="flp9"):
+        dataclasses.replace(config, networks=("iid/flp9",))
+
+
+def test_a_gradient_based_learner_takes_its_own_rates():
+    learner = learners.gradient_learner(CONFIG, (1.0, 1.0), 7.0)
+    theta = learner.theta(KEY)
+    assert {float(leaf.min()) for leaf in jax.tree.leaves(theta["rate"])} == {7.0}
 
     @jax.jit
     def updates():
-        theta, batch = gradient[2](KEY), Example(jnp.ones((2, 4)), jnp.ones((2, 1)))
+        batch = Example(jnp.ones((2, 3)), jnp.ones((2, 1)))
         rates = {"rate": jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.25), theta["forward"])}
-        found = (r.update({"forward": theta["forward"]}, (), KEY, batch)[0] for r in (rule(rates), backprop(cut.net)))
-        return theta["rate"]["w"][0][0, 0], *(each["forward"]["w"][-1] for each in found)
+        rules = (learner.within(rates), backprop(learner.cut.net))
+        found = (rule.update({"forward": theta["forward"]}, (), KEY, batch)[0] for rule in rules)
+        return [each["forward"]["w"][-1] for each in found]
 
-    rate, scaled, plain = updates()
-    assert rate == 7.0
+    scaled, plain = updates()
     assert np.abs(plain).max() > 0
     np.testing.assert_allclose(scaled, plain / 4, rtol=1e-12)

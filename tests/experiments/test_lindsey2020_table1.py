@@ -1,17 +1,19 @@
 """Table 1 of Lindsey & Litwin-Kumar: the learners' settings, the summary, the table and every claim, by hand."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
-from experiments.lindsey2020 import table1
+from experiments.lindsey2020 import learners, table1
 from experiments.lindsey2020.table1_claims import CLAIMS
 from experiments.lindsey2020.table1_figures import text
-from experiments.lindsey2020.table1_summary import METHODS, PAPER, final, summarise
+from experiments.lindsey2020.table1_summary import NAMES, PAPER, final, summarise
 from tests.experiments.by_hand import is_gap, is_not_above, is_told, is_trivial, paired, row
 
 SEEDS, POINTS, ORDERS = 3, 4, ("iid", "continual")
+METHODS = ("reuse", "flp2", "flp3", "gradient_first", "gradient_second", "gradient_warm")
 PARTS = [*(f"{order}/{method}" for order in ORDERS for method in METHODS), "continual/oml"]
 
 
@@ -45,11 +47,14 @@ def test_the_summary_by_hand():
                 want = sum(last(order, method, metric)) / 3
                 assert summary[f"{order}/{method}{name}"] == pytest.approx(want, rel=1e-12)
         pairs = [name.split("/")[2].split("-") for name in summary if name.startswith(f"gap/{order}/")]
-        pairs = [pair for pair in pairs if not pair[1].endswith(("_sem", "_n"))]
+        pairs = [pair for pair in {tuple(pair) for pair in pairs} if not pair[1].endswith(("_sem", "_n"))]
         assert len(pairs) == 15
         for worse, better in pairs:
-            ratios = [math.log10(a / b) for a, b in zip(last(order, worse), last(order, better), strict=True)]
-            assert summary[f"gap/{order}/{worse}-{better}"] == pytest.approx(sum(ratios) / 3, rel=1e-9)
+            for ending, metric in (("", "median"), ("/mean", "test")):
+                errors = last(order, worse, metric), last(order, better, metric)
+                ratios = [math.log10(a / b) for a, b in zip(*errors, strict=True)]
+                found = summary[f"gap/{order}/{worse}-{better}{ending}"]
+                assert found == pytest.approx(sum(ratios) / 3, rel=1e-9)
     for method in METHODS:
         values = METRICS[f"iid/{method}/median_continual"]
         want = sum(values[seed, -1] for seed in range(SEEDS)) / 3
@@ -57,81 +62,127 @@ def test_the_summary_by_hand():
     assert summary["predict_zero"] == pytest.approx(4.42, abs=0.02)
     assert summary["no_lifetime_learning"] == pytest.approx(3.13, abs=0.02)
     assert summary["full_problem"] == 0
-    assert summarise({**METRICS, "iid/flp2/full_problem": np.ones((SEEDS, POINTS))})["full_problem"] == 1
+    ones = {name: np.ones((SEEDS, POINTS)) for name in METRICS if name.endswith("full_problem")}
+    assert summarise({**METRICS, **ones})["full_problem"] == 1
+
+
+def test_a_summary_of_one_learner_on_one_order():
+    """What was not run is not there, and claims on it are not told."""
+    some = {name: values for name, values in METRICS.items() if name.startswith("iid/flp2/")}
+    summary, whole = summarise(some), summarise(METRICS)
+    assert {name: whole[name] for name in summary} == summary
+    names = {name.partition("_")[0] for name in summary if name.startswith(("iid", "gap", "continual"))}
+    assert names == {"iid/flp2", "iid/flp2/mean", "iid/flp2/diverged", "iid"}  # the last: tried on continual
+    for claim in CLAIMS:
+        assert (row(CLAIMS, claim.id, summary)["holds"] is None) == (claim.id != "learns_iid")
+    full = {**some, "iid/flp2/full_problem": np.ones((SEEDS, POINTS))}
+    assert row(CLAIMS, "printed_iid_flp2", summarise(full))["holds"] is False
+    name, *cells = [cell.strip() for cell in text(some).splitlines()[3].split("|")[1:-1]]
+    assert (name, cells[3:5]) == ("FLP (2)", ["not run", "not run"])
 
 
 def test_the_table_has_ours_beside_the_papers():
+    """Mean, median and the paper's mean of an order; a seed whose number is not finite is counted."""
     bad = dict(METRICS)
     bad["iid/flp3/median_iid"] = METRICS["iid/flp3/median_iid"].copy()
     bad["iid/flp3/median_iid"][1, -1] = np.inf
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text(bad).splitlines()[2:9]]
     assert len(rows) == 7
     for cells, method in zip(rows, (*METHODS, "oml"), strict=True):
+        assert cells[0] == NAMES[method]
         for k, order in enumerate(ORDERS):
-            values = [value for value in final(bad, order, method) if np.isfinite(value)]
-            sem = np.std(values, ddof=1) / len(values) ** 0.5
-            counted = ", 2 of 3 seeds" if (order, method) == ("iid", "flp3") else ""
-            assert cells[1 + 2 * k] == f"{np.mean(values):.4f} ({sem:.4f}){counted}"
-            assert cells[2 + 2 * k] == (f"{PAPER[order][method]:g}" if method in PAPER[order] else "")
+            for place, metric in ((1, "test"), (2, "median")):
+                values = [value for value in final(bad, order, method, metric) if np.isfinite(value)]
+                sem = np.std(values, ddof=1) / len(values) ** 0.5
+                counted = ", 2 of 3 seeds" if (order, method, metric) == ("iid", "flp3", "median") else ""
+                assert cells[place + 3 * k] == f"{np.mean(values):.4f} ({sem:.4f}){counted}"
+            assert cells[3 + 3 * k] == (f"{PAPER[order][method]:g}" if method in PAPER[order] else "")
 
 
 @pytest.fixture
 def asked(monkeypatch):
     """Arguments of each meta-training, and what an evaluation finds."""
-    monkeypatch.setattr(table1, "meta_training", lambda *args, **options: (*args, options))
+    monkeypatch.setattr(learners, "meta_training", lambda *args, **options: (*args, options))
+    monkeypatch.setattr(learners, "first_order", lambda net, prefix: ("first", len(net.layers), prefix is None))
+    monkeypatch.setattr(learners, "meta_gradient", lambda life, remat: ("second", life, remat))
+    monkeypatch.setattr(learners, "flp_life", lambda net, prefix: ("flp", len(net.layers), prefix is None))
+    monkeypatch.setattr(learners, "gradient_life", lambda net, prefix: ("gradient", len(net.layers), prefix is None))
+    monkeypatch.setattr(learners, "gradient_theta", lambda key, cut, rate: rate)
+    for module in (learners, table1):
+        monkeypatch.setattr(module, "sines", lambda config, order, episodes: (order, episodes))
     monkeypatch.setattr(table1, "continued", lambda first, second, hand_over: ("continued", first, second, hand_over))
-    monkeypatch.setattr(table1, "sines", lambda config, order, episodes: (order, episodes))
-    monkeypatch.setattr(table1, "first_order", lambda net, prefix: ("first", len(net.layers), prefix is None))
-    monkeypatch.setattr(table1, "meta_gradient", lambda life, remat: ("second", life))
-    monkeypatch.setattr(table1, "flp_life", lambda net, prefix: ("flp", len(net.layers), prefix is None))
-    monkeypatch.setattr(table1, "gradient_life", lambda net, prefix: ("gradient", len(net.layers), prefix is None))
-    monkeypatch.setattr(
-        table1, "held_out", lambda life, stream, lifetimes: lambda key, theta: (life, stream, lifetimes)
-    )
-    monkeypatch.setattr(table1, "gradient_theta", lambda key, cut, rate: rate)
+    monkeypatch.setattr(table1, "held_out", lambda *args, at_a_time: lambda key, theta: (*args, at_a_time))
     monkeypatch.setattr(table1, "judged", lambda found, name: {name: found})
     return table1.make_parts(CONFIG)
 
 
 CONFIG = table1.Config(
-    seeds=1, episodes=200, points=2, lifetimes=7, lives=4, functions=2, batches=2, batch=4, hidden=(4, 4, 4), rate=1.0,
-    alpha_reuse=2.0, alpha_flp=3.0, rate_rate=5.0, inner_rate=7.0, clip=11.0, backoff=0.5, rate_first=13.0,
-    rate_rate_first=17.0, oml_rate=19.0,
+    seeds=1, episodes=200, points=2, lifetimes=7, lives=4, functions=2, batches=2, batch=4, hidden=(4, 4, 4),
+    reuse=(1.0, 2.0), flp2=(3.0, 5.0), flp3=(7.0, 11.0), gradient_first=(13.0, 17.0), gradient_second=(19.0, 23.0),
+    gradient_warm=(29.0, 31.0), oml=(1.0, 37.0), oml_drops=(0.1, 0.5), inner_rate=41.0, clip=43.0, backoff=0.5,
+    remat=0, rows=0,
 )  # fmt: skip
 
 
 def test_every_learner_has_its_own_rule_rates_and_order(asked):
     assert list(asked) == PARTS
-    flp = {"weights": 1.0, "feedback": 1.0, "beta": 1.0}
     wanted = {
-        "reuse": (("second", ("flp", 1, False)), {**flp, "alpha": 2.0}),
-        "flp2": (("second", ("flp", 2, False)), {**flp, "alpha": 3.0}),
-        "flp3": (("second", ("flp", 3, False)), {**flp, "alpha": 3.0}),
-        "gradient_first": (("first", 3, False), {"weights": 13.0, "rate": 17.0}),
-        "gradient_second": (("second", ("gradient", 3, False)), {"weights": 1.0, "rate": 5.0}),
+        "reuse": (("second", ("flp", 1, False), False), (1.0, 2.0)),
+        "flp2": (("second", ("flp", 2, False), False), (3.0, 5.0)),
+        "flp3": (("second", ("flp", 3, False), False), (7.0, 11.0)),
+        "gradient_first": (("first", 3, False), (13.0, 17.0)),
+        "gradient_second": (("second", ("gradient", 3, False), False), (19.0, 23.0)),
+        "gradient_warm": (("first", 3, False), (29.0, 31.0)),
     }
     for order in ORDERS:
-        for method, (rule, rates) in wanted.items():
-            found = asked[f"{order}/{method}"]
-            assert (found[0], found[1], found[3]) == (rule, rates, (order, 4))
-            assert found[5] == {"episodes": 200, "points": 2, "clip": 11.0, "backoff": 0.5}
         word, first, second, hand_over = asked[f"{order}/gradient_warm"]
         assert word == "continued"
-        assert (first[0], first[3]) == (("second", ("flp", 3, False)), (order, 4))
-        assert second[:2] == wanted["gradient_first"]
+        assert (first[0], first[1]["alpha"], first[3]) == (wanted["flp3"][0], 11.0, (order, 4))
         old, fresh = ({name: f"{who} {name}" for name in ("prefix", "forward", "rate")} for who in ("old", "fresh"))
         assert hand_over(old, fresh) == {"prefix": "old prefix", "forward": "old forward", "rate": "fresh rate"}
+        for method, (rule, (rate, plasticity)) in wanted.items():
+            found = second if method == "gradient_warm" else asked[f"{order}/{method}"]
+            rates = {"weights": rate, "feedback": rate, "beta": rate, "alpha": plasticity}
+            if "gradient" in method:
+                rates = {"weights": rate, "rate": plasticity}
+            assert (found[0], found[1], found[3]) == (rule, rates, (order, 4))
+            assert found[5] == {"episodes": 200, "points": 2, "clip": 43.0, "backoff": 0.5}
     rule, rates, _, stream, *_ = asked["continual/oml"]
     assert (rule, rates["rate"], stream) == (("first", 3, False), 0.0, ("continual", 4))
-    drops = {14: 1.0, 16: 0.3, 24: 0.3, 26: 0.09, 34: 0.09, 36: 0.027}
+    drops = {19: 1.0, 21: 0.3, 99: 0.3, 101: 0.09, 199: 0.09}
     assert {t: round(float(rates["weights"](t)), 6) for t in drops} == drops
+
+
+def test_long_lives_are_relived_and_their_frozen_layers_evaluated_in_blocks(asked, monkeypatch):
+    monkeypatch.setattr(learners, "in_blocks", lambda prefix, rows: None if rows == 5 else prefix)
+    parts = table1.make_parts(dataclasses.replace(CONFIG, remat=3, rows=5))
+    assert parts["iid/flp2"][0] == ("second", ("flp", 2, True), 3)
+    assert parts["iid/gradient_second"][0] == ("second", ("gradient", 3, True), 3)
+    assert parts["iid/gradient_first"][0] == ("first", 3, True)
+    assert parts["iid/flp2"][4]("key", {})["iid"][-1] == 1
+
+
+def test_learners_and_orders_can_be_chosen(asked):
+    def parts(**chosen):
+        return list(table1.make_parts(dataclasses.replace(CONFIG, **chosen)))
+
+    assert parts(learners=("flp2",), orders=("iid",)) == ["iid/flp2"]
+    assert parts(learners=("oml", "reuse")) == ["iid/reuse", "continual/reuse", "continual/oml"]
+    assert table1.PRESETS["long"] == dataclasses.replace(table1.DEFAULT, episodes=20_000, points=20)
+    for chosen, word in (
+        ({"learners": ("flp4",)}, "flp4"),
+        ({"orders": ("iid", "mixed")}, "mixed"),
+        ({"learners": ("oml",), "orders": ("iid",)}, "continual"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            dataclasses.replace(CONFIG, **chosen)
 
 
 def test_every_learner_is_tried_on_both_orders(asked):
     theta = {"alpha": (np.array([[1.0, -4.0]]), np.array([[3.0]]))}
     for part, kind in (("iid/flp2", "flp"), ("continual/gradient_second", "gradient")):
         found = asked[part][4]("key", theta)
-        assert found["iid"] == ((kind, 2 if kind == "flp" else 3, False), ("iid", 1), 7)
+        assert found["iid"] == ((kind, 2 if kind == "flp" else 3, False), ("iid", 1), 7, 10)
         assert found["continual"][1] == ("continual", 1)
         assert float(found["largest_alpha"]) == 4.0
         assert float(found["full_problem"]) == 0.0
@@ -140,7 +191,7 @@ def test_every_learner_is_tried_on_both_orders(asked):
 
 def test_inner_rates_at_birth(asked):
     parts = ("iid/gradient_first", "iid/gradient_second", "continual/oml")
-    assert [asked[part][2]("key") for part in parts] == [7.0, 7.0, 19.0]
+    assert [asked[part][2]("key") for part in parts] == [41.0, 41.0, 37.0]
 
 
 GAPS = {

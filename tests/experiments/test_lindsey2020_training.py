@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.lindsey2020 import sines, table1, training
+from experiments.lindsey2020 import networks, sines, table1, training
 from experiments.lindsey2020.common import cell, not_above
 from plasticity_jax.base import Info, LearnerState, LearningRule
 from plasticity_jax.run import Program
@@ -161,7 +161,7 @@ def test_a_full_problem_is_the_papers_at_any_rate():
     changed = {"episodes": 100, "lives": 2, "functions": 3, "batches": 10, "batch": 8, "hidden": (64, 64, 64)}
     for name, value in changed.items():
         assert not sines.is_full(SimpleNamespace(**{**vars(full), name: value})), name
-    for name, value in {"rate": 1.0, "seeds": 9, "points": 2, "lifetimes": 7}.items():
+    for name, value in {"flp2": (1.0, 1.0), "remat": 0, "seeds": 9, "points": 2, "lifetimes": 7}.items():
         assert sines.is_full(SimpleNamespace(**{**vars(full), name: value})), name
 
 
@@ -172,3 +172,28 @@ def test_a_cell_counts_the_seeds_that_diverged():
 
 def test_not_above_is_by_students_t():
     is_not_above([not_above("none", "", None, "b", "a", "c")], "none", "a", "b", "c")
+
+
+def test_frozen_layers_in_blocks_are_the_same():
+    """Values and gradients; blocks are the largest divisor of the number of inputs."""
+    seen = []
+
+    def prefix(weights, x):
+        seen.append(x.shape)
+        return jnp.tanh(x @ weights) ** 2
+
+    key = jax.random.key(0)
+    x, weights = jax.random.normal(key, (12, 3)), jax.random.normal(key, (3, 5))
+
+    def total(weights, rows):
+        return jnp.sum(networks.in_blocks(prefix, rows)(weights, x) * jnp.arange(5.0))
+
+    want, grown = jax.value_and_grad(total)(weights, 0)
+    assert networks.in_blocks(prefix, 0) is prefix
+    for rows, shape in ((5, (4, 3)), (12, (12, 3)), (100, (12, 3))):
+        seen.clear()
+        np.testing.assert_allclose(networks.in_blocks(prefix, rows)(weights, x), prefix(weights, x), rtol=1e-10)
+        assert seen[0] == shape
+        found = jax.value_and_grad(total)(weights, rows)
+        np.testing.assert_allclose(found[0], want, rtol=1e-10)
+        np.testing.assert_allclose(found[1], grown, rtol=1e-10)
