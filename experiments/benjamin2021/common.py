@@ -25,7 +25,7 @@ from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.run import Program, evaluated, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.stream import Stream
-from plasticity_jax.typing import Array, Batch, Example, Key, Params, PyTree
+from plasticity_jax.typing import Array, Batch, Example, Key, Params, PyTree, Scalar
 
 EPOCHS = 400
 """The paper's, for every task; rates fall from the 200th to the 250th."""
@@ -87,15 +87,15 @@ SITES = ("wake_sleep", "oscillation", "reconstruction", "penalty")
 
 
 def optimiser(
-    model_rate: float = 1e-4,
-    critic_rate: float = 4e-4,
+    model_rate: Scalar = 1e-4,
+    critic_rate: Scalar = 4e-4,
     *,
     epoch_steps: float,
     fall: tuple[int, int] = (200, 250),
     factor: float = 0.96,
-    weight_decay: float = 2e-5,
-    b1: float = 0.5,
-    b2: float = 0.99,
+    weight_decay: Scalar = 2e-5,
+    b1: Scalar = 0.5,
+    b2: Scalar = 0.99,
 ) -> optax.GradientTransformation:
     """The paper's Adam, for inference and generation at one rate, for the discriminators at another.
 
@@ -113,7 +113,7 @@ def optimiser(
       A transformation of params ``{"inference", "generation", "discriminator"}``.
     """
 
-    def adam(rate: float) -> optax.GradientTransformation:
+    def adam(rate: Scalar) -> optax.GradientTransformation:
         def at(step: ArrayLike) -> Array:
             fallen = jnp.clip(jnp.floor(jnp.asarray(step) / epoch_steps) - fall[0], 0, fall[1] - fall[0])
             return rate * factor**fallen

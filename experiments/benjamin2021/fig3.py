@@ -123,8 +123,9 @@ class Config:
     rows: int = 20_000
 
     def __post_init__(self) -> None:
-        if not self.methods or (unknown := sorted(set(self.methods) - set(METHODS))):
-            found = ", ".join(unknown) if self.methods else "none"
+        unknown = sorted(set(self.methods) - set(METHODS))
+        if unknown or not self.methods:
+            found = ", ".join(unknown) or "none"
             raise ValueError(f"methods: {found} not known; choose from {', '.join(METHODS)}")
         if self.points < 4 or self.steps % self.points:
             raise ValueError(f"points={self.points} must be at least 4 and divide steps={self.steps}")

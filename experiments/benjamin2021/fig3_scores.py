@@ -91,22 +91,19 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
     wake, other = (
         jax.tree.map(lambda h, at=at: h[at], phases.wake) for at in (slice(size.rows), slice(size.rows, None))
     )
+    sleep = phases.sleep[0], phases.sleep[1]
     found: Metrics = {}
     for end, quantise in QUANTISERS.items():
-        overlap = pattern_overlap(key_overlap, wake, phases.sleep, units=UNITS, quantise=quantise)
+        overlap = pattern_overlap(key_overlap, wake, sleep, units=UNITS, quantise=quantise)
         found |= {f"js_{kind}{end}": getattr(overlap, kind).js for kind in ("sleep", "floor", "unpaired", "shuffled")}
         found |= {f"index_{kind}{end}": getattr(overlap, f"index_{kind}") for kind in ("shuffled", "unpaired")}
-        frequencies = jax.lax.map(
-            lambda key, quantise=quantise: common_patterns(
-                key,
-                jax.tree.map(lambda h: h[:half], wake),
-                jax.tree.map(lambda h: h[:half], phases.sleep),
-                other,
-                jax.tree.map(lambda h: h[half:], wake),
-                quantise,
-            ),
-            jax.random.split(key_overlap, DRAWS),
-        )
+
+        def common(key: Key, quantise: Quantise = quantise) -> Array:
+            first_wake, first_sleep = (jax.tree.map(lambda h: h[:half], of) for of in (wake, sleep))
+            second_wake = jax.tree.map(lambda h: h[half:], wake)
+            return common_patterns(key, first_wake, first_sleep, other, second_wake, quantise)
+
+        frequencies = jax.lax.map(common, jax.random.split(key_overlap, DRAWS))
         awake, asleep, again_awake = jnp.moveaxis(frequencies, -1, 0)
         found[f"correlation_sleep{end}"] = jnp.mean(jax.vmap(correlation)(awake, asleep))
         found[f"correlation_floor{end}"] = jnp.mean(jax.vmap(correlation)(awake, again_awake))

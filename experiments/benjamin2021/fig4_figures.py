@@ -134,8 +134,8 @@ def _plot_layers(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]
     for (wave, line), found in zip(
         zip(WAVES, ("-", "--", ":"), strict=True), np.moveaxis(metrics["combined/wave_up"][:, -1], 1, 0), strict=True
     ):
-        axes[3].plot(layers, found.mean(0), "o", ls=line, color=STYLES["combined"], ms=4, label=wave)
-    axes[3].set_xticks(layers, [f"h{i}" for i in layers])
+        axes[3].plot(range(1, depth + 1), found.mean(0), "o", ls=line, color=STYLES["combined"], ms=4, label=wave)
+    axes[3].set_xticks(range(1, depth + 1), [f"h{i}" for i in range(1, depth + 1)])
     axes[3].set(xlabel="layer driven from below", ylabel="as inference has it (share of variance)")
     axes[3].set(title=f"Oscillations, {TITLES['combined']}", ylim=(None, 1.02))
     axes[3].legend(frameon=False, fontsize=9, loc="upper right")

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.benjamin2021.fig3_scores import explained
-from plasticity_jax.networks.hierarchy import Stack
+from plasticity_jax.networks.hierarchy import FREE, Stack, stacked_phases
 from plasticity_jax.ops import prng
 from plasticity_jax.run.program import Metrics
 from plasticity_jax.typing import Array, Key, Params
@@ -46,7 +46,7 @@ def oscillated(
       By layer, of 0 .. L, what the last full half cycle from below ended in, and that from above.
     """
     depth, up, down = net.depth, params["inference"], params["generation"]
-    start = net.phases(params, x, prng.fold_in(key, jnp.uint32(0)), oscillate=False).sleep
+    start = stacked_phases(net, params, x, prng.fold_in(key, jnp.uint32(0)), FREE, oscillate=False).sleep
 
     def tick(carry: tuple[tuple[Array, ...], ...], t: Array) -> tuple[tuple[tuple[Array, ...], ...], None]:
         h, *ends = carry
@@ -76,7 +76,7 @@ def waves(net: Stack, params: Params, x: Array, key: Key, cycles: int) -> Metric
       variance, see `explained`; of the ascending wave, what the image explains of w_i and of o_i).
     """
     key_true, key_wave = jax.random.split(key)
-    true = net.phases(params, x, key_true)
+    true = stacked_phases(net, params, x, key_true, FREE, oscillate=True)
 
     def alike(found: tuple[Array, ...], wanted: tuple[Array, ...]) -> Array:
         pairs = zip(found, wanted, strict=True)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from experiments.benjamin2021.common import (
     EPOCHS,
@@ -43,7 +44,7 @@ from plasticity_jax.rules.generative import adversarial
 from plasticity_jax.run import Experiment, Program, evaluated, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.stream import Stream
-from plasticity_jax.typing import Array, Key, PyTree
+from plasticity_jax.typing import Key, PyTree
 
 APART = 5
 """Folded into lanes' keys: no network here has the weights or data of one of Figure 3's."""
@@ -98,11 +99,11 @@ PRESETS = {
 class Setting(NamedTuple):
     """Of the optimiser, leaves (draws,)."""
 
-    model_rate: np.ndarray | Array
-    critic_rate: np.ndarray | Array
-    weight_decay: np.ndarray | Array
-    b1: np.ndarray | Array
-    b2: np.ndarray | Array
+    model_rate: ArrayLike
+    critic_rate: ArrayLike
+    weight_decay: ArrayLike
+    b1: ArrayLike
+    b2: ArrayLike
 
 
 def settings(draws: int, model_rate: float) -> Setting:
@@ -149,8 +150,9 @@ def training(config: Config, side: int, method: str, tried: Setting) -> Program:
     rule = adversarial(net, 1.0 if together else config.gamma)
 
     def build(lane: tuple[Key, Setting]) -> tuple[Learner, Stream]:
-        rates = {"weight_decay": lane[1].weight_decay, "b1": lane[1].b1, "b2": lane[1].b2}
-        tx = optimiser(lane[1].model_rate, lane[1].critic_rate, epoch_steps=config.steps / EPOCHS, **rates)
+        model_rate, critic_rate, weight_decay, b1, b2 = map(jnp.asarray, lane[1])
+        epoch = config.steps / EPOCHS
+        tx = optimiser(model_rate, critic_rate, epoch_steps=epoch, weight_decay=weight_decay, b1=b1, b2=b2)
         return looking_up(learner(rule, tx), fetching(data)), minibatches(len(data.train), config.batch)
 
     def init(lane: tuple[Key, Setting], learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
