@@ -6,7 +6,7 @@ missing; ours does not.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -65,24 +65,34 @@ def training(
     points: int,
     period: int = 2,
     traces: bool = True,
+    latents: int | None = None,
+    further: Callable[[Params, Key, Array], Metrics] | None = None,
 ) -> Program:
     """A rule on the artificial task by plain SGD, the same seed at every rate, tested between chunks.
 
     Args:
-      net: the network, of one layer, with as many neurons as there are latents.
+      net: the network, of one layer.
       rule: over its weights.
       rates: of learning, one for all weights.
       steps: of training.
       points: chunks, and tests.
       period: steps of a phase in the test with wake and sleep.
       traces: whether to keep what is there to be seen only: traces, and the points of a scatter.
+      latents: of the stimuli; None is one for each neuron.
+      further: ``(params, key, stimuli (T, B, n)) -> metrics`` of each test besides; None is ``slope_wake`` and
+        ``slope_sleep`` of `transition_slopes` under the test's phases.
 
     Returns:
       A `Program` whose lane is a key, which alone decides on world, weights and stimuli; metrics are (points, rates,
-      ...): those of `tested`, ``slope_wake`` and ``slope_sleep`` of `transition_slopes` under the test's phases, the
-      training loss, the rate and the step.
+      ...): those of `tested` and the further ones, the training loss, the rate and the step.
     """
-    stimuli, latents = net.sizes
+    stimuli, latents = net.sizes[0], net.sizes[1] if latents is None else latents
+    wake = jnp.arange(STEPS) % (2 * period) < period
+
+    def slopes(params: Params, key: Key, z: Array) -> Metrics:
+        return dict(zip(("slope_wake", "slope_sleep"), transition_slopes(net, params, key, z, wake), strict=True))
+
+    measure = slopes if further is None else further
 
     def build(lane: tuple[Key, Scalar]) -> tuple[Learner, Stream]:
         return learner(rule, optax.sgd(lane[1])), ou_mixture(latents, stimuli)
@@ -100,7 +110,9 @@ def training(
         return state, {"bad_step": online["bad_step"][-1:], "loss": jnp.mean(online["loss"])[None]}
 
     def test(state: TrainingState) -> Metrics:
-        found = _test(net, state, period)
+        key, examples = _test_of(state)
+        params = state.learner.params
+        found = {**tested(net, params, key, examples, period), **measure(params, key, examples.x)}
         seen = {name: value for name, value in found.items() if traces or not name.startswith(("trace_", "scatter_"))}
         return {"rate": state.lane[1], "step": state.learner.step, **seen}
 
@@ -260,13 +272,9 @@ def _keys(key: Key) -> Sequence[Key]:
     return jax.random.split(key, 4)  # pyright: ignore[reportReturnType]
 
 
-def _test(net: TwoStream, state: TrainingState, period: int) -> Metrics:
-    """`tested` on fresh latents of the state's world, the same at every test of a seed."""
+def _test_of(state: TrainingState) -> tuple[Key, Example]:
+    """Noise, and fresh latents of the state's world, the same at every test of a seed."""
     mixing = state.stream.mixing
     key_latents, key_noise = jax.random.split(_keys(state.lane[0])[3])
     stream = ou_mixture(mixing.shape[1], mixing.shape[0], batch=STREAMS, mixing=mixing)
-    examples = stream.take(stream.init(key_latents), STEPS)[1]
-    wake = jnp.arange(STEPS) % (2 * period) < period
-    slopes = transition_slopes(net, state.learner.params, key_noise, examples.x, wake)
-    found = tested(net, state.learner.params, key_noise, examples, period)
-    return {**found, "slope_wake": slopes[0], "slope_sleep": slopes[1]}
+    return key_noise, stream.take(stream.init(key_latents), STEPS)[1]
