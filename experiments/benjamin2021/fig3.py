@@ -253,6 +253,12 @@ experiment = Experiment(
         "wide": "the paper's images, network and rates, 3 methods, 2 seeds, 20,000 steps of 64: 0.7 h on a core",
         "paper": "5 seeds x 400 epochs of 28 x 28 digits: hours on a GPU, in resumable pieces",
     },
+    scale={
+        "default": "6,000 steps of 64 digits of 14 x 14, 16 units of code; the paper 46,800 of 512 of 28 x 28, 64",
+        "wide": "the paper's images, network and rates; 20,000 steps of 64 for 46,800 of 512",
+        "paper": "the paper's problem and steps",
+    },
+    tuned="default: network, rates and the sum over features in L_RECON, by single runs on seed 0, which is reported",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -185,6 +185,11 @@ experiment = Experiment(
         "default": "2 seeds, images of 16 x 16, 900 steps: some six minutes on two cores",
         "paper": "3 seeds x 400 epochs at full size: for an accelerator, in resumable pieces",
     },
+    scale={
+        "default": "900 steps of 32 images of 16 x 16, half the channels; the paper 39,200 of 512 of 32 x 32",
+        "paper": "the paper's problem and steps",
+    },
+    tuned="rates, initial weights and noise, and the sum in L_RECON, by single runs on a reported seed",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -253,6 +253,11 @@ experiment = Experiment(
         "default": "4 seeds, four minutes on two cores",
         "paper": "5 seeds x 400 epochs of 28 x 28 digits: hours on a GPU, in resumable pieces",
     },
+    scale={
+        "default": "the reduced problem of benjamin2021_fig3",
+        "paper": "the network and steps of Figure 3",
+    },
+    tuned="nothing beyond benjamin2021_fig3",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

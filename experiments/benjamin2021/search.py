@@ -203,6 +203,11 @@ experiment = Experiment(
         "default": "2 seeds, eight settings and three sizes, 2,000 steps each: some three minutes on two cores",
         "paper": "3 seeds x 400 epochs for each of 40 settings: for an accelerator, in resumable pieces",
     },
+    scale={
+        "default": "2,000 steps of 64 small digits, 8 settings; the paper searched 40 at its full size",
+        "paper": "the paper's problem, steps and 40 settings",
+    },
+    tuned="nothing: this is a search, and its draws are fixed",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -144,6 +144,11 @@ experiment = Experiment(
         "default": "20 seeds, a minute on two cores",
         "paper": "20 seeds, ten times the samples of default, ten to fifteen minutes on two cores",
     },
+    scale={
+        "default": "closed forms, and 2e6 samples of each",
+        "paper": "closed forms, and 2e7 samples of each",
+    },
+    tuned="nothing",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -111,6 +111,7 @@ experiment = Experiment(
         "long": "the paper's 600,000 steps at its rate, 100,000 of its 1,000,000 trials, 5 of its 20 seeds",
         "paper": "the paper's steps, rate, trials and seeds",
     },
+    tuned="nothing",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

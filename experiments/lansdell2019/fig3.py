@@ -237,6 +237,11 @@ experiment = Experiment(
         "default": "4 seeds x 12 epochs, ten minutes on two cores with much other work beside it",
         "paper": "3 seeds x 1,000 epochs: five to ten hours on two cores, in resumable pieces of under a minute",
     },
+    scale={
+        "default": "12 of the paper's 1,000 epochs",
+        "paper": "the paper's 1,000 epochs and rates",
+    },
+    tuned="nothing: rates are those of the authors' searches",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -362,6 +362,14 @@ experiment = Experiment(
         "paper": "5 seeds x 5 learners x 2 orders x 40,000 lives: weeks on two cores, for an accelerator; resumable",
         "mini_imagenet": "four times the paper preset; needs mini-ImageNet",
     },
+    scale={
+        "default": "images of 28 for 84, three convolutions of 32 for six of 128, 5 logits for 1,000; 1,600 lives for "
+        "40,000",
+        "long": "as default, with 16,000 lives",
+        "paper": "the paper's problem and 40,000 lives",
+    },
+    tuned="default and long: FLP at seven settings, the other learners at one, on the evaluation split at a reported "
+    "seed; lindsey2020_table2_tuning tries all alike, on background characters held out",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -198,6 +198,8 @@ experiment = Experiment(
         "smoke": "about a minute, nearly all of it compilation",
         "default": "2 seeds x 5 learners x 9 settings, twenty minutes on two cores; needs Omniglot",
     },
+    scale={"default": "the problem of lindsey2020_table2's default, 9 settings for each learner"},
+    tuned="this is the tuning",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -207,6 +207,11 @@ experiment = Experiment(
         "default": "5 seeds, two to four minutes on two cores",
         "paper": "20 seeds and five times the samples, about half an hour on two cores",
     },
+    scale={
+        "default": "the table has no scale; costs at 32 to 256 neurons, biases at 8",
+        "paper": "as default, with more samples",
+    },
+    tuned="nothing",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
