@@ -297,8 +297,8 @@ experiment = Experiment(
         "paper": "3 seeds x 400 epochs, ten hours each on the authors' GPU, in resumable pieces",
     },
     scale={
-        "default": "one digit of 7 x 7 on 16 x 16, five frames from three, a quarter of the width, 4,800 steps of 8; the paper "
-        "two on 64 x 64, ten from ten, 124,800 of 32",
+        "default": "one digit of 7 x 7 on 16 x 16, five frames from three, a quarter of the width, 4,800 steps of 8; "
+        "the paper two on 64 x 64, ten from ten, 124,800 of 32",
         "paper": "the paper's problem and steps",
     },
     tuned="rates and the weight of features, by single runs on reported seeds",

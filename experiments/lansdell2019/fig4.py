@@ -263,8 +263,8 @@ experiment = Experiment(
         "default": "5,000 of the paper's 142,800 windows at ten times its rate; the longer delays are our own",
         "paper": "the paper's 142,800 windows and rate; the longer delays are our own",
     },
-    tuned="the longer delays, among five, as some at which B = 0 fails and learned feedback does not, and Adam's rate, among "
-    "three, on one or two of the reported seeds",
+    tuned="the longer delays, among five, as some at which B = 0 fails and learned feedback does not, and Adam's rate, "
+    "among three, on one or two of the reported seeds",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -291,7 +291,7 @@ experiment = Experiment(
         "omniglot": "and 4 seeds x 15 on Omniglot, five minutes on two cores; needs Omniglot",
     },
     scale={
-        "default": "lives on small sines, as in lindsey2020_table1; the paper's tables 3 and 4 are of its full problems",
+        "default": "lives on small sines, as in lindsey2020_table1; the paper's tables 3 and 4 are of full size",
         "omniglot": "and lives on Omniglot as in lindsey2020_table2's default",
     },
     tuned="nothing beyond the sweep itself: each seed is judged at the rate that the other seeds choose",
