@@ -1,5 +1,7 @@
 """Why claims on Bredenberg et al. (2021) do not hold in the committed records, as far as that is known."""
 
+from experiments.shared.claims import throughout
+
 EQ18 = "Eq. 18 is neither the variance of c = 1 nor of c = 2: it exceeds the mean squared error of c = 2 by L / (4 s2)"
 
 APPENDIX_C = {
@@ -27,7 +29,7 @@ BIAS = {
 
 SHORT = "IL is 3 to 30 times too short, so that its relative bias is near 1, and training does not lessen it"
 
-FIG2 = {
+_FIG2 = {
     "positive": "of one stimulus, where IL has all but converged (2 latents), what is left of it may point anywhere",
     "positive-stimuli": "where IL has converged (2 latents) its mean update is nearly zero, its direction arbitrary",
     "near-bp": "IL is biased: for one stimulus its cosine is 0.3 to 0.9",
@@ -37,8 +39,9 @@ FIG2 = {
     "equal-variance-after": "true before training only: after it IL, too short, varies less where latents are few",
     "baseline-pays": "one number for wake and sleep may take little off after training, where latents are few",
 }
+FIG2 = {id: throughout(text) for id, text in _FIG2.items()}
 
-FIG4 = {
+_FIG4 = {
     "loss-onset": "resting halves layer 1's rate, no more; taught awake alone, from epoch 10 it climbs the loss asleep",
     "reconstructs-as-40": "it is as good as some 23 components, which have no noise of their own",
     "reconstructs-as-100": "100 components lose next to nothing, and have no noise of their own",
@@ -47,6 +50,7 @@ FIG4 = {
     "digits-r2-noiseless-z": "an untrained layer 2 tells the digits, too, without noise; of 20 seeds it holds, by 2 %",
     "digits-r1": "a layer 1 of random weights tells the digits nearly as well; of 20 seeds it holds, by 3 %",
 }
+FIG4 = {id: throughout(text) for id, text in _FIG4.items()}
 
 LEARNING = {
     "il_beats_wake_sleep_in_its_own_loss": "a real difference: the longer the phases in training, the lower this loss",

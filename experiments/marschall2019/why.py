@@ -1,5 +1,7 @@
 """Why claims on Marschall, Cho & Savin (2019) do not hold in the records, as far as that is known."""
 
+from experiments.shared.claims import throughout
+
 PAPER = "; it holds at the paper's scale"
 ADD = f"default: 100,000 steps at a rate of 1e-3, not 1,000,000 at 1e-4{PAPER}"
 MIMIC = f"default: 20,000 steps at a rate of 3e-3, not 1,000,000 at 1e-4{PAPER}"
@@ -12,15 +14,19 @@ FIG1 = {
     "add-written-fixed_recurrent-worse-than-dni_b": f"1.5 standard errors over 20 seeds, t asks for 2.1; {ADD}",
     "add-run-dni_b-worse-than-dni": f"1.8 standard errors over 20 seeds, t asks for 2.1; {ADD}",
     "add-written-uoro-near-rtrl": f"the bound is ours, and missed by less than a standard error; {ADD}",
-    "add-written-exact-best": "at the paper's scale KF-RTRL ends 1e-5 from RTRL, and BPTT (window 10) .0004 above",
+    "add-written-exact-best": throughout(
+        "at the paper's scale KF-RTRL ends 1e-5 from RTRL, and BPTT (window 10) .0004 above"
+    ),
     **{
         f"mimic-{reading}-{claim}": MIMIC
         for reading in ("written", "run")
         for claim in ("rtrl-equals-bptt", "exact-best", "rflo-worse-than-rtrl-future_facing_bptt")
     },
-    "mimic-written-exact-best": DNI,
-    "mimic-written-dni-worse-than-rtrl-future_facing_bptt": DNI,
-    "mimic-uoro": "so at the default's rate, 30 times the paper's; at the paper's UORO ends .015 below fixed W",
+    "mimic-written-exact-best": throughout(DNI),
+    "mimic-written-dni-worse-than-rtrl-future_facing_bptt": throughout(DNI),
+    "mimic-uoro": throughout(
+        "so at the default's rate, 30 times the paper's; at the paper's UORO ends .015 below fixed W"
+    ),
 }
 
 RATE = "default: ten times the paper's rate, so that the Jacobian has a tenth of the steps for as much learning"

@@ -77,19 +77,25 @@ def all_within(
     return Claim(id, statement, paper, measure, **options)
 
 
-def explained(claims: Sequence[Claim], why: Mapping[str, str]) -> list[Claim]:
+def explained(claims: Sequence[Claim], why: Mapping[str, str | Mapping[str, str]]) -> list[Claim]:
     """The same claims, with reasons why some do not hold.
 
     Args:
       claims: an experiment's.
-      why: reasons by the claims' ids, see `Claim`.
+      why: reasons by the claims' ids, see `Claim`; a text is that of the default preset.
 
     Raises:
       ValueError: if no claim has one of these ids.
     """
     if unknown := sorted(why.keys() - {claim.id for claim in claims}):
         raise ValueError(f"why must name claims that there are, and there is no {', no '.join(unknown)}")
-    return [claim._replace(why=why.get(claim.id, claim.why)) for claim in claims]
+    given = {id: {"default": text} if isinstance(text, str) else text for id, text in why.items()}
+    return [claim._replace(why=given.get(claim.id, claim.why)) for claim in claims]
+
+
+def throughout(text: str) -> dict[str, str]:
+    """A reason that is the same at the papers' scale and below it."""
+    return dict.fromkeys(("default", "long", "wide", "paper"), text)
 
 
 def clear(*names: str) -> Callable[[Summary], bool]:

@@ -264,7 +264,7 @@ def _conclude(
     """Writes the record but for its metrics, and its figures, and returns the claims' rows."""
     if summary is None:
         summary = {"seeds": meta["seeds"], **experiment.summarise(metrics)}
-    rows = checked(experiment.claims, summary)
+    rows = checked(experiment.claims, summary, meta["preset"])
     write_record(folder, config=settings, meta=meta, summary=summary, claims=rows)
     table = experiment.table(metrics, config)
     if table is not None:

@@ -20,7 +20,8 @@ class Claim(NamedTuple):
         told from this run. A number that it reads and the summary lacks (KeyError) was not run.
       own: whether the claim is the experiment's own, not the paper's.
       trivial: ``summary -> whether a trivial baseline meets the claim too``; None where there is no such baseline.
-      why: why it does not hold, as far as that is known, in a line; shown where it does not.
+      why: why it does not hold, as far as that is known, in a line; shown where it does not. By preset, if the reasons
+        differ.
     """
 
     id: str
@@ -29,15 +30,16 @@ class Claim(NamedTuple):
     measure: Callable[[Summary], tuple[float, bool | None]]
     own: bool = False
     trivial: Callable[[Summary], bool] | None = None
-    why: str = ""
+    why: str | Mapping[str, str] = ""
 
 
-def checked(claims: Sequence[Claim], summary: Summary) -> list[dict[str, Any]]:
+def checked(claims: Sequence[Claim], summary: Summary, preset: str = "default") -> list[dict[str, Any]]:
     """Measures every claim on a summary.
 
     Args:
       claims: what to check.
       summary: numbers by name.
+      preset: of the run, for the reasons.
 
     Returns:
       A row for each claim: "id", "statement", "own", "paper", "measured", "holds", "trivial", "why". "holds" is True,
@@ -49,7 +51,7 @@ def checked(claims: Sequence[Claim], summary: Summary) -> list[dict[str, Any]]:
       >>> [(row["id"], row["measured"], row["holds"]) for row in checked(claims, {"a": 2.0})]
       [('high', 2.0, True), ('b', nan, None)]
     """
-    return [_row(claim, summary) for claim in claims]
+    return [_row(claim, summary, preset) for claim in claims]
 
 
 def state(holds: bool | None) -> str:
@@ -121,8 +123,9 @@ def within(
     return Claim(id, statement, paper, lambda summary: (summary[name], low <= summary[name] <= high), **options)
 
 
-def _row(claim: Claim, summary: Summary) -> dict[str, Any]:
+def _row(claim: Claim, summary: Summary, preset: str) -> dict[str, Any]:
     fault = ""
+    why = claim.why if isinstance(claim.why, str) else claim.why.get(preset, "")
     try:
         measured, holds = claim.measure(summary)
         measured, holds = float(measured), None if holds is None else bool(holds) and not math.isnan(measured)
@@ -143,5 +146,5 @@ def _row(claim: Claim, summary: Summary) -> dict[str, Any]:
         "measured": measured,
         "holds": holds,
         "trivial": trivial,
-        "why": claim.why if holds is False else fault,
+        "why": why if holds is False else fault,
     }

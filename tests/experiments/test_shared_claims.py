@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.lansdell2019.common import check_schedule, unless_diverged, whole_seeds
-from experiments.shared.claims import INF, beyond, every, explained
+from experiments.shared.claims import INF, beyond, every, explained, throughout
 from experiments.shared.curves import mean_and_error
 from plasticity_jax.run import above, checked
 
@@ -48,10 +48,13 @@ def test_a_pattern_without_numbers_was_not_run_and_what_is_no_number_does_not_ho
 
 def test_reasons_are_put_on_the_claims_that_they_name_and_shown_where_those_do_not_hold():
     claims = [above(name, f"{name} is high", 2.0, name, 1.0, why="own") for name in "abc"]
-    found = explained(claims, {"a": "few steps", "c": "few seeds"})
-    assert [claim.why for claim in found] == ["few steps", "own", "few seeds"]
+    found = explained(claims, {"a": "few steps", "c": {"paper": "few seeds"}})
+    assert [claim.why for claim in found] == [{"default": "few steps"}, "own", {"paper": "few seeds"}]
     assert [claim._replace(why="own") for claim in found] == claims
-    assert [row["why"] for row in checked(found, {"a": 0.5, "b": 0.5, "c": 1.5})] == ["few steps", "own", ""]
+    low, high = {"a": 0.5, "b": 0.5, "c": 0.5}, {"a": 0.5, "b": 0.5, "c": 1.5}
+    assert [row["why"] for row in checked(found, high)] == ["few steps", "own", ""]
+    assert [row["why"] for row in checked(found, low, "paper")] == ["", "own", "few seeds"]
+    assert throughout("so") == {"default": "so", "long": "so", "wide": "so", "paper": "so"}
 
 
 @pytest.mark.parametrize("why", [{"b": "few steps"}, {"a": "few steps", "b": ""}])

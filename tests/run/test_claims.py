@@ -89,3 +89,12 @@ def test_three_states_two_kinds_and_trivial_baselines():
     assert rows[0]["paper"] == 1.5
     assert math.isnan(rows[2]["measured"])
     assert math.isnan(rows[3]["measured"])
+
+
+def test_reasons_are_those_of_the_preset_that_was_run():
+    claims = [above("a", "A is high", None, "a", 1.0), above("b", "B is high", None, "b", 1.0, why="as ever")]
+    claims[0] = claims[0]._replace(why={"default": "few steps", "paper": "false"})
+    summary = {"a": 0.0, "b": 0.0}
+    told = {preset: [row["why"] for row in checked(claims, summary, preset)] for preset in ("default", "paper", "wide")}
+    assert told == {"default": ["few steps", "as ever"], "paper": ["false", "as ever"], "wide": ["", "as ever"]}
+    assert [row["why"] for row in checked(claims, {"a": 2.0, "b": 2.0})] == ["", ""]
