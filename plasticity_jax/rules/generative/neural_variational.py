@@ -12,8 +12,9 @@ gamma_g = 1 and gamma_L = 0, over a trial, given the state at its start; gamma_g
 goes with past scores, which biases by the order of gamma_L. Memory: a trace for every weight and stream. Time: that of
 impression learning and two passes over the traces. Each synapse reads what it reads there, its own trace, and one
 signal for all. Departures: the baseline is that of the step before, for that of equation 7 contains l_t and so shrinks
-the second term by 1 - gamma_L. The authors' code climbs the loss: its second term is +(loss - average) g for a loss of
--2 l, without normalisers, awake with sum (r - f) in place of sum (r - f)^2, the average taken after its update.
+the second term by 1 - gamma_L. In the authors' code the second term climbs the loss, +(loss - average) g for a loss of
+-2 l, without normalisers, awake with sum (r - f) in place of sum (r - f)^2, the average taken after its update; and its
+traces of the weights that generate hold the stimulus asleep, too, where it is not what was dreamt.
 """
 
 from typing import NamedTuple
