@@ -322,7 +322,18 @@ def _caption(figure: Any, meta: Mapping[str, Any]) -> None:
     words = [f"{meta['experiment']}, {meta['preset']}: {seeds}", meta["scale"], changed(meta)]
     width = int(15 * figure.get_figwidth())
     text = "\n".join(textwrap.wrap("; ".join(filter(None, words)), width))
+    _hold_legends(figure)
     figure.text(0.5, -0.01, text, ha="center", va="top", fontsize=9, color="0.35")
+
+
+def _hold_legends(figure: Any) -> None:
+    """Lays the figure out and holds its legends there: they would move with its edges, over the caption, when saved."""
+    loose = [legend for legend in figure.legends if legend.get_bbox_to_anchor() is figure.bbox]
+    if loose:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    for legend in loose:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
 
 
 def _figures(experiment: Experiment, metrics: Arrays, config: Any) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from plasticity_jax.command import cli, engine
 from plasticity_jax.command.report import Record, report
 from plasticity_jax.run.lock import locked
+from plasticity_jax.run.record import write_figures
 from tests.run.toys import toy_fig1
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,6 +194,29 @@ def test_figures_and_tables_may_ask_for_the_config_and_say_which_run_they_show(t
     np.testing.assert_array_equal(a, b)
     with pytest.raises(TypeError, match="scale: there is no preset paper"):
         dataclasses.replace(experiment, scale={"paper": "whole"})
+
+
+def test_the_caption_is_saved_clear_of_a_legend_under_the_panels(tmp_path):
+    figure = Figure(layout="constrained")
+    figure.subplots().plot([1, 2], label="a curve")
+    legend = figure.legend(loc="outside lower center")
+    engine._caption(figure, {"experiment": "toy", "preset": "smoke", "seeds": 2, "scale": ""})
+    (caption,) = figure.texts
+    saved = {}
+
+    def watched(name, artist):
+        draw = artist.draw
+
+        def draw_and_note(renderer):
+            saved[name] = artist.get_window_extent(renderer)
+            draw(renderer)
+
+        artist.draw = draw_and_note
+
+    watched("caption", caption)
+    watched("legend", legend)
+    write_figures(tmp_path, {"a": figure})
+    assert saved["caption"].y1 < saved["legend"].y0
 
 
 @pytest.mark.parametrize(
