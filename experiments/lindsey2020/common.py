@@ -60,4 +60,7 @@ def cell(values: np.ndarray, digits: int) -> str:
     """Mean over seeds with its standard error, and how many seeds it lacks if some diverged; values (seeds,)."""
     mean, sem = mean_sem(values)
     whole, seeds = int(np.isfinite(values).sum()), len(values)
-    return f"{mean:.{digits}f} ({sem:.{digits}f})" + ("" if whole == seeds else f", {whole} of {seeds} seeds")
+    if not whole:
+        return f"none of {seeds} seeds finite"
+    kind = "g" if mean > 1e4 else "f"
+    return f"{mean:.{digits}{kind}} ({sem:.{digits}{kind}})" + ("" if whole == seeds else f", {whole} of {seeds} seeds")

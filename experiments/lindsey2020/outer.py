@@ -265,7 +265,7 @@ def make_program(config: Config, rule: str, loop: str) -> Program:
         return metrics
 
     stream = task(config, config.lives)
-    return meta_training(
+    program = meta_training(
         outer.rule,
         {"weights": weights, "feedback": weights, "beta": weights, "alpha": own, "alpha_fb": own},
         lambda key: theta_of(config, rule, key),
@@ -276,6 +276,7 @@ def make_program(config: Config, rule: str, loop: str) -> Program:
         clip=config.clip,
         backoff=config.backoff,
     )
+    return program._replace(may_diverge=True)  # lives that diverge are skipped, and the table counts seeds
 
 
 def measure(config: Config, progress: bool = True) -> dict[str, np.ndarray]:
