@@ -12,6 +12,7 @@ from experiments.lindsey2020.outer_claims import CLAIMS
 from experiments.lindsey2020.outer_figures import text
 from experiments.lindsey2020.outer_summary import LOOPS, RULES, TERMS, flp_nearest, name_of, summarise
 from plasticity_jax.rules.hebbian.taylor import flp_terms
+from plasticity_jax.run.program import Program
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Episode, Example
 from tests.experiments.by_hand import is_gap, is_told, is_trivial, row
@@ -84,11 +85,18 @@ def test_outer_steps_and_what_they_cost(monkeypatch):
 
 
 def test_rates_and_steps(monkeypatch):
-    monkeypatch.setattr(outer, "meta_training", lambda *args, **options: (args, options))
+    asked = []
+
+    def meta_training(*args, **options):
+        asked.append((args, options))
+        return Program(None, None, chunks=1, steps=1, points=1)
+
+    monkeypatch.setattr(outer, "meta_training", meta_training)
     monkeypatch.setattr(outer, "held_out", lambda *args: None)
     config = outer.dataclasses.replace(SMALL, rate=1.0, rate_rule=2.0, rate_es=3.0, rate_rule_es=4.0)
     for loop, weights, own, episodes in (("exact", 1.0, 2.0, 4), ("es", 3.0, 4.0, 4), ("truncated", 1.0, 2.0, 8)):
-        (_, rates, *_), options = outer.make_program(config, "flp", loop)
+        assert outer.make_program(config, "flp", loop).may_diverge
+        (_, rates, *_), options = asked[-1]
         groups = {"weights": weights, "feedback": weights, "beta": weights, "alpha": own, "alpha_fb": own}
         assert rates == groups
         assert options["episodes"] == episodes
