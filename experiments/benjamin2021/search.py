@@ -35,6 +35,8 @@ from experiments.benjamin2021.common import (
 )
 from experiments.benjamin2021.fig3_scores import explained
 from experiments.benjamin2021.search_claims import CLAIMS, figures, summarise, text
+from experiments.benjamin2021.why import SEARCH
+from experiments.shared.claims import explained
 from experiments.shared.images import Images, scaled, unfolded
 from plasticity_jax.base import Learner, LearnerState, learner
 from plasticity_jax.data import looking_up, minibatches
@@ -211,7 +213,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, SEARCH),
     plot=plot,
     text=text,
 )

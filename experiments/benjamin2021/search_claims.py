@@ -105,7 +105,7 @@ def figures(metrics: Mapping[str, np.ndarray], tried: Mapping[str, np.ndarray]) 
         mean, error = np.array([mean_sem(column) for column in ended]).T
         last.errorbar(sides(metrics), mean, np.nan_to_num(error), fmt="o-", color=colour, label=label, capsize=2)
     last.set(xlabel="side of the image (pixels), no recurrence", xticks=sides(metrics))
-    last.legend(frameon=False, fontsize=9, loc="lower left")
+    last.legend(frameon=False, fontsize=9, loc="lower right")
     for axis in axes[:, 0]:
         axis.set_ylabel("digit kept (share of test digits)")
     handles, names = axes[0, 0].get_legend_handles_labels()

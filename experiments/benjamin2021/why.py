@@ -71,3 +71,10 @@ PREDICTIONS = {
     "novelty-learned-code": "inverted digits alone fail, by the seed: 2.8 standard errors, t asks for 3.2",
     "polarity-network": "errors sent to the code alone: -0.94, where the floor, other test digits for sleep, has -0.96",
 }
+
+SEARCH = {
+    "search-bare": _two_seeds(5.4),
+    "inputs": "the other way: .13, .30 and .67 of the digits, and .05, .20 and .80 of the code, at 7, 14 and 28 pixels a "
+    "side; the paper speaks of very large networks",
+    "inputs-local": "the other way, as with a global one: .57, .83 and .89 of the digits at 7, 14 and 28 pixels a side",
+}

@@ -37,6 +37,8 @@ _FIG2 = {
     "bias-shrinks": SHORT,
     "bias-shrinks-absolute": "nearly all of one stimulus' gradient is bias, and it grows in a network of five",
     "equal-variance-after": "true before training only: after it IL, too short, varies less where latents are few",
+    "norm-falls": "true of 2, 4 and 8 latents; of 16 and 32 the gradient grows while they learn, by 26 and 94 %",
+    "bias-shrinks-stimuli-all": "true of 2, 4 and 8 latents; of 16 and 32 the gradient itself grows, its bias with it",
     "baseline-pays": "one number for wake and sleep may take little off after training, where latents are few",
 }
 FIG2 = {id: throughout(text) for id, text in _FIG2.items()}
