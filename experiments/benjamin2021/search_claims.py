@@ -8,7 +8,8 @@ import numpy as np
 
 from experiments.benjamin2021.common import COLOURS, legend_below, seeds_in_words
 from experiments.benjamin2021.tables import cell, table
-from experiments.shared.claims import every
+from experiments.benjamin2021.why import SEARCH
+from experiments.shared.claims import every, explained
 from plasticity_jax.run import gap, mean_sem, put, within
 
 SCORES = ("identity", "mse", "told", "sleep_frechet")
@@ -121,7 +122,7 @@ def figures(metrics: Mapping[str, np.ndarray], tried: Mapping[str, np.ndarray]) 
 SEARCHED = "did not produce better reconstructions"
 INPUTS = "may prevent stable learning in very large networks"
 
-CLAIMS = [
+_CLAIMS = [
     every(
         "search",
         f"No setting of the search makes wake/sleep keep half of the digits (largest share, below {KEPT})",
@@ -167,3 +168,5 @@ CLAIMS = [
         "gap/falls",
     ),
 ]
+
+CLAIMS = explained(_CLAIMS, SEARCH)

@@ -74,7 +74,7 @@ PREDICTIONS = {
 
 SEARCH = {
     "search-bare": _two_seeds(5.4),
-    "inputs": "the other way: .13, .30 and .67 of the digits, and .05, .20 and .80 of the code, at 7, 14 and 28 pixels a "
-    "side; the paper speaks of very large networks",
+    "inputs": "the other way: .13, .30 and .67 of the digits, and .05, .20 and .80 of the code, at 7, 14 and 28 pixels "
+    "a side; the paper speaks of very large networks",
     "inputs-local": "the other way, as with a global one: .57, .83 and .89 of the digits at 7, 14 and 28 pixels a side",
 }

@@ -7,7 +7,7 @@ never change.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import chex
@@ -79,26 +79,41 @@ def local_rule(
     """
     one_of("reduction", reduction, ("sum", "mean"))
     layers = plastic_layers(net, plastic)
-    rates = each_layer("alpha", alpha, len(layers))
+    rates = dict(zip(layers, each_layer("alpha", alpha, len(layers)), strict=True))
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
         entered(net, params, batch, fed)
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
-        x, y, _, weight = entered(net, params, batch, fed)
-        h, seen, _ = forward(net, params["forward"], x)
-        loss, error = loss_and_credit(net, h[-1], y)  # at the output itself, for no derivative of phi is known here
-        heard = Heard(h, seen, -error, y, weight)
-        share = 1.0 if reduction == "sum" else 1.0 / len(x)
-        w: list[PyTree] = [jax.tree.map(jnp.zeros_like, each) for each in params["forward"]["w"]]
-        for i, rate in zip(layers, rates, strict=True):
-            w[i] = -share * per_weight("alpha", rate, w[i]) * change(i, params, heard)
-        taught = {"forward": {"w": w}} | ({} if teach is None else {"feedback": teach(params, heard, share)})
-        loss = jnp.mean(loss if weight is None else loss * weight)
-        return groups.filled(params, taught), (), Info(loss, READY, {"output": h[-1]})
+        heard, loss = hear(net, params, batch, fed)
+        share = share_of_one(reduction, len(heard.y))
+        taught = {"forward": weight_updates(params, rates, {i: change(i, params, heard) for i in layers}, share)}
+        taught |= {} if teach is None else {"feedback": teach(params, heard, share)}
+        return groups.filled(params, taught), (), Info(loss, READY, {"output": heard.h[-1]})
 
     return LearningRule(init, update)
+
+
+def hear(net: Chain, params: Params, batch: Example, fed: bool = False) -> tuple[Heard, Array]:
+    """One forward pass of a batch that fits, and its mean loss ()."""
+    x, y, _, weight = entered(net, params, batch, fed)
+    h, seen, _ = forward(net, params["forward"], x)
+    loss, error = loss_and_credit(net, h[-1], y)  # at the output itself, for no derivative of phi is known here
+    return Heard(h, seen, -error, y, weight), jnp.mean(loss if weight is None else loss * weight)
+
+
+def share_of_one(reduction: Reduction, examples: int) -> float:
+    """What one of the examples counts for in a change."""
+    return 1.0 if reduction == "sum" else 1.0 / examples
+
+
+def weight_updates(params: Params, rates: Mapping[int, Scalar], changes: Mapping[int, Array], share: float) -> PyTree:
+    """Updates of ``params["forward"]["w"]``, by layers counted from 0: changes at their rates, zeros elsewhere."""
+    w: list[PyTree] = [jax.tree.map(jnp.zeros_like, each) for each in params["forward"]["w"]]
+    for i, change in changes.items():
+        w[i] = -share * per_weight("alpha", rates[i], w[i]) * change
+    return {"w": w}
 
 
 def plastic_layers(net: Chain, plastic: Sequence[int] | None) -> tuple[int, ...]:
