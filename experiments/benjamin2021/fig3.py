@@ -249,7 +249,7 @@ experiment = Experiment(
     title="Figure 3: digits by a recurrent stochastic autoencoder, wake/sleep against the combined objective",
     cost={
         "smoke": "about a minute, nearly all of it compilation",
-        "default": "4 seeds, about ten minutes on two cores (16 on busy ones)",
+        "default": "4 seeds, about ten minutes on two cores",
         "wide": "the paper's images, network and rates, 3 methods, 2 seeds, 20,000 steps of 64: 0.7 h on a core",
         "paper": "5 seeds x 400 epochs of 28 x 28 digits: hours on a GPU, in resumable pieces",
     },

@@ -18,11 +18,11 @@ FIG3 = {
     "identity-pca": {"wide": f"64 components, as many as the code, keep as much as there is to keep; {WIDE}"},
     "generation-real": {"wide": WIDE},
     "aligned": {"wide": f"6.0 standard errors; {TWO}"},
-    "rounded": {"wide": "the other way: of 64 rounded units hardly any pattern is met twice"},
+    "rounded": {"wide": "the other way: of 16 rounded units hardly any pattern is met twice"},
     "diagonal-wake-sleep": {"wide": WIDE},
     "diagonal-combined": {"wide": WIDE},
-    "pairs-wake-sleep": {"wide": "at the paper's size wake/sleep's code is told 13 % of the image"},
-    "untold": {"wide": "at the paper's size it is told 13 %"},
+    "pairs-wake-sleep": {"wide": "at the paper's size wake/sleep's code is told 14 % of the image"},
+    "untold": {"wide": "at the paper's size it is told 14 %"},
     "stable-generation": {"wide": f"2.4 standard errors; {TWO}"},
 }
 

@@ -220,6 +220,7 @@ CLAIMS = [
         None,
         "nvi/alternating_behind",
         5,
+        trivial=lambda s: s["untrained/alternating"] > 5 * s["il/alternating"],
     ),
     above(
         "nvi-stalls",
@@ -229,7 +230,13 @@ CLAIMS = [
         0.95,
         own=True,
     ),
-    gap("published-behind", "The published NVI* at the authors' rate ends above IL (log)", None, "gap/published"),
+    gap(
+        "published-behind",
+        "The published NVI* at the authors' rate ends above IL (log)",
+        None,
+        "gap/published",
+        trivial=lambda s: s["untrained/alternating"] > s["il/alternating"],
+    ),
     above(
         "published-climbs",
         "The published NVI* at the authors' rate raises the loss (after over before)",

@@ -27,7 +27,7 @@ BIAS = {
     "finite": "awake p^2 / q is not integrable: it takes 2 sigma_inf^2 / sigma_gen^2 above 1, and here it is 0.008",
 }
 
-SHORT = "IL is 3 to 30 times too short, so that its relative bias is near 1, and training does not lessen it"
+SHORT = "IL is 2 to 6 times too short, so that its relative bias is near 1, and training does not lessen it"
 
 _FIG2 = {
     "positive": "of one stimulus, where IL has all but converged (2 latents), what is left of it may point anywhere",
@@ -35,7 +35,7 @@ _FIG2 = {
     "near-bp": "IL is biased: for one stimulus its cosine is 0.3 to 0.9",
     "il-keeps": "true of means over stimuli, which learning follows, not for one stimulus",
     "bias-shrinks": SHORT,
-    "bias-shrinks-absolute": "nearly all of one stimulus' gradient is bias, and it grows in a network of five",
+    "bias-shrinks-absolute": "nearly all of one stimulus' gradient is bias, and it grows with 16 and 32 latents",
     "equal-variance-after": "true before training only: after it IL, too short, varies less where latents are few",
     "norm-falls": "true of 2, 4 and 8 latents; of 16 and 32 the gradient grows while they learn, by 26 and 94 %",
     "bias-shrinks-stimuli-all": "true of 2, 4 and 8 latents; of 16 and 32 the gradient itself grows, its bias with it",

@@ -88,7 +88,9 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     return summary
 
 
-def _near(id: str, statement: str, paper: float, one: str, other: str, bound: float, metric: str = "loss") -> Claim:
+def _near(
+    id: str, statement: str, paper: float, one: str, other: str, bound: float, metric: str = "loss", **options: bool
+) -> Claim:
     """Claims that one's loss is within so many per cent of the other's; trivial if that of fixed feedback is so."""
 
     def excess(summary: Summary, method: str) -> float:
@@ -97,7 +99,9 @@ def _near(id: str, statement: str, paper: float, one: str, other: str, bound: fl
     def measure(summary: Summary) -> tuple[float, bool]:
         return excess(summary, one), abs(excess(summary, one)) <= bound
 
-    return Claim(id, statement, paper, measure, trivial=lambda summary: abs(excess(summary, "fa_tuned")) <= bound)
+    return Claim(
+        id, statement, paper, measure, trivial=lambda summary: abs(excess(summary, "fa_tuned")) <= bound, **options
+    )
 
 
 def _overfits(summary: Summary) -> tuple[float, bool]:
@@ -221,12 +225,14 @@ CLAIMS = [
         f"{LIVE}feedback alignment's least test loss is above backpropagation's, both at tuned rates",
         149.4,
         "fa_tuned-bp_tuned/loss_live",
+        own=True,
     ),
     gap(
         "np-better-than-bp-live",
         f"{LIVE}node perturbation's least test loss is below backpropagation's at its tuned rate",
         94.5,
         "bp_tuned-np/loss_live",
+        own=True,
     ),
     _near(
         "matching-near-bp-live",
@@ -236,6 +242,7 @@ CLAIMS = [
         "bp_tuned",
         10,
         "loss_live",
+        own=True,
     ),
     gap(
         "noise-helps-bp-live",

@@ -41,9 +41,10 @@ def not_above(
     *names: str,
     **options: Any,
 ) -> Claim:
-    """Claims that none of these paired differences is above 0 at 95 %, by Student's t; measured is the largest.
+    """Claims that none of these paired differences is above 0; measured is the largest.
 
-    A few seeds cannot show that there is no difference: one that is too small to be seen meets the claim.
+    It does not hold if one is above 0 at 95 %, by Student's t; it holds if none is by more than its standard error, and
+    between the two it cannot be told. A few seeds cannot show that there is no difference, only that they see none.
     """
 
     def measure(summary: Mapping[str, float]) -> tuple[float, bool | None]:
@@ -51,7 +52,9 @@ def not_above(
         most = max(mean.value for mean in means)
         if any(mean.seeds == 1 for mean in means):
             return most, None
-        return most, all(mean.value <= t_value(mean.seeds) * mean.sem for mean in means)
+        if any(mean.value > t_value(mean.seeds) * mean.sem for mean in means):
+            return most, False
+        return most, True if all(mean.value <= mean.sem for mean in means) else None
 
     return Claim(id, statement, paper, measure, **options)
 

@@ -13,7 +13,7 @@ times as long.
 
 One task: a single sine to a life, batches of 8 points, hidden layers of 12 and 12, the last two layers plastic; on it,
 about 230 numbers are meta-learned. Costs are counted in steps of inner lives, backward steps as two; seconds of an
-outer step are measured on the host, on a machine that may be busy. Rates and sizes of perturbations were looked at on
+outer step are measured on the host, which may be busy. Rates and sizes of perturbations were looked at on
 seed 100, which is not reported; ES and PES have rates of their own.
 """
 

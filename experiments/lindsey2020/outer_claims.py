@@ -6,7 +6,7 @@ Only what the paper conjectures is marked as its own. The trivial baseline is th
 from collections.abc import Callable, Mapping
 
 from experiments.lindsey2020.common import not_above
-from plasticity_jax.run import Claim, below, gap
+from plasticity_jax.run import Claim, gap
 
 Summary = Mapping[str, float]
 
@@ -52,22 +52,7 @@ CLAIMS = [
         own=True,
         trivial=learning_nothing_beats("flp"),
     ),
-    below(
-        "readout_rule_is_another",
-        "The rule that is found is not FLP's: its nearest point explains less than 90 % of it in the readout",
-        None,
-        "taylor/readout/flp",
-        0.9,
-        own=True,
-    ),
-    below(
-        "hidden_rule_is_another",
-        "Nor in the hidden layer",
-        None,
-        "taylor/hidden/flp",
-        0.9,
-        own=True,
-    ),
+    learns("plastic_feedback", "Plastic feedback"),
     learns("es", "Evolution strategies (8.2: alternatives to backpropagation)"),
     learns("pes", "Persistent evolution strategies"),
     learns("truncated", "Truncated backpropagation"),

@@ -14,7 +14,8 @@ UNSTABLE = "the other update becomes unstable"
 CLAIMS = [
     surely(
         "smooth-a-b-grows",
-        "rho0 = 1 - eps, rho1 = eps: B's mean square grows over the second half, at all eps and alpha (decades)",
+        "rho0 = 1 - eps, rho1 = eps: B's mean square grows over the second half, at all eps and alpha (decades; its "
+        "closed form leaves it no choice)",
         UNSTABLE,
         0,
         INF,

@@ -48,8 +48,9 @@ CLAIMS = [
     gap(
         "nearer-than-start",
         "The learned Jacobian ends nearer to J than its start, W_rec (difference of relative errors)",
-        ACCESS,
+        None,
         "watched/lead-on-start",
+        own=True,
     ),
     gap(
         "nearer-than-mean",

@@ -98,7 +98,7 @@ def test_every_claim_reads_its_own_numbers():
         return {"search/0/identity": 0.1} if id == "search" else told(GAPS, BOUNDED)(id)
 
     are_trivial(claims, TRIVIAL, held)
-    assert {claim.id for claim in claims if claim.own} == {"search-bare", "search-untold"}
+    assert {claim.id for claim in claims if claim.own} == {"search-bare", "search-untold", "inputs", "inputs-local"}
     assert all((claim.paper is None) == claim.own for claim in claims)
 
 

@@ -187,6 +187,8 @@ TRIVIAL = {
     "reconstructs-deep": ({"data/pca_r2": 0.71, "untrained/r2_r2": 0.0}, {"data/pca_r2": 0.69}),
     "dreams": ({"untrained/pearson": 0.91}, {"untrained/pearson": 0.89}),
     "dreams-mean": ({"untrained/bin_mean": 0.96}, {"untrained/bin_mean": 0.94}),
+    "nvi-behind": ({"untrained/alternating": 5.1, "il/alternating": 1.0}, {"untrained/alternating": 4.9}),
+    "published-behind": ({"untrained/alternating": 1.1, "il/alternating": 1.0}, {"untrained/alternating": 0.9}),
     "dreams-time": ({"gap/acf_untrained": -0.1}, {"gap/acf_untrained": -0.2}, {"gap/acf_untrained": 0.2}),
 }
 for id in ("dreams-variance", "dreams-variance-authors"):

@@ -159,5 +159,7 @@ def test_claims():
     summary = {"watched/lead-on-zero": 1.0, "watched/lead-on-zero_sem": 0.1, "watched/lead-on-zero_n": 4}
     is_trivial(CLAIMS, "nearer-than-zero", {**summary, "watched/start_error": 0.9}, {"watched/start_error": 1.1})
     own = {claim.id for claim in CLAIMS if claim.own}
-    assert own == {"jacobian-costs", "tanh-costs", "random-costs", "nearer-than-mean", "passes-credit-on"}
+    assert own == {
+        "jacobian-costs", "tanh-costs", "random-costs", "nearer-than-start", "nearer-than-mean", "passes-credit-on"
+    }  # fmt: skip
     assert all((claim.paper is None) == claim.own for claim in CLAIMS)
