@@ -353,8 +353,8 @@ experiment = Experiment(
         "long": "as default, with 16,000 lives",
         "paper": "the paper's problem and 40,000 lives",
     },
-    tuned="default and long: all learners alike, nine rates each, in lindsey2020_table2_tuning on background characters "
-    "held out; that hidden plasticity starts at 0, for FLP alone at a reported seed",
+    tuned="default and long: all learners alike, nine rates each, in lindsey2020_table2_tuning on background "
+    "characters held out; that hidden plasticity starts at 0, for FLP alone at a reported seed",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

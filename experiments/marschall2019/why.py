@@ -6,8 +6,8 @@ PAPER = "; it holds at the paper's scale"
 ADD = f"default: 100,000 steps at a rate of 1e-3, not 1,000,000 at 1e-4{PAPER}"
 MIMIC = f"default: 20,000 steps at a rate of 3e-3, not 1,000,000 at 1e-4{PAPER}"
 DNI = (
-    "at the paper's scale DNI ends .0002 (2.2 and 3.1 standard errors) below them where alpha is in every rule; as run, "
-    "where the exact rules lack it and learn at twice the rate, they lead"
+    "at the paper's scale DNI ends .0002 (2.2 and 3.1 standard errors) below them where alpha is in every rule; as "
+    "run, where the exact rules lack it and learn at twice the rate, they lead"
 )
 
 FIG1 = {
