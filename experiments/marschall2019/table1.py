@@ -17,6 +17,8 @@ from experiments.marschall2019.alignment import alignment, mean_cosines
 from experiments.marschall2019.common import ALIGNED, RULES, STOCHASTIC
 from experiments.marschall2019.table1_claims import CLAIMS, NEARER
 from experiments.marschall2019.table1_figures import plot, text
+from experiments.marschall2019.why import TABLE1
+from experiments.shared.claims import explained
 from plasticity_jax.base import LearningRule, learner
 from plasticity_jax.cells import Neurons, init_params, leaky
 from plasticity_jax.diagnostics.bias_variance import BiasVariance, bias_variance, updates_along
@@ -215,7 +217,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, TABLE1),
     plot=plot,
     text=text,
     measure=measure,
