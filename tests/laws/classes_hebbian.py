@@ -129,7 +129,19 @@ def feedback_finds_the_principal_component() -> Match:
     return Match(end["feedback"]["w_fb"][0], np.broadcast_to(first, (3, 3)), start, output)
 
 
+def bcm_becomes_selective() -> Match:
+    """Of K orthogonal patterns, equally often, a linear neuron comes to answer one, by K, and its threshold is K."""
+    q, _ = np.linalg.qr(np.random.default_rng(8).standard_normal((4, 4)))
+    x, first = q[:3], np.array([[0.9, 0.3, 0.2], [0.2, 0.4, 0.8], [0.5, 0.7, 0.1], [0.6, 0.5, 0.4]])
+    params = {"forward": {"w": (jnp.asarray(first @ x),), "bias": (jnp.zeros(4),)}}
+    rule = hebbian.bcm(mlp((4, 4), ["identity"]), alpha=0.1, threshold_rate=0.3)
+    end, output = live(rule, params, repeated(x, np.zeros((3, 4)), 2000))
+    want = 3.0 * np.eye(3)[[0, 2, 1, 0]]  # the pattern that each answered most at first
+    return Match(end["forward"]["w"][0] @ x.T, want, first, output)
+
+
 CLASSES = {
+    "bcm": Local({"one of K orthogonal patterns, answered by K": bcm_becomes_selective}),
     "hebb": Local({"power iteration in a linear layer": hebb_is_power_iteration}),
     "oja": Local({"the first principal component, of unit length": oja_finds_the_principal_component}),
     "flp": Local(

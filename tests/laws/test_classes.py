@@ -17,6 +17,7 @@ from tests.laws import (
     classes_hebbian,
     classes_meta,
     classes_online,
+    classes_three_factor,
 )
 from tests.laws.classes import Approximate, Exact, Local, Match, Unbiased
 from tests.laws.common import assert_close, distance, names_of_kind
@@ -30,6 +31,7 @@ TABLES = {
     "classes_hebbian.py": classes_hebbian.CLASSES,
     "classes_generative.py": classes_generative.CLASSES,
     "classes_adversarial.py": classes_adversarial.CLASSES,
+    "classes_three_factor.py": classes_three_factor.CLASSES,
 }
 CLASSES = {name: entry for table in TABLES.values() for name, entry in table.items()}
 

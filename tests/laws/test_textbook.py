@@ -11,6 +11,7 @@ from tests.laws import (
     textbook_hebbian,
     textbook_meta,
     textbook_online,
+    textbook_three_factor,
 )
 
 TABLES = {
@@ -21,6 +22,7 @@ TABLES = {
     "textbook_hebbian.py": textbook_hebbian.TEXTBOOK,
     "textbook_generative.py": textbook_generative.TEXTBOOK,
     "textbook_adversarial.py": textbook_adversarial.TEXTBOOK,
+    "textbook_three_factor.py": textbook_three_factor.TEXTBOOK,
 }
 TEXTBOOK = {name: step for table in TABLES.values() for name, step in table.items()}
 

@@ -107,7 +107,25 @@ def taylor(c, s):
     return first + s.w * (c.oja * post * post + c.mixed * post * f + c.fed_oja * f * f)
 
 
+def bcm(params, traces, key, batch, coefficients):
+    """Neuron by neuron: phi(y, theta) = y (y - theta), summed synapse by synapse, and then the threshold slides."""
+    c, examples = SimpleNamespace(**coefficients), len(batch.x)
+    paths = [run(params, x, RECTIFIED) for x in batch.x]
+    w, thetas = [np.array(each) for each in params["forward"]["w"]], [np.array(each) for each in traces.threshold]
+    for i, j in ((layer, neuron) for layer in range(3) for neuron in range(len(w[layer]))):
+        theta = traces.threshold[i][j]
+        for h in paths:
+            y = h[i + 1][j]
+            for k, x in enumerate(h[i]):
+                w[i][j, k] += c.alpha * y * (y - theta) * x / examples
+        squares = sum(h[i + 1][j] ** 2 for h in paths) / examples
+        thetas[i][j] = (1 - c.threshold_rate) * theta + c.threshold_rate * squares
+    loss = np.mean([0.5 * np.sum((np.array(h[-1]) - y) ** 2) for h, y in zip(paths, batch.y, strict=True)])
+    return {**params, "forward": {**params["forward"], "w": tuple(w)}}, traces._replace(threshold=tuple(thetas)), loss
+
+
 TEXTBOOK = {
+    "bcm": bcm,
     "hebb": textbook(hebb, SATURATING),
     "oja": textbook(oja),
     "flp": textbook(flp, layers=(1, 2)),

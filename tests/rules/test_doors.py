@@ -22,7 +22,9 @@ from tests.rules.helpers import ONLINE, close, differ
 N, N_IN, N_OUT, B = 4, 2, 3, 2
 KEY = jax.random.key(0)
 SIZES = {"n_in": N_IN, "n": N, "n_out": N_OUT}
-NEURONS_ONLY = [name for name in ("rflo", "kf_rtrl", "reverse_kf_rtrl", "kernl", "eprop") if name in ONLINE]
+NEURONS_ONLY = ("rflo", "kf_rtrl", "reverse_kf_rtrl", "kernl", "eprop", "recurrent_three_factor")
+NOISY = ("uoro", "kf_rtrl", "reverse_kf_rtrl", "recurrent_three_factor")
+"""Rules that draw other numbers in another dtype."""
 
 
 def cell_of(**options):
@@ -318,7 +320,7 @@ def test_the_weights_say_the_dtype(name, dtype):
     assert all(np.isfinite(np.asarray(leaf, float)).all() for leaf in jax.tree.leaves((updates, info.loss)))
 
 
-@pytest.mark.parametrize("name", [name for name in ONLINE if name not in ("uoro", "kf_rtrl", "reverse_kf_rtrl")])
+@pytest.mark.parametrize("name", [name for name in ONLINE if name not in NOISY])
 def test_bfloat16_is_a_coarse_float64(name):
     """Gradients of rounded weights, to a few units of the eighth bit; not of other numbers."""
     rule, low = make(name, cell_of(), **({"window": 2} if "bptt" in name else {})), params_of(dtype=jnp.bfloat16)

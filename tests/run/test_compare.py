@@ -23,11 +23,12 @@ GRU = pj.cells.gru(2, 3, 2)
 CHAIN = pj.networks.mlp((3, 4, 2), ("tanh", "identity"))
 ON_GRU = {
     *("rtrl", "dni", "dni_b", "eprop", "future_facing_bptt", "kernl", "kf_rtrl", "reverse_kf_rtrl"),
-    *("rflo", "snap", "uoro"),
+    *("recurrent_three_factor", "rflo", "snap", "uoro"),
 }
 ON_CHAIN = {
-    *("backprop", "direct_feedback_alignment", "feedback_alignment", "flp", "hebb", "kolen_pollack", "matching"),
-    *("node_perturbation", "oja", "plastic_feedback", "sign_symmetry", "weight_mirror", "weight_perturbation"),
+    *("backprop", "bcm", "direct_feedback_alignment", "feedback_alignment", "flp", "hebb", "kolen_pollack", "matching"),
+    *("node_perturbation", "oja", "plastic_feedback", "sign_symmetry", "three_factor", "weight_mirror"),
+    "weight_perturbation",
 }
 
 

@@ -1,7 +1,7 @@
 """The registry's entries for this wing: each rule with a tiny worked problem."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ def _case(
     params: Callable[[Key], Params] = _params,
     batch: Callable[[Key], Example] = _regression,
     loss: Loss = "squared",
+    kind: Literal["unbiased", "local"] = "local",
     **coefficients: float,
 ) -> RuleCase:
     net: Chain = mlp(SIZES, activations, loss)
@@ -62,10 +63,11 @@ def _case(
     def make(**given: Any) -> LearningRule:
         return rule(net, **{**coefficients, **given})
 
-    return RuleCase(make, params, batch, "local", coefficients, stochastic=False)
+    return RuleCase(make, params, batch, kind, coefficients, stochastic="sigma" in coefficients)
 
 
 CASES = {
+    "bcm": _case(hebbian.bcm, params=_unfed, alpha=0.05, threshold_rate=0.2),
     "hebb": _case(hebbian.hebb, SATURATING, _unfed, alpha=0.05),
     "oja": _case(hebbian.oja, params=_unfed, alpha=0.05),
     "flp": _case(lambda net, **c: hebbian.flp(net, plastic=[-2, -1], **c), alpha=0.05, beta=0.5),
@@ -90,5 +92,25 @@ CASES = {
         oja=-0.0125,
         mixed=-0.03,
         fed_oja=-0.012,
+    ),
+    "three_factor": _case(
+        hebbian.three_factor, SATURATING, _unfed, kind="unbiased", alpha=0.05, sigma=0.3, baseline=0.2
+    ),
+    "three_factor_eligible": _case(
+        lambda net, **c: hebbian.three_factor(net, plastic=[-2, -1], reduction="sum", **c),
+        params=_unfed,
+        alpha=0.02,
+        sigma=0.3,
+        decay=0.5,
+        baseline=0.2,
+    ),
+    "three_factor_activity": _case(
+        lambda net, **c: hebbian.three_factor(net, post="activity", **c),
+        SATURATING,
+        _unfed,
+        alpha=0.05,
+        sigma=0.3,
+        baseline=0.2,
+        average=0.3,
     ),
 }

@@ -7,6 +7,7 @@ from plasticity_jax.rules.online.eprop import eprop
 from plasticity_jax.rules.online.fixed_recurrent import fixed_recurrent
 from plasticity_jax.rules.online.kernl import kernl
 from plasticity_jax.rules.online.kf_rtrl import kf_rtrl
+from plasticity_jax.rules.online.recurrent_three_factor import recurrent_three_factor
 from plasticity_jax.rules.online.reverse_kf_rtrl import reverse_kf_rtrl
 from plasticity_jax.rules.online.rflo import rflo
 from plasticity_jax.rules.online.rtrl import rtrl
@@ -26,6 +27,7 @@ __all__ = [
     "kf_rtrl",
     "mean_over_streams",
     "online_rule",
+    "recurrent_three_factor",
     "reverse_kf_rtrl",
     "rflo",
     "rtrl",

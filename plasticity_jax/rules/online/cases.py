@@ -16,6 +16,7 @@ from plasticity_jax.rules.online.dni import PLAUSIBILITY_B as DNI_B
 from plasticity_jax.rules.online.fixed_recurrent import PLAUSIBILITY as FIXED_RECURRENT
 from plasticity_jax.rules.online.kernl import PLAUSIBILITY as KERNL
 from plasticity_jax.rules.online.kf_rtrl import PLAUSIBILITY as KF_RTRL
+from plasticity_jax.rules.online.recurrent_three_factor import PLAUSIBILITY as RECURRENT_THREE_FACTOR
 from plasticity_jax.rules.online.reverse_kf_rtrl import PLAUSIBILITY as REVERSE_KF_RTRL
 from plasticity_jax.rules.online.rflo import PLAUSIBILITY as RFLO
 from plasticity_jax.rules.online.rtrl import PLAUSIBILITY as RTRL
@@ -101,6 +102,10 @@ def _future_facing_bptt(cell: AnyCell) -> LearningRule:
     return online.future_facing_bptt(cell, window=4)
 
 
+def _by_activity(cell: Neurons, **given: float) -> LearningRule:
+    return online.recurrent_three_factor(cell, post="activity", **given)
+
+
 KERNL_RATES = {"learning_rate": 0.5, "sigma": 0.1, "initial_leak": 0.8}
 DNI_B_RATES = {"learning_rate": 0.05, "jacobian_learning_rate": 0.05}
 ADAPTIVE = {"decay": 0.8, "strength": 0.3}
@@ -151,7 +156,19 @@ WINDOWS = {
     "bptt_windows_gru": _case(_bptt_windows, "exact", _gru, {})._replace(batch=_windows),
 }
 
-WORKED = {**LEAKY, **GRU, **SPIKING, **WINDOWS}
+REWARDED = {
+    "recurrent_three_factor": _case(
+        online.recurrent_three_factor, "local", _leaky, None, sigma=0.2, decay=0.7, baseline=0.1
+    ),
+    "recurrent_three_factor_alif": _case(
+        online.recurrent_three_factor, "local", _alif, ADAPTIVE, sigma=0.2, baseline=0.1
+    ),
+    "recurrent_three_factor_activity_gru": _case(
+        _by_activity, "local", _gru, {}, sigma=0.2, decay=0.7, baseline=0.1, average=0.2
+    ),
+}
+
+WORKED = {**LEAKY, **GRU, **SPIKING, **WINDOWS, **REWARDED}
 
 OF_RULE: dict[str, Plausibility] = {
     "bptt": BPTT,
@@ -168,6 +185,8 @@ OF_RULE: dict[str, Plausibility] = {
     "dni": DNI,
     "dni_b": DNI_B,
     "fixed_recurrent": FIXED_RECURRENT,
+    "recurrent_three_factor": RECURRENT_THREE_FACTOR,
+    "recurrent_three_factor_activity": RECURRENT_THREE_FACTOR,
 }
 
 PLAUSIBILITY: dict[str, Plausibility] = {

@@ -46,6 +46,7 @@ class Moment(NamedTuple):
       credit: (S, n), immediate credit c^t = dL^t/ds^t, or its image under random feedback.
       noise: (G, n), what was added to the gates' sums; None without noise.
       alive: shape (), 0 where a trial starts, else 1; None if the batch has no starts.
+      weight: shape (), the share of this step in the loss, already in `loss`, `error` and `credit`; None is 1.
     """
 
     dynamics: NeuronsDynamics | CellDynamics
@@ -61,6 +62,7 @@ class Moment(NamedTuple):
     credit: Array
     noise: Array | None
     alive: Array | None
+    weight: Array | None = None
 
     def push(self, a: Array) -> Array:
         """J a, of the state's shape."""
@@ -229,9 +231,8 @@ def online_rule(
             if example.weight is not None:
                 loss, error = example.weight * loss, example.weight * error
             back = dynamics.unread(s, (error @ w_back)[:width])
-            moment = Moment(
-                dynamics, weights, s_tm1, s, local, example.x, example.y, z, loss, error, back, ripple, alive
-            )
+            step_of = dynamics, weights, s_tm1, s, local, example.x, example.y
+            moment = Moment(*step_of, z, loss, error, back, ripple, alive, example.weight)
             credit = step(moment, own, traces.shared, key)
             grad = credit.grad if isinstance(credit.grad, Mapping) else {"w": credit.grad}
             grad_out = error[:, None] * with_bias(r)[None]

@@ -1,0 +1,65 @@
+r"""Running averages that owe nothing to the zero they start from, and in which an example counts by its weight.
+
+    total' = total + rate (w x - total),   share' = share + rate (w - share),   average = total / share
+
+With weights of one, share = 1 - (1 - rate)^t is the part of the average that is not the initial zero.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from plasticity_jax.typing import Array, Scalar
+
+
+class RunningAverage(NamedTuple):
+    """Attributes: total: the weighted values, faded. share: (), their weights, faded in the same way."""
+
+    total: Array
+    share: Array
+
+
+def no_average(shape: tuple[int, ...], dtype: jnp.dtype) -> RunningAverage:
+    """The average of nothing."""
+    return RunningAverage(jnp.zeros(shape, dtype), jnp.zeros((), dtype))
+
+
+def moved(average: RunningAverage, rate: Scalar, value: Array, weight: Scalar = 1.0) -> RunningAverage:
+    """The average after another value.
+
+    Args:
+      average: so far.
+      rate: the share that is forgotten, in (0, 1].
+      value: its shape, times its weight.
+      weight: (), the value's weight.
+
+    Returns:
+      The new average.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> average = no_average((), jnp.float32)
+      >>> for x in (3.0, 6.0):
+      ...     average = moved(average, 0.5, jnp.float32(x))
+      >>> float(beyond(average, jnp.float32(10.0)))  # 10 - (3 / 2 + 6) / (1 / 2 + 1)
+      5.0
+    """
+    rate = jnp.asarray(rate, average.total.dtype)
+    total = average.total + rate * (value - average.total)
+    return RunningAverage(total, average.share + rate * (weight - average.share))
+
+
+def beyond(average: RunningAverage, value: Array, weight: Scalar | Array = 1.0) -> Array:
+    """By how much a value exceeds the average; 0 as long as nothing was seen.
+
+    Args:
+      average: so far.
+      value: its shape, or that with more axes in front, times its weight.
+      weight: the value's weight, of a shape that goes with the value's.
+
+    Returns:
+      The value's shape.
+    """
+    seen = average.share > 0
+    mean = average.total / jnp.where(seen, average.share, 1)
+    return jnp.where(seen, value - weight * jnp.expand_dims(mean, tuple(range(value.ndim - mean.ndim))), 0)

@@ -1,0 +1,123 @@
+r"""The BCM rule: Hebb's, but a weight shrinks where the response is below a threshold that slides with the responses.
+
+    W^i     <- W^i + alpha^i 1/B sum_b phi(h^i_b, theta^i) h^{i-1}_b^T,   phi(y, theta) = y (y - theta)
+    theta^i <- theta^i + rate^i (1/B sum_b (h^i_b)^2 - theta^i),          theta^i = 0 at first
+
+neuron by neuron, over the examples b of the batch (a weighted example counts by its weight in both); all layers change
+at once, from one forward pass and with the thresholds of before it. A linear neuron that hears K orthogonal patterns
+equally often has its stable fixed points where it answers K to one of them and 0 to all others, theta = E y^2 = K: it
+is selective, and so are, in general, the maxima of E y^3 / 3 - (E y^2)^2 / 4, which the rule climbs where theta is
+E y^2.
+
+Source: Bienenstock, Cooper & Munro (1982), with the threshold theta = E y^2 and phi of Intrator & Cooper (1992).
+Kind: local. Memory: a number for each neuron. Time: two products a layer, one of them the forward pass. Each synapse
+reads its presynaptic and its postsynaptic activity, and its neuron's threshold.
+Departures: no factor phi_i'(v^i) of Intrator & Cooper's, which is 1 wherever a linear or a rectified neuron learns at
+all; activity is meant not to be negative (relu), for phi is positive below zero, too. The threshold has to slide faster
+than the weights grow, or responses oscillate: alpha |h^{i-1}|^2 well below the rate, at responses of order one.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from plasticity_jax.base import READY, Info, LearningRule
+from plasticity_jax.layers.chain import Chain
+from plasticity_jax.ops import groups
+from plasticity_jax.ops.checks import in_range, one_of
+from plasticity_jax.ops.hebbian import weighed
+from plasticity_jax.rules.hebbian.common import (
+    Layers,
+    Reduction,
+    each_layer,
+    entered,
+    hear,
+    plastic_layers,
+    share_of_one,
+    weight_updates,
+)
+from plasticity_jax.typing import Array, Example, Key, Params, Scalar, Updates
+
+
+class BCMTraces(NamedTuple):
+    """Attributes: threshold: theta, (n_i,) for each plastic layer."""
+
+    threshold: tuple[Array, ...]
+
+
+def bcm(
+    net: Chain,
+    *,
+    alpha: Layers = 1e-3,
+    threshold_rate: Layers = 0.1,
+    plastic: Sequence[int] | None = None,
+    reduction: Reduction = "mean",
+) -> LearningRule:
+    """Plasticity with a sliding threshold, by which neurons become selective.
+
+    Args:
+      net: a chain of layers, of which the dense ones can learn.
+      alpha: plasticity; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight.
+      threshold_rate: the share by which a threshold moves at each step to the batch's mean square, in (0, 1]; for a
+        layer of shape () or (n_i,).
+      plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
+      reduction: "mean" or "sum" over the batch, of the weights' change; thresholds are means.
+
+    Returns:
+      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. The target is read for the loss alone.
+
+    Raises:
+      ValueError: if the reduction is not known, a layer does not exist, there is not one coefficient for each, or a
+        threshold's rate is out of range.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.mlp((4, 2), ("identity",))
+      >>> x = jnp.eye(4)[:2]  # two patterns, equally often
+      >>> batch = pj.Example(x, jnp.zeros((2, 2)))  # the target is read for the loss alone
+      >>> w = jnp.array([[0.5, 0.4, 0.0, 0.0], [0.3, 0.6, 0.0, 0.0]])  # each neuron answers both
+      >>> learn = pj.learner(bcm(net, alpha=0.05), optax.sgd(1.0))
+      >>> state = learn.init({"forward": {"w": (w,), "bias": (jnp.zeros(2),)}}, jax.random.key(0), batch)
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=1000)
+      >>> info.aux["output"][-1].round(2).tolist(), state.traces.threshold[0].round(2).tolist()  # one of them, by 2
+      ([[2.0, 0.0], [0.0, 2.0]], [2.0, 2.0])
+
+    Reference:
+      Bienenstock, Cooper & Munro, "Theory for the development of neuron selectivity: orientation specificity and
+      binocular interaction in visual cortex", Journal of Neuroscience 1982. Intrator & Cooper, "Objective function
+      formulation of the BCM theory of visual cortical plasticity", Neural Networks 1992.
+    """
+    one_of("reduction", reduction, ("sum", "mean"))
+    layers = plastic_layers(net, plastic)
+    rates = dict(zip(layers, each_layer("alpha", alpha, len(layers)), strict=True))
+    slides = each_layer("threshold_rate", threshold_rate, len(layers))
+    for each in slides:
+        in_range("threshold_rate", each, 0, 1, open_low=True, why="the share by which a threshold moves at each step")
+
+    def init(params: Params, key: Key, batch: Example) -> BCMTraces:
+        entered(net, params, batch, fed=False)
+        w = params["forward"]["w"]
+        return BCMTraces(tuple(jnp.zeros(jnp.shape(w[i])[:1], w[i].dtype) for i in layers))
+
+    def update(params: Params, traces: BCMTraces, key: Key, batch: Example) -> tuple[Updates, BCMTraces, Info]:
+        heard, loss = hear(net, params, batch)
+        changes, after = {}, []
+        for i, slide, theta in zip(layers, slides, traces.threshold, strict=True):
+            y = heard.h[i + 1]
+            changes[i] = weighed(y * (y - theta[None]), heard.weight).T @ heard.seen[i]
+            over = jnp.mean(weighed(y * y - theta[None], heard.weight), 0)
+            after.append(theta + _of_neurons(slide, theta) * over)
+        taught = {"forward": weight_updates(params, rates, changes, share_of_one(reduction, len(heard.y)))}
+        return groups.filled(params, taught), BCMTraces(tuple(after)), Info(loss, READY, {"output": heard.h[-1]})
+
+    return LearningRule(init, update)
+
+
+def _of_neurons(rate: Scalar, theta: Array) -> Array:
+    """A rate of shape () or that of the thresholds, in their dtype."""
+    rate = jnp.asarray(rate, theta.dtype)
+    told = f"threshold_rate of {len(theta)} neurons is () or {theta.shape}, not {rate.shape}"
+    chex.assert_shape(rate, theta.shape[: rate.ndim], custom_message=told)
+    return rate
