@@ -7,6 +7,10 @@ and backpropagation. The angle is that of the credit which a layer is given to t
 
 The regressions are ridges that forget, so that they follow weights that learn. Direct feedback is a matrix for each
 layer, and so cannot follow the slopes of the layers above: even the best one has an angle of its own.
+
+Layer by layer, the lowest of six is at chance, which fixed feedback is not. Why, is not known. With two of the seeds it
+ends at 88 to 91 degrees, too, with a ridge of 1e-3 or 1e-5, a forgetting of 0.9999, noise of 1e-3, 3,000 steps of warm-
+up, a rate of 0.002, or ten units a layer, so that neither samples nor the rank of ten outputs are to blame.
 """
 
 import dataclasses
@@ -184,7 +188,7 @@ experiment = Experiment(
         "default": "4,000 steps; the paper has no such figure",
         "paper": "50,000 steps; the paper has no such figure",
     },
-    tuned="nothing",
+    tuned="nothing; other settings were tried afterwards, on two of the seeds, and end alike",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
