@@ -174,7 +174,7 @@ def make_parts(config: Config) -> dict[str, Program]:
         elif method in config.methods:
             traces = part.startswith("standard")
             program = training(net, build_rule(method, net), rates, steps=steps, points=points, traces=traces)
-            parts[part] = program._replace(may_diverge=method == "nvi" or part.startswith("rates"))
+            parts[part] = program._replace(may_diverge=method in ("nvi", "published") or part.startswith("rates"))
 
     def task(name: str, methods: Sequence[str], sizes: tuple[int, int], rate: float, steps: int, points: int) -> None:
         published = config.rates_published if name == "standard" else config.rates_published[:1]
