@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import jax
 
 from plasticity_jax.base import RuleCase
-from plasticity_jax.testing import forms, gradients, runs
+from plasticity_jax.testing import exports, forms, gradients, runs
 from plasticity_jax.testing.case import fault_of, untraceable
 from plasticity_jax.testing.problem import LONG, RATE, STEPS, Problem
 from plasticity_jax.testing.textbook import TextbookStep, sgd_one_is_the_textbook_step
@@ -38,6 +38,7 @@ LAWS: Mapping[str, Law] = {
     "L13": Law("the weights say the dtype, whatever the data's", forms.weights_say_the_dtype),
     "L14": Law("a fresh state can be donated", runs.a_fresh_state_can_be_donated),
     "L15": Law("no axis is added unsaid", forms.no_axis_is_added_unsaid),
+    "L16": Law("a step exports for CUDA and TPU", exports.a_step_exports_for_accelerators),
 }
 """Laws that need nothing but a case, by number."""
 

@@ -126,6 +126,7 @@ def updates_in_half_precision(leak=0.5):
         "L9": "ValueError",
         "L11": "ValueError",
         "L13": "updates['bias'] is float32[2], not nothing",
+        "L16": "ValueError",
     }
 )
 def updates_of_no_weight(leak=0.5):
@@ -349,5 +350,33 @@ def trace_is_a_weight(leak=0.5):
 def axis_is_added_unsaid(leak=0.5):
     def update(updates, traces, info, batch):
         return {"w": updates["w"] * jnp.asarray([1.0, 0.9, 0.8], updates["w"].dtype)}, traces, info
+
+    return changed(deterministic(leak), update=update)
+
+
+@jax.custom_jvp
+def on_the_host(x):
+    return jax.pure_callback(np.asarray, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="expand_dims")
+
+
+@on_the_host.defjvp
+def _(x, dx):
+    return on_the_host(*x), dx[0]
+
+
+@fault({"L16": "not for CUDA and TPU: it calls back to Python (pure_callback)"})
+def update_is_the_hosts(leak=0.5):
+    return changed(deterministic(leak), update=lambda u, t, i, b: ({"w": on_the_host(u["w"])}, t, i))
+
+
+@fault({"L16": "not for CUDA and TPU: the primitive eig has no lowering for tpu"})
+def eigenvalues_of_lapack(leak=0.5):
+    """Those of w w^T, which are real: their sum is |w|^2."""
+
+    def update(updates, traces, info, batch):
+        w = updates["w"]
+        wide = w.astype(jnp.promote_types(w.dtype, jnp.float32))
+        size = jnp.sum(jnp.linalg.eigvals(wide @ wide.T).real).astype(w.dtype)
+        return {"w": w / (1 + size)}, traces, info
 
     return changed(deterministic(leak), update=update)
