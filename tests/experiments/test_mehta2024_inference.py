@@ -1,0 +1,321 @@
+"""Rules inferred from recordings, after Mehta et al. (2024): simulation, gradient, summary, claims by hand."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.mehta2024 import inference
+from experiments.mehta2024.inference_claims import CLAIMS
+from experiments.mehta2024.inference_figures import text
+from experiments.mehta2024.inference_summary import (
+    MODELS,
+    family,
+    grid,
+    relative_error,
+    right_terms,
+    summarise,
+    terms_of,
+    worst_true_term,
+)
+from experiments.mehta2024.recordings import RULES, Stimuli, follow, record
+from plasticity_jax.meta import meta_gradient, outcome
+from plasticity_jax.typing import Episode
+from tests.experiments.by_hand import is_gap, is_told, row
+
+SMALL = inference.PRESETS["smoke"]
+KEY = jax.random.key(0)
+N, N_IN, RATE = 3, 2, 0.1
+
+
+@functools.cache
+def some(rule, **changed):
+    """Recordings of three neurons, of which two are observed, and the weights that they begin with."""
+    w = 0.5 * jax.random.normal(jax.random.key(1), (N, N_IN))
+    options = {"trajectories": 2, "steps": 7, "noise": 0.1, "observed": jnp.asarray([1.0, 1.0, 0.0])}
+    terms = {term: RATE * value for term, value in RULES[rule].items()}
+    return w, record(KEY, w, terms, **{"stimuli": Stimuli(), **options, **changed})
+
+
+def by_hand(w, x, reward, change):
+    """Activity and weights of one trajectory: a plain loop."""
+    w, activity, weights = np.array(w), [], []
+    for x_t, r_t in zip(np.asarray(x)[:, 0], np.asarray(reward)[:, 0], strict=True):
+        y = np.tanh(w @ x_t)
+        activity.append(y)
+        weights.append(w)
+        w = w + RATE * change(x_t, y, w, r_t)
+    return np.array(activity), np.array(weights)
+
+
+def oja(x, y, w, r):
+    return np.outer(y, x) - (y**2)[:, None] * w
+
+
+def modulated(x, y, w, r):
+    return (r - 0.5) * np.outer(y, x)
+
+
+@pytest.mark.parametrize(("rule", "change"), [("oja", oja), ("reward", modulated)])
+def test_recordings_by_hand(rule, change):
+    w, found = some(rule)
+    assert set(np.unique(found.trials.reward)) == {0.0, 1.0}
+    for k in range(2):
+        activity, weights = by_hand(w, found.trials.x[k], found.trials.reward[k], change)
+        np.testing.assert_allclose(found.activity[k], activity, rtol=1e-10)
+        np.testing.assert_allclose(found.weights[k], weights, rtol=1e-10)
+        assert np.abs(weights[-1] - weights[0]).max() > 1e-3
+    terms = {term: RATE * value for term, value in RULES[rule].items()}
+    predicted = follow(w, terms, found.trials)
+    np.testing.assert_allclose(predicted[0], found.activity, rtol=1e-10)
+    np.testing.assert_allclose(predicted[1], found.weights, rtol=1e-10)
+    other = follow(w, {**terms, (0, 0, 0, 1): 0.05}, found.trials)[0]
+    assert np.abs(other - found.activity).max() > 1e-3
+
+
+def test_noise_and_neurons_that_are_observed():
+    _, found = some("oja", trajectories=20, steps=50)
+    errors = found.trials.activity[:, :, 0] - found.activity
+    assert errors.std() == pytest.approx(0.1, rel=0.05)
+    assert abs(float(errors.mean())) < 4 * 0.1 / math.sqrt(errors.size)
+    np.testing.assert_array_equal(found.trials.observed, np.broadcast_to([1.0, 1.0, 0.0], (20, 50, 1, N)))
+
+
+def test_reward_is_for_activity_at_one_stimulus_and_for_silence_at_the_other():
+    _, found = some("reward", trajectories=6, steps=30, stimuli=Stimuli(jitter=0.0, gain=1e6))
+    for x, reward, activity in zip(found.trials.x[:, :, 0], found.trials.reward[:, :, 0], found.activity, strict=True):
+        shown, which = np.unique(np.asarray(x), axis=0, return_inverse=True)
+        assert len(shown) == 2
+        agrees = (np.asarray(activity).mean(1) > 0) == np.asarray(reward)
+        assert {len({*agrees[which == k]}) for k in (0, 1)} == {1}
+        assert agrees[which == 0][0] != agrees[which == 1][0]
+
+
+def of_three(**changed):
+    return dataclasses.replace(SMALL, inputs=N_IN, neurons=N, penalty=0.01, **changed)
+
+
+def test_the_misfit_of_a_life_by_hand():
+    config = of_three()
+    terms = terms_of(config.powers, "fitted")
+    values = 0.3 * jax.random.normal(jax.random.key(2), (len(terms),))
+    w, found = some("oja")
+    theta = {"w": w + 0.1, "rule": values}
+    episode = jax.tree.map(lambda leaf: leaf[0], Episode(found.trials, ()))
+
+    def polynomial(x, y, w, r):
+        powers = zip(values, terms, strict=True)
+        return sum(value * w**c * r**d * np.outer(y**b, x**a) for value, (a, b, c, d) in powers)
+
+    activity, _ = by_hand(theta["w"], found.trials.x[0], found.trials.reward[0], polynomial)
+    missed = np.mean((activity - np.asarray(found.trials.activity)[0, :, 0])[:, :2] ** 2)
+    penalty = 0.01 * np.abs(values).sum()
+    loss, _ = outcome(inference.life_of(config, "oja", "fitted"), theta, KEY, episode)
+    np.testing.assert_allclose(loss, missed + penalty, rtol=1e-9)
+    for model in MODELS:
+        alone, _ = inference.life_of(config, "oja", model).loss(theta, {}, ())
+        assert float(alone) == pytest.approx(penalty if model in ("fitted", "blind") else 0.0), model
+
+
+def test_the_fit_descends_the_gradient_of_finite_differences():
+    config = of_three()
+    w, found = some("oja")
+    values = 0.3 * jax.random.normal(jax.random.key(3), (len(family(config.powers)),))
+    theta, life = {"w": w, "rule": values}, inference.life_of(config, "oja", "fitted")
+    rule = meta_gradient(life, remat=False)
+    step = jax.jit(lambda theta: rule.update(theta, (), KEY, Episode(found.trials, ())))
+    updates, _, _ = step(theta)
+    way = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(4), leaf.shape), theta)
+
+    def loss(size):
+        return float(step(jax.tree.map(lambda leaf, by: leaf + size * by, theta, way))[2].loss)
+
+    slope = sum(float(jnp.sum(a * b)) for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(way), strict=True))
+    assert slope == pytest.approx((loss(1e-5) - loss(-1e-5)) / 2e-5, rel=1e-6)
+    assert abs(slope) > 1e-3
+    np.testing.assert_array_equal(updates["w"][2], 0.0)  # not observed
+    assert np.abs(updates["w"][:2]).min() > 0
+
+
+def test_models_and_what_they_fit():
+    terms = family((1, 2, 1, 1))
+    assert len(terms) == len({*terms}) == 24
+    assert max(terms) == (1, 2, 1, 1)
+    assert terms_of((1, 2, 1, 1), "blind") == [term for term in terms if not term[3]]
+    config, w = of_three(rate=0.2), jnp.ones((N, N_IN))
+    for model in MODELS:
+        theta = inference.birth(config, model, w)
+        found = inference.coefficients(config, "reward", model, theta)
+        start = 1.0 if model == "true" else 0.0
+        np.testing.assert_array_equal(theta["w"], np.full((N, N_IN), start))
+        want = {"none": [], "true": [*RULES["reward"]], "drift": [(0, 0, 0, 0)]}
+        assert list(found) == want.get(model, terms_of(config.powers, model)), model
+        sizes = {"true": [0.2, -0.1]}.get(model, [0.0] * len(found))
+        assert [float(jnp.max(value)) for value in found.values()] == pytest.approx(sizes)
+    drift = inference.coefficients(config, "oja", "drift", {"drift": w})[0, 0, 0, 0]
+    np.testing.assert_allclose(drift, np.full((N, N_IN), 0.2))
+
+
+def test_settings_share_networks_and_inputs():
+    config = of_three(noise=(0.1, 0.4), shares=(1.0, 0.67, 0.1))
+    found = inference.settings(config)
+    np.testing.assert_allclose(found["noise"], [0.1] * 3 + [0.4] * 3)
+    np.testing.assert_array_equal(found["observed"][:3], [[1, 1, 1], [1, 1, 0], [1, 0, 0]])
+    first, last = (jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in (0, -1))
+    one, other = (inference.recordings(config, "oja", KEY, setting) for setting in (first, last))
+    np.testing.assert_array_equal(one[0], other[0])
+    np.testing.assert_array_equal(one[2].activity, other[2].activity)
+    errors = [each[1].trials.activity[:, :, 0] - each[1].activity for each in (one, other)]
+    np.testing.assert_allclose(4 * errors[0], errors[1], rtol=1e-6, atol=1e-9)
+    assert np.abs(one[1].trials.x - one[2].trials.x).min() > 0, "what is held out is new"
+
+
+def test_explained_variance_by_hand():
+    rng = np.random.default_rng(0)
+    true, found = rng.normal(size=(2, 3, 5, 4))
+    seen = np.array([1.0, 0.0, 1.0, 1.0])
+    kept = [0, 2, 3]
+    missed = sum(((found - true)[..., k] ** 2).sum() for k in kept)
+    about = sum(((true[..., k] - true[..., k].mean()) ** 2).sum() for k in kept)
+    value = inference.explained_variance(jnp.asarray(found), jnp.asarray(true), jnp.asarray(seen))
+    assert float(value) == pytest.approx(1 - missed / about)
+    assert float(inference.explained_variance(jnp.asarray(true), jnp.asarray(true), jnp.asarray(seen))) == 1.0
+
+
+def test_the_fit_finds_a_rule():
+    config = of_three(trajectories=4, steps=20, noise=(0.01,), shares=(1.0,), powers=(1, 2, 0, 1), rules=("reward",),
+                      meta_steps=200, meta_rate=0.1)  # fmt: skip
+    config = dataclasses.replace(config, penalty=1e-4)
+    metrics = jax.jit(inference.make_program(config, "reward", "fitted").train)(KEY)
+    assert right_terms(np.asarray(metrics["coefficients"]), np.asarray(metrics["true"]))[-1, 0] == 1
+    assert metrics["r2"][-1, 0] > 0.99
+    assert metrics["loss"][-1, 0] < metrics["loss"][0, 0]
+
+
+SEEDS, POINTS, NOISES, SHARES, TERMS = 4, 2, 2, 3, 5
+
+
+def metrics_by_hand():
+    rng, found = np.random.default_rng(0), {}
+    shape = (SEEDS, POINTS, NOISES * SHARES)
+    for rule in RULES:
+        for model in MODELS:
+            part = f"{rule}/{model}"
+            found[f"{part}/r2"], found[f"{part}/r2_weights"] = rng.random((2, *shape))
+            found[f"{part}/noise"] = np.broadcast_to(np.repeat([0.1, 0.4], SHARES), shape)
+            found[f"{part}/share"] = np.broadcast_to([1.0, 0.5, 0.25] * NOISES, shape)
+            if model in ("fitted", "dense", "blind"):
+                found[f"{part}/coefficients"] = rng.normal(size=(*shape, TERMS))
+                found[f"{part}/true"] = np.broadcast_to([0.0, 1.0, 0.0, -0.5, 0.0], (*shape, TERMS))
+    return found
+
+
+METRICS = metrics_by_hand()
+
+
+def end(part, name, i, j):
+    return METRICS[f"{part}/{name}"][:, -1, SHARES * i + j]
+
+
+def error_of(part, i, j):
+    wrong = end(part, "coefficients", i, j) - end(part, "true", i, j)
+    return np.array([math.sqrt(sum(value**2 for value in each)) / math.sqrt(1.25) for each in wrong])
+
+
+def test_what_is_found_of_a_rule_by_hand():
+    true = np.array([0.0, 1.0, -0.5])
+    found = np.array([[0.4, 0.9, -0.45], [0.5, 0.9, -0.45], [0.1, -0.9, 0.2]])
+    assert right_terms(found, true).tolist() == [1, 0, 1]
+    assert worst_true_term(found, true) == pytest.approx([0.1, 0.1, 1.9])
+    assert relative_error(found, true)[0] == pytest.approx(math.sqrt((0.16 + 0.01 + 0.0025) / 1.25))
+    assert grid(METRICS, "oja/fitted", "coefficients").shape == (SEEDS, NOISES, SHARES, TERMS)
+
+
+def test_the_summary_by_hand():
+    summary, wanted = summarise(METRICS), {}
+    for rule in RULES:
+        fitted = f"{rule}/fitted"
+        for i in range(NOISES):
+            for j in range(SHARES):
+                for model in MODELS:
+                    wanted[f"{rule}/{model}/r2/{i}.{j}"] = end(f"{rule}/{model}", "r2", i, j)
+                    if model != "fitted":
+                        gain = end(fitted, "r2", i, j) - end(f"{rule}/{model}", "r2", i, j)
+                        wanted[f"gap/{rule}/{model}-fitted/{i}.{j}"] = gain
+                more = end(f"{rule}/drift", "r2", i, j) - end(f"{rule}/none", "r2", i, j)
+                wanted[f"gap/{rule}/none-drift/{i}.{j}"] = more
+                wanted[f"{rule}/dense/error/{i}.{j}"] = error_of(f"{rule}/dense", i, j)
+            wanted[f"gap/{rule}/share/error/{i}"] = error_of(fitted, i, 2) - error_of(fitted, i, 0)
+        wanted[f"gap/{rule}/noise/r2"] = end(fitted, "r2", 0, 0) - end(fitted, "r2", 1, 0)
+        wanted[f"gap/{rule}/noise/error"] = error_of(fitted, 1, 0) - error_of(fitted, 0, 0)
+        wanted[f"gap/{rule}/penalty/error"] = error_of(f"{rule}/dense", 1, 0) - error_of(fitted, 1, 0)
+    for name, values in wanted.items():
+        assert summary[name] == pytest.approx(sum(values) / SEEDS), name
+        assert summary[f"{name}_n"] == SEEDS
+    assert set(summary) >= {f"{rule}/fitted/{name}/1.2" for rule in RULES for name in ("r2_weights", "right_terms")}
+    lines = text(METRICS).splitlines()
+    assert len(lines) == 2 + 2 * len(MODELS) * NOISES * SHARES + 2
+    assert lines[2].startswith("| Oja's rule | family of rules | 0.1 | 100.0% |")
+
+
+def test_claims_on_differences():
+    for id, name in (("noise_lowers_prediction", "noise/r2"), ("noise_blurs_rules", "noise/error")):
+        is_gap(CLAIMS, id, f"gap/oja/{name}", f"gap/reward/{name}")
+    is_gap(CLAIMS, "penalty_pays", "gap/oja/penalty/error", "gap/reward/penalty/error")
+
+
+@pytest.mark.parametrize(("id", "names"), [
+    ("beats_no_plasticity", ("oja/none-fitted/0.0", "reward/none-fitted/1.2")),
+    ("beats_drift", ("oja/drift-fitted/0.0", "reward/drift-fitted/1.2")),
+    ("reward_is_needed", ("reward/blind-fitted/0.0", "reward/blind-fitted/1.2")),
+    ("few_neurons_blur_rules", ("oja/share/error/0", "reward/share/error/1")),
+])  # fmt: skip
+def test_claims_in_every_setting(id, names):
+    summary = {}
+    for name in names:
+        summary |= {f"gap/{name}": 1.0, f"gap/{name}_sem": 0.3, f"gap/{name}_n": 4}
+    is_told(CLAIMS, id, summary, [{f"gap/{name}": 0.9} for name in names], 1.0)
+    assert row(CLAIMS, id, {})["holds"] is None
+
+
+def test_constant_drift_may_beat_no_plasticity_too():
+    def baseline(value):
+        names = [f"gap/{rule}/{pair}/0.0" for rule in RULES for pair in ("none-fitted", "none-drift")]
+        values = {name: value if "drift" in name else 1.0 for name in names}
+        return values | {f"{name}_sem": 0.3 for name in names} | {f"{name}_n": 4 for name in names}
+
+    assert row(CLAIMS, "beats_no_plasticity", baseline(1.0))["trivial"] is True
+    assert row(CLAIMS, "beats_no_plasticity", baseline(0.9))["trivial"] is False
+
+
+def test_claims_on_what_is_recovered():
+    for rule in RULES:
+        name = f"{rule}/fitted/right_terms/0.0"
+        is_told(CLAIMS, f"{rule}_terms", {name: 1.0}, [{name: 0.75}], 1.0)
+        name = f"{rule}/fitted/worst_true_term/0.0"
+        summary = {name: 0.1, f"{name}_sem": 0.03, f"{name}_n": 4}
+        is_told(CLAIMS, f"{rule}_coefficients", summary, [{name: 0.11}, {f"{name}_sem": 0.04}], 0.1)
+    for id, kind in (("predicts", "r2"), ("predicts_weights", "r2_weights")):
+        names = [f"{rule}/fitted/{kind}/0.0" for rule in RULES]
+        summary = {}
+        for name in names:
+            summary |= {name: 0.96, f"{name}_sem": 0.018, f"{name}_n": 4}
+        is_told(CLAIMS, id, summary, [{name: 0.95} for name in names], 0.96)
+    assert [claim.id for claim in CLAIMS if not claim.own] == ["oja_terms", "reward_terms"]
+    assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 13
+
+
+def test_settings_that_cannot_be():
+    for change, words in (
+        ({"rules": ("a",)}, "not known"),
+        ({"noise": (0.2, 0.1)}, "must increase"),
+        ({"shares": (0.5, 1.0)}, "decrease"),
+        ({"points": 3}, "must divide"),
+        ({"powers": (1, 1, 1, 1)}, "admit every term"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            inference.Config(**change)
