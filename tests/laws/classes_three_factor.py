@@ -59,8 +59,8 @@ def keeping_nothing_on_a_chain() -> Match:
     params, examples = world()
     of_life = functools.partial(hebbian.three_factor, SATURATING, alpha=0.02, sigma=0.3)
     ends = [live(of_life(decay=decay), params, examples) for decay in (0.0, None, 0.9)]
-    moved = [jax.tree.map(jnp.subtract, end["forward"]["w"], params["forward"]["w"]) for end, _ in ends]
-    return Match(*moved, ends[1][1])
+    got, want, other = (jax.tree.map(jnp.subtract, end["forward"]["w"], params["forward"]["w"]) for end, _ in ends)
+    return Match(got, want, other, ends[1][1])
 
 
 def keeping_nothing_in_a_cell() -> Match:

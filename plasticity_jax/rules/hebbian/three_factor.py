@@ -22,9 +22,9 @@ where a loss depends on the noise of its own step alone, what is left of the gra
 
     1 - (1/B) baseline decay / (1 - (1 - baseline) decay)
 
-so let the baseline be slow, well below 1 - decay, or streams many. With activity it is a covariance rule, which follows
-the gradient where hbar is what the input makes expect; where it is not, the weights also learn how activity goes with
-input, at the average of M.
+so let the baseline be slow, well below 1 - decay, or streams many. With activity it is a covariance rule, which goes
+with the gradient where hbar is what the input makes expect; where it is not, the weights also learn how activity goes
+with the input, at the average of M.
 
 Source: Fremaux & Gerstner (2016), which has the form; Williams (1992) for noise, Loewenstein & Seung (2006) for
 covariance. Kind: unbiased with noise and without decay, else local. Memory: without decay averages alone; with it B

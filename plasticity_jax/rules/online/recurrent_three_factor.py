@@ -109,8 +109,8 @@ def recurrent_three_factor(
       >>> first = jax.tree.map(lambda leaf: leaf[0], trial(jax.random.key(0)))
       >>> params = pj.cells.init_params(jax.random.key(1), cell)
       >>> state = learn.init(params, jax.random.key(2), first)
-      >>> state, loss = jax.lax.scan(live, state, jax.random.split(jax.random.key(3), 1000))
-      >>> bool(loss[-100:].mean() < 0.2 * loss[:10].mean())
+      >>> state, loss = jax.lax.scan(live, state, jax.random.split(jax.random.key(3), 500))
+      >>> bool(loss[-50:].mean() < 0.1 * loss[:10].mean())  # half of it is left where the readout learns alone
       True
 
     Reference:
