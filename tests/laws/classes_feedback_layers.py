@@ -1,4 +1,4 @@
-"""L10 for the feedback family on images, for weight mirrors and for weight perturbation.
+"""L10 for the feedback family on images, and for weight mirrors.
 
 The gradient is that by autodiff of equations written here, their convolutions being products of shifted images.
 """
@@ -14,7 +14,6 @@ import optax
 
 from plasticity_jax.base import LearningRule, learner
 from plasticity_jax.layers import Chain, Pathway, chain, conv, dense, flatten, init_params, pool
-from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.rules import feedback
 from plasticity_jax.typing import Array, Example
 from tests.laws.classes import Approximate, Exact, Match
@@ -181,67 +180,6 @@ def on_images(name: str, reductions: dict[str, Callable[[], Match]], **options: 
     return Approximate(reductions, elsewhere_on_images(name), descent_on_images(name, **options))
 
 
-# Weight perturbation: with one layer the weights are so few that all patterns of signs can be averaged over.
-
-FEW = {
-    "dense": chain((2,), [dense(2)]),
-    "conv": chain((3, 3, 1), [conv(1, 2, padding="VALID", phi="identity"), flatten()]),
-}
-BENT = {
-    "dense": chain((2,), [dense(2, "tanh")]),
-    "conv": chain((3, 3, 1), [conv(1, 2, "tanh", padding="VALID"), flatten()]),
-}
-
-
-@functools.cache
-def keys_of_all_signs(count: int) -> Array:
-    """One key for each pattern of `count` signs."""
-    keys = jax.random.split(seed(129), 40 * 2**count)
-    drawn = np.asarray(
-        compiled(jax.vmap(lambda key: stored_noise(key, count, jnp.dtype("float64"), "rademacher")))(keys)
-    )
-    patterns, first = np.unique(drawn, axis=0, return_index=True)
-    assert len(patterns) == 2**count
-    return keys[first]
-
-
-def over_all_signs(net: Chain, sigma: float, antithetic: bool) -> tuple[Any, Any, Any, Array]:
-    """Weight perturbation's mean over its noise, the gradient, one draw of it, and the output."""
-    params = {"forward": init_params(seed(130), net)["forward"]}
-    params["forward"]["bias"] = tuple(0.3 * jnp.cos(1.0 + b) for b in map(jnp.arange, net.bias_sizes))
-    x = jax.random.normal(seed(131), (6, *net.h_shapes[0]))
-    y = 2 * jax.random.normal(seed(132), (6, *net.h_shapes[-1]))
-    rule = feedback.weight_perturbation(net, sigma=sigma, noise="rademacher", antithetic=antithetic)
-    phi = PHI[str(net.layers[0].phi)]
-
-    def output(forward: Weights) -> Array:
-        w, bias = forward["w"][0], forward["bias"][0]
-        v = jnp.einsum("ij,bj->bi", w, x) if w.ndim == 2 else shifted(x, w, 0)
-        return phi(v + bias).reshape(len(x), -1)
-
-    def loss(forward: Weights) -> Array:
-        return jnp.mean(jnp.sum((output(forward) - y) ** 2, 1)) / 2
-
-    keys = keys_of_all_signs(sum(leaf.size for leaf in jax.tree.leaves(params)))
-    drawn = compiled(jax.vmap(lambda key: rule.update(params, (), key, Example(x, y))[0]["forward"]))(keys)
-    mean = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), drawn)
-    return mean, jax.grad(loss)(params["forward"]), jax.tree.map(lambda leaf: leaf[3], drawn), output(params["forward"])
-
-
-def quadratic(kind: str, antithetic: bool = False) -> Callable[[], Match]:
-    """One linear layer, and a step as large as the weights."""
-    return lambda: Match(*over_all_signs(FEW[kind], 0.7, antithetic))
-
-
-def curved(kind: str, antithetic: bool = False) -> Callable[[], Any]:
-    return lambda: over_all_signs(BENT[kind], 0.7, antithetic)[:2]
-
-
-def weights_perturbed(kind: str, antithetic: bool, descent: Callable[[], tuple[float, float]]) -> Approximate:
-    mean = {"a loss quadratic in the weights, mean over all signs": quadratic(kind, antithetic)}
-    return Approximate(mean, curved(kind, antithetic), descent)
-
-
 CLASSES = {
     "backprop_conv": Exact(backprop_batches),
     "feedback_alignment_conv": on_images(
@@ -262,13 +200,4 @@ CLASSES = {
     ),
     "weight_mirror_conv": on_images("weight_mirror_conv", {"B = W": at_transport(feedback.weight_mirror)}),
     "node_perturbation_conv": on_images("node_perturbation_conv", {"B = W": at_transport(feedback.node_perturbation)}),
-    "weight_perturbation": weights_perturbed(
-        "dense", False, descent_of_rows("weight_perturbation", rate=0.03, sigma=0.01)
-    ),
-    "weight_perturbation_antithetic": weights_perturbed(
-        "dense", True, descent_of_rows("weight_perturbation_antithetic", rate=0.03, sigma=0.01)
-    ),
-    "weight_perturbation_conv": weights_perturbed(
-        "conv", False, descent_on_images("weight_perturbation_conv", rate=0.03, steps=4000, sigma=0.01)
-    ),
 }

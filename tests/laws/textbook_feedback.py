@@ -6,6 +6,7 @@ weights after the step, and the traces. Dense layers and convolutions are loops 
 
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 
 from plasticity_jax.ops.noise import stored_noise
@@ -123,6 +124,47 @@ def weights_perturbed(antithetic=False, kind="gaussian", net=CURVED):
     return one_step
 
 
+def by_signs(params, traces, keys, loss, coefficients):
+    """Every leaf moves by its sign, all at once; one key for each draw."""
+    steps = traces.steps + 1
+    size = coefficients["c"] * steps ** -coefficients["gamma"]
+    leaves, form = jax.tree.flatten(params)
+
+    def moved(signs, by):
+        return jax.tree.unflatten(form, [leaf + by * sign for leaf, sign in zip(leaves, signs, strict=True)])
+
+    step, losses = [np.zeros_like(leaf) for leaf in leaves], []
+    for key in keys:
+        signs = drawn(key, [leaf.shape for leaf in leaves], "rademacher")
+        plus, minus = loss(moved(signs, size)), loss(moved(signs, -size))
+        step = [a + (plus - minus) / (2 * size * sign) / len(keys) for a, sign in zip(step, signs, strict=True)]
+        losses += [plus, minus]
+    return moved(step, -1), traces._replace(steps=steps), np.mean(losses)
+
+
+def signs_on_a_chain(params, traces, key, batch, coefficients):
+    """One draw; in a tree of the forward weights the biases come first."""
+
+    def loss(forward):
+        return np.mean([loss_of(CURVED, forward, batch, b) for b in range(len(batch.x))])
+
+    forward, traces, value = by_signs(params["forward"], traces, [key], loss, coefficients)
+    return {**params, "forward": forward}, traces, value
+
+
+def signs_on_a_curve(params, traces, key, batch, coefficients):
+    """Two draws."""
+
+    def loss(params):
+        total = 0.0
+        for x, y, weight in zip(batch.x, batch.y, batch.weight, strict=True):
+            terms = zip(params["curve"]["height"], params["curve"]["slope"], strict=True)
+            total += weight * (params["offset"] + sum(a * np.tanh(s * x) for a, s in terms) - y) ** 2 / 2
+        return total / len(batch.x)
+
+    return by_signs(params, traces, [jax.random.fold_in(key, draw) for draw in range(2)], loss, coefficients)
+
+
 def effects(net, step, kind, antithetic):
     """lam^ of every example and hidden layer."""
     shapes = [h.shape for h in step.each[0].activity.h[1:-1]]
@@ -204,6 +246,8 @@ TEXTBOOK = {
     "weight_mirror": textbook(own, mirrored),
     "weight_perturbation": weights_perturbed(),
     "weight_perturbation_antithetic": weights_perturbed(antithetic=True, kind="rademacher"),
+    "spsa": signs_on_a_chain,
+    "spsa_params": signs_on_a_curve,
     "node_perturbation": perturbed("sgd"),
     "node_perturbation_antithetic": perturbed("sgd", antithetic=True),
     "node_perturbation_direct": perturbed("sgd", "rademacher", direct=True),

@@ -28,7 +28,7 @@ ON_GRU = {
 ON_CHAIN = {
     *("backprop", "bcm", "direct_feedback_alignment", "feedback_alignment", "flp", "hebb", "kolen_pollack", "matching"),
     *("node_perturbation", "oja", "plastic_feedback", "sign_symmetry", "three_factor", "weight_mirror"),
-    "weight_perturbation",
+    *("spsa", "weight_perturbation"),
 }
 
 

@@ -10,6 +10,7 @@ from plasticity_jax.rules.feedback.recurrent_common import windowed_rule
 from plasticity_jax.rules.feedback.recurrent_feedback_alignment import recurrent_feedback_alignment
 from plasticity_jax.rules.feedback.recurrent_node_perturbation import recurrent_node_perturbation
 from plasticity_jax.rules.feedback.sign_symmetry import sign_symmetry
+from plasticity_jax.rules.feedback.spsa import spsa
 from plasticity_jax.rules.feedback.truncated_to_one_step import truncated_to_one_step
 from plasticity_jax.rules.feedback.weight_mirror import weight_mirror
 from plasticity_jax.rules.feedback.weight_perturbation import weight_perturbation
@@ -25,6 +26,7 @@ __all__ = [
     "recurrent_feedback_alignment",
     "recurrent_node_perturbation",
     "sign_symmetry",
+    "spsa",
     "truncated_to_one_step",
     "weight_mirror",
     "weight_perturbation",

@@ -15,7 +15,7 @@ from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.layers import Chain, Pathway, chain, conv, dense, flatten, init_params, pool
 from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules import feedback
-from plasticity_jax.typing import Example, Key, Params
+from plasticity_jax.typing import Array, Example, Key, Params
 
 SIZES, EXAMPLES = (3, 5, 4, 2), 3
 """With half the paper's weights, for the laws learn at a rate at which whole ones would run away."""
@@ -59,10 +59,12 @@ def _case(
     def batch(key: Key) -> Example:
         return _batch(net(), key, share)
 
-    return RuleCase(make, params, batch, kind, coefficients, stochastic="sigma" in coefficients)  # pyright: ignore
+    noisy = not {"sigma", "c"}.isdisjoint(coefficients)
+    return RuleCase(make, params, batch, kind, coefficients, stochastic=noisy)  # pyright: ignore
 
 
 NOISE = {"sigma": 0.2}
+SIGNS = {"c": 0.2, "gamma": 0.1}
 MIRROR = {"sigma": 0.2, "decay": 0.5}
 STATISTICS = {"sigma": 0.2, "ridge": 1.0, "forgetting": 0.9}
 LINEAR = ("identity", "identity", "identity")
@@ -84,6 +86,7 @@ CASES = {
         NOISE,
         share=SHARE,
     ),
+    "spsa": _case(feedback.spsa, "approximate", SIGNS, share=SHARE),
     "node_perturbation": _case(feedback.node_perturbation, "approximate", NOISE),
     "node_perturbation_antithetic": _case(
         lambda net, **c: feedback.node_perturbation(net, antithetic=True, **c), "approximate", NOISE
@@ -126,6 +129,36 @@ CASES |= {
     "node_perturbation_conv": _case(feedback.node_perturbation, "approximate", NOISE, net=_conv),
     "weight_perturbation_conv": _case(feedback.weight_perturbation, "approximate", NOISE, net=_conv, share=SHARE),
 }
+
+TERMS, POINTS = 2, 4
+
+
+def _curve_loss(params: Params, batch: Example) -> Array:
+    """Half the squared error of offset + sum_k height_k tanh(slope_k x), weighed."""
+    curve = params["curve"]
+    terms = jnp.tanh(batch.x[:, None] * curve["slope"][None])
+    return jnp.mean(batch.weight * (params["offset"] + terms @ curve["height"] - batch.y) ** 2) / 2
+
+
+def _curve_params(key: Key) -> Params:
+    keys = jax.random.split(key, 3)
+    height, slope = (jax.random.normal(k, (TERMS,)) for k in keys[:2])
+    return {"curve": {"height": height, "slope": slope}, "offset": jax.random.normal(keys[2], ())}
+
+
+def _points(key: Key) -> Example:
+    x, y = jax.random.normal(key, (2, POINTS))
+    return Example(x, y, weight=jnp.arange(1, POINTS + 1, dtype=x.dtype) / POINTS)
+
+
+CASES["spsa_params"] = RuleCase(
+    lambda **given: feedback.spsa(_curve_loss, draws=2, **{**SIGNS, **given}),
+    _curve_params,
+    _points,
+    "approximate",
+    SIGNS,
+    stochastic=True,
+)
 
 STREAMS, WINDOW, N_IN, N, N_OUT = 2, 3, 2, 5, 2
 

@@ -11,19 +11,18 @@ synapse reads its own noise and one number for the whole network.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.layers.chain import Chain
-from plasticity_jax.layers.door import fitted
-from plasticity_jax.layers.passes import forward, loss_and_credit
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import in_range
-from plasticity_jax.ops.noise import check_noise, noise_of_shapes
-from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Scalar, Updates
+from plasticity_jax.ops.noise import check_noise
+from plasticity_jax.ops.perturbation import credited, noise_like, real_dtype, shaken
+from plasticity_jax.rules.feedback.perturbation_common import perturbed
+from plasticity_jax.typing import Array, Batch, Key, Params, Scalar, Updates
 
 
 def weight_perturbation(
@@ -66,9 +65,7 @@ def weight_perturbation(
     """
     check_noise(noise)
     in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
-    if not isinstance(net, Chain) and not callable(net):
-        raise TypeError(f"net={net!r} is neither a chain of layers nor a function (params, batch) -> loss")
-    learning, fit, loss_of = _of_chain(net) if isinstance(net, Chain) else _of_function(net)
+    learning, fit, loss_of = perturbed(net)
 
     def init(params: Params, key: Key, batch: Batch) -> tuple[()]:
         fit(params, batch)
@@ -76,56 +73,14 @@ def weight_perturbation(
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Batch) -> tuple[Updates, tuple[()], Info]:
         batch, weights = fit(params, batch), learning(params)
-        leaves, tree = jax.tree.flatten(weights)
-        moving = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-        real = jnp.result_type(*(leaves[i] for i in moving))
-        xi = noise_of_shapes(key, [leaves[i].shape for i in moving], real, noise)
-        size = jnp.asarray(sigma, real)
+        xi = noise_like(key, weights, noise)
+        size = jnp.asarray(sigma, real_dtype(weights))
 
-        def shaken(size: Array) -> Array:
-            moved = list(leaves)
-            for i, each in zip(moving, xi, strict=True):
-                moved[i] = (leaves[i] + size * each).astype(leaves[i].dtype)
-            return loss_of(jax.tree.unflatten(tree, moved), batch)[0]
+        def loss_with(size: Array) -> Array:
+            return loss_of(shaken(weights, size, xi), batch)[0]
 
         loss, aux = loss_of(weights, batch)
-        effect = (shaken(size) - shaken(-size)) / (2 * size) if antithetic else (shaken(size) - loss) / size
-        each_leaf = [jnp.zeros_like(leaf) for leaf in leaves]
-        for i, each in zip(moving, xi, strict=True):
-            each_leaf[i] = effect * each
-        taught = jax.tree.unflatten(tree, each_leaf)
-        return groups.filled(params, taught), (), Info(loss, READY, aux)
+        effect = (loss_with(size) - loss_with(-size)) / (2 * size) if antithetic else (loss_with(size) - loss) / size
+        return groups.filled(params, credited(effect, xi)), (), Info(loss, READY, aux)
 
     return LearningRule(init, update)
-
-
-class _Perturbed(NamedTuple):
-    """``params -> weights`` that learn, ``(params, batch) -> batch`` checked, ``(weights, batch) -> (loss, aux)``."""
-
-    learning: Callable[[Params], PyTree]
-    fit: Callable[[Params, Batch], Batch]
-    loss: Callable[[PyTree, Batch], tuple[Array, dict[str, Array]]]
-
-
-def _of_chain(net: Chain) -> _Perturbed:
-    def learning(params: Params) -> PyTree:
-        return {"forward": {name: groups.read(params, "forward", name) for name in ("w", "bias")}}
-
-    def fit(params: Params, batch: Batch) -> Batch:
-        return fitted(net, params, batch)
-
-    def loss_of(weights: PyTree, batch: Batch) -> tuple[Array, dict[str, Array]]:
-        output = forward(net, weights["forward"], batch.x).h[-1]
-        return jnp.mean(loss_and_credit(net, output, batch.y, batch.weight)[0]), {"output": output}
-
-    return _Perturbed(learning, fit, loss_of)
-
-
-def _of_function(function: Callable[[Params, Batch], Array]) -> _Perturbed:
-    def loss_of(weights: PyTree, batch: Batch) -> tuple[Array, dict[str, Array]]:
-        value = function(weights, batch)
-        if jnp.shape(value) != ():
-            raise ValueError(f"net returns shape {jnp.shape(value)}: return the batch's loss, one number")
-        return value, {}
-
-    return _Perturbed(lambda params: params, lambda params, batch: batch, loss_of)
