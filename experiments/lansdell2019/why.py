@@ -54,3 +54,5 @@ DEPTH = {
     "learned-beats-fixed": "layerwise alone: the lowest of its six layers is at chance (90 degrees), by fixed feedback "
     "at 78; direct feedback beats fixed",
 }
+
+CIFAR: dict[str, str] = {}
