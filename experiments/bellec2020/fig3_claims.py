@@ -1,0 +1,165 @@
+"""Figure 3 of Bellec et al. (2020): ends of training, and the claims on them.
+
+Marked as the paper's is what it says as far as we remember it; the factors and levels are ours, set before the run.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from experiments.bellec2020.common import LABELS, tail, unless_diverged
+from experiments.shared.claims import Summary, beyond
+from plasticity_jax.run import Claim, gap, put
+from plasticity_jax.run.summary import mean_in
+from plasticity_jax.tasks.evidence_accumulation import evidence_levels
+
+PARTS = (
+    "alif.bptt",
+    "alif.eprop",
+    "alif.random",
+    "alif.adaptive",
+    "alif.blind",
+    "alif.frozen",
+    "lif.bptt",
+    "lif.eprop",
+)
+PAIRS = (
+    ("alif.eprop", "alif.frozen"),
+    ("alif.random", "alif.frozen"),
+    ("alif.adaptive", "alif.frozen"),
+    ("alif.eprop", "alif.blind"),
+    ("alif.eprop", "alif.random"),
+    ("alif.bptt", "lif.bptt"),
+    ("alif.eprop", "lif.eprop"),
+)
+"""Parts whose paired differences in right answers, and in losses with the sign turned, are put in the summary."""
+ONE_CUE = evidence_levels()["one"]
+"""Right answers of those who know one of seven cues: what is beyond it has accumulated evidence."""
+FACTOR = 2.0
+"""Between losses that are close."""
+
+
+def finals(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    """Means over the last tenth of training, (seeds,): "loss", "right", "rate", and "aligned" where feedback has it."""
+    loss = metrics[f"{part}/loss"]
+    names = [name for name in ("loss", "right", "rate", "aligned") if f"{part}/{name}" in metrics]
+    return {name: unless_diverged(tail(metrics[f"{part}/{name}"]), loss) for name in names}
+
+
+def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Final values by "part/name", and leads as "better-worse/right" and "better-worse/loss"."""
+    ended = {part: finals(metrics, part) for part in PARTS if f"{part}/loss" in metrics}
+    summary: dict[str, float] = {}
+    for part, found in ended.items():
+        for name, values in found.items():
+            put(summary, f"{part}/{name}", values)
+    for better, worse in PAIRS:
+        if better in ended and worse in ended:
+            put(summary, f"{better}-{worse}/right", ended[better]["right"] - ended[worse]["right"])
+            put(summary, f"{better}-{worse}/loss", ended[worse]["loss"] - ended[better]["loss"])
+    if {"alif.adaptive", "alif.random"} <= ended.keys():
+        lead = ended["alif.adaptive"]["aligned"] - ended["alif.random"]["aligned"]
+        put(summary, "alif.adaptive-alif.random/aligned", lead)
+    return summary
+
+
+def accumulates(part: str, *, own: bool = False) -> Claim:
+    """A network knows more than one cue, at 95 %."""
+    name = f"{part}/right"
+
+    def measure(summary: Summary) -> tuple[float, bool | None]:
+        mean = mean_in(summary, name)
+        return mean.value, None if mean.seeds == 1 else beyond(summary, 1, name, ONE_CUE)
+
+    return Claim(
+        f"{part}-learns",
+        f"{_words(part)} learns the task: more right answers than one cue allows, {ONE_CUE:.3f}",
+        None,
+        measure,
+        own=own,
+        trivial=lambda summary: beyond(summary, 1, "alif.frozen/right", ONE_CUE),
+    )
+
+
+def close(part: str, other: str, statement: str, *, own: bool = False) -> Claim:
+    """The mean loss of a part is at most `FACTOR` times another's."""
+
+    def measure(summary: Summary) -> tuple[float, bool]:
+        ratio = summary[f"{part}/loss"] / summary[f"{other}/loss"]
+        return ratio, ratio <= FACTOR
+
+    return Claim(
+        f"{part}-near-{other}",
+        f"{statement} (ratio of losses, at most {FACTOR:g})",
+        None,
+        measure,
+        own=own,
+        trivial=lambda summary: summary["alif.frozen/loss"] <= FACTOR * summary[f"{other}/loss"],
+    )
+
+
+def _words(part: str) -> str:
+    kind, method = part.split(".")
+    return f"{LABELS[method]}, {kind.upper()},"
+
+
+def _fails(summary: Summary) -> tuple[float, bool | None]:
+    mean = mean_in(summary, "lif.bptt/right")
+    return mean.value, None if mean.seeds == 1 else beyond(summary, -1, "lif.bptt/right", ONE_CUE)
+
+
+CLAIMS = [
+    accumulates("alif.eprop"),
+    accumulates("alif.random"),
+    accumulates("alif.adaptive", own=True),
+    close("alif.eprop", "alif.bptt", "E-prop comes close to BPTT"),
+    gap(
+        "alif-beats-lif",
+        "Networks with adapting neurons have more right answers than those without, by BPTT and by e-prop "
+        "(share of trials, the lesser gap)",
+        None,
+        "alif.bptt-lif.bptt/right",
+        "alif.eprop-lif.eprop/right",
+    ),
+    Claim(
+        "lif-fails",
+        "Without adapting neurons BPTT does not learn the task: fewer right answers than one cue allows, "
+        f"{ONE_CUE:.3f}",
+        None,
+        _fails,
+    ),
+    gap(
+        "random-behind",
+        "Random feedback is behind symmetric feedback (nats)",
+        None,
+        "alif.eprop-alif.random/loss",
+        own=True,
+    ),
+    close("alif.random", "alif.eprop", "Random feedback is not far behind symmetric feedback"),
+    close("alif.adaptive", "alif.eprop", "Adaptive feedback is not far from symmetric feedback", own=True),
+    gap(
+        "adaptive-aligns",
+        "Adaptive feedback comes nearer to the readout's weights than random feedback (cosine)",
+        None,
+        "alif.adaptive-alif.random/aligned",
+        own=True,
+    ),
+    gap(
+        "slow-trace-matters",
+        "The adaptation's part of the eligibility traces is needed: e-prop has more right answers with it than without "
+        "(share of trials)",
+        None,
+        "alif.eprop-alif.blind/right",
+        own=True,
+    ),
+    gap(
+        "beats-readout",
+        "E-prop by symmetric, random and adaptive feedback has more right answers than a trained readout of random "
+        "recurrent weights (share of trials, the least gap)",
+        None,
+        "alif.eprop-alif.frozen/right",
+        "alif.random-alif.frozen/right",
+        "alif.adaptive-alif.frozen/right",
+        own=True,
+    ),
+]
