@@ -38,6 +38,8 @@ from experiments.mehta2024.recordings import (
     params_of,
     record,
 )
+from experiments.mehta2024.why import INFERENCE
+from experiments.shared.claims import explained
 from plasticity_jax.base import Learner, LearnerState, learner
 from plasticity_jax.meta import Life, meta_gradient
 from plasticity_jax.rules.hebbian.taylor import Term
@@ -254,7 +256,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, INFERENCE),
     plot=plot,
     text=text,
 )
