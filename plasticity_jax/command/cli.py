@@ -271,6 +271,10 @@ def _bench(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
         families = list(bench.FAMILIES)
         chosen = families if args.family is None else [pick("bench family", args.family, families)]
+        if args.table is not None and "peers" not in chosen:
+            raise CliError(
+                f"--table shows the family peers, not {args.family}: {args.program} bench peers --table FILE"
+            )
         measured = bench.run_bench(chosen, args.quick, _complain)
         about = describe_run(seconds=0.0, seed_steps=0, seeds=0)
         machine = {key: about[key] for key in ("commit", "versions", "platform", "backend", "device", "device_count")}
@@ -278,6 +282,10 @@ def _bench(args: argparse.Namespace, rest: Sequence[str]) -> int:
         print(json.dumps(result, indent=2))
         if args.out is not None:
             write_json(args.out, result)
+        if args.table is not None:
+            from plasticity_jax.bench._peer_table import page
+
+            args.table.write_text(page(result), encoding="utf-8")
     return 0
 
 

@@ -82,6 +82,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     bench.add_argument("family", nargs="?", metavar="FAMILY", help="one family; by default all")
     bench.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON there")
     bench.add_argument("--quick", action="store_true", help="small sizes, about a minute")
+    bench.add_argument("--table", type=Path, metavar="FILE", help="also write what peers finds, as a page in Markdown")
     return parser
 
 

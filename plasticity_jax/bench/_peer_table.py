@@ -1,0 +1,145 @@
+"""What the bench of peers found, as a page in Markdown: what each peer has, and the works side by side."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plasticity_jax import meta, rules
+from plasticity_jax.base import LearningRule
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+CAPTION = """\
+Both sides do the same work with the same weights and inputs, in single precision: each as a process on one core, in
+turns. Rates count processor seconds; times is the ratio of the medians of alternated pairs, ours over theirs, and
+spread the largest over the smallest ratio of a pair: where other programs share the machine, trust no smaller
+difference. Memory is the most that a process held, its imports and its compiler included. Streams share their weights.
+Gradients at fixed weights differ by the largest difference over the largest gradient, and so do weights after learning,
+over the largest change. D_RTRL carries a neuron's influence on by its own derivative without recurrent synapses, which
+is `rflo`."""
+
+TWICE = """On the LSTM theirs gives the gates of the memory twice the gradient, from the first step on, where ours is
+that of autodiff: what reaches the loss by the output counts in the memory's credit and in the output's trace."""
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """The page.
+
+    Args:
+      result: of ``plasticity bench peers``, as its JSON has it.
+
+    Returns:
+      Markdown, every number of it from the result.
+
+    Raises:
+      ValueError: if the result is not one of this family.
+    """
+    rows: Rows | None = result.get("peers")
+    if not isinstance(rows, Mapping) or "machine" not in rows:
+        raise ValueError("no result of the bench of peers: make one by plasticity bench peers --out FILE")
+    machine, library = rows["machine"], result.get("machine", {})
+    there = {name: row for name, row in rows.items() if "versions" in row}
+    works = {name: row for name, row in rows.items() if "times_peer" in row}
+    missing = {name: row["not_measured"] for name, row in rows.items() if "not_measured" in row}
+    mode = ", quick: a few small works, too short to judge by" if result.get("quick") else ""
+    versions = {"plasticity_jax": library.get("versions", {}) | {"commit": library.get("commit")}}
+    versions |= {name: row["versions"] for name, row in there.items()}
+    parts = [
+        "# Peers",
+        f"Written by `plasticity bench peers --table FILE` on {machine['date']}, on one core of {machine['processor']}"
+        f"{mode}. The same command on an idle machine makes it anew.",
+        table(["", "versions"], [[name, _versions(of)] for name, of in versions.items()]),
+    ]
+    if works:
+        twice = any(row["cell"] == "lstm" and row.get("gradients_differ_by", 0) > 0.1 for row in works.values())
+        caption = f"{CAPTION} {TWICE}" if twice else CAPTION
+        parts += ["## The same work", table(HEAD, [_work(row) for row in works.values()]), caption]
+    if there:
+        parts += ["## Who has which rule", _has(there, "rules", factories()), OWN_NAMES]
+        cells = dict.fromkeys(name for row in there.values() for name in row["cells"])
+        parts += ["## Who has which cell or layer", _has(there, "cells", list(cells))]
+    if missing:
+        parts += ["## Not measured", table(["", "why"], [[name, why] for name, why in missing.items()])]
+    return "\n\n".join(parts) + "\n"
+
+
+OWN_NAMES = """\
+A peer's own name for it, looked up in the installed version; - where it has none. A rule of braintrace goes with any of
+its cells, and one of ours with any of ours of its tier; PyTorch's autograd differentiates whatever is built with it."""
+
+HEAD = [
+    "peer",
+    "rule",
+    "theirs",
+    "on",
+    "unit",
+    "ours a second",
+    "theirs a second",
+    "times",
+    "spread",
+    "MB, ours",
+    "MB, theirs",
+    "gradients differ by",
+    "learned weights differ by",
+]
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(
+        "| " + " | ".join(" ".join(str(cell).replace("|", "/").split()) for cell in row) + " |" for row in rows
+    )
+
+
+def read_table(text: str, heading: str) -> list[dict[str, str]]:
+    """The lines of the table under a heading of a page, by column; none where there is no such heading."""
+    _, found, rest = text.partition(f"## {heading}\n")
+    lines = [line for line in rest.split("\n## ")[0].splitlines() if line.startswith("| ")] if found else []
+    cells = [[cell.strip() for cell in line[2:-2].split(" | ")] for line in lines]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def _work(row: Mapping[str, Any]) -> list[str]:
+    size = f"n={row['n']}, streams={row['streams']}" if "n" in row else row["size"]
+    numbers = (_rate(row["ours_per_s"]), _rate(row["peer_per_s"]), f"{row['times_peer']:.2f}", f"{row['spread']:.2f}")
+    agree = row.get("not_compared", "-")
+    differ = (f"{row[key]:.1g}" if key in row else agree for key in ("gradients_differ_by", "learned_differ_by"))
+    memory = (f"{row[key]:.0f}" for key in ("ours_mb", "peer_mb"))
+    return [row["peer"], row["rule"], row["theirs"], f"{row['cell']}, {size}", row["unit"], *numbers, *memory, *differ]
+
+
+def _rate(value: float) -> str:
+    """Three digits, with k and M."""
+    for size, letter in ((1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def _versions(of: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in of.items() if version)
+
+
+def factories() -> list[str]:
+    """Names of all that makes a rule from a cell, a net or a life."""
+    found = [name for name in rules.__all__ if _makes_a_rule(getattr(rules, name))]
+    built = {"online_rule", "feedback_rule", "windowed_rule", "local_rule"}  # parts of rules, not rules
+    return sorted({*found, *(name for name in meta.__all__ if _makes_a_rule(getattr(meta, name)))} - built)
+
+
+def _makes_a_rule(thing: Any) -> bool:
+    return inspect.isfunction(thing) and thing.__annotations__.get("return") is LearningRule
+
+
+def _has(there: Rows, kind: str, names: Sequence[str]) -> str:
+    """Our names by peer; a name that no peer has is in one line at the end."""
+    lines, alone = [], []
+    for name in names:
+        theirs = [row[kind].get(name, "-") for row in there.values()]
+        if set(theirs) == {"-"}:
+            alone.append(name)
+        else:
+            lines.append([f"`{name}`", *theirs])
+    text = table(["ours", *there], lines)
+    return text + (f"\n\nNo peer here is known to have {', '.join(f'`{name}`' for name in alone)}." if alone else "")
