@@ -36,6 +36,8 @@ from experiments.bredenberg2021.gradients import path
 from experiments.bredenberg2021.poisson_claims import CLAIMS, METHODS, RULES, summarise
 from experiments.bredenberg2021.poisson_figures import plot
 from experiments.bredenberg2021.poisson_rules import counted_backprop
+from experiments.bredenberg2021.why import POISSON
+from experiments.shared.claims import explained
 from plasticity_jax.base import Learner, LearnerState, LearningRule, learner
 from plasticity_jax.diagnostics.bias_variance import Moments, moments, updates_along
 from plasticity_jax.networks.two_stream import TwoStream, init_params, trajectory, two_stream
@@ -269,7 +271,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, POISSON),
     plot=plot,
     scale={
         "default": "50,000 steps, 100 estimates of 128 steps; the paper has no such experiment",
