@@ -63,8 +63,6 @@ LEARNING = {
 }
 
 ABOVE_RANDOM = "the other way, by {}: only backpropagation, exact (116) or additive (119), ends below these (133)"
-    "the other way, by {}: of all rules backpropagation alone, exact (116) or additive (119), ends below these (133)"
-)
 
 POISSON = {
     "bp-fails-additive": "it gains 97 % of what the exact gradient gains: counts may be taken for additive noise",
