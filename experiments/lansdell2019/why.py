@@ -42,8 +42,8 @@ FIG4 = {
     "short-np-like-bptt-time": "it is slower at equal rates; the authors' backpropagation had a 7 times smaller one",
     "short-fa_unfair-stuck": "default: 10 times the authors' rate; at theirs it stays at 5.05 and 5.2 (two seeds)",
     "short-fa-stuck": "it does learn from a fair start; the authors' B started at 7 times the scale of W",
-    "long-np-above-none": _too_few(3.1),
-    "long-np-above-fa": _too_few(2.7),
+    "long-np-above-none": _too_few(2.7),
+    "long-np-above-fa": _too_few(3.0),
 }
 
 FIGS1 = {
