@@ -108,7 +108,7 @@ def trial(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
     axes[2].plot(seconds, probability, color=COLOURS["eprop"])
     axes[2].axhline(0.5, color="0.5", ls=":", lw=1)
     axes[2].set(ylim=(-0.05, 1.05), xlabel=f"seconds, in steps of {config.dt:g} ms", ylabel="P(right)")
-    axes[2].set_title(f"output; the answer is {('left', 'right')[side]}, due in the shaded time", fontsize=11)
+    axes[2].set_title(f"output; the answer to give is '{GROUPS[side]}', in the shaded time", fontsize=11)
     for axis in axes:
         axis.axvspan(seconds[-1] - config.recall / 1000, seconds[-1], color="0.5", alpha=0.15, lw=0)
         axis.set_xlim(0, seconds[-1])
