@@ -281,7 +281,7 @@ experiment = Experiment(
     title="Published version: CIFAR-10 by feedback through convolutions, learned, fixed and told",
     cost={
         "smoke": "half a minute, nearly all of it compilation",
-        "default": "4 seeds x 3,000 steps x 10 methods: eight minutes on two cores; needs CIFAR-10",
+        "default": "4 seeds x 3,000 steps x 10 methods: ten minutes on two cores; needs CIFAR-10",
         "paper": "5 seeds x 78,000 steps x 10 methods, for an accelerator; resumable; not tried",
     },
     scale={
