@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from plasticity_jax.ops.sums import add, empty_sum
+from plasticity_jax.ops.sums import add, empty_sum, leading_mean
 from tests.laws.common import compiled
 
 
@@ -52,3 +53,20 @@ def test_forgetting_and_derivative():
     powers = 0.7 ** np.arange(9)[::-1]
     np.testing.assert_allclose(total(xs, 0.7), powers @ np.asarray(xs), rtol=1e-14)
     np.testing.assert_allclose(jax.grad(total)(xs, 0.7), powers, rtol=1e-14)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 20, 31])
+def test_leading_mean_is_the_mean(count):
+    x = np.random.default_rng(count).normal(size=(count, 3, 2))
+    want = sum(x[k] for k in range(count)) / count
+    for mean in (leading_mean, jax.jit(leading_mean)):
+        np.testing.assert_allclose(mean(jnp.asarray(x)), want, rtol=1e-13)
+    np.testing.assert_allclose(jax.vmap(leading_mean, 1)(jnp.asarray(x)), [want[k] for k in range(3)], rtol=1e-13)
+    slope = jax.grad(lambda x: jnp.sum(leading_mean(x) ** 2))(jnp.asarray(x))
+    np.testing.assert_allclose(slope, np.broadcast_to(2 * want / count, x.shape), rtol=1e-12)
+
+
+def test_leading_mean_of_half_precision_does_not_overflow():
+    x = jnp.full((100, 2), 60_000, jnp.float16)
+    mean = leading_mean(x)
+    assert (mean.dtype, mean.tolist()) == (jnp.float16, [60_000, 60_000])

@@ -20,6 +20,7 @@ from plasticity_jax.cells.neurons import Neurons, masked, read_out, with_bias
 from plasticity_jax.ops.checks import in_range, like, one_of
 from plasticity_jax.ops.losses import loss_and_error
 from plasticity_jax.ops.prng import normal
+from plasticity_jax.ops.sums import leading_mean
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
 STREAMS = "streams"
@@ -249,10 +250,10 @@ def online_rule(
         run = jax.vmap(mapped, axis_name=STREAMS, out_axes=(0, None))
         out, shared = run(traces.state, traces.own, keys, batch)
         state, own, grad, grad_out, loss, z, ready = out
-        grad = {**jax.tree.map(jnp.zeros_like, weights), **jax.tree.map(lambda leaf: jnp.mean(leaf, 0), grad)}
+        grad = {**jax.tree.map(jnp.zeros_like, weights), **jax.tree.map(leading_mean, grad)}
         if "w" in grad and isinstance(cell, Neurons):
             grad["w"] = masked(cell, grad["w"])
-        mean_out = jnp.mean(grad_out, 0)
+        mean_out = leading_mean(grad_out)
         updates = {
             **jax.tree.map(jnp.zeros_like, {name: group for name, group in params.items() if name != "forward"}),
             "forward": {**grad, "w_out": mean_out},
