@@ -39,6 +39,8 @@ from experiments.bellec2020.common import (
 )
 from experiments.bellec2020.figS7_claims import CLAIMS, METHODS, summarise
 from experiments.bellec2020.figS7_figures import plot, text
+from experiments.bellec2020.why import FIGS7
+from experiments.shared.claims import explained
 from plasticity_jax.base import Info, learner
 from plasticity_jax.cells import Neurons
 from plasticity_jax.run import Experiment, Program
@@ -169,7 +171,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, FIGS7),
     plot=plot,
     text=text,
 )

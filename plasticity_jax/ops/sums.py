@@ -1,8 +1,8 @@
 r"""Sums that are exact enough, and fast: running ones that do not drift, and means over a leading axis.
 
-Running sums have Kahan's compensation, in the dtype of what is summed. A sum over T steps in float32 loses what is below
-6e-8 of the total at each step, which after 1e6 steps of a regression with one weak direction is all of that direction.
-The compensation keeps what was lost:
+Running sums have Kahan's compensation, in the dtype of what is summed. A sum over T steps in float32 loses what is
+below 6e-8 of the total at each step, which after 1e6 steps of a regression with one weak direction is all of that
+direction. The compensation keeps what was lost:
 
     y = x + rest,   total' = total + y,   rest' = y - (total' - total)
 
