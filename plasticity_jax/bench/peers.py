@@ -47,11 +47,11 @@ class Peer(NamedTuple):
 
 PEERS = (
     Peer("braintrace", "braintrace_peer.py", ("braintrace",)),
-    Peer("torch", "torch_peer.py", ("numpy torch --extra-index-url https://download.pytorch.org/whl/cpu",)),
+    Peer("torch", "torch_peer.py", ("numpy torch",)),
     Peer(
         "biotorch",
         "torch_peer.py",
-        ("numpy torch --extra-index-url https://download.pytorch.org/whl/cpu", "--no-deps biotorch"),
+        ("numpy torch", "--no-deps biotorch"),
     ),
     Peer("evosax", "evosax_peer.py", ("evosax",)),
     Peer("learned_optimization", None, ("learned_optimization",)),
