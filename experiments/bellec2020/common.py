@@ -61,6 +61,8 @@ def in_steps(name: str, milliseconds: float, dt: float) -> int:
     Raises:
       ValueError: if it is no whole number of them.
     """
+    if not dt > 0:
+        raise ValueError(f"dt={dt:g} must be above 0: milliseconds of a step")
     steps = milliseconds / dt
     if abs(steps - round(steps)) > 1e-6:
         raise ValueError(f"{name}={milliseconds:g} ms must be a multiple of dt={dt:g} ms")

@@ -96,7 +96,11 @@ class Config:
     def __post_init__(self) -> None:
         if len(self.rates) != len(METHODS):
             raise ValueError(f"rates={self.rates} must be {len(METHODS)}: of {', '.join(METHODS)}")
-        if self.steps % self.points or (self.steps // self.points) % min(EVERY, self.steps // self.points):
+        if (
+            self.points < 1
+            or self.steps % self.points
+            or (self.steps // self.points) % min(EVERY, self.steps // self.points)
+        ):
             raise ValueError(f"steps={self.steps} over points={self.points} must be whole, and multiples of {EVERY}")
         if list(self.quanta) != sorted(set(self.quanta), reverse=True) or len(self.quanta) < 2:
             raise ValueError(f"quanta={self.quanta} must descend, at least two of them")

@@ -95,11 +95,12 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses names that are not known, settings out of order, and families that lack a hidden rule's term."""
-        if unknown := sorted({*self.rules, *self.models} - {*RULES, *MODELS}):
-            raise ValueError(f"{unknown} are not known; rules are {', '.join(RULES)}, models {', '.join(MODELS)}")
+        for field, known in (("rules", tuple(RULES)), ("models", MODELS)):
+            if unknown := sorted({*getattr(self, field)} - {*known}):
+                raise ValueError(f"{field}={unknown} are not known; use some of {', '.join(known)}")
         if list(self.noise) != sorted(set(self.noise)) or list(self.shares) != sorted(set(self.shares), reverse=True):
             raise ValueError(f"noise={self.noise} must increase, and shares={self.shares} decrease")
-        if self.meta_steps % self.points:
+        if self.points < 1 or self.meta_steps % self.points:
             raise ValueError(f"points={self.points} must divide meta_steps={self.meta_steps}")
         if len(self.powers) != 4 or any(set(RULES[rule]) - set(family(self.powers)) for rule in self.rules):
             raise ValueError(f"powers={self.powers} must be four, and admit every term of {', '.join(self.rules)}")

@@ -54,6 +54,8 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 def plot(metrics: Mapping[str, np.ndarray], config: Any) -> dict[str, Any]:
     """Two figures, a row of each for each hidden rule: what is found of it, and what it explains."""
     rules = [rule for rule in RULES if f"{rule}/fitted/r2" in metrics]
+    if not rules:
+        return {}
     found, axes = _panels(metrics, config, len(rules), "Rules inferred from activity")
     for row, rule in zip(axes, rules, strict=True):
         _coefficients(row[0], metrics, rule, config)

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,7 +73,7 @@ class Worker:
 
     def __init__(self, side: Side, *arguments: str):
         """Starts it; see `_peer_scripts.serve`."""
-        self.name, self.errors = side.name, tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.name, self.errors = side.name, tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         try:
             self.process = subprocess.Popen(
                 [str(side.python), str(side.script), *arguments],
@@ -80,6 +81,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self.errors,
                 text=True,
+                errors="replace",
                 env={**os.environ, **ENVIRONMENT},
             )
         except OSError as error:
@@ -166,8 +168,7 @@ def in_pairs(ours: Side, theirs: Side, what: Mapping[str, Any], arrays: Mapping[
             np.savez(given, what=json.dumps(dict(what)), **arrays, **passed)
             workers.append(stack.enter_context(Worker(side, "work", given, out, str(core))))
             workers[-1].ask()
-            with np.load(out) as file:
-                results.append({name: file[name] for name in file.files})
+            results.append(_found(side, out))
         once = [_number(worker, worker.ask("1"), "seconds") for worker in workers]
         calls = [max(1, round(ROUND_S / max(each, 1e-6))) for each in once]
         seconds, memory = [], [0.0, 0.0]
@@ -183,6 +184,14 @@ def in_pairs(ours: Side, theirs: Side, what: Mapping[str, Any], arrays: Mapping[
     return Pairs(other / mine, mine, other, max(ratios) / min(ratios), memory[0], memory[1], results[0], results[1])
 
 
+def _found(side: Side, out: str) -> dict[str, Any]:
+    try:
+        with np.load(out) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise PeerError(f"{side.name}: its script left no arrays that can be read: {error}") from None
+
+
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], start: Mapping[str, Any], kind: str) -> float:
     """The largest difference of what both found, over the largest number; of learned weights, over the largest change.
 
@@ -193,8 +202,11 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], start: Mappin
     if kind == "gradient" and not names:
         raise PeerError("the two sides left no gradient that both have")
     for name in names:
-        a, b = np.asarray(ours[name], np.float64), np.asarray(theirs[name], np.float64)
-        if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        try:
+            a, b = np.asarray(ours[name], np.float64), np.asarray(theirs[name], np.float64)
+        except ValueError as error:
+            raise PeerError(f"{name} is not of numbers: {error}") from None
+        if not a.size or a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
             raise PeerError(f"{name} is {a.shape} here and {b.shape} there, or not finite")
         scale = np.abs(a - start[name.partition("/")[2]] if kind == "learned" else a).max()
         worst = max(worst, float(np.abs(a - b).max() / scale))

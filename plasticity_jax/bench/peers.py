@@ -221,10 +221,11 @@ def command(peer: Peer, home: Path | None) -> str:
 
 
 def refusal(environment: Path) -> str:
-    """The last error in the log of an environment's pip, or nothing."""
+    """The last error in the log of an environment's pip after which nothing was installed, or nothing."""
     log = environment / "pip.log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    errors = [line.partition("ERROR: ")[2] for line in lines if "ERROR: " in line]
+    installed = max((i for i, line in enumerate(lines) if "Successfully installed" in line), default=-1)
+    errors = [line.partition("ERROR: ")[2] for line in lines[installed + 1 :] if "ERROR: " in line]
     return f"pip: {errors[-1]}" if errors else ""
 
 

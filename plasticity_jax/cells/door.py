@@ -110,9 +110,14 @@ def enter(
     return params, enter_batch(cell, batch, dtype, axes), sizes
 
 
+ONE_STEP = ": the batch of one step; scan learn.step over time"
+
+
 def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]) -> Example:
     """The batch in one dtype, labels as distributions; its leading axes are `axes`, ("B",) or ("B", "S")."""
     lead, rank = ", ".join(axes), len(axes)
+    if cell.loss == "softmax" and cell.n_out == 1:
+        raise ValueError("loss='softmax' of one output is constant: give the cell two, or loss='squared'")
     if batch.x is None or batch.y is None:
         raise ValueError("batch.x and batch.y must both be there; a step without a target has a weight of 0")
     labels = batch.y
@@ -121,7 +126,11 @@ def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]
     for name, field in zip(batch._fields, batch, strict=True):
         if field is not None and jnp.issubdtype(field.dtype, jnp.complexfloating):
             raise ValueError(f"batch.{name} is complex; give real numbers")
-    chex.assert_rank(batch.x, rank + 1, custom_message=f"batch.x must be ({lead}, n_in), n_in={cell.n_in}")
+    chex.assert_rank(
+        batch.x,
+        rank + 1,
+        custom_message=f"batch.x must be ({lead}, n_in), n_in={cell.n_in}" + (ONE_STEP if rank == 1 else ""),
+    )
     outer = batch.x.shape[:rank]
     not_empty("batch.x", outer[0])
     if 0 in outer:

@@ -52,7 +52,8 @@ def loss_and_error(loss: Loss, z: Array, y: Array) -> tuple[Array, Array]:
     if callable(loss):
         shape = jax.eval_shape(loss, z, y).shape
         if shape != ():
-            raise ValueError(f"loss returns shape {shape} for one output {z.shape}; it must return one number")
+            of = f"for one output {z.shape} and one y {jnp.shape(y)}"
+            raise ValueError(f"loss returns shape {shape} {of}; it must return one number")
         return jax.value_and_grad(loss)(z, y)
     if loss == "softmax":
         log_p = jax.nn.log_softmax(z)

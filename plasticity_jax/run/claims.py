@@ -138,6 +138,7 @@ def _row(claim: Claim, summary: Summary, preset: str) -> dict[str, Any]:
         trivial = None if claim.trivial is None or holds is None else bool(claim.trivial(summary))
     except Exception:
         trivial = None
+    untold = "these seeds cannot tell" if holds is None and not math.isnan(measured) else ""
     return {
         "id": claim.id,
         "statement": claim.statement,
@@ -146,5 +147,5 @@ def _row(claim: Claim, summary: Summary, preset: str) -> dict[str, Any]:
         "measured": measured,
         "holds": holds,
         "trivial": trivial,
-        "why": why if holds is False else fault,
+        "why": why if holds is False else fault or untold,
     }

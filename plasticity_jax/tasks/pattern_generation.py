@@ -114,9 +114,10 @@ def _poisson(key: Key, share: Scalar, shape: tuple[int, ...]) -> Array:
 
 
 def _clock(share: Scalar, trial: int, n_in: int) -> Array:
-    """A channel after the other, each at its rate: (trial, 1, n_in)."""
+    """A channel after the other, each at its rate and once at least: (trial, 1, n_in)."""
     dtype = jnp.zeros(()).dtype
     t = jnp.arange(trial)
-    fires = jnp.floor((t + 1) * jnp.asarray(share, dtype)) > jnp.floor(t * jnp.asarray(share, dtype))
-    turn = t * n_in // trial == jnp.arange(n_in)[:, None]
-    return (turn & fires[None]).T[:, None].astype(dtype)
+    turn = t * n_in // trial
+    since = t - -(-turn * trial // n_in)  # the steps since a channel's part began, at which it fires
+    fires = jnp.floor(since * jnp.asarray(share, dtype)) > jnp.floor((since - 1) * jnp.asarray(share, dtype))
+    return ((turn[:, None] == jnp.arange(n_in)[None]) & fires[:, None])[:, None].astype(dtype)

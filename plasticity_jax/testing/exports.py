@@ -48,7 +48,7 @@ def _reason(error: Exception, jaxpr: Any) -> str:
         return f"it calls {', '.join(functions)}, foreign functions that JAX does not guarantee there"
     back = sorted({name for name in _primitives(jaxpr) if "callback" in name or name.startswith("debug")})
     if back:
-        return f"it calls back to Python ({', '.join(back)})"
+        return f"it calls back to Python ({', '.join(back)}), which cannot be exported"
     return f"{type(error).__name__}: {said}"
 
 

@@ -148,6 +148,8 @@ def test_what_pip_refused_is_the_reason(monkeypatch, tmp_path):
     monkeypatch.setenv(peers.HOME, str(tmp_path))
     why = dict(peers.rows(True))["learned_optimization"]
     assert why == {"not_measured": "pip: No matching distribution found for dm-launchpad-nightly"}
+    (tmp_path / "learned_optimization" / "pip.log").write_text(log + "12:03 Successfully installed all of it\n")
+    assert "pip: " not in dict(peers.rows(True))["learned_optimization"]["not_measured"]
 
 
 WORK = {

@@ -156,3 +156,9 @@ def test_what_it_cannot_perturb():
     rule = spsa(lambda params, batch: params - batch)
     with pytest.raises(ValueError, match="return the batch's loss, one number"):
         rule.update(jnp.ones(3), SPSATraces(jnp.int32(0)), jax.random.key(0), jnp.ones(3))
+
+
+def test_params_that_are_no_arrays():
+    rule = spsa(lambda params, batch: params["w"] ** 2)
+    with pytest.raises(TypeError, match=r"params\['w'\] is 2.0: give an array, jnp.asarray\(2.0\)"):
+        rule.init({"w": 2.0}, jax.random.key(0), None)

@@ -94,9 +94,13 @@ def test_channels_of_the_clock_take_turns():
     np.testing.assert_array_equal(x[:, 0], x[:, 1])
     wanted = np.zeros((60, 4))
     for t in range(60):
-        if t % 2 == 1:
+        if (t % 15) % 2 == 0:
             wanted[t, t // 15] = 1
     np.testing.assert_array_equal(x[:, 0], wanted)
+    with jax.numpy_rank_promotion("raise"):
+        seldom = stream(100, trial=100, dt=1.0, n_in=10, rate=5.0, spikes="clock").x[:, 0]
+    np.testing.assert_array_equal(np.argmax(seldom, 0), 10 * np.arange(10))
+    np.testing.assert_array_equal(seldom.sum(0), 1)
 
 
 def test_a_cut_stream_is_the_stream_and_trials_are_marked():

@@ -364,7 +364,7 @@ def _(x, dx):
     return on_the_host(*x), dx[0]
 
 
-@fault({"L16": "not for CUDA and TPU: it calls back to Python (pure_callback)"})
+@fault({"L16": "not for CUDA and TPU: it calls back to Python (pure_callback), which cannot be exported"})
 def update_is_the_hosts(leak=0.5):
     return changed(deterministic(leak), update=lambda u, t, i, b: ({"w": on_the_host(u["w"])}, t, i))
 

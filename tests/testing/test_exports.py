@@ -45,8 +45,8 @@ def changed_by(change):
     ("change", "reason"),
     [
         (foreign, "not for CUDA and TPU: it calls my_kernel, foreign functions that JAX does not guarantee there"),
-        (printed, "not for CUDA and TPU: it calls back to Python (debug_print)"),
-        (called_in_a_loop, "not for CUDA and TPU: it calls back to Python (io_callback)"),
+        (printed, "not for CUDA and TPU: it calls back to Python (debug_print), which cannot be exported"),
+        (called_in_a_loop, "not for CUDA and TPU: it calls back to Python (io_callback), which cannot be exported"),
         (
             lambda w: jax.scipy.linalg.schur(w @ w.T)[0] @ w,
             "not for CUDA and TPU: the primitive schur has no lowering for cuda, tpu",

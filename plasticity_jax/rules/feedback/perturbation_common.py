@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from plasticity_jax.layers.chain import Chain
@@ -30,7 +31,7 @@ def perturbed(net: Chain | Callable[[Params, Batch], Array]) -> Perturbed:
         floating params learn, its batch being given in their dtype.
 
     Raises:
-      TypeError: if the network is neither.
+      TypeError: if the network is neither; later, if a parameter of a function is a number and no array.
     """
     if isinstance(net, Chain):
         return _of_chain(net)
@@ -55,6 +56,9 @@ def _of_chain(net: Chain) -> Perturbed:
 
 def _of_function(function: Callable[[Params, Batch], Array]) -> Perturbed:
     def fit(params: Params, batch: Batch) -> Batch:
+        for path, leaf in jax.tree.leaves_with_path(params):
+            if not hasattr(leaf, "dtype"):
+                raise TypeError(f"params{jax.tree_util.keystr(path)} is {leaf!r}: give an array, jnp.asarray({leaf!r})")
         return cast_floats(batch, real_dtype(params))
 
     def loss_of(weights: PyTree, batch: Batch) -> tuple[Array, dict[str, Array]]:

@@ -13,7 +13,8 @@ before it (or less than 0, without a baseline). The factors of a synapse are its
 
 A reward that the batch brings, whatever the network was to answer, is the loss of a chain built with
 ``loss=lambda output, reward: -reward``, the batch's y (B,) being the reward: M is what it exceeds its average by, and
-the reward itself if ``baseline=None``.
+the reward itself if ``baseline=None``. Such a batch is made before its own noise is drawn, so the reward in it is for
+the step before, whose output was ``info.aux["output"]``: it teaches only with a decay, 0.5 for example.
 
 With noise, M e is REINFORCE's estimate: without decay, E dW = -alpha grad E L, the gradient of the loss averaged over
 the noise, in any network, for Lbar knows nothing of the noise of the present. With a decay, losses up to some
