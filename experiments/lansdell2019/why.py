@@ -55,4 +55,7 @@ DEPTH = {
     "at 78; direct feedback beats fixed",
 }
 
-CIFAR: dict[str, str] = {}
+CIFAR = {
+    "sign-close": "1.7 points below, 2.9 standard errors short of 3 points; t asks for 3.2",
+    "fa-teaches-convolutions": "0.4 points the other way, 1.5 standard errors: frozen convolutions are as good",
+}
