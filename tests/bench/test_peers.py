@@ -116,6 +116,25 @@ def test_a_missing_python_and_a_time_that_is_none_are_one_line(tmp_path):
         in_pairs(side, side, {}, {}, 1)
 
 
+LEFT = {
+    "": "a: its script left no arrays that can be read: .*No such file",
+    "open(sys.argv[3], 'w').write('garbage')": "a: its script left no arrays that can be read",
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_a_script_that_leaves_no_arrays_is_one_line(left, tmp_path):
+    side = written(tmp_path, f"import sys\n{left}\nprint('{{}}', flush=True)\nsys.stdin.read()\n", "a")
+    with pytest.raises(PeerError, match=LEFT[left]) as caught:
+        in_pairs(side, side, {}, {}, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_words_that_are_not_utf_8_are_one_line(tmp_path):
+    with pytest.raises(PeerError, match=r"fake: its script answered .*, which is not an object of JSON"):
+        probe(written(tmp_path, r"import sys; sys.stdout.buffer.write(b'\xff\xfe\n')"))
+
+
 def test_differences_are_of_the_largest_number_and_of_the_largest_change():
     ours = {"gradient/w": np.array([4.0, 0.0]), "learned/w": np.array([1.0, 1.5]), "gradient/only_ours": np.ones(1)}
     theirs = {"gradient/w": np.array([4.0, 1.0]), "learned/w": np.array([1.0, 1.25])}
@@ -124,7 +143,7 @@ def test_differences_are_of_the_largest_number_and_of_the_largest_change():
     assert difference(ours, theirs, start, "learned") == 0.5
     with pytest.raises(PeerError, match="no gradient"):
         difference(ours, {}, start, "gradient")
-    for other in (np.ones(3), np.array([4.0, np.nan])):
+    for other in (np.ones(3), np.array([4.0, np.nan]), np.array(["a", "b"])):
         with pytest.raises(PeerError, match="gradient/w is"):
             difference(ours, {"gradient/w": other}, start, "gradient")
 
