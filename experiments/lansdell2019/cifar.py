@@ -5,7 +5,8 @@ and not checked, for the arXiv version has no such table. A notebook of the auth
 73.2 for direct feedback alignment, the best on the test set of all epochs and of 44 and 34 random draws of settings.
 Here is a network with the same kinds of layers, tanh, small enough for two cores: three convolutions of stride 2, of
 16, 32 and 64 channels, and a dense layer of 128, for about four passes through the data by Adam. Numbers are from the
-end of training, and what is compared is the order, not the level.
+end of training, and what is compared is the order, not the level. The recorded run's images were saved as JPEG on their
+way to it, so that its numbers are not comparable to the decimal with others'.
 
 "np_direct" is their form: a matrix from the output's error to each layer, learned from noise. "np_chain" learns
 kernels instead, through which errors go back layer by layer. Beside them stand fixed feedback of both forms, feedback
