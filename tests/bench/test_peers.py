@@ -78,7 +78,7 @@ def test_both_sides_do_the_work_and_the_first_hands_on_what_it_drew(tmp_path):
     np.testing.assert_array_equal(found.ours["gradient/w"], 2 * x)
     np.testing.assert_array_equal(found.theirs["heard"], 2 * x)
     assert found.ours_s > 0 < found.theirs_s
-    assert 10 < found.ours_mb < 500
+    assert 10 < found.ours_mb < 200  # NumPy alone; what starts it has JAX and more
     assert 0.2 < found.ratio < 5
 
 
