@@ -89,7 +89,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _near(
-    id: str, statement: str, paper: float, one: str, other: str, bound: float, metric: str = "loss", **options: bool
+    id: str, statement: str, paper: float, one: str, other: str, bound: float, metric: str = "loss", own: bool = False
 ) -> Claim:
     """Claims that one's loss is within so many per cent of the other's; trivial if that of fixed feedback is so."""
 
@@ -100,7 +100,7 @@ def _near(
         return excess(summary, one), abs(excess(summary, one)) <= bound
 
     return Claim(
-        id, statement, paper, measure, trivial=lambda summary: abs(excess(summary, "fa_tuned")) <= bound, **options
+        id, statement, paper, measure, trivial=lambda summary: abs(excess(summary, "fa_tuned")) <= bound, own=own
     )
 
 
