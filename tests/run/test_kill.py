@@ -84,7 +84,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_saves_and_the_second_ends_at_once(tmp_path, how):
-    """The second run's one chunk would last for minutes, as long as which a process that waits for its end would stay."""
+    """The second run's one chunk would last for minutes: so long would a process stay that waits for its end."""
     process = start(tmp_path, "--chunks", "1000000", "--save-every", "1e9")
     begun(process)
     os.kill(process.pid, how)
