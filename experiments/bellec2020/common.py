@@ -5,7 +5,7 @@ Time constants are in milliseconds, a step is `dt` of them.
 """
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import jax
@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.shared.claims import Summary
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule
 from plasticity_jax.cells import Neurons, advance, alif, init_params, leaky_readout, lif, read_out
 from plasticity_jax.cells.neurons import Derivatives, derivatives, start_of
 from plasticity_jax.cells.window import time_first
 from plasticity_jax.ops.norms import cosine
 from plasticity_jax.rules import online
-from plasticity_jax.run import Program, Range, evaluated, online_training
+from plasticity_jax.run import Claim, Program, Range, evaluated, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Traces, Updates
@@ -45,6 +46,10 @@ COLOURS = {
     "frozen": "#7f7f7f",
 }
 """Colours that the colour-blind tell apart (after Okabe and Ito)."""
+
+FACTOR = 2.0
+"""Between losses or errors that are close."""
+WORDS = {"loss": "losses", "error": "errors"}
 
 Positive: TypeAlias = Annotated[float, Range(1e-30)]
 """Above 0."""
@@ -243,6 +248,29 @@ def tail(curve: np.ndarray) -> np.ndarray:
 def unless_diverged(values: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Values (seeds,), NaN for the seeds whose last loss is not finite; the loss is (seeds, points)."""
     return np.where(np.isfinite(loss[:, -1]), values, np.nan)
+
+
+def last_tenth(metrics: Mapping[str, np.ndarray], part: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Means over the last tenth of training, (seeds,), of the named metrics that a part has; NaN if it diverged."""
+    loss = metrics[f"{part}/loss"]
+    kept = [name for name in names if f"{part}/{name}" in metrics]
+    return {name: unless_diverged(tail(metrics[f"{part}/{name}"]), loss) for name in kept}
+
+
+def near(part: str, other: str, statement: str, name: str, frozen: str, *, own: bool = False) -> Claim:
+    """A part's mean number, such as its "loss", is at most `FACTOR` times another's; trivial if that of `frozen` is."""
+
+    def ratio(summary: Summary, of: str) -> float:
+        return summary[f"{of}/{name}"] / summary[f"{other}/{name}"]
+
+    return Claim(
+        f"{part}-near-{other}",
+        f"{statement} (ratio of {WORDS[name]}, at most {FACTOR:g})",
+        None,
+        lambda summary: (ratio(summary, part), ratio(summary, part) <= FACTOR),
+        own=own,
+        trivial=lambda summary: ratio(summary, frozen) <= FACTOR,
+    )
 
 
 def raster(axis: Any, x: np.ndarray, spikes: np.ndarray, colour: str, first: int = 0) -> None:

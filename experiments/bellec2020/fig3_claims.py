@@ -4,10 +4,11 @@ Marked as the paper's is what it says as far as we remember it; the factors and 
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
-from experiments.bellec2020.common import LABELS, tail, unless_diverged
+from experiments.bellec2020.common import LABELS, last_tenth, near
 from experiments.shared.claims import Summary, beyond
 from plasticity_jax.run import Claim, gap, put
 from plasticity_jax.run.summary import mean_in
@@ -35,15 +36,8 @@ PAIRS = (
 """Parts whose paired differences in right answers, and in losses with the sign turned, are put in the summary."""
 ONE_CUE = evidence_levels()["one"]
 """Right answers of those who know one of seven cues: what is beyond it has accumulated evidence."""
-FACTOR = 2.0
-"""Between losses that are close."""
-
-
-def finals(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
-    """Means over the last tenth of training, (seeds,): "loss", "right", "rate", and "aligned" where feedback has it."""
-    loss = metrics[f"{part}/loss"]
-    names = [name for name in ("loss", "right", "rate", "aligned") if f"{part}/{name}" in metrics]
-    return {name: unless_diverged(tail(metrics[f"{part}/{name}"]), loss) for name in names}
+finals = partial(last_tenth, names=("loss", "right", "rate", "aligned"))
+close = partial(near, name="loss", frozen="alif.frozen")
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -78,23 +72,6 @@ def accumulates(part: str, *, own: bool = False) -> Claim:
         measure,
         own=own,
         trivial=lambda summary: beyond(summary, 1, "alif.frozen/right", ONE_CUE),
-    )
-
-
-def close(part: str, other: str, statement: str, *, own: bool = False) -> Claim:
-    """The mean loss of a part is at most `FACTOR` times another's."""
-
-    def measure(summary: Summary) -> tuple[float, bool]:
-        ratio = summary[f"{part}/loss"] / summary[f"{other}/loss"]
-        return ratio, ratio <= FACTOR
-
-    return Claim(
-        f"{part}-near-{other}",
-        f"{statement} (ratio of losses, at most {FACTOR:g})",
-        None,
-        measure,
-        own=own,
-        trivial=lambda summary: summary["alif.frozen/loss"] <= FACTOR * summary[f"{other}/loss"],
     )
 
 

@@ -4,27 +4,20 @@ Marked as the paper's is what it says as far as we remember it; the factors and 
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
-from experiments.bellec2020.common import tail, unless_diverged
-from experiments.shared.claims import Summary
-from plasticity_jax.run import Claim, below, gap, put
+from experiments.bellec2020.common import last_tenth, near
+from plasticity_jax.run import below, gap, put
 
 METHODS = ("bptt", "eprop", "random", "adaptive", "frozen")
 PAIRS = (("eprop", "frozen"), ("random", "frozen"), ("adaptive", "frozen"), ("eprop", "random"))
 """Methods whose paired differences in error are put in the summary, as "better-worse", above 0 if it is better."""
-FACTOR = 2.0
-"""Between errors that are close."""
 FOLLOWS = 0.1
 """Share of the pattern's power that a network misses which follows it."""
-
-
-def finals(metrics: Mapping[str, np.ndarray], method: str) -> dict[str, np.ndarray]:
-    """Means over the last tenth of training, (seeds,): "error", "rate", and "aligned" where feedback has it."""
-    loss = metrics[f"{method}/loss"]
-    names = [name for name in ("error", "rate", "aligned") if f"{method}/{name}" in metrics]
-    return {name: unless_diverged(tail(metrics[f"{method}/{name}"]), loss) for name in names}
+finals = partial(last_tenth, names=("error", "rate", "aligned"))
+close = partial(near, name="error", frozen="frozen")
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -40,23 +33,6 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     if {"adaptive", "random"} <= ended.keys():
         put(summary, "adaptive-random/aligned", ended["adaptive"]["aligned"] - ended["random"]["aligned"])
     return summary
-
-
-def close(method: str, other: str, statement: str, *, own: bool = False) -> Claim:
-    """The mean error of a method is at most `FACTOR` times another's."""
-
-    def measure(summary: Summary) -> tuple[float, bool]:
-        ratio = summary[f"{method}/error"] / summary[f"{other}/error"]
-        return ratio, ratio <= FACTOR
-
-    return Claim(
-        f"{method}-near-{other}",
-        f"{statement} (ratio of errors, at most {FACTOR:g})",
-        None,
-        measure,
-        own=own,
-        trivial=lambda summary: summary["frozen/error"] <= FACTOR * summary[f"{other}/error"],
-    )
 
 
 CLAIMS = [

@@ -218,7 +218,7 @@ def compared(config: Config) -> Program:
 
 
 def against_exact(config: Config, net: TwoStream, params: Params, key: Key, mixing: Array) -> Metrics:
-    """What the rules' mean updates of W are beside the exact gradient of the loss awake.
+    """Mean updates of W by all rules beside the exact gradient of the loss awake.
 
     Returns:
       By "method/name": "cosine" with the gradient; "along", the mean's part along the gradient over its length; and
@@ -251,7 +251,7 @@ def against_exact(config: Config, net: TwoStream, params: Params, key: Key, mixi
 
 
 def _length(found: Moments, name: str) -> Array:
-    """Of a mean, less what noise adds to it but no less than that."""
+    """Norm of a mean, less what noise adds to it but no less than that."""
     noise = jnp.sum(found.standard_error[name] ** 2)
     return jnp.sqrt(jnp.maximum(jnp.sum(found.mean[name] ** 2) - noise, noise))
 

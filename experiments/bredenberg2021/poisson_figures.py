@@ -29,7 +29,7 @@ SHADES = {
     "bp_exact": "#000000",
 }
 WIDTHS = {"frozen": 5.0, "bp_exact": 4.0}
-"""Of lines that others lie on."""
+"""Width of lines that others lie on."""
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:

@@ -220,7 +220,6 @@ def regression(config: Config, options: Mapping[str, Any], setting: Setting) -> 
             "mean": jnp.mean(found),
             "beta": theta["beta"][0],
             "swept": jnp.asarray(setting.rate),
-            "diverged": jnp.mean(~jnp.isfinite(found) * 1.0),
         }
 
     return meta_training(

@@ -63,9 +63,8 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
             put(summary, f"{name}/{k}", final(metrics, name, k))
         summary[f"{name}/diverged"] = float((~np.isfinite(final(metrics, name, lengths - 1))).mean())
         if lengths > 1:
-            longer = np.log10(final(metrics, name, 0)) - np.log10(final(metrics, name, lengths - 1))
-            put(summary, f"gap/{name}/shorter-longer", longer)
-            put(summary, f"gap/{name}/longer-shorter", -longer)
+            longer = np.log10(final(metrics, name, lengths - 1)) - np.log10(final(metrics, name, 0))
+            put(summary, f"gap/{name}/longer-shorter", longer)
         learned = np.log10(no_lifetime_learning()) - np.log10(final(metrics, name))
         put(summary, f"gap/nothing-{name}", learned)
         if name != "flp" and "flp" in run:
@@ -73,8 +72,6 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
             put(summary, f"gap/{name}-flp", np.log10(final(metrics, name)) - np.log10(final(metrics, "flp")))
     if {"es", "pes"} <= {*run}:
         put(summary, "gap/es-pes", np.log10(final(metrics, "es")) - np.log10(final(metrics, "pes")))
-    if {"truncated", "pes"} <= {*run}:
-        put(summary, "gap/truncated-pes", np.log10(final(metrics, "truncated")) - np.log10(final(metrics, "pes")))
     for loop in ("exact", *LOOPS):
         if f"seconds/{loop}" in metrics:
             summary[f"seconds/{loop}"] = float(metrics[f"seconds/{loop}"])

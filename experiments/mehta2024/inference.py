@@ -120,7 +120,7 @@ PRESETS = {
 
 
 def coefficients(config: Config, rule: str, model: str, theta: Theta) -> dict[Term, Scalar]:
-    """What a model's weights change by, at some theta."""
+    """Coefficients of the rule by which a model's weights change, at some theta."""
     if model == "true":
         return {term: config.rate * value for term, value in RULES[rule].items()}
     if model == "drift":

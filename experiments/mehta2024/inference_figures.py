@@ -88,7 +88,7 @@ def _panels(metrics: Mapping[str, np.ndarray], config: Any, rows: int, title: st
 
 
 def _legend(figure: Any, row: Any, columns: int) -> None:
-    """What the panels of a row show, below all panels."""
+    """Legend of a row, below all panels."""
     handles = {}
     for axis in row:
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -103,7 +103,7 @@ def _cell(values: np.ndarray) -> str:
 
 
 def _coefficients(axis: Any, metrics: Mapping[str, np.ndarray], rule: str, config: Any) -> None:
-    """Of the terms that are true or found to be largest, at the least and the greatest noise; marks are true ones."""
+    """Coefficients that are true or found to be largest, at the least and the greatest noise; marks are true ones."""
     found, true = (grid(metrics, f"{rule}/fitted", name) for name in ("coefficients", "true"))
     terms = terms_of(config.powers, "fitted")
     noise = grid(metrics, f"{rule}/fitted", "noise")[0, :, 0]

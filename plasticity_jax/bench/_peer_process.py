@@ -45,7 +45,7 @@ class Side(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """What a work took.
+    """Times, memory and results of a work.
 
     Attributes:
       ratio: of the medians, theirs over ours.

@@ -1,4 +1,4 @@
-"""What the bench of peers found, as a page in Markdown: what each peer has, and the works side by side."""
+"""Results of the bench of peers, as a page in Markdown: what each peer has, and the works side by side."""
 
 import inspect
 from collections.abc import Mapping, Sequence

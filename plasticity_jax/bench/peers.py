@@ -26,7 +26,7 @@ HOME = "PLASTICITY_PEERS"
 """Names the folder with an environment for each peer."""
 
 N_IN, N_OUT, CHECK, RATE = 2, 2, 10, 1e-3
-"""Of the recurrent works; the steps over which gradients are summed; and the learning rate of all."""
+"""Sizes of the recurrent works; the steps over which gradients are summed; and the learning rate of all."""
 WIDTHS = (784, 512, 200, 10)
 GATES = {"leaky": 1, "gru": 4, "lstm": 4}
 
@@ -81,7 +81,7 @@ class Work(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its row."""
+        """Name of its row."""
         what = self.what
         size = f"n={what['n']} streams={what['streams']}" if "n" in what else what["size"]
         return f"{self.peer}: {what['rule']} by {what['theirs']}, {what['cell']} {size}"
@@ -214,7 +214,7 @@ def side(peer: Peer, home: Path | None) -> Side:
 
 
 def command(peer: Peer, home: Path | None) -> str:
-    """What makes a peer's environment, in one line."""
+    """Command that makes a peer's environment, in one line."""
     at = f"{home or 'DIR'}/{peer.name}"
     pips = (f"{at}/bin/pip install --log {at}/pip.log {what}" for what in peer.install)
     return " && ".join((f"python3 -m venv {at}", *pips))

@@ -138,7 +138,7 @@ def _row(claim: Claim, summary: Summary, preset: str) -> dict[str, Any]:
         trivial = None if claim.trivial is None or holds is None else bool(claim.trivial(summary))
     except Exception:
         trivial = None
-    untold = "these seeds cannot tell" if holds is None and not math.isnan(measured) else ""
+    untold = "this run cannot tell" if holds is None and not math.isnan(measured) else ""
     return {
         "id": claim.id,
         "statement": claim.statement,

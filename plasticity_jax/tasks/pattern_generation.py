@@ -25,7 +25,7 @@ FREQUENCIES = (1, 2, 3, 5)
 AMPLITUDES = (0.5, 2.0)
 
 Spikes: TypeAlias = Literal["poisson", "clock"]
-"""What a network hears while it generates a pattern."""
+"""Input of a network while it generates a pattern."""
 
 
 class PatternState(NamedTuple):

@@ -1,4 +1,4 @@
-"""How a script in a peer's environment talks to the bench: lines of JSON. NumPy and the standard library, no more.
+"""Talk between a script in a peer's environment and the bench: lines of JSON. NumPy and the standard library, no more.
 
     python SCRIPT probe                    one line: {"versions": {...}, "rules": {...}, "cells": {...}}
     python SCRIPT work IN.npz OUT.npz CORE  {"mb": ...} when it is compiled and OUT.npz is written, and then for each

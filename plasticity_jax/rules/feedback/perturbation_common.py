@@ -24,7 +24,7 @@ class Perturbed(NamedTuple):
 
 
 def perturbed(net: Chain | Callable[[Params, Batch], Array]) -> Perturbed:
-    """What a rule perturbs, and the loss that it reads.
+    """Weights that a rule perturbs, and the loss that it reads.
 
     Args:
       net: a chain of layers, whose weights and biases learn; or any ``(params, batch) -> loss ()``, all of whose

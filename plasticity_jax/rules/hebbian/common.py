@@ -104,7 +104,7 @@ def hear(net: Chain, params: Params, batch: Example, fed: bool = False) -> tuple
 
 
 def share_of_one(reduction: Reduction, examples: int) -> float:
-    """What one of the examples counts for in a change."""
+    """Weight of one of the examples in a change."""
     return 1.0 if reduction == "sum" else 1.0 / examples
 
 

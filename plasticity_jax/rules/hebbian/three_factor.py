@@ -65,7 +65,7 @@ Post = Literal["noise", "activity"]
 
 
 class ThreeFactorTraces(NamedTuple):
-    """What synapses, neurons and the third factor remember.
+    """Memory of synapses, neurons and the third factor.
 
     Attributes:
       eligibility: e, (B, n_i, n_{i-1}) for each plastic layer; () without decay.
@@ -201,7 +201,7 @@ def _noisy_pass(net: Chain, weights: PyTree, x: Array, noise: Mapping[int, Array
 
 
 def _kept(eligibility: Array, decay: Scalar, start: Array | None) -> Array:
-    """What is left of eligibilities (B, n_i, n_{i-1}): nothing in a stream where a trial starts."""
+    """Rest of the eligibilities (B, n_i, n_{i-1}): nothing in a stream where a trial starts."""
     left = jnp.asarray(decay, eligibility.dtype) * eligibility
     if start is None:
         return left

@@ -53,7 +53,7 @@ class RecurrentThreeFactorTraces(NamedTuple):
 
 
 class RecurrentThreeFactorShared(NamedTuple):
-    """What all streams average together.
+    """Averages that all streams share.
 
     Attributes:
       loss: Lbar; () without a baseline.
