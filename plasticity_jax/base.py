@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Info(NamedTuple):
-    """What a step reports. Nothing here is carried to the next step.
+    """Report of a step. Nothing here is carried to the next step.
 
     Attributes:
       loss: shape (), what the rule descends, mean over the batch.

@@ -49,11 +49,11 @@ class Rules(Mapping[str, RuleCase]):
         return iter(self._all())
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of cases."""
         return len(self._all())
 
     def __contains__(self, name: Any) -> bool:
-        """Whether there is a case of this name."""
+        """Returns whether there is a case of this name."""
         return isinstance(name, str) and (name in self._cases or name in self._all())
 
     def __repr__(self) -> str:

@@ -45,7 +45,7 @@ class Example(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """What a lifetime is lived on, and what it is judged by.
+    """Data of a lifetime: examples to learn from, and queries to be judged by.
 
     Attributes:
       support: one batch for each step of the life; leaves have shape (T, b, ...). A batch of episodes leads with (B,).

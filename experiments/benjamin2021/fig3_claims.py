@@ -23,7 +23,7 @@ def _lead(
 
 
 def untold(summary: Summary) -> bool:
-    """Whether the image explains less of wake/sleep's code than 5 %: reconstructions are then but other samples."""
+    """Returns whether the image explains under 5 % of wake/sleep's code: reconstructions are unrelated samples."""
     return summary["wake_sleep/told"] <= 0.05
 
 

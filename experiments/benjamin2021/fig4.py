@@ -120,7 +120,7 @@ PRESETS = {
 
 
 def probe_of(config: Config) -> Probe:
-    """As many images of training and of test."""
+    """Numbers of training and test images, equal."""
     shown = jax.tree.map(lambda leaf: leaf[: config.tests], pictures(config.data, config.side))
     return Probe(shown, judge(config.data, config.side, config.judge_steps))
 
@@ -174,7 +174,7 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """By name: pictures, the course of training, what is read out."""
+    """Figures by name: pictures, the course of training, what is read out."""
     return figures(metrics, summarise(metrics))
 
 

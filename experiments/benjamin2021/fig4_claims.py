@@ -56,7 +56,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _leads_of_ascent(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
-    """How far the ascending wave is above the others: "up_h1-standing" and so on, see `waves`."""
+    """Differences of the ascending wave from the others: "up_h1-standing" and so on, see `waves`."""
     found = {}
     for way, first in (("up", 1), ("down", 0)):
         by_wave = dict(zip(WAVES, np.moveaxis(metrics[f"{part}/wave_{way}"][:, -1], 1, 0), strict=True))
@@ -141,7 +141,7 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def _read_by_components(summary: Mapping[str, float]) -> bool:
-    """Whether principal components tell the class better than every layer of the untrained network."""
+    """Returns whether principal components tell the class better than every layer of the untrained network."""
     layers = [f"untrained/right_h{i}" for i in range(1, 100) if f"untrained/right_h{i}" in summary]
     return summary["data/right_pca"] > max(summary[layer] for layer in layers)
 

@@ -17,7 +17,7 @@ STYLES = {"combined": COLOURS["combined"], "marginals": COLOURS["marginals"], "u
 
 
 def figures(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> dict[str, Any]:
-    """By name: pictures, the course of training, classes by layer."""
+    """Figures by name: pictures, the course of training, classes by layer."""
     return {
         "pictures": _plot_pictures(metrics),
         "training": _plot_training(metrics, summary),

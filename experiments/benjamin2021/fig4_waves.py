@@ -68,7 +68,7 @@ def oscillated(
 
 
 def waves(net: Stack, params: Params, x: Array, key: Key, cycles: int) -> Metrics:
-    """What each of `WAVES` gives the layers to compare.
+    """Activities that each of `WAVES` gives the layers to compare.
 
     Returns:
       ``wave_up``, (waves, L), for the layers 1 .. L: how activity driven from below goes with w_i of the same images,

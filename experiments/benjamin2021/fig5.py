@@ -168,20 +168,20 @@ class Predicting(NamedTuple):
 
     @property
     def sites(self) -> tuple[tuple[int, ...], ...]:
-        """As of the network."""
+        """Sites of the network."""
         return self.net.sites
 
     def phases(self, params: Params, x: Array, key: Key, parents: Parents = FREE, oscillate: bool = True) -> Phases:
-        """As of the network."""
+        """Phases of the network."""
         return self.net.phases(params, x, key, parents, oscillate)
 
     def judge(self, params: Params, site: int, activity: tuple[Array, ...]) -> Judgement:
-        """Of frames as the network's; of latents nothing."""
+        """Judgement of frames as the network's; of latents zero."""
         said = self.net.judge(params, site, activity)
         return said if site == 0 else jax.tree.map(jnp.zeros_like, said)
 
     def check(self, params: Params, x: Array) -> None:
-        """As of the network."""
+        """Checks as the network does."""
         self.net.check(params, x)
 
 

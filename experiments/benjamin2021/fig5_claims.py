@@ -68,7 +68,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _by_baseline(meets: Callable[[Summary, str], bool]) -> Callable[[Summary], bool]:
-    """Whether any baseline but the one that cheats meets a claim."""
+    """Returns whether any baseline but the one that cheats meets a claim."""
     return lambda summary: any(meets(summary, name) for name in TRIVIAL)
 
 

@@ -33,7 +33,7 @@ COLOURS = {
 
 
 def figures(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """By name: pictures, measures by horizon, training, and the pictures moving."""
+    """Figures by name: pictures, measures by horizon, training, and the pictures moving."""
     return {
         "pictures": _plot_pictures(metrics),
         "horizons": _plot_horizons(metrics),
@@ -43,7 +43,7 @@ def figures(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def reels(metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of the first seed, by title: videos (SHOWN, c + n, H, W), the watched frames first."""
+    """Videos of the first seed by title, (SHOWN, c + n, H, W), the watched frames first."""
     video = metrics["data/video"][0, -1]
     watched = video[:, : video.shape[1] - metrics["data/error_last"].shape[2]]
     predicted = {LABELS[name]: metrics[f"{name}/picture"][0, -1] for name in (*METHODS, "untrained")}

@@ -36,7 +36,7 @@ def brightness(frames: Array) -> Array:
 
 
 def compared(predicted: Array, true: Array) -> Metrics:
-    """By horizon: error, ssim, ink (the sum of a frame), centroid (its error in pixels) and brightness."""
+    """Measures by horizon: error, ssim, ink (the sum of a frame), centroid (its error in pixels) and brightness."""
     return {
         "error": squared_error(predicted, true),
         "ssim": ssim(predicted, true),
@@ -52,7 +52,7 @@ def picture(frames: Array) -> Array:
 
 
 def baselines(x: Array, context: int) -> Metrics:
-    """What `compared` measures of each of `BASELINES`, and of the truth; some of the videos.
+    """Measures by `compared` of each of `BASELINES`, and of the truth; some of the videos.
 
     Args:
       x: (B, T, H, W, 1), test videos.

@@ -97,7 +97,7 @@ PRESETS = {
 
 
 class Setting(NamedTuple):
-    """Of the optimiser, leaves (draws,)."""
+    """Settings of the optimiser, leaves (draws,)."""
 
     model_rate: ArrayLike
     critic_rate: ArrayLike

@@ -106,7 +106,7 @@ def monte_carlo(config: Config, n: int) -> Program:
     sigmas, gaps = jnp.array(config.settings, "f").T
 
     def estimate(key: Key) -> dict[str, Array]:
-        """Of each method (2, settings): a sample, and its square about the mean, which is a sample of the variance."""
+        """Samples of each method, (2, settings): a value, and its squared deviation, a sample of the variance."""
         key_eta, key_lam = jax.random.split(key)
         normal = jax.random.normal(key_eta, (n,), "f")
         iid = jax.random.bernoulli(key_lam, 0.5, (n,)).astype("f")

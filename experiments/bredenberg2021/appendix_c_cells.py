@@ -84,7 +84,7 @@ EQUALITIES: Mapping[str, str] = {
 
 
 def equalities(metrics: Mapping[str, np.ndarray]) -> dict[str, list[tuple[Cells, np.ndarray]]]:
-    """For each id of EQUALITIES what was measured and what it should be."""
+    """Measured and expected values, by id of EQUALITIES."""
     last = methods(lengths(metrics)[-1])
     scores = [name for name in last if name.startswith("nvi")]
 

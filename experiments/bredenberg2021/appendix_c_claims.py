@@ -59,7 +59,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _equality(name: str, statement: str) -> Claim:
-    """Whether it holds is a z-test over all n and settings; a printed form shows by how much it is off, too."""
+    """Claim by a z-test over all n and settings; a printed form also shows by how much it is off."""
     printed = name.startswith("eq") and not name.endswith("corrected")
 
     def measure(summary: Summary) -> tuple[float, bool]:

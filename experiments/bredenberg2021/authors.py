@@ -1,4 +1,4 @@
-"""What the code of Bredenberg et al. (2021) does otherwise than the equations, and what is like it."""
+"""Differences between the code of Bredenberg et al. (2021) and their equations, and rules that follow the code."""
 
 from collections.abc import Callable
 

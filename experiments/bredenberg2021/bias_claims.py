@@ -45,7 +45,7 @@ def norm(metrics: Mapping[str, np.ndarray], curve: str, name: str) -> np.ndarray
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of log y against log x, for each seed; y is (seeds, points)."""
+    """Slope of log y against log x, for each seed; y is (seeds, points)."""
     return np.polyfit(np.log(x), np.log(y).T, 1)[0]
 
 
@@ -98,7 +98,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def cosines(metrics: Mapping[str, np.ndarray], curve: str) -> np.ndarray:
-    """Of the mean update of IL to the gradient, over all weights, (seeds, points)."""
+    """Cosine of IL's mean update to the gradient, over all weights, (seeds, points)."""
     il, truth = (values_of(metrics, curve, name) for name in ("il", "truth"))
     return (il * truth).sum(-1) / (np.linalg.norm(il, axis=-1) * np.linalg.norm(truth, axis=-1))
 

@@ -25,7 +25,7 @@ KINDS = ("held", "no_onset", "onset")
 
 
 class Trial(NamedTuple):
-    """What a trial is given.
+    """Arguments of a trial.
 
     Attributes:
       key: of the noise.

@@ -1,4 +1,4 @@
-"""What the experiments of Bredenberg et al. (2021) share: training on the artificial task, and its measurements.
+"""Parts that the experiments of Bredenberg et al. (2021) share: training on the artificial task, and its measurements.
 
 Losses are in the authors' units, 2 (log q~ - log p~) without the normalisers: twice the library's, less a constant that
 awake and asleep have opposite signs. Their log adds the number of neurons to it at a step of wake, by a square that is
@@ -257,7 +257,7 @@ def correlation(a: Array, b: Array) -> Array:
 
 
 def autocorrelation(x: Array, lags: Sequence[int] = LAGS) -> Array:
-    """Of processes with a mean of 0, (T, B, n), pooled; all lags have the same first T - max(lags) steps as origins."""
+    """Pooled autocorrelation of processes of mean 0, (T, B, n); all lags start from the first T - max(lags) steps."""
     origins = x.shape[0] - max(lags)
 
     def at(lag: Array) -> Array:
@@ -268,7 +268,7 @@ def autocorrelation(x: Array, lags: Sequence[int] = LAGS) -> Array:
 
 
 def _keys(key: Key) -> Sequence[Key]:
-    """Of weights, stream, run and test."""
+    """Keys of weights, stream, run and test."""
     return jax.random.split(key, 4)  # pyright: ignore[reportReturnType]
 
 

@@ -76,17 +76,17 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _reached(bound: float, *names: str) -> Callable[[Summary], bool]:
-    """Whether the best of some trivial baselines is above a bound, too."""
+    """Returns whether the best of some trivial baselines is above a bound, too."""
     return lambda summary: max(summary[name] for name in names) > bound
 
 
 def _near(low: float, high: float, name: str) -> Callable[[Summary], bool]:
-    """Whether a trivial baseline lies in an interval, too."""
+    """Returns whether a trivial baseline lies in an interval, too."""
     return lambda summary: low <= summary[name] <= high
 
 
 def _told_by_frames(layer: str) -> Callable[[Summary], bool]:
-    """Whether the frames themselves, or their principal components, tell digits better than the untrained layer."""
+    """Returns whether the frames, or their principal components, give a better readout than the untrained layer."""
     scaled = "_z" if layer.endswith("_z") else ""
     names = [f"data/digits_{feature}{scaled}" for feature in ("raw", "pca_r1", "pca_r2")]
     return lambda summary: max(summary[name] for name in names) > summary[f"untrained/digits_{layer}"]

@@ -173,7 +173,7 @@ def plot_statistics(metrics: Mapping[str, np.ndarray], summary: Mapping[str, flo
 
 
 def bin_of(hertz: float) -> float:
-    """Where on the axis of mels a frequency lies; filter m has its peak at m."""
+    """Position of a frequency on the axis of mels; filter m has its peak at m."""
     last, mel = (f * 3 / 200 if f < 1000 else 15 + 27 * np.log(f / 1000) / np.log(6.4) for f in (RATE / 2, hertz))
     return mel / last * (MELS + 1) - 1
 

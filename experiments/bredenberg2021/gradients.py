@@ -1,4 +1,4 @@
-"""What the experiments on impression learning's gradients share: windows of wake and sleep, checkpoints of a training.
+"""Parts shared by the experiments on impression learning's gradients: windows of wake and sleep, training checkpoints.
 
 A window is a trial of T steps with one stimulus path and one lambda pattern. The paper's theory needs p(lambda) =
 p(1 - lambda), so that windows come in complementary pairs. Windows start from r = 0 as if awake before, or from the

@@ -27,7 +27,7 @@ def _frozen(summary: Summary) -> tuple[float, bool]:
 
 
 def _falling(summary: Summary) -> tuple[float, bool | None]:
-    """From K = 2 on, each step to a larger K."""
+    """Claim that, from K = 2 on, each step to a larger K lowers the value."""
     steps = [name for name in named(summary, "gap/K*-K*/correlation") if not name.startswith("gap/K1-")]
     if not steps:
         raise KeyError("phases of 2 steps and more")

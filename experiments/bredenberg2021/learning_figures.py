@@ -38,7 +38,7 @@ def figures(metrics: Metrics) -> dict[str, Any]:
 
 
 def ticks(lowest: float) -> list[float]:
-    """Of a loss on an axis that is linear between -10 and 10; with negative ones where the lowest is."""
+    """Ticks of a loss on an axis that is linear between -10 and 10, negative ones only if the loss is negative."""
     below = [] if lowest >= 0 else [-10] if lowest >= -10 else [-100, -10] if lowest >= -100 else [-1000, -100, -10]
     return [*below, 0, 10, 100, 1000, 10_000]
 

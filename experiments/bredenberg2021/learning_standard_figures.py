@@ -97,7 +97,7 @@ def plot_learning(metrics: Metrics) -> Any:
 
 
 def plot_trained(metrics: Metrics) -> Any:
-    """What impression learning has made of the network: Figure 1's traces, scatter and autocorrelations."""
+    """Draws the network after impression learning: Figure 1's traces, scatter and autocorrelations."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(10, 11.4), constrained_layout=True)

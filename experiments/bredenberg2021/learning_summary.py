@@ -22,7 +22,7 @@ def tasks_of(metrics: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def ran(metrics: Mapping[str, np.ndarray], task: str, *methods: str) -> bool:
-    """Whether all of these methods were run on a task."""
+    """Returns whether all of these methods were run on a task."""
     return all(f"{task}.{method}/wake" in metrics for method in methods)
 
 
@@ -33,7 +33,7 @@ def final(metrics: Mapping[str, np.ndarray], task: str, method: str, name: str) 
 
 
 def best(metrics: Mapping[str, np.ndarray], task: str) -> int:
-    """Which rate of NVI* ends at the lowest mean loss awake, of those that no seed diverged at; the lowest, if none."""
+    """Rate of NVI* with the lowest final mean loss awake among those without divergence; the lowest rate, if none."""
     losses = np.asarray(metrics[f"{task}.nvi/wake"])[:, -1].mean(0)
     return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
 
@@ -55,7 +55,7 @@ def largest_stable(losses: np.ndarray, untrained: np.ndarray, rates: Sequence[fl
 
 
 def drift(metrics: Mapping[str, np.ndarray], part: str, column: int) -> np.ndarray:
-    """How far a rule that follows the exact gradient of its loss would move a mean transition, (seeds,).
+    """Distance by which a rule that follows the exact gradient of its loss would move a mean transition, (seeds,).
 
     That is -rate times the gradient, integrated by trapezoids over the weights that the rule went through, from the
     untrained ones on; the gradient is that of `transition_slopes`.
@@ -130,7 +130,7 @@ def _task(summary: dict[str, float], metrics: Mapping[str, np.ndarray], task: st
 
 
 def _standard(summary: dict[str, float], metrics: Mapping[str, np.ndarray]) -> None:
-    """What impression learning gains in Figure 1."""
+    """Gain of impression learning in Figure 1."""
     start, end = (final(metrics, "standard", method, "alternating") for method in ("untrained", "il"))
     put(summary, "standard/il/alternating_fall", start / end)
     for method in ("bp", "ws"):

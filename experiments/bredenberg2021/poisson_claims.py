@@ -66,7 +66,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _frozen_learns(summary: Summary) -> bool:
-    """Whether generation alone, with inference as it was drawn, is better than nothing."""
+    """Returns whether generation alone, with inference as it was drawn, is better than nothing."""
     return beyond(summary, 1, "untrained-frozen/loss")
 
 

@@ -103,7 +103,7 @@ def variance_nvi(drawn: str, n: int, s2: float, gap: float, c: float, full: bool
 
 
 def variance_no_baseline(n: int, s2: float, gap: float) -> float:
-    """Of NVI* with c = 1, a global lambda, and no control variate: Eq. 26 with the right 1 / (2 sigma^4)."""
+    """Variance of NVI* with c = 1, a global lambda, and no control variate: Eq. 26 with the right 1 / (2 sigma^4)."""
     return variance_nvi("global", n, s2, gap, 1) + gap**4 * n * (n + 1) * (2 * n + 1) / (48 * s2**3)
 
 

@@ -63,7 +63,7 @@ def _accumulates(summary: Summary) -> tuple[float, bool | None]:
 
 
 def _same_of(name: str) -> Callable[[Summary], bool]:
-    """Whether a difference between networks whose feedback is fixed is above 0 too."""
+    """Returns whether a difference between networks whose feedback is fixed is above 0 too."""
     return lambda summary: beyond(summary, 1, name)
 
 

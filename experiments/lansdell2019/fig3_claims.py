@@ -28,7 +28,7 @@ def ran(metrics: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def dead(metrics: Mapping[str, np.ndarray], method: str) -> np.ndarray:
-    """Whether a seed ends no better than a blank picture, with 95 % of its outputs silent at least, (seeds,)."""
+    """Returns whether a seed ends no better than a blank picture, with 95 % or more of its outputs silent, (seeds,)."""
     is_blank = metrics[f"{method}/test_loss"][:, -1] >= 0.99 * metrics["blank/loss"]
     return is_blank & (metrics[f"{method}/silent"][:, -1] >= 95)
 

@@ -320,7 +320,7 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
-    """What theory expects, and estimates with the loss of the clean pass beside such without, (seeds,)."""
+    """Theory's values, and estimates with and without the loss of the clean pass, (seeds,)."""
     case = Case(("tanh", "identity"), (8, 5, 3), 0, {})
     net, batch = mlp(case.sizes, case.activations), held_out(BASELINE_EXAMPLES, case.sizes)
     each = [

@@ -1,4 +1,4 @@
-"""What Lindsey & Litwin-Kumar (2020) say of their choices, in a word or two each, with the choice undone.
+"""Ablations: choices that Lindsey & Litwin-Kumar (2020) defend in a word or two, each undone.
 
 1. Error or target as feedback: "we obtained better performance using prediction errors for the regression task, and
    using raw targets for the classification task" (section 4).
@@ -145,7 +145,7 @@ PRESETS = {
 
 
 class Setting(NamedTuple):
-    """What is swept, in one compiled program.
+    """Values that are swept in one compiled program.
 
     Attributes:
       rate: meta-learning rate of alpha, or its multiplier.

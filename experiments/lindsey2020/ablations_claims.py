@@ -15,7 +15,7 @@ SIMILAR = {"regression": 2.0, "classification": 1.25}
 
 
 def learning_nothing_beats(name: str) -> Callable[[Summary], bool]:
-    """Whether a network that learns nothing in its life has a smaller error."""
+    """Returns whether a network that learns nothing in its life has a smaller error."""
     return lambda summary: _nothing(name, summary) < summary[name]
 
 

@@ -185,5 +185,5 @@ def decode(z: np.ndarray, network: Network, alpha: float, values: int) -> tuple[
 
 
 def counted(x: np.ndarray, y: np.ndarray, values: int, targets: int) -> np.ndarray:
-    """How often each (x, y) has been met after each example: (K, J, d)."""
+    """Counts of each (x, y) after each example: (K, J, d)."""
     return np.cumsum(np.eye(values)[x][:, :, None] * np.eye(targets)[y][:, None], 0)

@@ -32,12 +32,12 @@ def diverse_trends(summary: Summary) -> tuple[float, bool]:
 
 
 def learning_nothing_beats(name: str) -> Callable[[Summary], bool]:
-    """Whether the best answer without learning in the life has a smaller error than a network."""
+    """Returns whether the best answer without learning in the life has a smaller error than a network."""
     return lambda summary: summary["no_lifetime_learning"] < summary[f"error/{name}"]
 
 
 def learning_nothing_is_worse_than(name: str) -> Callable[[Summary], bool]:
-    """Whether the best answer without learning in the life has no smaller error than a network."""
+    """Returns whether the best answer without learning in the life has no smaller error than a network."""
     return lambda summary: summary["no_lifetime_learning"] >= summary[f"error/{name}"]
 
 

@@ -41,7 +41,7 @@ def final(metrics: Mapping[str, np.ndarray], name: str, metric: str) -> np.ndarr
 
 
 def ran(metrics: Mapping[str, np.ndarray], *names: str) -> bool:
-    """Whether all of these networks were run."""
+    """Returns whether all of these networks were run."""
     return all(f"{HALVES.get(name, (name, 1))[0]}/error" in metrics for name in names)
 
 

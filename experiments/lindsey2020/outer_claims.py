@@ -12,7 +12,7 @@ Summary = Mapping[str, float]
 
 
 def learning_nothing_beats(name: str) -> Callable[[Summary], bool]:
-    """Whether the best answer without learning in the life has a smaller error than this."""
+    """Returns whether the best answer without learning in the life has a smaller error than this."""
     return lambda summary: summary["no_lifetime_learning"] < summary[f"{name}/0"]
 
 

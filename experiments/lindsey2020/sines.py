@@ -116,13 +116,13 @@ PAPER_SINES: Mapping[str, Any] = {
 
 
 def is_full(config: Sines) -> bool:
-    """Whether problem, network and number of lives are the paper's, whatever the rates, seeds and evaluations."""
+    """Returns whether problem, network and number of lives are the paper's; rates, seeds and evaluations may differ."""
     names = ("episodes", "lives", "functions", "batches", "batch", "hidden")
     return all(getattr(config, name) == PAPER_SINES[name] for name in names)
 
 
 def sines(config: Sines, order: Order, episodes: int) -> Stream:
-    """So many lifetimes of the problem at a time."""
+    """A batch of lifetimes of the problem."""
     return incremental_sines(
         order=order, functions=config.functions, batches=config.batches, batch=config.batch, episodes=episodes
     )

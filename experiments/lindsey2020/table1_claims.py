@@ -16,7 +16,7 @@ Summary = Mapping[str, float]
 
 
 def learning_nothing_beats(*names: str) -> Callable[[Summary], bool]:
-    """Whether the best answer without learning in the life has a smaller error than each of these learners."""
+    """Returns whether the best answer without learning in the life has a smaller error than each of these learners."""
     return lambda summary: all(summary["no_lifetime_learning"] < summary[name] for name in names)
 
 
@@ -41,7 +41,7 @@ def learns(order: str) -> Claim:
 
 
 def predicting_zero_is_below(summary: Summary) -> bool:
-    """Whether 0 as the answer to everything has a smaller error than the best answer without learning."""
+    """Returns whether 0 as the answer to everything has a smaller error than the best answer without learning."""
     return summary["predict_zero"] < summary["no_lifetime_learning"]
 
 
@@ -52,7 +52,7 @@ def on_a_par(summary: Summary) -> tuple[float, bool]:
 
 
 def learning_nothing_is_on_a_par(summary: Summary) -> bool:
-    """Whether the best answer without learning in the life is within that factor, too."""
+    """Returns whether the best answer without learning in the life is within that factor, too."""
     return 1 / 2 < summary["no_lifetime_learning"] / summary["iid/flp3"] < 2
 
 

@@ -331,7 +331,7 @@ def multiplied(life: Life, factor: Scalar) -> Life:
 
 
 def is_full(config: Config) -> bool:
-    """Whether problem, network and number of lives are the paper's, whatever the rates, seeds and evaluations."""
+    """Returns whether problem, network and number of lives are the paper's; rates, seeds and evaluations may differ."""
     names = ("episodes", "lives", "data", "side", "inverted", "channels", "strides", "width", "outputs")
     papers = [PRESETS[name] for name in ("paper", "mini_imagenet")]
     return any(all(getattr(config, name) == getattr(paper, name) for name in names) for paper in papers)

@@ -17,7 +17,7 @@ Summary = Mapping[str, float]
 
 
 def untrained_beats(name: str) -> Callable[[Summary], bool]:
-    """Whether a plastic readout of untrained features has a smaller error than a learner, "order/method"."""
+    """Returns whether a plastic readout of untrained features has a smaller error than a learner, "order/method"."""
     order = name.partition("/")[0]
     return lambda summary: summary[f"{order}/untrained"] < summary[name]
 

@@ -56,7 +56,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def nothing_learned(summary: Mapping[str, float]) -> bool:
-    """Whether counts of 0 are right for every query and after every example."""
+    """Returns whether counts of 0 are right for every query and after every example."""
     return summary["right/untrained"] == 1
 
 

@@ -21,7 +21,7 @@ LEAST = 1e-14
 
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """What the network takes, and how far its counts are off at the end of a life."""
+    """Sizes of the network, and errors of its counts at the end of a life."""
     lines = ["| J | width | matrices, with shields | plastic weights | error, Hebb | error, Oja |", "|---" * 6 + "|"]
     for k, J in enumerate(metrics["values/J"]):
         size = [f"{metrics[f'values/{name}'][k]:,}" for name in ("width", "layers", "weights")]

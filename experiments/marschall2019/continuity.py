@@ -115,7 +115,7 @@ def part(config: Config, alpha: float) -> Program:
 
 
 def follow(rule: LearningRule, params: PyTree, keys: Key, examples: Example, exact: Array) -> dict[str, Array]:
-    """What many runs of UORO at fixed weights have in the mean, step by step; see `part`."""
+    """Means over many runs of UORO at fixed weights, step by step; see `part`."""
     first = jax.tree.map(lambda leaf: leaf[0], examples)
 
     def step(traces: PyTree, at: tuple[Array, Example, Array]) -> tuple[PyTree, dict[str, Array]]:

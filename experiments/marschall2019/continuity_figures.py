@@ -12,7 +12,7 @@ SETTINGS = (("a", "b", "-"), ("b", "a", "--"))
 
 
 def plot(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
-    """For each time constant: the other factor's size, the smooth one's change in a step, and the estimate's error."""
+    """Draws, by time constant, the other factor's size, the smooth one's change in a step, and the estimate's error."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(

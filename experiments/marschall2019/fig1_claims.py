@@ -41,13 +41,13 @@ def worse_than(task: str, reading: str, worse: str, *better: str) -> Claim:
 
 
 def fixed_is_worse(where: str, better: tuple[str, ...]) -> Callable[[Summary], bool]:
-    """Whether fixed W, too, ends worse than each of `better`."""
+    """Returns whether fixed W, too, ends worse than each of `better`."""
     claim = gap("", "", None, *(f"{where}/fixed_recurrent-{one}" for one in better))
     return lambda summary: bool(claim.measure(summary)[1])
 
 
 def knowing_nothing_beats_fixed(task: str, where: str) -> Callable[[Summary], bool] | None:
-    """Whether an answer that knows nothing of the input beats fixed W, too; for Add, whose floors are known."""
+    """Returns whether an answer that knows nothing of the input beats fixed W, too; for Add, whose floors are known."""
     if task != "add":
         return None
     return lambda summary: summary["floor/nothing"] < summary[f"{where}/fixed_recurrent"]

@@ -71,7 +71,7 @@ def scale_of(config: Any, task: str) -> tuple[int, float]:
 
 
 def title_of(config: Any, task: str, reading: str) -> str:
-    """What a panel shows."""
+    """Title of a panel."""
     if task == "mimic":
         return f"b) Mimic, as {reading}" + (" in the text" if reading == "written" else " by the authors")
     first, second = {"written": config.lags_written, "run": config.lags_run, "exact": config.long_lags}[reading]

@@ -26,7 +26,7 @@ def cost(change: str, words: str) -> Claim:
 
 
 def start_is_nearer_than_zero(summary: Summary) -> bool:
-    """Whether W_rec of the start, never taught, is nearer to J than no Jacobian is."""
+    """Returns whether W_rec of the start, never taught, is nearer to J than no Jacobian is."""
     return summary["watched/start_error"] < 1
 
 

@@ -129,7 +129,7 @@ def coefficients(config: Config, rule: str, model: str, theta: Theta) -> dict[Te
 
 
 def birth(config: Config, model: str, w: Array) -> Theta:
-    """Where the fit begins: without plasticity, from weights of 0; the true rule from the true weights."""
+    """Start of the fit: without plasticity, from weights of 0; the true rule from the true weights."""
     if model == "true":
         return {"w": w}
     theta = {"w": jnp.zeros_like(w)}

@@ -24,7 +24,7 @@ def in_every_setting(id: str, statement: str, *patterns: str, **options) -> Clai
 
 
 def clear_in_every_setting(*patterns: str) -> Callable[[Summary], bool]:
-    """Whether all of these differences are above 0, as `in_every_setting` tells it."""
+    """Returns whether all of these differences are above 0, as `in_every_setting` tells it."""
     return lambda summary: clear(*named(summary, *patterns))(summary)
 
 

@@ -39,7 +39,7 @@ def grid(metrics: Mapping[str, np.ndarray], part: str, name: str) -> np.ndarray:
 
 
 def right_terms(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Whether every true term has a larger coefficient than all others; (..., terms) -> (...,) of 1 and 0."""
+    """Returns whether every true term has a larger coefficient than all others; (..., terms) -> (...,) of 1 and 0."""
     size = np.abs(found)
     least = np.where(true != 0, size, np.inf).min(-1)
     most = np.where(true != 0, -np.inf, size).max(-1)

@@ -99,7 +99,7 @@ def throughout(text: str) -> dict[str, str]:
 
 
 def clear(*names: str) -> Callable[[Summary], bool]:
-    """Whether every one of these paired differences is above 0, as `gap` tells it; to be a claim's `trivial`."""
+    """Returns whether each of these paired differences is above 0 by `gap`'s test; to be a claim's `trivial`."""
     measure = gap("", "", None, *names).measure
     return lambda summary: measure(summary)[1] is True
 
@@ -130,7 +130,7 @@ def named(summary: Summary, *patterns: str) -> list[str]:
 
 
 def inside(mean: Mean, low: float, high: float) -> bool | None:
-    """Whether the 95 % interval of a mean, by Student's t, lies between two bounds; None of a single seed."""
+    """Returns whether the 95 % interval of a mean, by Student's t, lies between two bounds; None of a single seed."""
     if mean.seeds == 1:
         return None
     half = t_value(mean.seeds) * mean.sem

@@ -61,7 +61,7 @@ class Cell(NamedTuple):
 
 
 def read_size(cell: Cell) -> int:
-    """How many numbers the readout hears, k."""
+    """Number of values that the readout reads, k."""
     shape = jax.eval_shape(lambda: cell.read(cell.init_state())).shape
     if len(shape) != 1:
         raise ValueError(f"{cell.name}: read returns shape {shape}; it must return a vector (k,)")

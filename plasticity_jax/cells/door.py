@@ -163,7 +163,7 @@ def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]
 
 
 def cell_weights(cell: AnyCell, params: Params) -> dict[str, Any]:
-    """What of ``params["forward"]`` the cell's step reads, connections that do not exist at zero."""
+    """Weights in ``params["forward"]`` that the cell's step reads, with absent connections at zero."""
     weights = {name: leaf for name, leaf in params["forward"].items() if name != "w_out"}
     return {**weights, "w": masked(cell, weights["w"])} if isinstance(cell, Neurons) else weights
 

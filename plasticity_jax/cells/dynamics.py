@@ -83,7 +83,7 @@ class Dynamics(Protocol):
 
 
 class NeuronsLocal(NamedTuple):
-    """What a synapse, and its neuron, knows of one step.
+    """Quantities of one step that are local to a synapse and its neuron.
 
     Attributes:
       rhat: (m,), presynaptic activity [output(s^{t-1}); x^t; 1].
@@ -243,7 +243,7 @@ def dynamics(cell: AnyCell) -> NeuronsDynamics | CellDynamics:
 
 
 def read_width(cell: AnyCell) -> int:
-    """How many numbers the readout hears."""
+    """Number of values that the readout reads."""
     return cell.n if isinstance(cell, Neurons) else read_size(cell)
 
 

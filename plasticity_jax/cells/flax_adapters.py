@@ -300,7 +300,7 @@ def _layers_of(cell: Any) -> tuple[Layers, ...]:
 
 
 def _forgets_at_once(cell: Neurons) -> bool:
-    """Whether a neuron's state does not depend on the one before, but through the sums; True if that is traced."""
+    """Returns whether a neuron's state depends on the one before only through the sums; True if that is traced."""
     with jax.ensure_compile_time_eval():
         decay = by_autodiff(cell, {}, jnp.full((1, cell.n), 0.5), jnp.full((1, cell.n), 0.5)).decay
     return isinstance(decay, Tracer) or not np.any(decay)

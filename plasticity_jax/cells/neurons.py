@@ -192,7 +192,7 @@ def orthogonal_weights(key: Key, cell: Neurons, dtype: Any) -> Array:
 
 
 def gates_from(key_rec: Key, key_in: Key, cell: Neurons, dtype: Any) -> Array:
-    """As `orthogonal_weights`, from a key for W_rec and one for W_in."""
+    """Draws as `orthogonal_weights`, from a key for W_rec and one for W_in."""
     n, n_in, sums = cell.n, cell.n_in, len(cell.gates)
     real = jnp.promote_types(dtype, jnp.float32)  # there is no QR below it
 

@@ -66,7 +66,7 @@ def time_first(batch: Example) -> Example:
 
 
 def run_window(cell: AnyCell, params: Params, s_0: Array, example: Example, w_fb: Array | None = None) -> Window:
-    """What the network does in a window.
+    """Runs the network over a window.
 
     Args:
       cell: of either tier.
@@ -98,7 +98,7 @@ def answers(cell: AnyCell, w_out: Array, heard: Array, example: Example) -> tupl
 
 
 def heard_with_noise(cell: Neurons, params: Params, s_0: Array, example: Example, noise: Array) -> Array:
-    """What the readout hears on a path whose neurons are heard with noise, by the readout and, a step later, by others.
+    """Readout's input on a path whose outputs carry noise, for the readout and, a step later, for other neurons.
 
     Args:
       cell: of neurons.
@@ -250,7 +250,7 @@ def _path(cell: AnyCell, weights: PyTree, s_0: Array, example: Example) -> tuple
 
 
 def _neurons_path(cell: Neurons, weights: PyTree, s_0: Array, example: Example) -> tuple[Array, NeuronsLocal]:
-    """As `_path`, what the gates hear of inputs and biases taken for all steps at once."""
+    """Computes `_path`, with the gates' sums over inputs and biases taken for all steps at once."""
     rest, own = start_of(cell, s_0.dtype), weights.get("own", {})
     w_rec, drive = _parts(cell, weights["w"], example.x)
 

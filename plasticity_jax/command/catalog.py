@@ -1,4 +1,4 @@
-"""Which experiments there are, found without importing them, and how one of them is loaded and configured."""
+"""Catalogue of experiments, found without importing them, and the loading and configuring of one of them."""
 
 import ast
 import contextlib

@@ -237,7 +237,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _stated(experiment: Experiment, preset: str) -> dict[str, str]:
-    """How the preset's problem compares with the original, and what was tuned by hand."""
+    """Statement of the preset's scale beside the original's, and of what was tuned by hand."""
     return {"scale": experiment.scale.get(preset, ""), "tuned": experiment.tuned}
 
 

@@ -33,7 +33,7 @@ class Record(NamedTuple):
 
     @property
     def at_paper_scale(self) -> bool:
-        """Whether it is the preset ``paper``, with nothing changed but seeds and the choice of what to run."""
+        """Returns whether it is the preset ``paper``, with nothing changed but seeds and the choice of what to run."""
         rest = [value for key, value in self.meta.get("overrides", {}).items() if key != "seeds"]
         chosen = all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in rest)
         return self.meta.get("preset", self.folder.name) == "paper" and chosen
@@ -193,7 +193,7 @@ def _fold(record: Record) -> list[str]:
 
 
 def _belongs(key: str, values: Mapping[str, Any]) -> bool:
-    """Whether a key is the standard error, or the number of seeds, of another."""
+    """Returns whether a key is the standard error, or the number of seeds, of another."""
     return any(key.endswith(end) and key.removesuffix(end) in values for end in ("_sem", "_n"))
 
 

@@ -159,7 +159,7 @@ def _values(found: Plan, name: str) -> np.ndarray:
 
 
 def _is_log(x: np.ndarray) -> bool:
-    """Whether positive values are spread more evenly in their logarithm."""
+    """Returns whether positive values are spread more evenly in their logarithm."""
     return len(x) > 2 and x.min() > 0 and x.max() / x.min() > 20
 
 

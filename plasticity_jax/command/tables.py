@@ -21,7 +21,7 @@ def claims_table(rows: Sequence[Mapping[str, Any]], width: int = 60) -> str:
 
 
 def verdict(row: Mapping[str, Any]) -> str:
-    """Whether a claim holds, in words, and whether a trivial baseline meets it too."""
+    """Returns whether a claim holds, in words, and whether a trivial baseline meets it too."""
     also = ", but so does a trivial baseline" if row["holds"] and row.get("trivial") else ""
     return ("NO" if row["holds"] is False else state(row["holds"])) + also
 

@@ -32,7 +32,7 @@ class MissingData(RuntimeError):
 
 
 class DataSet(NamedTuple):
-    """What is known of a set without looking at it.
+    """Facts about a data set that are known without opening it.
 
     Attributes:
       files: by split, the tensorflow-datasets split that holds it.

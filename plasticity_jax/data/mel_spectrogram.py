@@ -74,7 +74,7 @@ def mel_spectrogram(audio: np.ndarray, rate: int = RECORDED) -> np.ndarray:
 
 
 def resampled(audio: np.ndarray) -> np.ndarray:
-    """From 8,000 to 22,050 Hz.
+    """Resamples from 8,000 to 22,050 Hz.
 
     Args:
       audio: (samples,), floats.

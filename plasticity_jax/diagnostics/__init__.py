@@ -1,4 +1,4 @@
-"""How good a rule's credit is: comparisons with what is exact, computed beside the learning and never part of it."""
+"""Measures of a rule's credit against the exact one, computed beside the learning and never part of it."""
 
 from plasticity_jax.diagnostics.alignment import (
     Alignment,

@@ -1,4 +1,4 @@
-r"""How far feedback is from the transport of weights: errors and signs of matrices, angles between credits.
+r"""Distances of feedback from weight transport: errors and signs of matrices, angles between credits.
 
     relative error   |W - B| / |W|                            0 if B = W
     sign congruence  mean of (sign W sign B + 1) / 2          1/2 by chance
@@ -135,7 +135,7 @@ def _rows(credit: Array) -> Array:
 
 
 def feedback_rank(traces: NodePerturbationTraces, tolerance: float = 1e-6) -> Array:
-    """How many directions the errors that B is regressed on have taken (assumption A3 asks for all).
+    """Number of directions that the errors on which B is regressed have taken (assumption A3 asks for all).
 
     Args:
       traces: of `node_perturbation` with estimator "ridge" or "offline".

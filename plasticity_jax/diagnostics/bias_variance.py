@@ -1,4 +1,4 @@
-r"""How good an estimator of a gradient is: mean, variance and signal-to-noise over keys, and bias against a reference.
+r"""Measures of a gradient estimator: mean, variance and signal-to-noise over keys, and bias against a reference.
 
 Of estimates e_gk, in G groups of K keys each, with m_g the mean of a group and m that of all:
 
@@ -28,7 +28,7 @@ from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Updates
 
 
 class Moments(NamedTuple):
-    """What the estimates are by themselves.
+    """Statistics of the estimates alone.
 
     Attributes:
       mean: the estimate's tree.
@@ -46,7 +46,7 @@ class Moments(NamedTuple):
 
 
 class BiasVariance(NamedTuple):
-    """What the estimates are by themselves, as in `Moments`, and against a reference.
+    """Statistics of the estimates alone, as in `Moments`, and against a reference.
 
     Attributes:
       mean: the estimate's tree.

@@ -324,7 +324,7 @@ def _against(exact: Array, found: BiasVariance) -> tuple[Array, ...]:
 
 
 def _draws(estimate: Callable[[Key], Array], key: Key) -> bool:
-    """Whether an estimate depends on its key: mapped over keys, it cannot then be returned once for all."""
+    """Returns whether an estimate depends on its key: mapped over keys, it cannot then be returned once for all."""
     try:
         jax.eval_shape(jax.vmap(estimate, out_axes=None), jax.random.split(key, 2))
     except ValueError:

@@ -41,7 +41,7 @@ BITS = {"binary": 1, "round": 4}
 
 
 class PatternDivergence(NamedTuple):
-    """How far two samples of patterns are apart; any shape, that of its entries.
+    """Divergence of two samples of patterns; any shape, that of its entries.
 
     Attributes:
       js: Jensen-Shannon divergence, bits.
@@ -158,7 +158,7 @@ def pattern_overlap(
 
 
 def pattern_counts(samples: Array, bits: int) -> Array:
-    """How often each sample shows each pattern, by sorting; exact for any number of units.
+    """Counts of each pattern in each sample, by sorting; exact for any number of units.
 
     Args:
       samples: (samples, n, units) integers from 0 to 2**bits - 1.
@@ -189,7 +189,7 @@ def pattern_counts(samples: Array, bits: int) -> Array:
 
 
 def divergence(first: Array, second: Array) -> PatternDivergence:
-    """How far two histograms are apart.
+    """Divergence of two histograms.
 
     Args:
       first: (K,) counts, which are not all zero.

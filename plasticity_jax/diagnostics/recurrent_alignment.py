@@ -1,4 +1,4 @@
-r"""How far credit that is carried back through time is from the true one, by how many steps it has been carried.
+r"""Angle of credit carried back through time to the true credit, by the number of steps that it was carried.
 
     c_{t,0} = q^t = dL^t / ds^t,   c_{t,k} = D^T c_{t,k-1} + o (sum_g B_g^T (b_g c_{t,k-1}))
 

@@ -1,4 +1,4 @@
-r"""How far a predicted video is from the true one, frame by frame: squared error, and structural similarity.
+r"""Errors of a predicted video, frame by frame: squared error, and structural similarity.
 
     SSIM = (2 m_x m_y + c_1) (2 s_xy + c_2) / ((m_x^2 + m_y^2 + c_1) (s_x^2 + s_y^2 + c_2)),   averaged over places
 

@@ -34,7 +34,7 @@ def dense(n: int, phi: Phi = "identity") -> Layer:
 
 
 def is_dense(layer: Layer) -> bool:
-    """Whether a layer's weights are a matrix (n, n_in)."""
+    """Returns whether a layer's weights are a matrix (n, n_in)."""
     return layer.linear is _linear
 
 

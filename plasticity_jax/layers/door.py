@@ -183,5 +183,5 @@ def error_size(net: Chain) -> int:
 
 
 def are_labels(net: Chain, y: Array) -> bool:
-    """Whether a target holds integer labels, which a softmax takes."""
+    """Returns whether a target holds integer labels, which a softmax takes."""
     return net.loss == "softmax" and y.ndim == 1 and jnp.issubdtype(y.dtype, jnp.integer)

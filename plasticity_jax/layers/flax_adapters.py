@@ -61,5 +61,5 @@ def _functions(module: Any) -> tuple[Linear, Init]:
 
 
 def is_flax_module(value: Any) -> bool:
-    """Whether a value has the two methods of a flax.linen module that a layer needs."""
+    """Returns whether a value has the two methods of a flax.linen module that a layer needs."""
     return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in ("lazy_init", "apply"))

@@ -58,7 +58,7 @@ def _mean(size: int) -> Linear:
 
 
 def is_flatten(layer: Layer) -> bool:
-    """Whether a layer only lays its activity out as rows."""
+    """Returns whether a layer only lays its activity out as rows."""
     return layer.linear is _rows
 
 

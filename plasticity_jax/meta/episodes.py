@@ -1,4 +1,4 @@
-"""What the rules over theta share: batches of episodes, lives in windows, perturbations of theta."""
+"""Parts that the rules over theta share: batches of episodes, lives in windows, perturbations of theta."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Traces, U
 
 
 class Inner(NamedTuple):
-    """Where a life stands between two windows: its `LearnerState` without the key, which each outer step brings anew.
+    """State of a life between two windows: its `LearnerState` without the key, which each outer step draws anew.
 
     Attributes:
       params: the weights.

@@ -40,7 +40,7 @@ def supervised_life(
     """
 
     def features(theta: PyTree, x: Array, inner: int) -> Array:
-        """Of x, whose first `inner` axes count inputs."""
+        """Features of x, whose first `inner` axes count inputs."""
         if prefix is None:
             return x
         found = prefix(theta["prefix"], x.reshape(-1, *x.shape[inner:]))

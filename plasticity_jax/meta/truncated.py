@@ -26,7 +26,7 @@ from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
 
 class TruncatedTraces(NamedTuple):
-    """Where the lives stand.
+    """States of the lives.
 
     Attributes:
       inner: their states; leaves lead with (B,).

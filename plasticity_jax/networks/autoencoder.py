@@ -41,7 +41,7 @@ Output: TypeAlias = Literal["identity", "sigmoid"]
 
 
 class Autoencoder(NamedTuple):
-    """What is fixed about the network; build it with `autoencoder`.
+    """Constants of the network; build it with `autoencoder`.
 
     Attributes:
       sizes: n_0, ..., n_L.

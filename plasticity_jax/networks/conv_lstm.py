@@ -47,14 +47,14 @@ Output: TypeAlias = Literal["identity", "sigmoid"]
 
 
 class State(NamedTuple):
-    """Of an LSTM: hidden and cell, (B, size / 2, size / 2, channels) each."""
+    """State of an LSTM: hidden and cell, (B, size / 2, size / 2, channels) each."""
 
     hidden: Array
     cell: Array
 
 
 class ConvLstm(NamedTuple):
-    """What is fixed about the network; build it with `conv_lstm`.
+    """Constants of the network; build it with `conv_lstm`.
 
     Attributes:
       size: side of a frame.
@@ -258,7 +258,7 @@ def init_params(key: Key, net: ConvLstm, *, dtype: Any = None) -> Params:
 
 
 def draw(net: ConvLstm, key: Key, phase: int, steps: int, videos: int, dtype: jnp.dtype) -> Array:
-    """What the samples of a phase are made of.
+    """Draws the random numbers from which a phase's samples are made.
 
     Args:
       net: fixed properties.
@@ -318,7 +318,7 @@ def _predict(
 
 
 def _bounce(net: ConvLstm, params: Params, encoder: State, decoder: State, noise: Array) -> tuple[Array, Array]:
-    """From the encoder's latent to a frame, to the next latent, and so on: frames and latents, (steps, B, ...) each.
+    """Alternates between decoder and encoder from a latent on: frames and latents, (steps, B, ...) each.
 
     noise: (steps, 2, B, ...), of the encoder and the decoder; the first of the encoder's is spent.
     """
@@ -350,7 +350,7 @@ def _follow(weights: Params, drive: Array, state: State, noise: Array) -> tuple[
 
 
 def _drive(weights: Params, inputs: Array) -> Array:
-    """What the input says to the gates, (N, side, side, 4 hidden)."""
+    """Input's part of the gates' sums, (N, side, side, 4 hidden)."""
     return _same(inputs, weights["input"]) + _by_channel(weights["bias"])
 
 
@@ -362,7 +362,7 @@ def _update(weights: Params, drive: Array, state: State, noise: Array) -> State:
 
 
 def _stem(net: ConvLstm, params: Params, x: Array) -> Array:
-    """What the encoder reads of frames (N, size, size, 1)."""
+    """Encoder's first features of frames (N, size, size, 1)."""
     return activation_of(net.activation).phi(_layer(params["stem"], blocks(x, 2)))
 
 

@@ -21,7 +21,7 @@ from plasticity_jax.typing import Array, Key, Params
 
 
 class ConvNet(nn.Module):
-    """What is fixed about the network; build it with `convnet`.
+    """Constants of the network; build it with `convnet`.
 
     Attributes:
       image_shape: (H, W, C) of the images.
@@ -119,7 +119,7 @@ def init_params(key: Key, net: ConvNet, *, dtype: Any = None) -> Params:
 
 
 def features(net: ConvNet, params: Params, images: Array) -> Array:
-    """What the last layer says of each image.
+    """Activity of the last layer for each image.
 
     Args:
       net: fixed properties.
@@ -154,5 +154,5 @@ def sides(net: ConvNet) -> tuple[tuple[int, int], ...]:
 
 
 def _correlate(images: Array, kernel: Array, strides: Sequence[int], padding: str, **options: Any) -> Array:
-    """In the form that flax calls; what else it could ask for, this network does not."""
+    """Correlation in the form in which flax calls it; options that this network does not use are ignored."""
     return correlate(images, kernel, strides[0])

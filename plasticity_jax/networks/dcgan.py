@@ -52,7 +52,7 @@ Output: TypeAlias = Literal["identity", "tanh"]
 
 
 class Dcgan(NamedTuple):
-    """What is fixed about the network; build it with `dcgan`.
+    """Constants of the network; build it with `dcgan`.
 
     Attributes:
       image: (n, n, c_0).

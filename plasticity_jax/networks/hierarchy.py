@@ -1,4 +1,4 @@
-r"""What adversarial learning asks of a network, and what stacks of stochastic layers share.
+r"""Interface of a network for adversarial learning, and the parts that stacks of stochastic layers share.
 
     wake          w_0 = x,          w_i ~ q(. | w_{i-1})    i = 1 .. L      bottom-up
     sleep         s_L ~ prior,      s_i ~ p(. | s_{i+1})    i = L-1 .. 0    top-down
@@ -54,7 +54,7 @@ FREE = Parents()
 
 
 class Judgement(NamedTuple):
-    """What a discriminator says of N samples.
+    """Output of a discriminator for N samples.
 
     Attributes:
       score: (N,), D.
@@ -66,11 +66,11 @@ class Judgement(NamedTuple):
 
 
 class AdversarialNet(Protocol):
-    """What the rule `adversarial` asks of a network."""
+    """Interface that the rule `adversarial` needs of a network."""
 
     @property
     def sites(self) -> tuple[tuple[int, ...], ...]:
-        """By discriminator, the layers that it sees."""
+        """Layers that each discriminator sees."""
         ...
 
     def phases(self, params: Params, x: Array, key: Key, parents: Parents = FREE, oscillate: bool = True) -> Phases:

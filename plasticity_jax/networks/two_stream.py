@@ -36,7 +36,7 @@ Output: TypeAlias = Literal["identity", "tanh"]
 
 
 class TwoStream(NamedTuple):
-    """What is fixed about the network; build it with `two_stream`.
+    """Constants of the network; build it with `two_stream`.
 
     Attributes:
       sizes: n_0, ..., n_L, from the sensory layer on.

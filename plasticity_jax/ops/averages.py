@@ -50,7 +50,7 @@ def moved(average: RunningAverage, rate: Scalar, value: Array, weight: Scalar = 
 
 
 def beyond(average: RunningAverage, value: Array, weight: Scalar | Array = 1.0) -> Array:
-    """By how much a value exceeds the average; 0 as long as nothing was seen.
+    """Excess of a value over the average; 0 until the average has seen a value.
 
     Args:
       average: so far.

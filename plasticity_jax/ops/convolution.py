@@ -41,7 +41,7 @@ def correlate(images: Array, kernel: Array, stride: int) -> Array:
 
 @correlate.defjvp
 def _correlate_jvp(stride: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Of the products reverse mode runs the transpose alone, which is the kernel's gradient."""
+    """Derivative of which reverse mode runs the transpose alone, the kernel's gradient."""
     (images, kernel), (d_images, d_kernel) = primals, tangents
     by_kernel = _by_products if jax.default_backend() == "cpu" else _by_lax
     tangent = correlate(d_images, kernel, stride) + by_kernel(images, d_kernel, stride)
@@ -124,7 +124,7 @@ def convolve_transposed(images: Array, kernel: Array, stride: int, padding: int)
     parts = parts.reshape(n, rows, columns, t, t, wide)
 
     def placed(u: int, v: int) -> Array:
-        """What every window sends to its block (u, v)."""
+        """Contribution of every window to its block (u, v)."""
         return jnp.pad(parts[:, :, :, u, v], ((0, 0), (u, t - 1 - u), (v, t - 1 - v), (0, 0)))
 
     whole = pixels(sum((placed(*divmod(tap, t)) for tap in range(1, t * t)), placed(0, 0)), stride)

@@ -68,7 +68,7 @@ def unit_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
 
 
 def stored_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
-    """As `unit_noise`, for numbers that several products read: each is made once and written to memory.
+    """Draws as `unit_noise`, for numbers that several products read: each is made once and written to memory.
 
     On a CPU XLA makes a cheap-looking number anew wherever it is read, which for normals costs more than a step of
     learning. A loop stops it; its two rounds draw a half each. Signs are cheaper made again than stored.

@@ -18,7 +18,7 @@ Ready: TypeAlias = Any
 
 
 def is_ready(ready: Ready) -> Array:
-    """Whether every group of params is ready, shape (), bool."""
+    """Returns whether every group of params is ready, shape (), bool."""
     return jnp.all(jnp.stack([jnp.asarray(leaf) for leaf in jax.tree.leaves(ready)]))
 
 

@@ -1,4 +1,4 @@
-"""Which rules of the library a network takes, step by step, and why it does not take the others."""
+"""Rules of the library that a network takes, found step by step, with the reason for each that it does not take."""
 
 import difflib
 import inspect
@@ -31,7 +31,7 @@ _FEEDBACK: Mapping[str, Callable[[Key, Chain], PyTree]] = {
 
 
 class Applicable(NamedTuple):
-    """Which rules a network takes.
+    """Rules that a network takes.
 
     Attributes:
       rules: by name, made with their defaults.

@@ -192,7 +192,7 @@ def _remove(path: Path) -> None:
 
 
 def _is_of_another(name: str) -> bool:
-    """Whether a temporary folder belongs to another process that still runs."""
+    """Returns whether a temporary folder belongs to another process that still runs."""
     number = name.split("-")[1]
     if not number.isdecimal() or int(number) == os.getpid():
         return False

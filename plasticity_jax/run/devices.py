@@ -1,4 +1,4 @@
-"""Which devices a process may use, and how it compiles; to be settled before JAX starts its backend."""
+"""Settings of devices and of the compiler, to be made before JAX starts its backend."""
 
 import os
 
@@ -6,7 +6,7 @@ import jax
 
 
 def use_all_cores() -> None:
-    """On a CPU, makes every core a device of its own, so that a sweep's lanes run on all of them.
+    """Makes every core of a CPU a device of its own, so that a sweep's lanes run on all of them.
 
     Measured 1.8 times faster on two cores than one device of two threads. Call it before anything is computed; without
     effect on accelerators. A choice made by the user (`jax_num_cpu_devices`, or XLA_FLAGS) is left as it is.

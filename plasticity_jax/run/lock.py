@@ -66,7 +66,7 @@ def _taken(path: Path) -> int | None:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Whether the open file still has its name: who had it before removes it."""
+    """Returns whether the open file still has its name: who had it before removes it."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except FileNotFoundError:

@@ -229,7 +229,7 @@ def _look(health: Health, start: Array, losses: Array, finite: Array | None, end
 
 
 def _skipped(opt_state: optax.OptState) -> tuple[Array, Array]:
-    """Whether the optimiser ever skipped an update that was not finite, and whether it skipped the last one."""
+    """Returns whether the optimiser ever skipped an update that was not finite, and whether it skipped the last one."""
 
     def is_state(node: PyTree) -> bool:
         return isinstance(node, optax.ApplyIfFiniteState)

@@ -30,7 +30,7 @@ class DelayedXORState(NamedTuple):
 
 
 class DelayedXORBounds(NamedTuple):
-    """What can be reached.
+    """Bounds on what can be reached.
 
     Attributes:
       accuracy: largest share of right signs at response times.
@@ -100,7 +100,7 @@ def delayed_xor(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: Sc
 
 
 def delayed_xor_bounds(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: float = 0.05) -> DelayedXORBounds:
-    """What nothing that has seen all inputs up to the present can do better than, in closed form.
+    """Lowest losses that any reader of all inputs up to the present can reach, in closed form.
 
     An answer is a guess if a second cue came d' - d steps after the first, with probability p, and then half of the
     guesses are right: accuracy 1 - p/2. The best output is 0 for a guess and +-1 otherwise: loss p^2/2 to a step. It is
@@ -140,7 +140,7 @@ def check_delays(stimuli: tuple[int, int], answer: int) -> None:
 
 
 def responses(output: Array, y: Array) -> tuple[Array, Array]:
-    """How many answers were due, and how many of them had the right sign; their ratio of sums is the accuracy.
+    """Number of answers due, and number of those with the right sign; the ratio of their sums is the accuracy.
 
     Args:
       output: of the network, any shape.

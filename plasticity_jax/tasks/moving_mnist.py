@@ -35,7 +35,7 @@ from plasticity_jax.typing import Array, Example, Key, Scalar
 
 
 class Scene(NamedTuple):
-    """What a batch of videos is rendered from.
+    """Objects and paths from which a batch of videos is rendered.
 
     Attributes:
       digit: (B, count) int32, which digits.

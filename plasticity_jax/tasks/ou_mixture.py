@@ -37,7 +37,7 @@ class OUMixtureState(NamedTuple):
 
 
 class OUMoments(NamedTuple):
-    """Of one latent.
+    """Moments of one latent.
 
     Attributes:
       innovation: s, the standard deviation of what each step adds.
@@ -128,7 +128,7 @@ def _mixed(mixing: Array, z: Array) -> Array:
 
 
 def ou_moments(dt: Scalar) -> OUMoments:
-    """What is known of a latent in closed form.
+    """Moments of a latent in closed form.
 
     Args:
       dt: time step.

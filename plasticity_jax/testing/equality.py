@@ -21,12 +21,12 @@ def require(holds: Any, reason: str) -> None:
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether a leaf is a typed PRNG key."""
+    """Returns whether a leaf is a typed PRNG key."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def is_floating(leaf: Any) -> bool:
-    """Whether a leaf is of real numbers: learning moves no other."""
+    """Returns whether a leaf is of real numbers: learning moves no other."""
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 

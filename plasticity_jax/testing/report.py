@@ -14,7 +14,7 @@ from plasticity_jax.testing.textbook import TextbookStep, sgd_one_is_the_textboo
 
 
 class Law(NamedTuple):
-    """What every rule promises.
+    """A law: a statement that every rule fulfils.
 
     Attributes:
       statement: the law in a line.
@@ -70,7 +70,7 @@ class Verdict(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What came of every law.
+    """Results of all laws.
 
     Attributes:
       name: the rule's.
@@ -82,7 +82,7 @@ class Report(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether no law failed."""
+        """Returns whether no law failed."""
         return not self.failed
 
     @property

@@ -42,7 +42,7 @@ def eager_is_jit_is_scan(rule: Problem) -> None:
 
 
 class Ran(NamedTuple):
-    """What a trial leaves; its fields name what differs."""
+    """Result of a trial; its fields name what differs."""
 
     state: Any
     info: Any

@@ -51,7 +51,7 @@ Estimator = Literal["sgd", "ridge", "offline"]
 
 
 class NodePerturbationTraces(NamedTuple):
-    """What the regression of B has seen.
+    """Sums of the regression of B.
 
     Attributes:
       steps: shape (), int32, steps taken.

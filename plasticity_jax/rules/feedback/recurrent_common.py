@@ -1,4 +1,4 @@
-r"""What the recurrent rules of this wing share: a window run forward, its credit carried back or not, the gradients.
+r"""Parts that the recurrent rules of this wing share: a window, its credit carried back or not, the gradients.
 
     q^t = dL^t / ds^t                                                    by the readout of its own step
     c^t = q^t + D^T c^{t+1} + o (sum_g B_g^T delta_g^{t+1}),   delta_g^t = b_g^t c^t,   c^{S+1} = 0

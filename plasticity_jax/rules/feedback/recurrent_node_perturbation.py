@@ -74,7 +74,7 @@ from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, U
 
 
 class RecurrentNodePerturbationTraces(NamedTuple):
-    """What is carried from window to window.
+    """State carried from window to window.
 
     Attributes:
       state: (B, S, n), of the neurons at the end of the last one, on the clean path.

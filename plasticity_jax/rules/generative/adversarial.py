@@ -105,13 +105,13 @@ def adversarial(
     shares = [(1.0, -gamma, gamma - 1.0) if wave else (1.0, -1.0) for wave in waves]
 
     def seen(phases: Phases, site: int) -> list[tuple[Array, ...]]:
-        """What a discriminator sees awake, asleep, and in the oscillation if it has one."""
+        """Inputs of a discriminator awake, asleep, and in the oscillation if it has one."""
         layers = net.sites[site]
         views = [tuple(phases.wake[i] for i in layers), tuple(phases.sleep[i] for i in layers)]
         return [*views, (phases.oscillation[layers[0]],)] if waves[site] else views
 
     def verdicts(critics: Params, phases: Phases) -> list[Judgement]:
-        """By site, of all that it sees in one call, phase by phase: scores (phases, N), features (phases, N, n)."""
+        """Verdicts of each site on all phases in one call: scores (phases, N), features (phases, N, n)."""
         judged = []
         for site in sites:
             views = seen(phases, site)

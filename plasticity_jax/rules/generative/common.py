@@ -1,4 +1,4 @@
-r"""What the rules of the two-stream network share: the walk of the state, and the scores of both densities.
+r"""Parts that the rules of the two-stream network share: the path of the state, and the scores of both densities.
 
     g_l = (x_l - mean_l) slope_l / sigma_l^2          of inference for l = 1 .. L, of generation for l = 0 .. L-1
     dlog q / dW_l   = g_l x_{l-1}^T      dlog q / da_l = g_l
@@ -25,7 +25,7 @@ from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, U
 
 
 class Walk(NamedTuple):
-    """Where the state is, between two steps.
+    """State of the network between two steps.
 
     Attributes:
       x: by layer from the sensory one, (B, n_l): the last state, inferred or dreamed. The next step reads the top's
@@ -176,7 +176,7 @@ def preconditioned(net: TwoStream, gradient: PyTree) -> Updates:
 
 
 def report(wake: Array, free_energy: Array, ready: Ready = READY) -> Info:
-    """What a step reports: of log q - log p_m, (B,), the mean and its sign by the phase."""
+    """Report of a step, from log q - log p_m, (B,): its mean, and its mean with the phase's sign."""
     mean = jnp.mean(free_energy)
     return Info((2 * wake - 1) * mean, ready, {"wake": wake, "free_energy": mean})
 

@@ -40,7 +40,7 @@ from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, U
 
 
 class NeuralVariationalTraces(NamedTuple):
-    """What is carried.
+    """State carried from step to step.
 
     Attributes:
       walk: the state between two steps.

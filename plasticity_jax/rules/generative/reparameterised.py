@@ -25,7 +25,7 @@ from plasticity_jax.typing import Array, Example, Key, Params, Updates
 
 
 class ReparameterisedTraces(NamedTuple):
-    """What is carried, with a truncation of 1 and of 2.
+    """State carried from step to step, with a truncation of 1 and of 2.
 
     Attributes:
       top: (B, n_L), the top layer's last state.

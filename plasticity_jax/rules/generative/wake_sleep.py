@@ -24,7 +24,7 @@ from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Updates
 
 
 class WakeSleepTraces(NamedTuple):
-    """What is carried if coordinatewise.
+    """State carried from step to step, if coordinatewise.
 
     Attributes:
       stepwise: the traces of impression learning.

@@ -1,4 +1,4 @@
-r"""What the rules of this wing share: the pass, the rates, the check of shapes.
+r"""Parts that the rules of this wing share: the pass, the rates, the check of shapes.
 
     W^i <- W^i + alpha^i change(i),   for the layers that learn, all at once and from one forward pass
 

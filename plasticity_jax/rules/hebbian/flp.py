@@ -45,7 +45,7 @@ Signal = Literal["error", "target"]
 
 
 class Fed(NamedTuple):
-    """What feedback makes of a layer, counted from 0; each a function of ``(i, params, heard)``.
+    """Terms that feedback gives to a layer, counted from 0; each a function of ``(i, params, heard)``.
 
     Attributes:
       post: (B, n_i), the layer's activity after feedback, p; that of the forward pass if the layer does not learn.

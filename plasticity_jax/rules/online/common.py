@@ -1,4 +1,4 @@
-"""What every online rule shares: the forward step, the immediate credit, the readout's gradient, the mean over streams.
+"""Parts that every online rule shares: forward step, immediate credit, readout's gradient, mean over streams.
 
 A rule adds the one thing in which it differs: what it carries, and how it turns the immediate credit c^t = dL^t/ds^t
 into a gradient for the cell's weights. It is written for one stream; `online_rule` maps it over the batch, starts
@@ -108,7 +108,7 @@ class Credit(NamedTuple):
 
 
 class OnlineTraces(NamedTuple):
-    """What an online rule carries.
+    """State that an online rule carries.
 
     Attributes:
       state: (B, S, n), state of the network; (B, N) of a cell of tier one.

@@ -68,7 +68,7 @@ class DNITraces(NamedTuple):
 
 
 class DNIShared(NamedTuple):
-    """What is learned beside the weights, common to all streams.
+    """Parameters learned beside the weights, common to all streams.
 
     Attributes:
       a: (N, N + n_out + 1), the synthetic gradient's weights.

@@ -71,7 +71,7 @@ class KeRNLTraces(NamedTuple):
 
 
 class KeRNLShared(NamedTuple):
-    """What is learned beside the weights, common to all streams.
+    """Parameters learned beside the weights, common to all streams.
 
     Attributes:
       a: (n, n), sensitivities A_ki.

@@ -43,7 +43,7 @@ PROBES = 4
 
 
 class SnApTraces(NamedTuple):
-    """What is kept of the influence.
+    """Part of the influence that is kept.
 
     Attributes:
       influence: n = 1: "w" (S, G, n, m), each of "own" (S, n). Larger n: "w" (n, G, m, S K) and each of "own" (n, S K)
