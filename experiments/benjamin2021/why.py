@@ -52,17 +52,18 @@ FIG4 = {
 SPREAD = "ink is spread; default: 4,800 steps of 8 small videos, not 124,800 of 32"
 
 FIG5 = {
-    "combined-learns": _two_seeds(9.1),
-    "combined-first": _two_seeds(9.9),
-    "combined-copying": _two_seeds(6.2),
-    "combined-grows": _two_seeds(6.5),
+    "combined-learns": _two_seeds(8.8),
+    "combined-first": _two_seeds(8.5),
+    "combined-many": _two_seeds(4.8),
+    "combined-copying": _two_seeds(4.6),
+    "combined-grows": _two_seeds(8.3),
     "combined-bright": SPREAD,
-    "predicting-learns": _two_seeds(9.0),
-    "predicting-many": _two_seeds(3.6),
-    "predicting-grows": _two_seeds(3.5),
+    "predicting-learns": _two_seeds(8.9),
     "predicting-bright": SPREAD,
-    "sleep-matches": "the bound is ours, and missed by less than a standard error",
-    "squared-blurs": _two_seeds(8.9),
+    "sleep-prior": _two_seeds(4.7),
+    "dream-bright": SPREAD,
+    "squared-lower": _two_seeds(7.1),
+    "squared-blurs": _two_seeds(3.3),
 }
 
 INVERTED = "inverted digits alone fail: far brighter than others, they move D up or down by the seed"
