@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,11 @@ class Record(NamedTuple):
         """Id and preset."""
         return f"{self.folder.parent.name}, {self.folder.name}"
 
+    @property
+    def anchor(self) -> str:
+        """The link to its heading on the page of results."""
+        return re.sub(r"[^a-z0-9_ -]", "", self.label.lower()).replace(" ", "-")
+
 
 def report(records: Path, home: Path, command: str) -> str:
     """The text of RESULTS.md.
@@ -58,7 +63,7 @@ def report(records: Path, home: Path, command: str) -> str:
     Raises:
       CliError: if a record cannot be read.
     """
-    read = [_read(path.parent) for path in sorted(records.glob("*/*/summary.json"))]
+    read = [read_record(path.parent) for path in sorted(records.glob("*/*/summary.json"))]
     try:
         return _text(read, home, command)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
@@ -79,7 +84,7 @@ def _text(read: Sequence[Record], home: Path, command: str) -> str:
     papers = sorted({record.paper for record in read})
     for paper in papers:
         for own, whose in ((False, paper), (True, f"{paper}, our own")):
-            rows = [(record, claim) for record in read if record.paper == paper for claim in _of(record, own)]
+            rows = [(record, claim) for record in read if record.paper == paper for claim in claims_of(record, own)]
             if rows:
                 counted = [sum(_standing(*row) == state for row in rows) for state in STATES]
                 lines.append(f"| {whose} | {' | '.join(map(str, counted))} |")
@@ -98,20 +103,20 @@ def _standings(read: Sequence[Record]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for record in read:
-        place = re.sub(r"[^a-z0-9_ -]", "", record.label.lower()).replace(" ", "-")
         words = [word for word in (record.meta.get("scale"), changed(record.meta)) if word]
         cells = [
-            f"[{record.label}](#{place})",
+            f"[{record.label}](#{record.anchor})",
             str(record.meta.get("title", "")).partition(":")[0],
             "; ".join(words),
             str(record.meta.get("seeds")),
-            *(_held(list(_of(record, own))) for own in (False, True)),
+            *(held(claims_of(record, own)) for own in (False, True)),
         ]
-        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        lines.append(f"| {' | '.join(map(cell, cells))} |")
     return lines
 
 
-def _held(claims: Sequence[Mapping[str, Any]]) -> str:
+def held(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How many of the claims that were run hold, and how many were not run, in words; "-" if there is no claim."""
     if not claims:
         return "-"
     missing = sum(claim["holds"] is None for claim in claims)
@@ -120,7 +125,12 @@ def _held(claims: Sequence[Mapping[str, Any]]) -> str:
     return told + (f", {missing} not run" if 0 < missing < len(claims) else "")
 
 
-def _read(folder: Path) -> Record:
+def read_record(folder: Path) -> Record:
+    """The record in a folder.
+
+    Raises:
+      CliError: if one of its files is missing, or no JSON.
+    """
     record = {}
     for name in ("summary", "meta", "config"):
         path = folder / f"{name}.json"
@@ -131,7 +141,8 @@ def _read(folder: Path) -> Record:
     return Record(folder, **record)
 
 
-def _of(record: Record, own: bool) -> Iterable[Mapping[str, Any]]:
+def claims_of(record: Record, own: bool) -> Sequence[Mapping[str, Any]]:
+    """The rows of the claims that are the paper's, or of those that are our own."""
     return [claim for claim in record.claims if claim.get("own", False) == own]
 
 
@@ -152,14 +163,14 @@ def _tally(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _section(record: Record, home: Path) -> list[str]:
-    lines = [f"### {record.label}", "", str(record.meta.get("title", "")), "", _provenance(record)]
+    lines = [f"### {record.label}", "", str(record.meta.get("title", "")), "", provenance(record)]
     if record.claims:
         lines += ["", "| claim | paper | ours | holds |", "|---|---|---|---|"]
         for claim in record.claims:
             whose = ", ours" if claim.get("own") else ""
-            words = f"{_cell(claim['statement'])} (`{claim['id']}`{whose})"
+            words = f"{cell(claim['statement'])} (`{claim['id']}`{whose})"
             lines.append(
-                f"| {words} | {_cell(number(claim['paper']))} | {number(claim['measured'])} | {_verdict(claim)} |"
+                f"| {words} | {cell(number(claim['paper']))} | {number(claim['measured'])} | {verdict(claim)} |"
             )
     for table in sorted(record.folder.glob("*.md")):
         lines += ["", table.read_text(encoding="utf-8").strip()]
@@ -168,11 +179,12 @@ def _section(record: Record, home: Path) -> list[str]:
     return lines + _fold(record)
 
 
-def _verdict(claim: Mapping[str, Any]) -> str:
+def verdict(claim: Mapping[str, Any]) -> str:
+    """Whether a claim holds, and why it does not, in Markdown."""
     if claim["holds"] is None:
         return "not run"
     if not claim["holds"]:
-        return f"**no**: {_cell(claim['why'])}" if claim.get("why") else "**no**"
+        return f"**no**: {cell(claim['why'])}" if claim.get("why") else "**no**"
     return "yes, as does a trivial baseline" if claim.get("trivial") else "yes"
 
 
@@ -188,7 +200,7 @@ def _fold(record: Record) -> list[str]:
         error = f" ± {number(values[f'{key}_sem'])}" if f"{key}_sem" in values else ""
         count = values.get(f"{key}_n", seeds)
         lost = f" ({count} of {seeds} seeds)" if isinstance(seeds, int) and count is not None and count < seeds else ""
-        lines.append(f"| {_cell(key)} | {number(values[key])}{error}{lost} |")
+        lines.append(f"| {cell(key)} | {number(values[key])}{error}{lost} |")
     return [*lines, "", "</details>"]
 
 
@@ -197,7 +209,8 @@ def _belongs(key: str, values: Mapping[str, Any]) -> bool:
     return any(key.endswith(end) and key.removesuffix(end) in values for end in ("_sem", "_n"))
 
 
-def _provenance(record: Record) -> str:
+def provenance(record: Record) -> str:
+    """Seeds, device, time, versions, scale and tuning of a record, in sentences."""
     meta = record.meta
     words = [
         f"{meta.get('seeds')} seeds",
@@ -219,5 +232,6 @@ def _sentence(text: str) -> str:
     return text.rstrip(". ") + "."
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text that can stand in a cell of a table in Markdown."""
     return " ".join(text.split()).replace("|", "\\|")

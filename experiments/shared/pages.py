@@ -1,0 +1,137 @@
+"""Tables of the pages on the papers, docs/papers, from the records: ``python -m experiments.shared.pages``.
+
+A page is prose with marked blocks, between which the tables are written:
+
+    <!-- records CITEKEY -->         where each record of a paper stands
+    <!-- record ID PRESET -->        what made a record, what holds of it and what does not, and its own table
+    <!-- end -->
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from plasticity_jax.command.report import Record, cell, claims_of, held, provenance, read_record, verdict
+from plasticity_jax.command.tables import number
+
+HOME = Path(__file__).resolve().parents[1]
+PAGES = HOME.parent / "docs" / "papers"
+BLOCK = re.compile(r"(<!-- (records? [^>]*?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+OPEN_LINES = 30
+"""A record's own table of more lines than that is folded."""
+
+
+def filled(text: str, records: Sequence[Record]) -> str:
+    """A page with its marked blocks written anew.
+
+    Args:
+      text: the page.
+      records: all records.
+
+    Raises:
+      ValueError: if a block names no record, or has no end.
+    """
+    if len(re.findall(r"<!-- records? ", text)) != len(BLOCK.findall(text)):
+        raise ValueError("a marked block has no end, <!-- end -->")
+    return BLOCK.sub(lambda block: f"{block[1]}\n{_block(block[2], records)}\n\n", text)
+
+
+def shown(text: str) -> list[tuple[str, str]]:
+    """Id and preset of the records that a page shows, one for each of its blocks."""
+    words = (name.split() for _, name in BLOCK.findall(text))
+    return [(word[1], word[2]) for word in words if word[0] == "record"]
+
+
+def all_records() -> list[Record]:
+    """The committed records."""
+    return [read_record(path.parent) for path in sorted((HOME / "records").glob("*/*/summary.json"))]
+
+
+def _block(name: str, records: Sequence[Record]) -> str:
+    kind, *words = name.split()
+    chosen = [record for record in records if words in ([record.paper], [*_place(record)])]
+    if not chosen:
+        raise ValueError(f"there is no record for the block <!-- {name} -->")
+    return "\n".join(_standings(chosen) if kind == "records" else _record(chosen[0]))
+
+
+def _place(record: Record) -> tuple[str, str]:
+    return record.folder.parent.name, record.folder.name
+
+
+def _link(record: Record) -> str:
+    return f"../results/{record.paper}.md#{record.anchor}"
+
+
+def _standings(records: Sequence[Record]) -> Iterator[str]:
+    yield "| record | reproduces | scale | seeds | device | the paper's claims that hold | our own |"
+    yield "|---|---|---|---|---|---|---|"
+    for record in records:
+        meta = record.meta
+        cells = [
+            f"[{record.label}]({_link(record)})",
+            str(meta.get("title", "")).partition(":")[0],
+            str(meta.get("scale") or "-"),
+            str(meta.get("seeds")),
+            f"{meta.get('device_count')} x {meta.get('device')}, {number(meta.get('wall_seconds'))} s",
+            *(held(claims_of(record, own)) for own in (False, True)),
+        ]
+        yield f"| {' | '.join(map(cell, cells))} |"
+
+
+def _record(record: Record) -> Iterator[str]:
+    standing = "; ".join(
+        f"{whose} {held(claims_of(record, own))}"
+        for own, whose in ((False, "the paper's"), (True, "our own"))
+        if claims_of(record, own)
+    )
+    yield f"`{_command(record)}`"
+    yield ""
+    yield provenance(record)
+    yield ""
+    yield f"Claims that hold: {standing}. [All claims and numbers]({_link(record)})."
+    failed = [claim for claim in record.claims if claim["holds"] is False]
+    if failed:
+        yield from ("", "| does not hold | paper | ours | why |", "|---|---|---|---|")
+        for claim in failed:
+            cells = [_words(claim), number(claim["paper"]), number(claim["measured"]), claim.get("why") or "not known"]
+            yield f"| {' | '.join(map(cell, cells))} |"
+    rest = [claim for claim in record.claims if claim["holds"] is not False]
+    if rest:
+        head = ["| claim | paper | ours | holds |", "|---|---|---|---|"]
+        rows = []
+        for claim in rest:
+            cells = [_words(claim), number(claim["paper"]), number(claim["measured"])]
+            rows.append(f"| {' | '.join(map(cell, cells))} | {verdict(claim)} |")
+        untold = any(claim["holds"] is None for claim in rest)
+        yield from _folded("What holds, and what was not run" if untold else "What holds", [*head, *rows])
+    for table in sorted(record.folder.glob("*.md")):
+        lines = table.read_text(encoding="utf-8").strip().splitlines()
+        yield from _folded("The numbers", lines) if len(lines) > OPEN_LINES else ["", *lines]
+
+
+def _command(record: Record) -> str:
+    id, preset = _place(record)
+    words = ["python -m experiments run", id, *([] if preset == "default" else ["--preset", preset])]
+    for key, value in record.meta.get("overrides", {}).items():
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{key.replace('_', '-')}", *map(str, values)]
+    return " ".join(words)
+
+
+def _words(claim: Mapping[str, Any]) -> str:
+    return f"{claim['statement']}{' (our own)' if claim.get('own') else ''}"
+
+
+def _folded(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
+
+
+if __name__ == "__main__":
+    for page in sorted(PAGES.glob("*.md")):
+        old = page.read_text(encoding="utf-8")
+        new = filled(old, all_records())
+        if new != old:
+            page.write_text(new, encoding="utf-8")
+            print(f"wrote {page}")

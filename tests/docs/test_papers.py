@@ -1,0 +1,53 @@
+"""The pages on the papers show every committed record as it is, and pictures that are there."""
+
+import re
+
+import pytest
+
+from experiments.shared.pages import PAGES, all_records, filled, shown
+
+FILES = {path.stem: path for path in sorted(PAGES.glob("*.md"))}
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+
+
+@pytest.fixture(scope="module")
+def records():
+    return all_records()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_tables_are_made_of_the_records(name, records):
+    text = FILES[name].read_text(encoding="utf-8")
+    assert text == filled(text, records), "run python -m experiments.shared.pages"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pictures_are_there_and_described(name):
+    pictures = PICTURE.findall(FILES[name].read_text(encoding="utf-8"))
+    assert pictures
+    for words, place in pictures:
+        assert (PAGES / place).is_file(), place
+        assert len(words.split()) > 4, place
+
+
+def test_every_record_has_its_place(records):
+    """On the page of its paper, once."""
+    for name, path in FILES.items():
+        wanted = [(record.folder.parent.name, record.folder.name) for record in records if record.paper == name]
+        assert sorted(shown(path.read_text(encoding="utf-8"))) == wanted
+    assert {record.paper for record in records} >= set(FILES)
+
+
+def test_a_block_is_written_anew_and_nothing_else(records):
+    record = records[0]
+    name = f"record {record.folder.parent.name} {record.folder.name}"
+    page = filled(f"Before.\n\n<!-- {name} -->\nstale\n<!-- end -->\n\nAfter.\n", records)
+    assert "stale" not in page
+    assert page.startswith("Before.\n\n<!-- record")
+    assert page.endswith("<!-- end -->\n\nAfter.\n")
+    for claim in record.claims:
+        assert f"| {claim['statement']}" in page.replace("\\|", "|")
+    with pytest.raises(ValueError, match="no record for the block <!-- record none default -->"):
+        filled("<!-- record none default -->\n<!-- end -->\n", records)
+    with pytest.raises(ValueError, match="no end"):
+        filled(f"<!-- {name} -->\nand nothing more\n", records)
