@@ -1,0 +1,42 @@
+"""The site: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``, which needs no internet."""
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "plasticity_jax"
+copyright = "2026, the authors of plasticity_jax"
+author = "The authors of plasticity_jax"
+release = version = version_of("plasticity_jax")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "myst_nb",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "elsewhere",  # results and notebooks, which lie outside docs/
+    "reference",  # entries of public names, for docs/api
+]
+exclude_patterns = ["_build", "images", "**/.ipynb_checkpoints"]
+nitpicky = True
+
+# Markdown
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+nb_execution_mode = "off"  # CI runs the notebooks in a stage of its own; the site shows what they are stored with
+
+# HTML
+html_theme = "sphinx_book_theme"
+html_title = "plasticity_jax"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "home_page_in_toc": False}
+html_copy_source = False
+html_show_sourcelink = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True

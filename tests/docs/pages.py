@@ -1,0 +1,100 @@
+"""Code blocks of Markdown pages: found, run as a reader would run them, and held to what the page prints.
+
+Each page is one session, in a process of its own with JAX's default settings and an empty folder to write in.
+
+    python -m tests.docs.pages docs/guides/start.md
+
+A block of ``python`` with prompts is compared as doctest does. One without prompts is run too; if a block without a
+language, or of ``text``, follows at once, then that is what it prints. ``<!-- not run: why -->`` before a block leaves
+it out.
+"""
+
+import contextlib
+import doctest
+import io
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+FENCE = re.compile(
+    r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^`\n]*)\n(?P<code>.*?)^(?P=indent)(?P=fence) *$", re.M | re.S
+)
+NOT_RUN = re.compile(r"<!-- not run: (\S.*?) -->\s*\Z", re.S)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+class Block(NamedTuple):
+    """A fenced block of a page.
+
+    Attributes:
+      language: what stands behind the fence, or "".
+      code: its lines, without the fence's indentation.
+      line: of the page, from 1, where the code begins.
+      gap: the text between the block before and this one.
+    """
+
+    language: str
+    code: str
+    line: int
+    gap: str
+
+    @property
+    def why_not_run(self) -> str | None:
+        found = NOT_RUN.search(self.gap)
+        return found[1] if found else None
+
+
+def blocks(text: str) -> list[Block]:
+    found, end = [], 0
+    for match in FENCE.finditer(text):
+        code = re.sub(rf"(?m)^{match['indent']}", "", match["code"])
+        line = text.count("\n", 0, match.start()) + 2
+        found.append(Block(match["language"].strip(), code, line, text[end : match.start()]))
+        end = match.end()
+    return found
+
+
+def failures(text: str, name: str) -> list[str]:
+    """What goes wrong where a page's Python is run, block after block; nothing after an exception outside prompts.
+
+    Args:
+      text: of the page.
+      name: of the page, for messages.
+    """
+    found, namespace = blocks(text), {"__name__": "__main__"}
+    problems: list[str] = []
+    for block, after in zip(found, [*found[1:], None], strict=True):
+        if block.language not in {"python", "pycon", "doctest"} or block.why_not_run:
+            continue
+        if ">>> " in block.code:
+            problems += _run_with_prompts(block, namespace, name)
+            continue
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(compile("\n" * (block.line - 1) + block.code, name, "exec"), namespace)
+        except Exception:
+            return [*problems, f"{name}, line {block.line}:\n{traceback.format_exc(limit=-4)}"]
+        answers = after is not None and after.language in {"", "text"} and not after.gap.strip()
+        want, got = after.code if after is not None and answers else "", printed.getvalue()
+        if answers and not doctest.OutputChecker().check_output(want, got, FLAGS):
+            problems.append(f"{name}, line {block.line}: expected\n{want}got\n{got}")
+    return problems
+
+
+def _run_with_prompts(block: Block, namespace: dict, name: str) -> list[str]:
+    problems: list[str] = []
+    test = doctest.DocTestParser().get_doctest(block.code, {}, name, name, block.line - 1)
+    test.globs = namespace
+    doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(test, out=problems.append, clear_globs=False)
+    return problems
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    wrong = failures(path.read_text(encoding="utf-8"), path.name)
+    sys.stdout.write("\n".join(wrong))
+    sys.exit(bool(wrong))
