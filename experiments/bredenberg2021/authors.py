@@ -9,7 +9,7 @@ from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.two_stream import Sample, TwoStream, advance, draw
 from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative import alternating, impression, neural_variational
-from plasticity_jax.rules.generative.common import free_energy, move, report, scores_by_stream
+from plasticity_jax.rules.generative.common import advance_path, free_energy, report, scores_by_stream
 from plasticity_jax.rules.generative.impression import ImpressionTraces
 from plasticity_jax.rules.generative.neural_variational import NeuralVariationalTraces
 from plasticity_jax.rules.generative.schedules import Schedule
@@ -34,7 +34,7 @@ def _hidden_weighted(net: TwoStream, weight: Callable[[Array, Array], Scalar]) -
         params: Params, traces: ImpressionTraces, key: Key, batch: Example
     ) -> tuple[Updates, ImpressionTraces, Info]:
         updates, after, info = rule.update(params, traces, key, batch)
-        learns = weight(info.aux["wake"], traces.walk.wake)
+        learns = weight(info.aux["wake"], traces.path.wake)
         down = updates["generation"]
         output, *hidden = down["w"]
         hidden, bias = (tuple(learns * leaf for leaf in leaves) for leaves in (hidden, down["bias"]))
@@ -72,8 +72,8 @@ def published_nvi(
     def update(
         params: Params, traces: NeuralVariationalTraces, key: Key, batch: Example
     ) -> tuple[Updates, NeuralVariationalTraces, Info]:
-        sample, wake, walk = move(net, schedule, params, traces.walk, key, batch)
-        onset = wake * (1 - traces.walk.wake)
+        sample, wake, walk = advance_path(net, schedule, params, traces.path, key, batch)
+        onset = wake * (1 - traces.path.wake)
         scored = scores_by_stream(net, params, sample, onset, inference=1, generation=1, precondition=True)
         inferred = _inferred(net, params, sample, wake, batch.x, jax.random.fold_in(key, OTHER_STREAM))
         told = scores_by_stream(net, params, inferred, onset, inference=1, generation=1, precondition=True)
@@ -89,7 +89,7 @@ def published_nvi(
             )
             return {"inference": inference, "generation": generation}
 
-        loss = logged_loss(net, sample, wake, onset, traces.walk.x)
+        loss = logged_loss(net, sample, wake, onset, traces.path.x)
         own, other = weighted(wake, 1 - wake), weighted(1 - wake, wake)
         eligibility = jax.tree.map(lambda g, new: gamma_g * g + new, traces.eligibility, own)
         average = traces.baseline + gamma_baseline * (loss - traces.baseline)

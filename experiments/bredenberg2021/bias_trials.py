@@ -15,7 +15,7 @@ from plasticity_jax.typing import Array, Key, Params, PyTree
 
 LATENTS = 2
 W = slice(LATENTS + 2 * LATENTS**2, None)
-"""Among all weights, which begin with the transition and D_s."""
+"""Among all weights, which init_path with the transition and D_s."""
 SIGMA = 0.5
 """Of both streams and layers on the path: that of the stimulus."""
 SIZES = (2 * LATENTS, LATENTS)

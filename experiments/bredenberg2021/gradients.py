@@ -90,7 +90,7 @@ def starting_from(rule: LearningRule, top: Array, wake: Array) -> LearningRule:
 
     def init(params: Params, key: Key, batch: Example) -> Any:
         traces = rule.init(params, key, batch)
-        return traces._replace(walk=traces.walk._replace(x=(*traces.walk.x[:-1], top), wake=wake))
+        return traces._replace(path=traces.path._replace(x=(*traces.path.x[:-1], top), wake=wake))
 
     return LearningRule(init, rule.update)
 

@@ -123,8 +123,8 @@ def impression_changes(net, params, walk, key, batch, schedule):
 def impression(schedule, **given):
     def one_step(params, traces, key, batch, coefficients):
         net = network(coefficients, len(params["inference"]["w"]), **given)
-        changes, walk, loss = impression_changes(net, params, traces.walk, key, batch, schedule)
-        return stepped(params, changes), traces._replace(walk=walk), loss
+        changes, walk, loss = impression_changes(net, params, traces.path, key, batch, schedule)
+        return stepped(params, changes), traces._replace(path=walk), loss
 
     return one_step
 
@@ -132,13 +132,13 @@ def impression(schedule, **given):
 def once_a_phase(period):
     def one_step(params, traces, key, batch, coefficients):
         net = network(coefficients, 1)
-        changes, walk, loss = impression_changes(net, params, traces.stepwise.walk, key, batch, alternate(period))
+        changes, walk, loss = impression_changes(net, params, traces.stepwise.path, key, batch, alternate(period))
         total = jax.tree.map(lambda so_far, change: so_far - change, traces.total, changes)  # gradient-signed
         steps = traces.steps + 1
         if steps == period:
             params = jax.tree.map(lambda leaf, by: leaf - by / period, params, total)
             total, steps = jax.tree.map(np.zeros_like, total), 0
-        stepwise = traces.stepwise._replace(walk=walk)
+        stepwise = traces.stepwise._replace(path=walk)
         return params, traces._replace(stepwise=stepwise, total=total, steps=np.int32(steps)), loss
 
     return one_step
@@ -147,11 +147,11 @@ def once_a_phase(period):
 def neural_variational(params, traces, key, batch, coefficients):
     """Equations 6 to 8, with the baseline of the step before and a trial of four steps."""
     net = network(coefficients, 1)
-    now, wake, onset, walk = walk_on(net, params, traces.walk, key, batch, alternate(2))
+    now, wake, onset, walk = walk_on(net, params, traces.path, key, batch, alternate(2))
     keep = 0.0 if traces.steps == 0 else coefficients["gamma_g"]
     each, eligibilities, baselines = [], [], []
     for b in range(len(batch.x)):
-        q, p = log_q_slope(net, params, now, b), log_p_slope(net, params, now, b, onset, traces.walk.x[-1])
+        q, p = log_q_slope(net, params, now, b), log_p_slope(net, params, now, b, onset, traces.path.x[-1])
         sampled, other = (q, p) if wake else (p, q)
         ratio = (now.log_p[b] - now.log_q[b]) * (1 if wake else -1)  # log p~ / q~
         g = jax.tree.map(lambda old, new, b=b: keep * old[b] + new, traces.eligibility, sampled)
@@ -161,7 +161,7 @@ def neural_variational(params, traces, key, batch, coefficients):
         share = coefficients["gamma_baseline"]
         baselines.append(share * ratio + (1 - share) * traces.baseline[b])
     after = traces._replace(
-        walk=walk,
+        path=walk,
         eligibility=jax.tree.map(lambda *leaves: np.stack(leaves), *eligibilities),
         baseline=np.array(baselines),
         steps=np.int32((traces.steps + 1) % 4),

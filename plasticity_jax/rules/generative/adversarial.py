@@ -143,7 +143,7 @@ def adversarial(
 
     def penalties(critics: Params, phases: Phases, key: Key) -> Array:
         """P by site."""
-        found = []
+        terms = []
         for site in sites:
 
             def score(activity: tuple[Array, ...], site: int = site) -> Array:
@@ -152,10 +152,10 @@ def adversarial(
             true, *others = seen(phases, site)
             share = jax.random.uniform(prng.fold_in(key, jnp.uint32(site)), true[0].shape[:1], true[0].dtype)
             points = [_between(true, other, share) for other in others]
-            steep = _steepness(score, tuple(jnp.concatenate(same) for same in zip(*points, strict=True)))
-            steep = jnp.mean(steep.reshape(len(others), len(share)), -1)
-            found.append(-jnp.asarray(shares[site][1:], steep.dtype) @ steep)
-        return jnp.stack(found)
+            errors = _squared_slope_error(score, tuple(jnp.concatenate(same) for same in zip(*points, strict=True)))
+            errors = jnp.mean(errors.reshape(len(others), len(share)), -1)
+            terms.append(-jnp.asarray(shares[site][1:], errors.dtype) @ errors)
+        return jnp.stack(terms)
 
     def data(params: Params, batch: Batch) -> Array:
         """x in the dtype of the weights, after asserting that it fits."""
@@ -188,22 +188,22 @@ def adversarial(
         rows = [h.shape[0] for h in jax.tree.leaves(phases)]
         chex.assert_equal(len(set(rows)), 1, custom_message=f"every phase must have as many samples, found {rows}")
         # Discriminators look once; what they say goes back to them, and to what they saw, by the two players' losses.
-        judged, blame = jax.vjp(verdicts, critics, phases)
-        steep, steepness = jax.vjp(lambda critics: penalties(critics, phases, interpolation), critics)
-        told, d_told = jax.value_and_grad(objective)(judged)
+        judged, pull_verdicts = jax.vjp(verdicts, critics, phases)
+        penalty_terms, pull_penalties = jax.vjp(lambda critics: penalties(critics, phases, interpolation), critics)
+        critic_gain, d_gain = jax.value_and_grad(objective)(judged)
         (loss, aux), d_judged = jax.value_and_grad(model_loss, has_aux=True)(judged, judged)
-        weight = jnp.full_like(steep, penalty)
-        d_critics = jax.tree.map(lambda a, b: a - b, steepness(weight)[0], blame(d_told)[0])
-        d_phases = blame(d_judged)[1]
-        fooled = jnp.sum(weight * steep) - told
-        aux |= {"penalty": steep, "critic": fooled}
+        weight = jnp.full_like(penalty_terms, penalty)
+        d_critics = jax.tree.map(lambda a, b: a - b, pull_penalties(weight)[0], pull_verdicts(d_gain)[0])
+        d_phases = pull_verdicts(d_judged)[1]
+        critic_loss = jnp.sum(weight * penalty_terms) - critic_gain
+        aux |= {"penalty": penalty_terms, "critic": critic_loss}
         updates = {**credit(d_phases)[0], "discriminator": d_critics}
         return like(updates, params), (), Info(loss, READY, aux)
 
     return LearningRule(init, update)
 
 
-def _steepness(score: Callable[[tuple[Array, ...]], Array], points: tuple[Array, ...]) -> Array:
+def _squared_slope_error(score: Callable[[tuple[Array, ...]], Array], points: tuple[Array, ...]) -> Array:
     """(|grad D| - 1)^2 by sample, the norm taken over all that a discriminator sees."""
 
     def one(point: tuple[Array, ...]) -> Array:

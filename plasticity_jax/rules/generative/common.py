@@ -24,7 +24,7 @@ from plasticity_jax.rules.generative.schedules import Schedule
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
 
-class Walk(NamedTuple):
+class PathState(NamedTuple):
     """State of the network between two steps.
 
     Attributes:
@@ -57,28 +57,28 @@ def stimuli(net: TwoStream, params: Params, batch: Example) -> Array:
     return jnp.asarray(batch.x, params["generation"]["transition"].dtype)
 
 
-def begin(net: TwoStream, schedule: Schedule, params: Params, batch: Example) -> Walk:
-    """The walk's start, r = 0, after the checks of `stimuli`."""
+def init_path(net: TwoStream, schedule: Schedule, params: Params, batch: Example) -> PathState:
+    """The path's start, r = 0, after the checks of `stimuli`."""
     z = stimuli(net, params, batch)
     still = tuple(jnp.zeros((len(z), n), z.dtype) for n in net.sizes)
-    return Walk(still, jnp.asarray(True), schedule.init())
+    return PathState(still, jnp.asarray(True), schedule.init())
 
 
-def move(
-    net: TwoStream, schedule: Schedule, params: Params, walk: Walk, key: Key, batch: Example
-) -> tuple[Sample, Array, Walk]:
+def advance_path(
+    net: TwoStream, schedule: Schedule, params: Params, path: PathState, key: Key, batch: Example
+) -> tuple[Sample, Array, PathState]:
     """One step of the hybrid density.
 
     Returns:
-      ``(sample, lambda, walk)``, lambda of shape () in the weights' dtype.
+      ``(sample, lambda, path)``, lambda of shape () in the weights' dtype.
     """
     z = stimuli(net, params, batch)
-    streams, top = len(z), walk.x[-1]
+    streams, top = len(z), path.x[-1]
     check_streams(streams, top)
-    wake, state = schedule.step(walk.schedule, key)
+    wake, state = schedule.step(path.schedule, key)
     innovations = draw(net, key, streams, top.dtype)
-    sample = advance(net, params, wake, wake & ~walk.wake, top, z, innovations)
-    return sample, wake.astype(top.dtype), Walk(sample.x, wake, state)
+    sample = advance(net, params, wake, wake & ~path.wake, top, z, innovations)
+    return sample, wake.astype(top.dtype), PathState(sample.x, wake, state)
 
 
 def check_streams(streams: int, top: Array) -> None:

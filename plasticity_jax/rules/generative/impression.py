@@ -22,15 +22,15 @@ from typing import NamedTuple
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.networks.two_stream import TwoStream
 from plasticity_jax.ops.groups import filled
-from plasticity_jax.rules.generative.common import Walk, begin, free_energy, move, report, scores
+from plasticity_jax.rules.generative.common import PathState, advance_path, free_energy, init_path, report, scores
 from plasticity_jax.rules.generative.schedules import Schedule, alternating
 from plasticity_jax.typing import Example, Key, Params, Updates
 
 
 class ImpressionTraces(NamedTuple):
-    """Attributes: walk: the state between two steps, see `plasticity_jax.rules.generative.common.Walk`."""
+    """Attributes: path: the state between two steps, see `plasticity_jax.rules.generative.common.PathState`."""
 
-    walk: Walk
+    path: PathState
 
 
 def impression(
@@ -73,14 +73,14 @@ def impression(
     schedule = alternating() if schedule is None else schedule
 
     def init(params: Params, key: Key, batch: Example) -> ImpressionTraces:
-        return ImpressionTraces(begin(net, schedule, params, batch))
+        return ImpressionTraces(init_path(net, schedule, params, batch))
 
     def update(
         params: Params, traces: ImpressionTraces, key: Key, batch: Example
     ) -> tuple[Updates, ImpressionTraces, Info]:
-        sample, wake, walk = move(net, schedule, params, traces.walk, key, batch)
-        onset = wake * (1 - traces.walk.wake)
+        sample, wake, path = advance_path(net, schedule, params, traces.path, key, batch)
+        onset = wake * (1 - traces.path.wake)
         updates = scores(net, params, sample, onset, inference=wake - 1, generation=-wake, precondition=precondition)
-        return filled(params, updates), ImpressionTraces(walk), report(wake, free_energy(net, sample))
+        return filled(params, updates), ImpressionTraces(path), report(wake, free_energy(net, sample))
 
     return LearningRule(init, update)

@@ -27,10 +27,10 @@ from plasticity_jax.networks.two_stream import TwoStream
 from plasticity_jax.ops.checks import in_range
 from plasticity_jax.ops.groups import filled
 from plasticity_jax.rules.generative.common import (
-    Walk,
-    begin,
+    PathState,
+    advance_path,
     free_energy,
-    move,
+    init_path,
     report,
     scores,
     scores_by_stream,
@@ -43,13 +43,13 @@ class NeuralVariationalTraces(NamedTuple):
     """State carried from step to step.
 
     Attributes:
-      walk: the state between two steps.
+      path: the state between two steps.
       eligibility: g, arrays like the weights of "inference" and "generation", with a leading axis (B,).
       baseline: (B,), Lbar.
       steps: shape (), int32, since the trial began; 0 where there are no trials.
     """
 
-    walk: Walk
+    path: PathState
     eligibility: PyTree
     baseline: Array
     steps: Array
@@ -102,17 +102,17 @@ def neural_variational(
     schedule = alternating() if schedule is None else schedule
 
     def init(params: Params, key: Key, batch: Example) -> NeuralVariationalTraces:
-        walk = begin(net, schedule, params, batch)
+        path = init_path(net, schedule, params, batch)
         streams = batch.x.shape[0]
         eligibility = jax.tree.map(lambda leaf: jnp.zeros((streams, *leaf.shape), leaf.dtype), _scored(params))
-        baseline, steps = jnp.zeros((streams,), walk.x[-1].dtype), jnp.zeros((), jnp.int32)
-        return NeuralVariationalTraces(walk, eligibility, baseline, steps)
+        baseline, steps = jnp.zeros((streams,), path.x[-1].dtype), jnp.zeros((), jnp.int32)
+        return NeuralVariationalTraces(path, eligibility, baseline, steps)
 
     def update(
         params: Params, traces: NeuralVariationalTraces, key: Key, batch: Example
     ) -> tuple[Updates, NeuralVariationalTraces, Info]:
-        sample, wake, walk = move(net, schedule, params, traces.walk, key, batch)
-        onset = wake * (1 - traces.walk.wake)
+        sample, wake, path = advance_path(net, schedule, params, traces.path, key, batch)
+        onset = wake * (1 - traces.path.wake)
 
         own = scores_by_stream(
             net, params, sample, onset, inference=wake, generation=1 - wake, precondition=precondition
@@ -127,7 +127,7 @@ def neural_variational(
         baseline = traces.baseline + jnp.asarray(gamma_baseline, energy.dtype) * (signal - traces.baseline)
         third = signal - traces.baseline
         updates = jax.tree.map(lambda a, g: a - jnp.tensordot(third, g, 1) / third.shape[0], other, eligibility)
-        traces = NeuralVariationalTraces(walk, eligibility, baseline, steps)
+        traces = NeuralVariationalTraces(path, eligibility, baseline, steps)
         return filled(params, updates), traces, report(wake, energy)
 
     return LearningRule(init, update)
