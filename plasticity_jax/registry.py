@@ -100,6 +100,7 @@ class Rules(Mapping[str, RuleCase]):
 
 
 RULES = Rules({**ONLINE, **FEEDBACK, **HEBBIAN, **GENERATIVE, **META})
+"""Every rule by name, as a `RuleCase`: those of the library, of installed packages, and those that `register` added."""
 
 
 def register(name: str, case: RuleCase) -> None:

@@ -14,6 +14,7 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Params, PyTree
 
 Metrics = Mapping[str, Array]
+"""Arrays by name, as in "loss"; each leads with an axis of points."""
 
 
 class Program(NamedTuple):

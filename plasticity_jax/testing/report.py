@@ -40,6 +40,7 @@ LAWS: Mapping[str, Law] = {
     "L15": Law("no axis is added unsaid", forms.no_axis_is_added_unsaid),
     "L16": Law("a step exports for CUDA and TPU", exports.a_step_exports_for_accelerators),
 }
+"""The laws that `check_rule` holds a rule to, by number."""
 """Laws that need nothing but a case, by number."""
 
 TEXTBOOK = "L7"
