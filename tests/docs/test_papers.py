@@ -35,7 +35,7 @@ def test_every_record_has_its_place(records):
     for name, path in FILES.items():
         wanted = [(record.folder.parent.name, record.folder.name) for record in records if record.paper == name]
         assert sorted(shown(path.read_text(encoding="utf-8"))) == wanted
-    assert {record.paper for record in records} >= set(FILES)
+    assert {record.paper for record in records} == set(FILES)
 
 
 def test_a_block_is_written_anew_and_nothing_else(records):
