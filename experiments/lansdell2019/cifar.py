@@ -226,9 +226,8 @@ def optimiser(config: Config, method: str) -> optax.GradientTransformation:
     return optax.partition(transforms, labels)  # pyright: ignore[reportArgumentType]
 
 
-def part(config: Config, data: Pictures, method: str) -> Program:
-    """A method, evaluated at the end of each chunk."""
-    net = network(config, data.train.shape[1:])
+def part(config: Config, net: Chain, data: Pictures, method: str) -> Program:
+    """A method in a network, evaluated at the end of each chunk."""
     program = training(
         len(data.train),
         lambda index: example(data.train[index], data.train_label[index]),
@@ -275,7 +274,8 @@ def scores(config: Config, net: Chain, data: Pictures, method: str) -> Callable[
 def make_parts(config: Config) -> dict[str, Program]:
     """The methods, by name."""
     data = pictures(config.data, config.held)
-    return {method: part(config, data, method) for method in METHODS if method in config.methods}
+    net = network(config, data.train.shape[1:])
+    return {method: part(config, net, data, method) for method in METHODS if method in config.methods}
 
 
 experiment = Experiment(

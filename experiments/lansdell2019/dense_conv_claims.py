@@ -1,0 +1,180 @@
+"""Dense networks beside convolutional ones: final accuracies and angles, differences, and the claims on them."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from experiments.lansdell2019 import cifar_claims
+from experiments.lansdell2019.cifar_claims import LABELS, NEAR, finals, ran
+from experiments.shared.claims import INF, Summary, clear, surely
+from plasticity_jax.run import Claim, gap, put
+
+SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
+"""Data sets on which claims are made."""
+NETWORKS = {"conv": "convolutional", "dense": "dense"}
+COMPARED = ("bp", "kp", "np_direct", "fa", "dfa", "frozen", "readout")
+"""Methods that are run in both networks, on every set."""
+FURTHER = ("sign", "mirror", "np_chain")
+"""Methods that are run besides in the convolutional network, where `cifar.py` does not run them."""
+BEHIND = ("kp", "np_direct", "fa", "dfa", "frozen")
+"""Methods whose loss against backpropagation is compared between the networks."""
+LEARNED = (("kp", "fa"), ("np_direct", "dfa"))
+"""Feedback that is learned, and feedback of the same form that is fixed."""
+
+
+def places(metrics: Mapping[str, np.ndarray]) -> list[str]:
+    """Every "set.network" that was run, in order."""
+    return sorted({name.split("/")[0].rpartition(".")[0] for name in metrics})
+
+
+def inside(metrics: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+    """The metrics of one "set.network", by "method/metric"."""
+    return {name[len(where) + 1 :]: values for name, values in metrics.items() if name.startswith(f"{where}.")}
+
+
+def compared(metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Numbers of one network that are compared with the other's, (seeds,): see `summarise`."""
+    ended = {method: finals(metrics, method) for method in ran(metrics)}
+    right = {method: found["accuracy"] for method, found in ended.items()}
+    pairs = [("bp", method) for method in BEHIND] + [*LEARNED, *((method, "fa") for method in FURTHER)]
+    found = {f"{one}-{other}/accuracy": right[one] - right[other] for one, other in pairs if {one, other} <= set(right)}
+    found |= {f"{method}/lowest": each["angle_1"] for method, each in ended.items() if "angle_1" in each}
+    if "bp" in right:
+        found["bp/accuracy"] = right["bp"]
+    if {"bp", "frozen"} <= set(right):
+        gain = right["bp"] - right["frozen"]
+        found |= {f"{method}/lost": (right["bp"] - right[method]) / gain for method in BEHIND[:-1] if method in right}
+    return found
+
+
+def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Numbers of each network by "set.network.name", and differences of two networks by "set.conv-dense.name".
+
+    Names are those of `cifar_claims.summarise`; "one-other/accuracy", a paired difference; "method/lowest", the angle
+    of the lowest layer's credit to the gradient; and "method/lost", the share that a method loses of what
+    backpropagation gains by teaching the three lower layers, which is its distance from the same network in which they
+    stay what they were. Differences are between networks of the same seed.
+    """
+    summary: dict[str, float] = {}
+    found = {where: compared(inside(metrics, where)) for where in places(metrics)}
+    for where, values in found.items():
+        own = cifar_claims.summarise(inside(metrics, where))
+        summary |= {f"{where}.{name}": value for name, value in own.items()}
+        for name, value in values.items():
+            put(summary, f"{where}.{name}", value)
+    for data in dict.fromkeys(where.rpartition(".")[0] for where in found):
+        conv, dense = found.get(f"{data}.conv", {}), found.get(f"{data}.dense", {})
+        for name in [name for name in conv if name in dense]:
+            put(summary, f"{data}.conv-dense.{name}", conv[name] - dense[name])
+    return summary
+
+
+def _comparison(data: str) -> Iterable[Claim]:
+    """Whether what fixed feedback loses is the convolutions' doing, on one set."""
+    name, more = SETS[data], f"{data}.conv-dense"
+    fixed = ("fa", "dfa")
+    yield gap(
+        f"{data}-conv-better",
+        f"{name}: by backpropagation the convolutional network ends above the dense one of as many weights (points)",
+        None,
+        f"{more}.bp/accuracy",
+        own=True,
+    )
+    for method in fixed:
+        yield gap(
+            f"{data}-{method}-loses-more",
+            f"{name}: {LABELS[method]} loses more against backpropagation in the convolutional network than in the "
+            "dense one (points)",
+            None,
+            f"{more}.bp-{method}/accuracy",
+            trivial=clear(f"{more}.bp-frozen/accuracy"),
+            own=True,
+        )
+    for method in fixed:
+        yield gap(
+            f"{data}-{method}-loses-a-larger-share",
+            f"{name}: of what backpropagation gains by teaching the three lower layers, {LABELS[method]} loses a "
+            "larger share in the convolutional network than in the dense one (difference of the shares)",
+            None,
+            f"{more}.{method}/lost",
+            own=True,
+        )
+    for learned, other in LEARNED:
+        yield gap(
+            f"{data}-{learned}-helps-more",
+            f"{name}: feedback that is learned ({LABELS[learned]}) is ahead of {LABELS[other]} by more in the "
+            "convolutional network than in the dense one (points)",
+            None,
+            f"{more}.{learned}-{other}/accuracy",
+            own=True,
+        )
+    for method in fixed:
+        yield gap(
+            f"{data}-{method}-farther",
+            f"{name}: the credit of the lowest layer by {LABELS[method]} is farther from the gradient in the "
+            "convolutional network than in the dense one (degrees)",
+            None,
+            f"{more}.{method}/lowest",
+            own=True,
+        )
+    if data == "cifar10":
+        for method in fixed:
+            yield _close(method, trivial=lambda summary: _close("frozen").measure(summary)[1] is True)
+    for network, word in NETWORKS.items():
+        yield gap(
+            f"{data}-{network}-fa-teaches",
+            f"{name}: in the {word} network feedback alignment ends above one whose three lower layers stay "
+            "what they were (points)",
+            None,
+            f"{data}.{network}.fa-frozen/accuracy",
+            own=True,
+        )
+
+
+def _close(method: str, **options: Callable[[Summary], bool]) -> Claim:
+    """A method is close to backpropagation in CIFAR-10's dense network."""
+    statement = f"CIFAR-10: in the dense network {LABELS[method]} ends less than {NEAR:g} points below backpropagation"
+    where = f"cifar10.dense.bp-{method}/accuracy"
+    return surely(f"cifar10-dense-{method}-close", statement, None, -INF, NEAR, where, own=True, **options)
+
+
+def _on_mnist(claim: Claim) -> Claim:
+    """A claim on CIFAR-10's convolutional network, made on MNIST's, where no number of the paper stands beside it."""
+    start = "mnist.conv."
+
+    def of(summary: Summary) -> Summary:
+        return {name[len(start) :]: value for name, value in summary.items() if name.startswith(start)}
+
+    trivial = claim.trivial
+    return claim._replace(
+        id=f"mnist-{claim.id}",
+        statement=f"MNIST, convolutional: {claim.statement[0].lower()}{claim.statement[1:]}",
+        paper=None,
+        measure=lambda summary: claim.measure(of(summary)),
+        trivial=None if trivial is None else lambda summary: trivial(of(summary)),
+        own=True,
+        why="",
+    )
+
+
+def _has_margin(claim: Claim) -> bool:
+    """Whether a claim has a margin in points: those are for errors as many as on CIFAR-10."""
+    return claim.id.endswith(("-close", "-far"))
+
+
+CLAIMS = [
+    *(claim for data in SETS for claim in _comparison(data)),
+    gap(
+        "mnist-told-above-fa",
+        "MNIST, convolutional: sign symmetry, weight mirror and Kolen-Pollack end above feedback alignment (points, "
+        "the least gap)",
+        None,
+        *(f"mnist.conv.{method}-fa/accuracy" for method in ("sign", "mirror", "kp")),
+        own=True,
+    ),
+    *(
+        _on_mnist(claim)
+        for claim in cifar_claims.CLAIMS
+        if not _has_margin(claim) and claim.id != "fa-teaches-convolutions"
+    ),
+]
