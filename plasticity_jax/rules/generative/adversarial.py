@@ -79,9 +79,16 @@ def adversarial(
         known.
 
     Example:
-      >>> from plasticity_jax.networks.autoencoder import autoencoder
-      >>> wake_sleep = adversarial(autoencoder(discriminators="global"), gamma=1.0)
-      >>> combined = adversarial(autoencoder(), gamma=0.1)
+      >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
+      >>> net = pj.networks.autoencoder((6, 2), hidden=8, critic_hidden=8, recurrence=0, output="sigmoid")
+      >>> key = jax.random.key(0)
+      >>> x = jax.nn.sigmoid(jax.random.normal(key, (64, 1)) * jnp.array([3.0, -3, 3, -3, 3, -3]))
+      >>> learn = pj.learner(adversarial(net, gamma=0.1, reconstruction=10.0), optax.adam(3e-3))
+      >>> start = learn.init(pj.networks.init_params(key, net), key, pj.Example(x, x))
+      >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, pj.Example(x, x)), start, length=1000)
+      >>> before, after = (pj.networks.reconstruct(net, s.params, x, key)[0] for s in (start, state))
+      >>> bool(jnp.mean((after - x) ** 2) < 0.2 * jnp.mean((before - x) ** 2))
+      True
 
     Reference:
       Benjamin & Kording, "Learning to infer in recurrent biological networks", arXiv:2006.10811v2, 2021.
