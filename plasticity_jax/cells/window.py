@@ -10,6 +10,7 @@ that a window starts from is an argument, through which no credit flows.
 A batch of windows is x (B, S, n_in), y (B, S, n_out), start and weight (B, S). In here time leads, (S, B, ...).
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -90,8 +91,8 @@ def run_window(cell: AnyCell, params: Params, s_0: Array, example: Example, w_fb
 def answers(cell: AnyCell, w_out: Array, heard: Array, example: Example) -> tuple[Array, Array, Array]:
     """``(output, loss, error)`` of what the readout hears, (S, B, ...) each."""
     output = heard @ w_out[:, :-1].T + w_out[None, None, :, -1]
-    each = jax.vmap(jax.vmap(lambda z, y: loss_and_error(cell.loss, z, y)))
-    loss, error = each(output, example.y)
+    each = jax.vmap(jax.vmap(functools.partial(loss_and_error, cell.loss)))
+    loss, error = each(output, example.y, example.weight)
     if example.weight is not None:
         loss, error = example.weight * loss, example.weight[..., None] * error
     return output, loss, error

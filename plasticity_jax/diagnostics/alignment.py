@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.layers.chain import Chain, Pathway, others_than_dense
-from plasticity_jax.layers.passes import credit_through, forward, loss_and_credit
+from plasticity_jax.layers.passes import credit_through, forward, unweighted
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.norms import cosine, safe_norm
 from plasticity_jax.rules.feedback.common import carry_back, entered
@@ -101,7 +101,7 @@ def alignment(
     matrices: Sequence[Array] = params["feedback"]["w_fb"] if back is None else back
     owed = list(params["forward"]["w"][1:])
     activity = forward(net, params["forward"], batch.x)
-    error = activity.pull[-1](loss_and_credit(net, activity.h[-1], batch.y)[1])
+    error = activity.pull[-1](unweighted(net, activity.h[-1], batch.y, batch.weight)[1])
     given = carry_back(net, activity, error, matrices, pathway)
     exact = carry_back(net, activity, error, owed)
     layers = range(len(owed))

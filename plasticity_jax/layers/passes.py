@@ -135,13 +135,13 @@ def gradients(net: Chain, weights: PyTree, activity: Pass, errors: Sequence[Arra
 
 
 def loss_and_credit(net: Chain, output: Array, y: Array, weight: Array | None = None) -> tuple[Array, Array]:
-    """The loss of each example and its derivative by the output, dL/dh^L.
+    """The loss of each example and its derivative by the output, dL/dh^L, both times the example's weight.
 
     Args:
       net: the network.
       output: h^L, (B, n_L) for a loss by name.
       y: the target, of the output's shape for a loss by name, or anything that leads with (B,).
-      weight: (B,), factors of both; None is 1 for all.
+      weight: (B,), factors of both; None is 1 for all. With 0 both are 0, whatever the loss makes of the example.
 
     Returns:
       ``(loss, credit)`` of shapes (B,) and the output's, in its dtype.
@@ -149,17 +149,22 @@ def loss_and_credit(net: Chain, output: Array, y: Array, weight: Array | None = 
     Raises:
       ValueError: if y has not the output's shape, for a loss by name; labels become targets by `fitted`.
     """
+    loss, back = unweighted(net, output, y, weight)
+    if weight is None:
+        return loss, back
+    return loss * weight, back * jnp.expand_dims(weight, tuple(range(1, back.ndim)))
+
+
+def unweighted(net: Chain, output: Array, y: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    """`loss_and_credit` before it is weighed; what is not finite is 0 already in an example of weight 0."""
     if not callable(net.loss) and jnp.shape(y) != jnp.shape(output):
         raise ValueError(
             f"y has shape {jnp.shape(y)}, but loss={net.loss!r} takes that of the output, {jnp.shape(output)}: "
             "layers.fitted(net, params, batch) brings a batch to that form, labels too"
         )
     of_examples = functools.partial(losses.loss_and_error, net.loss)
-    loss, back = (jax.vmap(of_examples) if callable(net.loss) else of_examples)(output, y)
-    loss = loss.astype(output.dtype)
-    if weight is None:
-        return loss, back
-    return loss * weight, back * jnp.expand_dims(weight, tuple(range(1, back.ndim)))
+    loss, back = (jax.vmap(of_examples) if callable(net.loss) else of_examples)(output, y, weight)
+    return loss.astype(output.dtype), back
 
 
 def _response(layer: Layer, v: Array) -> tuple[Array, Callable[[Array], Array]]:

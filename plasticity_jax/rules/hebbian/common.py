@@ -19,7 +19,7 @@ from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.layers.chain import Chain, check_chain
 from plasticity_jax.layers.dense import is_dense
 from plasticity_jax.layers.door import fitted
-from plasticity_jax.layers.passes import forward, loss_and_credit
+from plasticity_jax.layers.passes import forward, unweighted
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
@@ -99,7 +99,7 @@ def hear(net: Chain, params: Params, batch: Example, fed: bool = False) -> tuple
     """One forward pass of a batch that fits, and its mean loss ()."""
     x, y, _, weight = entered(net, params, batch, fed)
     h, seen, _ = forward(net, params["forward"], x)
-    loss, error = loss_and_credit(net, h[-1], y)  # at the output itself, for no derivative of phi is known here
+    loss, error = unweighted(net, h[-1], y, weight)  # at the output itself, for no derivative of phi is known here
     return Heard(h, seen, -error, y, weight), jnp.mean(loss if weight is None else loss * weight)
 
 

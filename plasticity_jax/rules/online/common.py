@@ -228,7 +228,7 @@ def online_rule(
             s, local = dynamics.step(weights, s_tm1, example.x, alive, ripple)
             r = dynamics.read(s)
             z = read_out(w_out, r)
-            loss, error = loss_and_error(cell.loss, z, example.y)
+            loss, error = loss_and_error(cell.loss, z, example.y, example.weight)
             if example.weight is not None:
                 loss, error = example.weight * loss, example.weight * error
             back = dynamics.unread(s, (error @ w_back)[:width])
