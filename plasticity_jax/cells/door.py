@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from plasticity_jax.cells.dynamics import AnyCell, dynamics, read_width
 from plasticity_jax.cells.neurons import Neurons, masked
 from plasticity_jax.ops.checks import cast_floats, finite_padding, not_empty
-from plasticity_jax.ops.losses import one_hot_labels
+from plasticity_jax.ops.losses import check_not_labels, one_hot_labels
 from plasticity_jax.typing import Array, Example, Params, PyTree
 
 
@@ -141,6 +141,7 @@ def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]
     x, y, start, weight = cast_floats(batch, dtype)
     if jnp.issubdtype(y.dtype, jnp.integer) and cell.loss == "softmax" and y.shape == outer:
         y = one_hot_labels(labels, cell.n_out, dtype, weight=batch.weight)
+    check_not_labels(cell.loss, y, outer, cell.n_out)
     if not callable(cell.loss):
         chex.assert_shape(
             y,

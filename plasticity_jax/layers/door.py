@@ -10,7 +10,7 @@ from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathw
 from plasticity_jax.layers.layer import he_normal
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.checks import cast_floats, default_float, finite_padding, not_empty
-from plasticity_jax.ops.losses import one_hot_labels
+from plasticity_jax.ops.losses import check_not_labels, one_hot_labels
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree
 
 
@@ -118,6 +118,8 @@ def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch"
     elif are_labels(net, batch.y):
         check_shape(f"{name}.y", batch.y, (examples,), f"(B,), labels, {here}")
     else:
+        if len(net.h_shapes[-1]) == 1:
+            check_not_labels(net.loss, batch.y, (examples,), net.h_shapes[-1][0], f"{name}.y")
         also = ", or integer labels (B,)" if net.loss == "softmax" else ""
         shown = ", ".join(map(str, net.h_shapes[-1]))
         check_shape(f"{name}.y", batch.y, (examples, *net.h_shapes[-1]), f"(B, {shown}){also}, {here}")

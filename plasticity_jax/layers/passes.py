@@ -160,7 +160,7 @@ def unweighted(net: Chain, output: Array, y: Array, weight: Array | None = None)
     if not callable(net.loss) and jnp.shape(y) != jnp.shape(output):
         raise ValueError(
             f"y has shape {jnp.shape(y)}, but loss={net.loss!r} takes that of the output, {jnp.shape(output)}: "
-            "layers.fitted(net, params, batch) brings a batch to that form, labels too"
+            f"layers.fitted(net, params, batch) brings a batch to that form{', labels too' * (net.loss == 'softmax')}"
         )
     of_examples = functools.partial(losses.loss_and_error, net.loss)
     loss, back = (jax.vmap(of_examples) if callable(net.loss) else of_examples)(output, y, weight)

@@ -104,6 +104,29 @@ def _finite_where_weightless(loss: Loss, z: Array, y: Array, weight: Array) -> t
     return without(value), without(error)
 
 
+def check_not_labels(loss: Loss, y: Array, lead: tuple[int, ...], n_out: int, name: str = "batch.y") -> None:
+    """Refuses integer labels where the loss is squared.
+
+    Args:
+      loss: of the network.
+      y: its target; labels are integers of the shape `lead`.
+      lead: the batch's leading axes.
+      n_out: outputs.
+      name: of the array in messages.
+
+    Raises:
+      ValueError: saying how labels become targets.
+    """
+    y = y if hasattr(y, "dtype") else np.asarray(y)
+    if loss == "squared" and y.shape == lead and jnp.issubdtype(y.dtype, jnp.integer):
+        rows = f"{name}[..., None]" if n_out == 1 else f"jax.nn.one_hot({name}, {n_out})"
+        other = "" if n_out == 1 else ", or build the network with loss='softmax', which takes labels"
+        raise ValueError(
+            f"{name} holds {y.dtype} labels of shape {lead}, and loss='squared' takes targets {(*lead, n_out)}: give "
+            f"{rows}{other}"
+        )
+
+
 def one_hot_labels(y: Array, n_out: int, dtype: jnp.dtype, name: str = "batch.y", weight: Array | None = None) -> Array:
     """Labels (...) of an integer dtype as targets (..., n_out).
 

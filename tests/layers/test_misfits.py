@@ -65,7 +65,11 @@ BATCHES = {
     "no examples": (Example(BATCH.x[:0], BATCH.y[:0]), "batch.x has no examples", "leave the step out"),
     "rows": (Example(BATCH.x.reshape(3, -1), BATCH.y), "batch.x must be (B, 4, 4, 1)", "(3, 16)"),
     "targets": (Example(BATCH.x, BATCH.y[:2]), "batch.y must be (B, 2), with B = 3 as in batch.x", "(2, 2)"),
-    "labels": (Example(BATCH.x, np.array([0, 1, 1])), "batch.y must be (B, 2)", "(3,)"),
+    "labels": (
+        Example(BATCH.x, np.array([0, 1, 1])),
+        "batch.y holds int64 labels of shape (3,), and loss='squared' takes targets (3, 2)",
+        "y, 2), or build the network with loss='softmax'",
+    ),
     "weight": (
         BATCH._replace(weight=jnp.ones((3, 1))),
         "batch.weight must be (B,), with B = 3 as in batch.x",
@@ -129,6 +133,15 @@ def test_losses_and_labels_of_a_chain():
     mine = chain((4,), [dense(2)], lambda z, y: jnp.sum(z) * y)
     told = "batch.y must be (B, ...), with B = 3 as in batch.x", "not (2,)"
     one_line(lambda: fitted(mine, params, batch._replace(y=jnp.ones(2))), *told)
+
+
+def test_labels_for_a_squared_loss_of_one_output():
+    net = chain((4,), [dense(1)])
+    params, batch = init_params(jax.random.key(0), net), Example(jnp.ones((3, 4)), np.array([0, 1, 2]))
+    told = "labels of shape (3,), and loss='squared' takes targets (3, 1)", "give batch.y[..., None]"
+    one_line(lambda: fitted(net, params, batch), *told)
+    assert fitted(net, params, batch._replace(y=batch.y[:, None])).y.shape == (3, 1)
+    one_line(lambda: fitted(net, params, batch._replace(y=jnp.ones(3))), "batch.y must be (B, 1)", "not (3,)")
 
 
 def test_a_loss_of_ones_own_returns_one_number():

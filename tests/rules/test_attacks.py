@@ -1,6 +1,7 @@
 """What a hostile reader found once: silent wrong answers of the doors between a user's data and a rule."""
 
 import collections
+import re
 
 import chex
 import jax
@@ -168,6 +169,17 @@ def test_own_parameters_of_another_cell_are_refused():
 def test_mistakes_are_named(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+@pytest.mark.parametrize("lead", [(1,), (1, 4)])
+def test_labels_for_a_squared_loss_are_told_what_to_become(lead):
+    rule = online.rflo(LEAKY) if len(lead) == 1 else feedback.recurrent_feedback_alignment(LEAKY)
+    params = {**PARAMS, "feedback": cells.init_feedback(KEY, LEAKY, jnp.float64)}
+    batch = Example(jnp.ones((*lead, 2)), jnp.ones(lead, int))
+    told = f"batch.y holds int64 labels of shape {lead}, and loss='squared' takes targets {(*lead, 2)}: give "
+    with pytest.raises(ValueError, match=re.escape(f"{told}jax.nn.one_hot(batch.y, 2), or build the network with")):
+        rule.init(params, KEY, batch)
+    rule.init(params, KEY, batch._replace(y=jax.nn.one_hot(batch.y, 2)))
 
 
 def test_lists_are_taken_for_arrays():
