@@ -94,8 +94,8 @@ def load(entry: Entry) -> "Experiment":
     except ModuleNotFoundError as error:
         raise missing(error.name) from error
     except Exception as error:
-        told = f"{type(error).__name__}: {one_line(error)}"
-        raise CliError(f"experiment {entry.id} cannot be imported from {entry.path}: {told}") from error
+        cause = f"{type(error).__name__}: {one_line(error)}"
+        raise CliError(f"experiment {entry.id} cannot be imported from {entry.path}: {cause}") from error
     found = getattr(module, NAME, None)
     if not isinstance(found, Experiment):
         raise CliError(f"{entry.path} holds no experiment: assign one, {NAME} = plasticity_jax.run.Experiment(...)")

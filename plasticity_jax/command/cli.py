@@ -209,8 +209,8 @@ def _one_line_errors(args: argparse.Namespace):
     except Exception as error:
         if "RESOURCE_EXHAUSTED" not in str(error) or args.traceback:
             raise
-        told = f"out of memory: take fewer seeds, smaller sizes or a smaller --sub-batch ({one_line(error)[:120]})"
-        raise CliError(told) from error
+        message = f"out of memory: take fewer seeds, smaller sizes or a smaller --sub-batch ({one_line(error)[:120]})"
+        raise CliError(message) from error
 
 
 def _sweep(args: argparse.Namespace, rest: Sequence[str]) -> int:

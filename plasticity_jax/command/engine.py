@@ -194,8 +194,8 @@ def check_replaceable(folder: Path, settings: Mapping[str, Any], axes: Mapping[s
     if meta.get("axes") != plain(axes):
         other.append("set of points")
     if other:
-        told = f"{folder} holds a finished record, of another {', '.join(other)}"
-        raise CliError(f"{told}: --name NAME keeps both, --overwrite replaces it")
+        message = f"{folder} holds a finished record, of another {', '.join(other)}"
+        raise CliError(f"{message}: --name NAME keeps both, --overwrite replaces it")
 
 
 def check_parts(parts: Mapping[str, Program], lanes: int) -> None:

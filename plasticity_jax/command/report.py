@@ -121,8 +121,8 @@ def held(claims: Sequence[Mapping[str, Any]]) -> str:
         return "-"
     missing = sum(claim["holds"] is None for claim in claims)
     held = sum(claim["holds"] is True for claim in claims)
-    told = f"{held} of {len(claims) - missing}" if missing < len(claims) else "none run"
-    return told + (f", {missing} not run" if 0 < missing < len(claims) else "")
+    counts = f"{held} of {len(claims) - missing}" if missing < len(claims) else "none run"
+    return counts + (f", {missing} not run" if 0 < missing < len(claims) else "")
 
 
 def read_record(folder: Path) -> Record:

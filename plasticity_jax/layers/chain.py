@@ -229,9 +229,9 @@ def _check_linear(place: str, each: Layer, w: PyTree, shape: tuple[int, ...]) ->
             ] = total - each.linear(more_w, h) - v
         eps = float(jnp.finfo(v.dtype).eps)
         rounding = min(64 * eps, eps**0.5) * float(jnp.sqrt(jnp.mean(v.astype(jnp.float32) ** 2)))
-        for told, apart in wrong.items():
+        for fault, apart in wrong.items():
             if not float(jnp.max(jnp.abs(apart))) <= max(rounding, float(jnp.finfo(jnp.float32).tiny)) * 8:
-                raise ValueError(f"{place} {told}")
+                raise ValueError(f"{place} {fault}")
 
 
 def _normal_like(key: Array, w: PyTree) -> PyTree:

@@ -66,7 +66,7 @@ def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.
     }
 
 
-def fitted(net: Chain, params: Params, batch: Example, name: str = "batch") -> Example:
+def fitted(net: Chain, params: Params, batch: Example, name: str = "batch", *, target: bool = True) -> Example:
     """The batch in the dtype of the weights, integer labels as targets.
 
     Args:
@@ -74,27 +74,31 @@ def fitted(net: Chain, params: Params, batch: Example, name: str = "batch") -> E
       params: its weights; only "forward" is read.
       batch: one step's example.
       name: of the batch in messages.
+      target: whether it must have a target; if not, y may be None.
 
     Raises:
       AssertionError: naming the array and the shape that it should have.
       TypeError: if the batch is not an `Example`.
-      ValueError: if weights are missing, or there is no example.
+      ValueError: if weights or the target are missing, or there is no example.
     """
-    check_shapes(net, params, batch, name)
+    check_shapes(net, params, batch, name, target=target)
     dtype = jax.tree.leaves(params["forward"]["w"])[0].dtype
-    y = (
-        one_hot_labels(batch.y, net.h_shapes[-1][0], dtype, f"{name}.y", batch.weight)
-        if are_labels(net, batch.y)
-        else batch.y
-    )
-    y = cast_floats(y, dtype) if callable(net.loss) else jnp.asarray(y, dtype)
     x, weight = jnp.asarray(batch.x, dtype), None if batch.weight is None else jnp.asarray(batch.weight, dtype)
+    y = None if batch.y is None else _target(net, batch, dtype, name)
     if weight is not None:
-        x, y = finite_padding(x, weight), finite_padding(y, weight)
+        x, y = finite_padding(x, weight), y if y is None else finite_padding(y, weight)
     return Example(x, y, batch.start, weight)
 
 
-def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch") -> None:
+def _target(net: Chain, batch: Example, dtype: jnp.dtype, name: str) -> Array:
+    """The batch's y in the dtype of the weights, labels as distributions."""
+    y = batch.y
+    if are_labels(net, y):
+        y = one_hot_labels(y, net.h_shapes[-1][0], dtype, f"{name}.y", batch.weight)
+    return cast_floats(y, dtype) if callable(net.loss) else jnp.asarray(y, dtype)
+
+
+def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch", *, target: bool = True) -> None:
     """Asserts that network, forward weights and batch fit together; see `fitted` for what it raises."""
     if not isinstance(batch, Example):
         raise TypeError(f"{name} is a {type(batch).__name__}: give an Example, as in Example(x, y)")
@@ -113,7 +117,12 @@ def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch"
     examples = jnp.shape(batch.x)[0]
     not_empty(f"{name}.x", examples)
     here = f"with B = {examples} as in {name}.x"
-    if callable(net.loss):
+    if batch.y is None:
+        if target:
+            raise ValueError(
+                f"{name}.y is None: give a target, Example(x, y); an example without one has a weight of 0"
+            )
+    elif callable(net.loss):
         check_shape(f"{name}.y", batch.y, (examples, *jnp.shape(batch.y)[1:]), f"(B, ...), {here}")
     elif are_labels(net, batch.y):
         check_shape(f"{name}.y", batch.y, (examples,), f"(B,), labels, {here}")
@@ -147,14 +156,14 @@ def check_feedback(net: Chain, params: Params, pathway: Pathway) -> None:
             check_shape(f"w_fb[{i}]", w_fb[i], wanted, f"{wanted} {remedy}")
 
 
-def check_shape(name: str, given: Any, wanted: tuple[int, ...], told: str) -> None:
+def check_shape(name: str, given: Any, wanted: tuple[int, ...], message: str) -> None:
     """Asserts that an array has a shape.
 
     Raises:
       AssertionError: naming it, what it should be and what it is.
     """
     if jnp.shape(given) != wanted:
-        raise AssertionError(f"{name} must be {told}, not {jnp.shape(given)}")
+        raise AssertionError(f"{name} must be {message}, not {jnp.shape(given)}")
 
 
 def check_like(name: str, given: PyTree, wanted: PyTree, why: str) -> None:
@@ -164,11 +173,11 @@ def check_like(name: str, given: PyTree, wanted: PyTree, why: str) -> None:
       AssertionError: naming it and what it should be.
     """
     shapes = jax.tree.map(jnp.shape, wanted)
-    told = f"{name} must be {shapes}{why}, not {jax.tree.map(jnp.shape, given)}"
+    message = f"{name} must be {shapes}{why}, not {jax.tree.map(jnp.shape, given)}"
     same = {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(given)}
     want = {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(wanted)}
     if same != want:
-        raise AssertionError(told)
+        raise AssertionError(message)
 
 
 def seen_shape(net: Chain, i: int) -> tuple[int, ...]:

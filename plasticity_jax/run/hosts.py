@@ -80,8 +80,8 @@ def gathered(results: Mapping[str, np.ndarray], lanes: int) -> dict[str, np.ndar
         _wait_for_all()
         whole = {name: multihost_utils.process_allgather(values) for name, values in results.items()}
     except jax.errors.JaxRuntimeError as error:
-        told = str(error).splitlines()[0][:120]
-        raise RunError(f"another host is gone ({told}): start all hosts again, with --resume") from error
+        message = str(error).splitlines()[0][:120]
+        raise RunError(f"another host is gone ({message}): start all hosts again, with --resume") from error
     return {name: np.asarray(values).reshape(-1, *values.shape[2:])[:lanes] for name, values in whole.items()}
 
 

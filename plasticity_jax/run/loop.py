@@ -314,11 +314,11 @@ def _warn(name: str, state: PyTree, warned: set[int], program: Program, store: C
         # The step before it may have spoiled the weights that it read: its loss is of the weights before that.
         held = None if bad.recovered or store is None else store.hold((bad.step - 1) // program.steps)
         kept = f"; the last checkpoint before it is kept in {held}" if held else ""
-        say(f"warning: {name}: seed {bad.seed}: {_told(bad)}{kept}")
+        say(f"warning: {name}: seed {bad.seed}: {_divergence_message(bad)}{kept}")
     return {bad.seed for bad in fresh}
 
 
-def _told(bad: Divergence) -> str:
+def _divergence_message(bad: Divergence) -> str:
     """A lane's divergence in words."""
     weights, updates, step = _listed(bad.weights), _listed(bad.updates), bad.step
     well = "; all is finite again, and the lane goes on"
@@ -330,14 +330,14 @@ def _told(bad: Divergence) -> str:
         what = "the loss is" if bad.loss else f"the updates of {updates} are"
     if bad.recovered:
         return f"{what} not finite at step {step}{well}"
-    told = f"{what} not finite from step {step} on"
+    message = f"{what} not finite from step {step} on"
     if bad.loss or updates:
-        told += f", nor are the weights {weights}" if weights else ", but all weights are"
+        message += f", nor are the weights {weights}" if weights else ", but all weights are"
     else:
-        told += ", but the loss is"
+        message += ", but the loss is"
     if bad.largest:
-        told += f" (the largest before: {bad.largest[1]:.2g} in {bad.largest[0]})"
-    return f"{told}; the others go on"
+        message += f" (the largest before: {bad.largest[1]:.2g} in {bad.largest[0]})"
+    return f"{message}; the others go on"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -83,8 +83,8 @@ def advance_path(
 
 def check_streams(streams: int, top: Array) -> None:
     """Asserts that the last state, (B, n_L), is of as many streams as the batch."""
-    told = f"batch.x has another B than at init, the traces are not of {streams} streams: init anew"
-    chex.assert_shape(top, (streams, None), custom_message=told)
+    message = f"batch.x has another B than at init, the traces are not of {streams} streams: init anew"
+    chex.assert_shape(top, (streams, None), custom_message=message)
 
 
 def scores(

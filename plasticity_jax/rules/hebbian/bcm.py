@@ -66,7 +66,8 @@ def bcm(
       reduction: "mean" or "sum" over the batch, of the weights' change; thresholds are means.
 
     Returns:
-      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. The target is read for the loss alone.
+      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. A target is read for the
+      loss alone, which is 0 if the batch's y is None.
 
     Raises:
       ValueError: if the reduction is not known, a layer does not exist, there is not one coefficient for each, or a
@@ -76,7 +77,7 @@ def bcm(
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
       >>> net = pj.networks.mlp((4, 2), ("identity",))
       >>> x = jnp.eye(4)[:2]  # two patterns, equally often
-      >>> batch = pj.Example(x, jnp.zeros((2, 2)))  # the target is read for the loss alone
+      >>> batch = pj.Example(x, None)  # a target would be read for the loss alone
       >>> w = jnp.array([[0.5, 0.4, 0.0, 0.0], [0.3, 0.6, 0.0, 0.0]])  # each neuron answers both
       >>> learn = pj.learner(bcm(net, alpha=0.05), optax.sgd(1.0))
       >>> state = learn.init({"forward": {"w": (w,), "bias": (jnp.zeros(2),)}}, jax.random.key(0), batch)
@@ -97,19 +98,19 @@ def bcm(
         in_range("threshold_rate", each, 0, 1, open_low=True, why="the share by which a threshold moves at each step")
 
     def init(params: Params, key: Key, batch: Example) -> BCMTraces:
-        entered(net, params, batch, fed=False)
+        entered(net, params, batch, fed=False, target=False)
         w = params["forward"]["w"]
         return BCMTraces(tuple(jnp.zeros(jnp.shape(w[i])[:1], w[i].dtype) for i in layers))
 
     def update(params: Params, traces: BCMTraces, key: Key, batch: Example) -> tuple[Updates, BCMTraces, Info]:
-        heard, loss = hear(net, params, batch)
+        heard, loss = hear(net, params, batch, target=False)
         changes, after = {}, []
         for i, slide, theta in zip(layers, slides, traces.threshold, strict=True):
             y = heard.h[i + 1]
             changes[i] = weighed(y * (y - theta[None]), heard.weight).T @ heard.seen[i]
             over = jnp.mean(weighed(y * y - theta[None], heard.weight), 0)
             after.append(theta + _of_neurons(slide, theta) * over)
-        taught = {"forward": weight_updates(params, rates, changes, share_of_one(reduction, len(heard.y)))}
+        taught = {"forward": weight_updates(params, rates, changes, share_of_one(reduction, len(heard.error)))}
         return groups.filled(params, taught), BCMTraces(tuple(after)), Info(loss, READY, {"output": heard.h[-1]})
 
     return LearningRule(init, update)
@@ -118,6 +119,6 @@ def bcm(
 def _of_neurons(rate: Scalar, theta: Array) -> Array:
     """A rate of shape () or that of the thresholds, in their dtype."""
     rate = jnp.asarray(rate, theta.dtype)
-    told = f"threshold_rate of {len(theta)} neurons is () or {theta.shape}, not {rate.shape}"
-    chex.assert_shape(rate, theta.shape[: rate.ndim], custom_message=told)
+    message = f"threshold_rate of {len(theta)} neurons is () or {theta.shape}, not {rate.shape}"
+    chex.assert_shape(rate, theta.shape[: rate.ndim], custom_message=message)
     return rate

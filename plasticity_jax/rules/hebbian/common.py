@@ -37,8 +37,9 @@ class Heard(NamedTuple):
     Attributes:
       h: L + 1 arrays (B, ...), activity from h^0 = x to the output h^L.
       seen: L arrays (B, ...), the activity that each layer's weights read: h^{i-1} behind what stands between.
-      error: (B, n_L), y - yhat, where yhat is the softmax of the output times the sum of y if the loss is "softmax".
-      y: (B, n_L), the target.
+      error: (B, n_L), y - yhat, where yhat is the softmax of the output times the sum of y if the loss is "softmax"; 0
+        without a target.
+      y: (B, n_L), the target; 0 where the batch has none.
       weight: (B,), of the examples; None is 1 for all.
     """
 
@@ -61,6 +62,7 @@ def local_rule(
     plastic: Sequence[int] | None,
     reduction: Reduction,
     fed: bool = False,
+    target: bool = True,
     teach: Callable[[Params, Heard, Scalar], PyTree] | None = None,
 ) -> LearningRule:
     """Makes a `LearningRule`, without traces, of what each layer's weights change by.
@@ -72,6 +74,7 @@ def local_rule(
       plastic: which layers learn, as in `plastic_layers`.
       reduction: "sum" or "mean"; the mean is a sum with alpha / B.
       fed: whether the rule reads ``params["feedback"]``, which is then checked.
+      target: whether the batch must have a target. If not, its y may be None; the loss reported is then 0.
       teach: ``(params, heard, share) -> updates`` in "feedback", share being 1 or 1 / B; None leaves it alone.
 
     Raises:
@@ -82,12 +85,12 @@ def local_rule(
     rates = dict(zip(layers, each_layer("alpha", alpha, len(layers)), strict=True))
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
-        entered(net, params, batch, fed)
+        entered(net, params, batch, fed, target)
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
-        heard, loss = hear(net, params, batch, fed)
-        share = share_of_one(reduction, len(heard.y))
+        heard, loss = hear(net, params, batch, fed, target)
+        share = share_of_one(reduction, len(heard.error))
         taught = {"forward": weight_updates(params, rates, {i: change(i, params, heard) for i in layers}, share)}
         taught |= {} if teach is None else {"feedback": teach(params, heard, share)}
         return groups.filled(params, taught), (), Info(loss, READY, {"output": heard.h[-1]})
@@ -95,10 +98,13 @@ def local_rule(
     return LearningRule(init, update)
 
 
-def hear(net: Chain, params: Params, batch: Example, fed: bool = False) -> tuple[Heard, Array]:
-    """One forward pass of a batch that fits, and its mean loss ()."""
-    x, y, _, weight = entered(net, params, batch, fed)
+def hear(net: Chain, params: Params, batch: Example, fed: bool = False, target: bool = True) -> tuple[Heard, Array]:
+    """One forward pass of a batch that fits, and its mean loss (); arguments as those of `entered`."""
+    x, y, _, weight = entered(net, params, batch, fed, target)
     h, seen, _ = forward(net, params["forward"], x)
+    if y is None:
+        nothing = jnp.zeros_like(h[-1])
+        return Heard(h, seen, nothing, nothing, weight), jnp.zeros((), h[-1].dtype)
     loss, error = unweighted(net, h[-1], y, weight)  # at the output itself, for no derivative of phi is known here
     return Heard(h, seen, -error, y, weight), jnp.mean(loss if weight is None else loss * weight)
 
@@ -160,20 +166,22 @@ def each_layer(name: str, value: Layers, count: int) -> list[Scalar]:
 def per_weight(name: str, rate: Scalar, w: Array) -> Array:
     """A rate of shape (), (n_out,) or (n_out, n_in) as one that multiplies weights (n_out, n_in)."""
     rate = jnp.asarray(rate, w.dtype)
-    told = f"{name} of weights {w.shape} is (), {w.shape[:1]} or {w.shape}, not {rate.shape}"
-    chex.assert_shape(rate, w.shape[: rate.ndim], custom_message=told)
+    message = f"{name} of weights {w.shape} is (), {w.shape[:1]} or {w.shape}, not {rate.shape}"
+    chex.assert_shape(rate, w.shape[: rate.ndim], custom_message=message)
     return rate[:, None] if rate.ndim == 1 else rate
 
 
-def entered(net: Chain, params: Params, batch: Example, fed: bool) -> Example:
+def entered(net: Chain, params: Params, batch: Example, fed: bool, target: bool = True) -> Example:
     """The batch in the form that a rule reads, once network, weights, feedback (if the rule is fed) and batch fit.
+
+    Its y may be None unless the rule needs a target.
 
     Raises:
       AssertionError: (chex) naming the array and the shape that it should have.
       TypeError: if the batch is not an `Example`.
-      ValueError: if weights are missing, there is not one for each layer, or there is no example.
+      ValueError: if weights or the target are missing, there is not one weight for each layer, or there is no example.
     """
-    batch = fitted(net, params, batch)
+    batch = fitted(net, params, batch, target=target)
     if not fed:
         return batch
     n_out = math.prod(net.h_shapes[-1])

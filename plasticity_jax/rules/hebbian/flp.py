@@ -171,8 +171,8 @@ def fed(
             return heard.y if i in layers else heard.h[i + 1]
         h = heard.h[i + 1]
         strength = jnp.asarray(strengths[i], h.dtype)
-        told = f"beta of {h.shape[1]} neurons is () or {h.shape[1:]}, not {strength.shape}"
-        chex.assert_shape(strength, h.shape[1:][: strength.ndim], custom_message=told)
+        message = f"beta of {h.shape[1]} neurons is () or {h.shape[1:]}, not {strength.shape}"
+        chex.assert_shape(strength, h.shape[1:][: strength.ndim], custom_message=message)
         strength = strength[None, :] if strength.ndim else strength
         return strength * feedback(i, params, heard, signal) + (1 - strength) * h
 

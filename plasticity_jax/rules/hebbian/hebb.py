@@ -30,7 +30,8 @@ def hebb(
       reduction: over the batch. A mean over B examples needs B times the alpha of a sum.
 
     Returns:
-      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. The target is read for the loss alone.
+      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. A target is read for the
+      loss alone, which is 0 if the batch's y is None.
 
     Raises:
       ValueError: if the reduction is not known, a layer does not exist, or there is not one alpha for each.
@@ -40,7 +41,7 @@ def hebb(
       >>> net = pj.networks.mlp((4, 1), ("identity",))
       >>> x = jax.random.normal(jax.random.key(0), (200, 4)) * jnp.array([2.0, 1.0, 0.5, 0.5])
       >>> learn = pj.learner(hebb(net, alpha=1e-3), optax.sgd(1.0))
-      >>> batch = pj.Example(x, jnp.zeros((200, 1)))  # the target is read for the loss alone
+      >>> batch = pj.Example(x, None)  # a target would be read for the loss alone
       >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
       >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=20)
       >>> w, first = state.params["forward"]["w"][0][0], jnp.linalg.eigh(x.T @ x)[1][:, -1]
@@ -54,4 +55,4 @@ def hebb(
     def change(i: int, params: Params, heard: Heard) -> Array:
         return hebb_product(heard.seen[i], heard.h[i + 1], params["forward"]["w"][i], heard.weight)
 
-    return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction)
+    return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction, target=False)

@@ -47,7 +47,7 @@ from plasticity_jax.layers.passes import between, loss_and_credit, summed
 from plasticity_jax.ops import groups
 from plasticity_jax.ops.activations import activation_of
 from plasticity_jax.ops.averages import RunningAverage, beyond, moved, no_average
-from plasticity_jax.ops.checks import in_range, one_of
+from plasticity_jax.ops.checks import number, one_of
 from plasticity_jax.ops.hebbian import weighed
 from plasticity_jax.ops.noise import noise_of_shapes
 from plasticity_jax.rules.hebbian.common import (
@@ -135,12 +135,12 @@ def three_factor(
     one_of("reduction", reduction, ("sum", "mean"))
     layers = plastic_layers(net, plastic)
     rates = dict(zip(layers, each_layer("alpha", alpha, len(layers)), strict=True))
-    in_range("sigma", sigma, 0, open_low=post == "noise", why="the standard deviation of the noise on the potentials")
-    in_range("average", average, 0, 1, open_low=True, why="the share of the present in the averages of activity")
+    number("sigma", sigma, 0, open_low=post == "noise", why="the standard deviation of the noise on the potentials")
+    number("average", average, 0, 1, open_low=True, why="the share of the present in the averages of activity")
     if decay is not None:
-        in_range("decay", decay, 0, 1, why="what an eligibility keeps from step to step")
+        number("decay", decay, 0, 1, why="what an eligibility keeps from step to step")
     if baseline is not None:
-        in_range("baseline", baseline, 0, 1, open_low=True, why="the share of the present in the average of the loss")
+        number("baseline", baseline, 0, 1, open_low=True, why="the share of the present in the average of the loss")
 
     def init(params: Params, key: Key, batch: Example) -> ThreeFactorTraces:
         w, examples = params["forward"]["w"], len(entered(net, params, batch, fed=False).x)
