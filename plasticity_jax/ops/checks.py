@@ -52,6 +52,30 @@ def in_range(name: str, value: Scalar, low: float, high: float = np.inf, *, open
         raise ValueError(f"{name}={values[bad].flat[0]:g} is outside {'(' if open_low else '['}{shown}: it is {why}")
 
 
+def number(name: str, value: Scalar, low: float, high: float = np.inf, *, open_low: bool = False, why: str) -> None:
+    """Refuses a coefficient that is not one number, or is outside its range; when traced only its shape is validated.
+
+    Args:
+      name: of the argument.
+      value: a number, or an array of shape ().
+      low: least value.
+      high: largest value.
+      open_low: whether `low` itself is outside.
+      why: what the coefficient is.
+
+    Raises:
+      ValueError: naming the argument, what it is and what it should be.
+
+    Example:
+      >>> number("sigma", [0.1, 0.2], 0, why="the standard deviation of the noise")
+      Traceback (most recent call last):
+      ValueError: sigma has shape (2,); give one number: it is the standard deviation of the noise
+    """
+    if np.shape(value) != ():
+        raise ValueError(f"{name} has shape {np.shape(value)}; give one number: it is {why}")
+    in_range(name, value, low, high, open_low=open_low, why=why)
+
+
 def whole(name: str, value: Any, least: int, unit: str) -> None:
     """Refuses what is not a whole number of at least `least`.
 

@@ -18,7 +18,7 @@ import jax
 from plasticity_jax.base import LearningRule
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.layers.passes import Pass
-from plasticity_jax.ops.checks import in_range, like
+from plasticity_jax.ops.checks import like, number
 from plasticity_jax.rules.feedback.common import feedback_rule
 from plasticity_jax.typing import Key, Params, PyTree, Scalar
 
@@ -51,7 +51,7 @@ def matching(net: Chain, *, decay: Scalar = 0.0) -> LearningRule:
     Reference:
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", ICLR 2020.
     """
-    in_range("decay", decay, 0, why="the share of a weight that each step takes off, relative to the learning rate")
+    number("decay", decay, 0, why="the share of a weight that each step takes off, relative to the learning rate")
 
     def decayed(gradients: PyTree, weights: PyTree) -> PyTree:
         weights = tuple(weights)

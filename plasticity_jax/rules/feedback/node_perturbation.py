@@ -40,7 +40,7 @@ from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathw
 from plasticity_jax.layers.layer import gradient
 from plasticity_jax.layers.passes import between, forward, gradients, loss_and_credit, perturbed_output
 from plasticity_jax.ops import groups
-from plasticity_jax.ops.checks import in_range, one_of
+from plasticity_jax.ops.checks import number, one_of
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import check_noise, noise_of_shapes
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
@@ -130,9 +130,9 @@ def node_perturbation(
             "'sgd', or pathway='direct'"
         )
 
-    in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
-    in_range("ridge", ridge, 0, why="added to the diagonal of a second moment")
-    in_range("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each step")
+    number("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
+    number("ridge", ridge, 0, why="added to the diagonal of a second moment")
+    number("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each step")
 
     def init(params: Params, key: Key, batch: Example) -> NodePerturbationTraces:
         entered(net, params, batch, pathway)

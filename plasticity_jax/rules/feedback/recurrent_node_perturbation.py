@@ -65,7 +65,7 @@ from plasticity_jax.cells.window import (
     window_report,
 )
 from plasticity_jax.ops import prng
-from plasticity_jax.ops.checks import in_range, like, one_of
+from plasticity_jax.ops.checks import like, number, one_of
 from plasticity_jax.ops.lane_by_lane import lane_by_lane
 from plasticity_jax.ops.noise import rademacher
 from plasticity_jax.ops.sums import RunningSum, add, empty_sum
@@ -149,12 +149,12 @@ def recurrent_node_perturbation(
         raise ValueError(f"solve_every={solve_every} must be at least 1 window and warm_up={warm_up} at least 0")
     if clip is not None and estimator == "ridge":
         raise ValueError("clip bounds the steps of estimator='sgd'; ridge sets B at once: leave clip out")
-    in_range("p", p, 0, 1, open_low=True, why="the probability that a neuron is perturbed")
-    in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
-    in_range("ridge", ridge, 0, why="added to the diagonal of a second moment")
-    in_range("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each window")
+    number("p", p, 0, 1, open_low=True, why="the probability that a neuron is perturbed")
+    number("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
+    number("ridge", ridge, 0, why="added to the diagonal of a second moment")
+    number("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each window")
     if clip is not None:
-        in_range("clip", clip, 0, why="the bound of an entry of B's updates")
+        number("clip", clip, 0, why="the bound of an entry of B's updates")
     rows, n = len(cell.gates) * cell.n, cell.n
 
     def init(params: Params, key: Key, batch: Example) -> RecurrentNodePerturbationTraces:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops import groups, prng
-from plasticity_jax.ops.checks import in_range, whole
+from plasticity_jax.ops.checks import number, whole
 from plasticity_jax.ops.perturbation import credited, noise_like, real_dtype, shaken
 from plasticity_jax.rules.feedback.perturbation_common import perturbed
 from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Scalar, Updates
@@ -74,8 +74,8 @@ def spsa(
       Transactions on Automatic Control 1992; and "Implementation of the simultaneous perturbation algorithm for
       stochastic optimization", IEEE Transactions on Aerospace and Electronic Systems 1998.
     """
-    in_range("c", c, 0, open_low=True, why="the size of the perturbations, which divides their effect")
-    in_range("gamma", gamma, 0, why="the power of the step by which perturbations shrink")
+    number("c", c, 0, open_low=True, why="the size of the perturbations, which divides their effect")
+    number("gamma", gamma, 0, why="the power of the step by which perturbations shrink")
     whole("draws", draws, 1, "draw of signs")
     learning, fit, loss_of = perturbed(net)
 

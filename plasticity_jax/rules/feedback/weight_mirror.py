@@ -32,7 +32,7 @@ from plasticity_jax.layers.door import seen_shape
 from plasticity_jax.layers.layer import Layer, gradient
 from plasticity_jax.layers.passes import Pass
 from plasticity_jax.ops.activations import activation_of
-from plasticity_jax.ops.checks import in_range, like
+from plasticity_jax.ops.checks import like, number
 from plasticity_jax.ops.noise import check_noise, noise_of_shapes
 from plasticity_jax.rules.feedback.common import feedback_rule
 from plasticity_jax.typing import Array, Key, Params, PyTree, Scalar
@@ -75,8 +75,8 @@ def weight_mirror(
     """
     check_chain(net)
     check_noise(noise)
-    in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides the answer")
-    in_range("decay", decay, 0, why="the share of a feedback weight that each step takes off, relative to the rate")
+    number("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides the answer")
+    number("decay", decay, 0, why="the share of a feedback weight that each step takes off, relative to the rate")
     mirrors = range(1, len(net.layers))
     seen = [seen_shape(net, i) for i in mirrors]
     for i in mirrors:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import READY, Info, LearningRule
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops import groups
-from plasticity_jax.ops.checks import in_range
+from plasticity_jax.ops.checks import number
 from plasticity_jax.ops.noise import check_noise
 from plasticity_jax.ops.perturbation import credited, noise_like, real_dtype, shaken
 from plasticity_jax.rules.feedback.perturbation_common import perturbed
@@ -64,7 +64,7 @@ def weight_perturbation(
       and recurrent multilayer networks", IEEE Transactions on Neural Networks 1992.
     """
     check_noise(noise)
-    in_range("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
+    number("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
     learning, fit, loss_of = perturbed(net)
 
     def init(params: Params, key: Key, batch: Batch) -> tuple[()]:

@@ -53,8 +53,8 @@ from plasticity_jax.ops.noise import noise_of_shapes
 from plasticity_jax.rules.hebbian.common import (
     Layers,
     Reduction,
+    checked_batch,
     each_layer,
-    entered,
     plastic_layers,
     share_of_one,
     weight_updates,
@@ -143,7 +143,7 @@ def three_factor(
         number("baseline", baseline, 0, 1, open_low=True, why="the share of the present in the average of the loss")
 
     def init(params: Params, key: Key, batch: Example) -> ThreeFactorTraces:
-        w, examples = params["forward"]["w"], len(entered(net, params, batch, fed=False).x)
+        w, examples = params["forward"]["w"], len(checked_batch(net, params, batch, reads_feedback=False).x)
         dtype = w[0].dtype if layers else jnp.zeros(()).dtype
         return ThreeFactorTraces(
             () if decay is None else tuple(jnp.zeros((examples, *w[i].shape), dtype) for i in layers),
@@ -154,7 +154,7 @@ def three_factor(
     def update(
         params: Params, traces: ThreeFactorTraces, key: Key, batch: Example
     ) -> tuple[Updates, ThreeFactorTraces, Info]:
-        x, y, start, weight = entered(net, params, batch, fed=False)
+        x, y, start, weight = checked_batch(net, params, batch, reads_feedback=False)
         weight = jnp.ones(len(x), x.dtype) if weight is None else weight
         xi = noise_of_shapes(key, [(len(x), *net.h_shapes[i + 1]) for i in layers], x.dtype, "gaussian")
         size = jnp.asarray(sigma, x.dtype)

@@ -17,7 +17,7 @@ from plasticity_jax.cells import dynamics as dyn
 from plasticity_jax.cells.door import Sizes, cell_weights, enter, keep_dtypes, same_streams
 from plasticity_jax.cells.dynamics import AnyCell, CellDynamics, NeuronsDynamics
 from plasticity_jax.cells.neurons import Neurons, masked, read_out, with_bias
-from plasticity_jax.ops.checks import in_range, like, one_of
+from plasticity_jax.ops.checks import in_range, like, number, one_of
 from plasticity_jax.ops.losses import loss_and_error
 from plasticity_jax.ops.prng import normal
 from plasticity_jax.ops.sums import leading_mean
@@ -193,7 +193,7 @@ def online_rule(
     """
     one_of("feedback", feedback, ("readout", "random", "adaptive"))
     if noise is not None:
-        in_range("noise", noise, 0, why="the standard deviation of the noise on what neurons hear")
+        number("noise", noise, 0, why="the standard deviation of the noise on what neurons hear")
     dynamics = dyn.dynamics(cell)
 
     def init_traces(params: Params, key: Key, batch: Example) -> OnlineTraces:

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import NeuronsDynamics, need_neurons
 from plasticity_jax.cells.neurons import Neurons, advance
-from plasticity_jax.ops.checks import in_range, of_each_neuron
+from plasticity_jax.ops.checks import in_range, number, of_each_neuron
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.rules.online.common import (
     Credit,
@@ -172,7 +172,7 @@ def fitted_kernel(
             f"kernl perturbs one variable a neuron, and {cell.name} has {', '.join(cell.variables)}: use uoro or rflo"
         )
     initial_leak = of_each_neuron("initial_leak", initial_leak, cell.n)
-    in_range("sigma", sigma, 0, why="the standard deviation of the noise on the copy")
+    number("sigma", sigma, 0, why="the standard deviation of the noise on the copy")
     in_range("initial_leak", initial_leak, 0, open_low=True, why="the share that a trace forgets at each step")
     dynamics = NeuronsDynamics(cell)
 

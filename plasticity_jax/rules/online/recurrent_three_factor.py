@@ -37,7 +37,7 @@ from plasticity_jax.cells.door import Sizes
 from plasticity_jax.cells.dynamics import need_neurons
 from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.ops.averages import RunningAverage, beyond, moved, no_average
-from plasticity_jax.ops.checks import in_range, one_of
+from plasticity_jax.ops.checks import number, one_of
 from plasticity_jax.rules.online.common import Credit, Moment, Plausibility, mean_over_streams, online_rule
 from plasticity_jax.typing import Array, Key, Params, Scalar
 
@@ -121,11 +121,11 @@ def recurrent_three_factor(
     """
     cell = need_neurons(cell, "recurrent_three_factor")
     one_of("post", post, ("noise", "activity"))
-    in_range("sigma", sigma, 0, open_low=post == "noise", why="the standard deviation of the noise on the potentials")
-    in_range("decay", decay, 0, 1, why="what an eligibility keeps from step to step")
-    in_range("average", average, 0, 1, open_low=True, why="the share of the present in the average of activity")
+    number("sigma", sigma, 0, open_low=post == "noise", why="the standard deviation of the noise on the potentials")
+    number("decay", decay, 0, 1, why="what an eligibility keeps from step to step")
+    number("average", average, 0, 1, open_low=True, why="the share of the present in the average of activity")
     if baseline is not None:
-        in_range("baseline", baseline, 0, 1, open_low=True, why="the share of the present in the average of the loss")
+        number("baseline", baseline, 0, 1, open_low=True, why="the share of the present in the average of the loss")
 
     def init(key: Key, sizes: Sizes) -> RecurrentThreeFactorTraces:
         return RecurrentThreeFactorTraces(jnp.zeros((sizes.gates, sizes.n, sizes.m), sizes.dtype))
