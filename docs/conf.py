@@ -23,7 +23,17 @@ extensions = [
     "reference",  # entries of public names, for docs/api
 ]
 exclude_patterns = ["_build", "images", "**/.ipynb_checkpoints"]
-nitpicky = True
+nitpicky = True  # docs/_ext/reference.py resolves names that are not written in full, and knows types by their source
+default_role = "py:obj"  # a name in single backticks is a link if it is public, and code if not
+
+# API reference
+autodoc_typehints = "signature"
+napoleon_numpy_docstring = False
+napoleon_custom_sections = ["Reference", ("Attributes", "params_style")]
+add_module_names = False
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
 
 # Markdown
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
