@@ -1,7 +1,7 @@
 """Local rules of pre- and postsynaptic activity (Lindsey & Litwin-Kumar 2020), one rule per file."""
 
 from plasticity_jax.rules.hebbian.bcm import bcm
-from plasticity_jax.rules.hebbian.common import Heard, local_rule
+from plasticity_jax.rules.hebbian.common import Activity, local_rule
 from plasticity_jax.rules.hebbian.flp import flp, flp_feedback
 from plasticity_jax.rules.hebbian.hebb import hebb
 from plasticity_jax.rules.hebbian.oja import oja
@@ -10,7 +10,7 @@ from plasticity_jax.rules.hebbian.taylor import flp_terms, taylor
 from plasticity_jax.rules.hebbian.three_factor import three_factor
 
 __all__ = [
-    "Heard",
+    "Activity",
     "bcm",
     "flp",
     "flp_feedback",

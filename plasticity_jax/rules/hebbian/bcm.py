@@ -31,9 +31,9 @@ from plasticity_jax.ops.hebbian import weighed
 from plasticity_jax.rules.hebbian.common import (
     Layers,
     Reduction,
+    activity_of,
+    checked_batch,
     each_layer,
-    entered,
-    hear,
     plastic_layers,
     share_of_one,
     weight_updates,
@@ -98,20 +98,20 @@ def bcm(
         in_range("threshold_rate", each, 0, 1, open_low=True, why="the share by which a threshold moves at each step")
 
     def init(params: Params, key: Key, batch: Example) -> BCMTraces:
-        entered(net, params, batch, fed=False, target=False)
+        checked_batch(net, params, batch, reads_feedback=False, target=False)
         w = params["forward"]["w"]
         return BCMTraces(tuple(jnp.zeros(jnp.shape(w[i])[:1], w[i].dtype) for i in layers))
 
     def update(params: Params, traces: BCMTraces, key: Key, batch: Example) -> tuple[Updates, BCMTraces, Info]:
-        heard, loss = hear(net, params, batch, target=False)
+        act, loss = activity_of(net, params, batch, target=False)
         changes, after = {}, []
         for i, slide, theta in zip(layers, slides, traces.threshold, strict=True):
-            y = heard.h[i + 1]
-            changes[i] = weighed(y * (y - theta[None]), heard.weight).T @ heard.seen[i]
-            over = jnp.mean(weighed(y * y - theta[None], heard.weight), 0)
+            y = act.h[i + 1]
+            changes[i] = weighed(y * (y - theta[None]), act.weight).T @ act.seen[i]
+            over = jnp.mean(weighed(y * y - theta[None], act.weight), 0)
             after.append(theta + _of_neurons(slide, theta) * over)
-        taught = {"forward": weight_updates(params, rates, changes, share_of_one(reduction, len(heard.error)))}
-        return groups.filled(params, taught), BCMTraces(tuple(after)), Info(loss, READY, {"output": heard.h[-1]})
+        updates = {"forward": weight_updates(params, rates, changes, share_of_one(reduction, len(act.error)))}
+        return groups.filled(params, updates), BCMTraces(tuple(after)), Info(loss, READY, {"output": act.h[-1]})
 
     return LearningRule(init, update)
 

@@ -31,7 +31,7 @@ Reduction = Literal["sum", "mean"]
 """Of a change, over the batch."""
 
 
-class Heard(NamedTuple):
+class Activity(NamedTuple):
     """One forward pass, and its error.
 
     Attributes:
@@ -50,8 +50,8 @@ class Heard(NamedTuple):
     weight: Array | None = None
 
 
-Change = Callable[[int, Params, Heard], Array]
-"""``(i, params, heard) -> (n_i, n_{i-1})``, how much layer i, counted from 0, changes at a rate of one."""
+Change = Callable[[int, Params, Activity], Array]
+"""``(i, params, act) -> (n_i, n_{i-1})``, how much layer i, counted from 0, changes at a rate of one."""
 
 
 def local_rule(
@@ -61,9 +61,9 @@ def local_rule(
     alpha: Layers,
     plastic: Sequence[int] | None,
     reduction: Reduction,
-    fed: bool = False,
+    reads_feedback: bool = False,
     target: bool = True,
-    teach: Callable[[Params, Heard, Scalar], PyTree] | None = None,
+    feedback_updates: Callable[[Params, Activity, Scalar], PyTree] | None = None,
 ) -> LearningRule:
     """Makes a `LearningRule`, without traces, of what each layer's weights change by.
 
@@ -73,9 +73,9 @@ def local_rule(
       alpha: its rate, as in `per_weight`.
       plastic: which layers learn, as in `plastic_layers`.
       reduction: "sum" or "mean"; the mean is a sum with alpha / B.
-      fed: whether the rule reads ``params["feedback"]``, which is then checked.
+      reads_feedback: whether the rule reads ``params["feedback"]``, which is then checked.
       target: whether the batch must have a target. If not, its y may be None; the loss reported is then 0.
-      teach: ``(params, heard, share) -> updates`` in "feedback", share being 1 or 1 / B; None leaves it alone.
+      feedback_updates: ``(params, act, share) -> updates`` in "feedback", share being 1 or 1 / B; None leaves it alone.
 
     Raises:
       ValueError: if the reduction is not known, a layer does not exist, or there is not one rate for each.
@@ -85,28 +85,30 @@ def local_rule(
     rates = dict(zip(layers, each_layer("alpha", alpha, len(layers)), strict=True))
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
-        entered(net, params, batch, fed, target)
+        checked_batch(net, params, batch, reads_feedback, target)
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
-        heard, loss = hear(net, params, batch, fed, target)
-        share = share_of_one(reduction, len(heard.error))
-        taught = {"forward": weight_updates(params, rates, {i: change(i, params, heard) for i in layers}, share)}
-        taught |= {} if teach is None else {"feedback": teach(params, heard, share)}
-        return groups.filled(params, taught), (), Info(loss, READY, {"output": heard.h[-1]})
+        act, loss = activity_of(net, params, batch, reads_feedback, target)
+        share = share_of_one(reduction, len(act.error))
+        updates = {"forward": weight_updates(params, rates, {i: change(i, params, act) for i in layers}, share)}
+        updates |= {} if feedback_updates is None else {"feedback": feedback_updates(params, act, share)}
+        return groups.filled(params, updates), (), Info(loss, READY, {"output": act.h[-1]})
 
     return LearningRule(init, update)
 
 
-def hear(net: Chain, params: Params, batch: Example, fed: bool = False, target: bool = True) -> tuple[Heard, Array]:
-    """One forward pass of a batch that fits, and its mean loss (); arguments as those of `entered`."""
-    x, y, _, weight = entered(net, params, batch, fed, target)
+def activity_of(
+    net: Chain, params: Params, batch: Example, reads_feedback: bool = False, target: bool = True
+) -> tuple[Activity, Array]:
+    """One forward pass of a batch that fits, and its mean loss (); arguments as those of `checked_batch`."""
+    x, y, _, weight = checked_batch(net, params, batch, reads_feedback, target)
     h, seen, _ = forward(net, params["forward"], x)
     if y is None:
         nothing = jnp.zeros_like(h[-1])
-        return Heard(h, seen, nothing, nothing, weight), jnp.zeros((), h[-1].dtype)
+        return Activity(h, seen, nothing, nothing, weight), jnp.zeros((), h[-1].dtype)
     loss, error = unweighted(net, h[-1], y, weight)  # at the output itself, for no derivative of phi is known here
-    return Heard(h, seen, -error, y, weight), jnp.mean(loss if weight is None else loss * weight)
+    return Activity(h, seen, -error, y, weight), jnp.mean(loss if weight is None else loss * weight)
 
 
 def share_of_one(reduction: Reduction, examples: int) -> float:
@@ -171,8 +173,8 @@ def per_weight(name: str, rate: Scalar, w: Array) -> Array:
     return rate[:, None] if rate.ndim == 1 else rate
 
 
-def entered(net: Chain, params: Params, batch: Example, fed: bool, target: bool = True) -> Example:
-    """The batch in the form that a rule reads, once network, weights, feedback (if the rule is fed) and batch fit.
+def checked_batch(net: Chain, params: Params, batch: Example, reads_feedback: bool, target: bool = True) -> Example:
+    """The batch in the form that a rule reads, once network, weights, feedback (if the rule reads it) and batch fit.
 
     Its y may be None unless the rule needs a target.
 
@@ -182,7 +184,7 @@ def entered(net: Chain, params: Params, batch: Example, fed: bool, target: bool 
       ValueError: if weights or the target are missing, there is not one weight for each layer, or there is no example.
     """
     batch = fitted(net, params, batch, target=target)
-    if not fed:
+    if not reads_feedback:
         return batch
     n_out = math.prod(net.h_shapes[-1])
     w_fb, bias = groups.read(params, "feedback", "w_fb"), groups.read(params, "feedback", "bias")

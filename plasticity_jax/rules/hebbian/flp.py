@@ -30,8 +30,8 @@ from plasticity_jax.layers.passes import between
 from plasticity_jax.ops.checks import default_float, one_of
 from plasticity_jax.ops.hebbian import PRODUCTS
 from plasticity_jax.rules.hebbian.common import (
+    Activity,
     Change,
-    Heard,
     Layers,
     Reduction,
     each_layer,
@@ -45,7 +45,7 @@ Signal = Literal["error", "target"]
 
 
 class Fed(NamedTuple):
-    """Terms that feedback gives to a layer, counted from 0; each a function of ``(i, params, heard)``.
+    """Terms that feedback gives to a layer, counted from 0; each a function of ``(i, params, act)``.
 
     Attributes:
       post: (B, n_i), the layer's activity after feedback, p; that of the forward pass if the layer does not learn.
@@ -53,7 +53,7 @@ class Fed(NamedTuple):
       shifts: ``i -> bool``, whether the feedback is what shifts it: not in a clamped output.
     """
 
-    post: Callable[[int, Params, Heard], Array]
+    post: Callable[[int, Params, Activity], Array]
     change: Change
     shifts: Callable[[int], bool]
 
@@ -78,7 +78,7 @@ def flp(
       beta: strength of the feedback; for a layer of shape () or (n_i,).
       plastic: which layers learn, counted from 0, or from the end if negative; all of them if None. Those that do not
         learn get no feedback.
-      signal: what is fed back, "error" or "target".
+      signal: the signal that is fed back, "error" or "target".
       output: whether the output's activity is "mixed" with feedback as other layers' is, or "clamped" to the target.
       presynaptic: activity "before" the feedback, that of the forward pass, or "after" it.
       product: Hebb's ("hebb"), or Oja's ("oja").
@@ -109,8 +109,10 @@ def flp(
     Reference:
       Lindsey & Litwin-Kumar, "Learning to learn with feedback and local plasticity", NeurIPS 2020.
     """
-    parts = fed(net, beta=beta, plastic=plastic, signal=signal, output=output, presynaptic=presynaptic, product=product)
-    return local_rule(net, parts.change, alpha=alpha, plastic=plastic, reduction=reduction, fed=True)
+    parts = feedback_terms(
+        net, beta=beta, plastic=plastic, signal=signal, output=output, presynaptic=presynaptic, product=product
+    )
+    return local_rule(net, parts.change, alpha=alpha, plastic=plastic, reduction=reduction, reads_feedback=True)
 
 
 def flp_feedback(key: Key, net: Chain, *, dtype: jnp.dtype | None = None) -> Params:
@@ -145,7 +147,7 @@ def flp_feedback(key: Key, net: Chain, *, dtype: jnp.dtype | None = None) -> Par
     }
 
 
-def fed(
+def feedback_terms(
     net: Chain,
     *,
     beta: Layers = 0.5,
@@ -166,31 +168,31 @@ def fed(
     def shifts(i: int) -> bool:
         return i in layers and not (output == "clamped" and i == len(net.layers) - 1)
 
-    def post(i: int, params: Params, heard: Heard) -> Array:
+    def post(i: int, params: Params, act: Activity) -> Array:
         if not shifts(i):
-            return heard.y if i in layers else heard.h[i + 1]
-        h = heard.h[i + 1]
+            return act.y if i in layers else act.h[i + 1]
+        h = act.h[i + 1]
         strength = jnp.asarray(strengths[i], h.dtype)
         message = f"beta of {h.shape[1]} neurons is () or {h.shape[1:]}, not {strength.shape}"
         chex.assert_shape(strength, h.shape[1:][: strength.ndim], custom_message=message)
         strength = strength[None, :] if strength.ndim else strength
-        return strength * feedback(i, params, heard, signal) + (1 - strength) * h
+        return strength * feedback(i, params, act, signal) + (1 - strength) * h
 
-    def change(i: int, params: Params, heard: Heard) -> Array:
-        pre = heard.seen[i]
+    def change(i: int, params: Params, act: Activity) -> Array:
+        pre = act.seen[i]
         if presynaptic == "after" and i > 0:
-            pre = between(net, i, post(i - 1, params, heard))
-        return PRODUCTS[product](pre, post(i, params, heard), params["forward"]["w"][i], heard.weight)
+            pre = between(net, i, post(i - 1, params, act))
+        return PRODUCTS[product](pre, post(i, params, act), params["forward"]["w"][i], act.weight)
 
     return Fed(post, change, shifts)
 
 
-def feedback(i: int, params: Params, heard: Heard, signal: Signal) -> Array:
+def feedback(i: int, params: Params, act: Activity, signal: Signal) -> Array:
     """f of layer i, counted from 0: (B, n_i)."""
     group = params["feedback"]
-    return jax.nn.relu(source(heard, signal) @ group["w_fb"][i] + group["bias"][i][None, :])
+    return jax.nn.relu(source(act, signal) @ group["w_fb"][i] + group["bias"][i][None, :])
 
 
-def source(heard: Heard, signal: Signal) -> Array:
-    """s, what is fed back: (B, n_L)."""
-    return heard.error if signal == "error" else heard.y
+def source(act: Activity, signal: Signal) -> Array:
+    """s, the signal that is fed back: (B, n_L)."""
+    return act.error if signal == "error" else act.y

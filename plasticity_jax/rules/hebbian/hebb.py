@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from plasticity_jax.base import LearningRule
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops.hebbian import hebb_product
-from plasticity_jax.rules.hebbian.common import Heard, Layers, Reduction, local_rule
+from plasticity_jax.rules.hebbian.common import Activity, Layers, Reduction, local_rule
 from plasticity_jax.typing import Array, Params
 
 
@@ -52,7 +52,7 @@ def hebb(
       Hebb, "The organization of behavior", Wiley 1949.
     """
 
-    def change(i: int, params: Params, heard: Heard) -> Array:
-        return hebb_product(heard.seen[i], heard.h[i + 1], params["forward"]["w"][i], heard.weight)
+    def change(i: int, params: Params, act: Activity) -> Array:
+        return hebb_product(act.seen[i], act.h[i + 1], params["forward"]["w"][i], act.weight)
 
     return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction, target=False)

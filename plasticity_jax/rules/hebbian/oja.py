@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from plasticity_jax.base import LearningRule
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops.hebbian import oja_product
-from plasticity_jax.rules.hebbian.common import Heard, Layers, Reduction, local_rule
+from plasticity_jax.rules.hebbian.common import Activity, Layers, Reduction, local_rule
 from plasticity_jax.typing import Array, Params
 
 
@@ -53,7 +53,7 @@ def oja(
       Oja, "A simplified neuron model as a principal component analyzer", Journal of Mathematical Biology 1982.
     """
 
-    def change(i: int, params: Params, heard: Heard) -> Array:
-        return oja_product(heard.seen[i], heard.h[i + 1], params["forward"]["w"][i], heard.weight)
+    def change(i: int, params: Params, act: Activity) -> Array:
+        return oja_product(act.seen[i], act.h[i + 1], params["forward"]["w"][i], act.weight)
 
     return local_rule(net, change, alpha=alpha, plastic=plastic, reduction=reduction, target=False)

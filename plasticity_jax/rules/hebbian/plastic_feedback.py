@@ -23,7 +23,7 @@ from plasticity_jax.base import LearningRule
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops.hebbian import PRODUCTS
 from plasticity_jax.rules.hebbian.common import (
-    Heard,
+    Activity,
     Layers,
     Reduction,
     each_layer,
@@ -31,7 +31,7 @@ from plasticity_jax.rules.hebbian.common import (
     per_weight,
     plastic_layers,
 )
-from plasticity_jax.rules.hebbian.flp import Signal, fed, source
+from plasticity_jax.rules.hebbian.flp import Signal, feedback_terms, source
 from plasticity_jax.typing import Params, PyTree, Scalar
 
 
@@ -76,7 +76,7 @@ def plastic_feedback(
       >>> batch = pj.Example(x, label)
       >>> forward = pj.layers.init_params(jax.random.key(1), net)["forward"]
       >>> fed = pj.rules.flp_feedback(jax.random.key(2), net)
-      >>> fed["w_fb"] = (fed["w_fb"][0], jnp.eye(2))  # the output hears its own target
+      >>> fed["w_fb"] = (fed["w_fb"][0], jnp.eye(2))  # feedback of each output is its own target
       >>> rule = plastic_feedback(net, alpha=1e-3, alpha_fb=1e-3, beta=1.0, plastic=[-1], signal="target")
       >>> learn = pj.learner(rule, optax.sgd(1.0))
       >>> state = learn.init({"forward": forward, "feedback": fed}, jax.random.key(3), batch)
@@ -87,17 +87,27 @@ def plastic_feedback(
     Reference:
       Lindsey & Litwin-Kumar, "Learning to learn with feedback and local plasticity", NeurIPS 2020, section 8.1.
     """
-    parts = fed(net, beta=beta, plastic=plastic, signal=signal, output=output, presynaptic=presynaptic, product=product)
+    parts = feedback_terms(
+        net, beta=beta, plastic=plastic, signal=signal, output=output, presynaptic=presynaptic, product=product
+    )
     layers = plastic_layers(net, plastic)
     rates = each_layer("alpha_fb", alpha_fb, len(layers))
 
-    def teach(params: Params, heard: Heard, share: Scalar) -> PyTree:
+    def feedback_updates(params: Params, act: Activity, share: Scalar) -> PyTree:
         w_fb: list[PyTree] = [jax.tree.map(jnp.zeros_like, each) for each in params["feedback"]["w_fb"]]
         for i, rate in zip(layers, rates, strict=True):
             if parts.shifts(i):
                 back = params["feedback"]["w_fb"][i].T
-                change = PRODUCTS[product](source(heard, signal), parts.post(i, params, heard), back, heard.weight)
+                change = PRODUCTS[product](source(act, signal), parts.post(i, params, act), back, act.weight)
                 w_fb[i] = -(share * per_weight("alpha_fb", rate, back) * change).T
         return {"w_fb": w_fb}
 
-    return local_rule(net, parts.change, alpha=alpha, plastic=plastic, reduction=reduction, fed=True, teach=teach)
+    return local_rule(
+        net,
+        parts.change,
+        alpha=alpha,
+        plastic=plastic,
+        reduction=reduction,
+        reads_feedback=True,
+        feedback_updates=feedback_updates,
+    )

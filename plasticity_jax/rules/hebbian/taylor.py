@@ -29,7 +29,7 @@ from plasticity_jax.layers.chain import Chain
 from plasticity_jax.ops.checks import one_of
 from plasticity_jax.ops.hebbian import weighed
 from plasticity_jax.rules.hebbian.common import (
-    Heard,
+    Activity,
     Layers,
     Reduction,
     each_layer,
@@ -59,7 +59,7 @@ def taylor(
       theta: the coefficient of each term; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each
         weight. There is no other rate.
       plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
-      signal: what is fed back, "error" or "target".
+      signal: the signal that is fed back, "error" or "target".
       reduction: "sum" or "mean" over the batch.
 
     Returns:
@@ -77,8 +77,8 @@ def taylor(
       >>> batch = pj.Example(x, label)
       >>> forward = pj.layers.init_params(jax.random.key(1), net)["forward"]
       >>> fed = pj.rules.flp_feedback(jax.random.key(2), net)
-      >>> fed["w_fb"] = (fed["w_fb"][0], jnp.eye(2))  # the output hears its own target
-      >>> terms = {(1, 0, 0, 1): 1e-3, (0, 0, 1, 2): -1e-3}  # what is heard times the feedback, and a decay
+      >>> fed["w_fb"] = (fed["w_fb"][0], jnp.eye(2))  # feedback of each output is its own target
+      >>> terms = {(1, 0, 0, 1): 1e-3, (0, 0, 1, 2): -1e-3}  # presynaptic activity times the feedback, and a decay
       >>> rule = taylor(net, terms, plastic=[-1], signal="target")
       >>> learn = pj.learner(rule, optax.sgd(1.0))
       >>> state = learn.init({"forward": forward, "feedback": fed}, jax.random.key(3), batch)
@@ -99,16 +99,16 @@ def taylor(
         for term, value in theta.items()
     }
 
-    def change(i: int, params: Params, heard: Heard) -> Array:
-        w, f = params["forward"]["w"][i], feedback(i, params, heard, signal)
+    def change(i: int, params: Params, act: Activity) -> Array:
+        w, f = params["forward"]["w"][i], feedback(i, params, act, signal)
         total = jnp.zeros_like(w)
         for (a, b, c, d), value in coefficients.items():
-            post = weighed(heard.h[i + 1] ** b * f**d, heard.weight)
-            product = post.T @ heard.seen[i] ** a if a else jnp.sum(post, 0)[:, None]
+            post = weighed(act.h[i + 1] ** b * f**d, act.weight)
+            product = post.T @ act.seen[i] ** a if a else jnp.sum(post, 0)[:, None]
             total += per_weight(f"theta[{a, b, c, d}]", value[i], w) * w**c * product
         return total
 
-    return local_rule(net, change, alpha=1.0, plastic=plastic, reduction=reduction, fed=True)
+    return local_rule(net, change, alpha=1.0, plastic=plastic, reduction=reduction, reads_feedback=True)
 
 
 def flp_terms(alpha: Scalar, beta: Scalar, product: Literal["hebb", "oja"] = "oja") -> dict[Term, Scalar]:
