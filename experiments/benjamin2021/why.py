@@ -40,13 +40,17 @@ def _two_seeds(errors: float) -> str:
 BELOW = "layers learn from below, and the top has not yet; default: 900 steps of 32 images, not 39,200 of 512"
 
 FIG4 = {
-    "reconstructs": _two_seeds(8.7),
+    "reconstructs": f"{BELOW}; {_two_seeds(0.7)}",
     "reconstructs-mean": BELOW,
+    "reconstructs-depth": _two_seeds(5.0),
     "posterior": BELOW,
     "posterior-marginals": BELOW,
     "class-kept": BELOW,
     "reads-out": f"the top alone has less; {BELOW}",
+    "reads-out-depth": _two_seeds(9.7),
     "reads-out-pca": BELOW,
+    "top-told": BELOW,
+    "ascends-down": _two_seeds(1.2),
 }
 
 SPREAD = "ink is spread; default: 4,800 steps of 8 small videos, not 124,800 of 32"

@@ -282,7 +282,7 @@ GAPS = {
     "reads-out": ["gap/right"],
     "reads-out-depth": ["gap/right_depth"],
     "reads-out-pca": ["gap/right_top-pca"],
-    "ascends-up": [f"gap/up_h{i}-{other}" for i in (1, 2) for other in ("standing", "descending")],
+    "ascends-up": ["gap/up_h1-descending", "gap/up_h2-standing", "gap/up_h2-descending"],
     "ascends-down": [f"gap/down_h{i}-{other}" for i in (0, 1) for other in ("standing", "descending")],
 }
 BOUNDED = {
