@@ -31,7 +31,8 @@ class Example(NamedTuple):
     Attributes:
       x: input, shape (B, n_in), or (B, height, width, channels) for a chain of layers; a stream of T steps has shape
         (T, B, n_in). Integers are cast, not scaled: divide images of bytes by 255.
-      y: target, shape (B, n_out); for a softmax also integer labels, shape (B,).
+      y: target, shape (B, n_out); for a softmax also integer labels, shape (B,). None for a rule that needs none, as
+        Hebb's, Oja's and the BCM rule.
       start: (B,), bool: a new trial begins in that stream at this step, so that the network's state and the rule's
         traces start afresh. None: none does.
       weight: (B,), the share of each example in the loss, whose mean is over B whatever the weights; 0 is padding,
@@ -39,7 +40,7 @@ class Example(NamedTuple):
     """
 
     x: Array
-    y: Array
+    y: Array | Any
     start: Array | None = None
     weight: Array | None = None
 
