@@ -1,5 +1,6 @@
 """L1, L2, L9, L13 and L15: structure, shapes and dtypes, of which nothing is computed."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity_jax.base import Info
-from plasticity_jax.testing.equality import assert_same_form, at, avals, host, is_key, require
+from plasticity_jax.testing.equality import Broken, assert_same_form, at, avals, host, is_key, require
 from plasticity_jax.testing.problem import Problem, compiled
 from plasticity_jax.typing import Batch, Key, PyTree
 
@@ -95,7 +96,16 @@ def no_axis_is_added_unsaid(rule: Problem) -> None:
 
     arguments = rule.params(jax.random.key(0)), jax.random.key(0), rule.batch(), rule.coefficients
     with jax.numpy_rank_promotion("raise"):
-        jax.eval_shape(both, *arguments)
+        try:
+            jax.eval_shape(both, *arguments)
+        except ValueError as error:
+            found = re.search(r"for (\S+) on shapes (.+?) and with the config option jax_numpy_rank", str(error))
+            if found is None:
+                raise
+            raise Broken(
+                f"{found[1]} combines the shapes {found[2]}: write the axis that is meant, as in theta[None] or "
+                "theta[:, None]"
+            ) from error
 
 
 def _abstracts(rule: Problem) -> Iterator[tuple[str, Any, Any]]:

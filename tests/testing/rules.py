@@ -346,7 +346,7 @@ def trace_is_a_weight(leak=0.5):
     return changed(deterministic(leak), init)
 
 
-@fault({"L15": "ValueError"})
+@fault({"L15": "combines the shapes (2, 3) (3,): write the axis that is meant, as in theta[None]"})
 def axis_is_added_unsaid(leak=0.5):
     def update(updates, traces, info, batch):
         return {"w": updates["w"] * jnp.asarray([1.0, 0.9, 0.8], updates["w"].dtype)}, traces, info
