@@ -1,4 +1,4 @@
-"""Trees moved by noise: what learns is floating, and counts, masks and keys among the leaves stay where they are."""
+"""Trees moved by noise: what learns is floating, and counts and masks among the leaves stay where they are."""
 
 import jax
 import jax.numpy as jnp
