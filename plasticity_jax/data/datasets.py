@@ -152,7 +152,7 @@ def load(name: Name, split: Split = "train") -> dict[str, np.ndarray]:
         try:
             arrays = _read(folder, name, split)
         except ImportError as error:  # the sets that only TensorFlow can read are those prepared with it
-            package = "tensorflow" if error.name == "tensorflow" else "plasticity_jax[data]"
+            package = "tensorflow" if error.name == "tensorflow" else '"plasticity_jax[data]"'
             raise MissingData(f"reading {name} in {folder} needs {error.name}: pip install {package}") from error
         if cache is not None:
             _to_cache(cache, arrays)
@@ -167,7 +167,7 @@ def _folder(name: Name, source: str) -> Path:
     source_of, line = SETS[name].manual or ("with internet", f"import tensorflow_datasets as tfds; {prepare}")
     advice = (
         f"set TFDS_DATA_DIR to a directory that holds it, or prepare it {source_of}: pip install "
-        f'plasticity_jax[data], then python -c "{line}"'
+        f'"plasticity_jax[data]", then python -c "{line}"'
     )
     if root is None:
         raise MissingData(f"data set {name} is not found, for {given} is in nobody's home directory: {advice}")

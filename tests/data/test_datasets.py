@@ -233,7 +233,7 @@ def test_a_missing_set_is_noticed_before_anything_is_imported(tmp_path, monkeypa
     for word in (
         str(tmp_path),
         "TFDS_DATA_DIR",
-        "pip install plasticity_jax[data]",
+        'pip install "plasticity_jax[data]", then',
         "download_and_prepare",
         "omniglot",
     ):
@@ -249,7 +249,7 @@ def test_a_set_in_another_format_is_missing(toy, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "advice"),
-    [("tensorflow_datasets", r"plasticity_jax\[data\]"), ("tensorflow", "tensorflow")],
+    [("tensorflow_datasets", r'"plasticity_jax\[data\]"'), ("tensorflow", "tensorflow")],
 )
 def test_without_what_reads_it(tmp_path, monkeypatch, cache, module, advice):
     folder = tmp_path / "mnist" / "3.0.1"
