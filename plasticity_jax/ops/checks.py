@@ -82,19 +82,25 @@ def whole(name: str, value: Any, least: int, unit: str) -> None:
     Raises:
       ValueError: naming the argument and the value.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    if not _is_whole(value) or value < least:
         raise ValueError(f"{name}={value!r} must be a whole number of at least {least} {unit}")
 
 
 def check_counts(**counts: int) -> None:
-    """Refuses counts below 1.
+    """Refuses counts that are below 1 or not whole.
 
     Raises:
       ValueError: naming the first of them.
     """
     for name, count in counts.items():
+        if not _is_whole(count):
+            raise ValueError(f"{name}={count!r} must be a whole number, at least 1")
         if count < 1:
             raise ValueError(f"{name}={count} must be at least 1")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def of_each_neuron(name: str, value: Any, n: int) -> Any:

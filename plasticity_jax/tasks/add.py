@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key
 
@@ -42,7 +43,7 @@ def add(lags: tuple[int | Array, int | Array] = (3, 5), tau: int = 2, batch: int
       A `Stream` of `Example` with x and y of shape (steps, B, 2).
 
     Raises:
-      ValueError: if a lag is negative, or tau or batch is below 1.
+      ValueError: if a lag is negative, tau or batch is below 1, or one of them is not whole.
 
     Example:
       >>> import jax
@@ -54,9 +55,10 @@ def add(lags: tuple[int | Array, int | Array] = (3, 5), tau: int = 2, batch: int
     Reference:
       Pitis, "Recurrent neural networks in TensorFlow I", 2016.
     """
-    if tau < 1 or batch < 1:
-        raise ValueError(f"tau={tau} and batch={batch} must both be at least 1")
+    check_counts(tau=tau, batch=batch)
     for lag in lags:
+        if not isinstance(lag, Tracer) and lag != int(lag):
+            raise ValueError(f"lags={tuple(lags)} must be whole numbers of symbols")
         if not isinstance(lag, Tracer) and lag < 0:
             raise ValueError(f"lags={tuple(lags)} must not be negative: the label would depend on the future")
     first, second = lags

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.ops import prng
+from plasticity_jax.ops.checks import check_counts, whole
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Scalar
 
@@ -60,7 +61,7 @@ def delayed_xor(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: Sc
       times, and only there.
 
     Raises:
-      ValueError: if the delays are out of order or negative, or batch is below 1.
+      ValueError: if the delays are out of order, negative or not whole, or batch is below 1.
 
     Example:
       >>> import jax
@@ -73,8 +74,7 @@ def delayed_xor(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: Sc
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", arXiv:1906.00889.
     """
     check_delays(stimuli, answer)
-    if batch < 1:
-        raise ValueError(f"batch={batch} must be at least 1")
+    check_counts(batch=batch)
     near, far = stimuli
 
     def init(key: Key) -> DelayedXORState:
@@ -130,8 +130,11 @@ def check_delays(stimuli: tuple[int, int], answer: int) -> None:
     """Refuses delays that make no task.
 
     Raises:
-      ValueError: if not 0 <= d < d' and 0 <= r.
+      ValueError: if not 0 <= d < d' and 0 <= r, or they are not whole.
     """
+    for name, value in (("stimuli", stimuli[0]), ("stimuli", stimuli[1]), ("answer", answer)):
+        if value >= 0:
+            whole(name, value, 0, "steps")
     if not 0 <= stimuli[0] < stimuli[1] or answer < 0:
         raise ValueError(
             f"stimuli={tuple(stimuli)}, answer={answer}: the stimuli come d < d' steps before the cue, d at least 0, "

@@ -55,8 +55,8 @@ def few_shot(
       query, class by class, with x (steps, B, ways * queries) and y (steps, B, ways * queries, outputs).
 
     Raises:
-      ValueError: if a count is below 1, the order is not known, there are not as many classes or images, or too few
-        outputs.
+      ValueError: if a count is below 1 or not whole, the order is not known, there are not as many classes or images, or
+        too few outputs.
 
     Example:
       >>> import jax
@@ -70,7 +70,8 @@ def few_shot(
     """
     outputs = ways if outputs is None else outputs
     check_order(order)
-    check_counts(ways=ways, shots=shots, queries=queries, episodes=episodes)
+    check_counts(classes=classes, per_class=per_class, ways=ways, shots=shots, queries=queries, episodes=episodes)
+    check_counts(outputs=outputs)
     if ways > classes:
         raise ValueError(f"ways={ways} is more than the {classes} classes that the data has")
     if overlap and max(shots, queries) > per_class:

@@ -56,7 +56,7 @@ def incremental_sines(
       slot, with x (steps, B, functions * query, functions + 1) and y likewise.
 
     Raises:
-      ValueError: if the order is not known, a count is below 1, or the pool is smaller than a lifetime.
+      ValueError: if the order is not known, a count is below 1 or not whole, or the pool is smaller than a lifetime.
 
     Example:
       >>> import jax
@@ -70,8 +70,10 @@ def incremental_sines(
     """
     check_order(order)
     check_counts(functions=functions, batches=batches, batch=batch, query=query, episodes=episodes)
-    if pool is not None and pool < functions:
-        raise ValueError(f"pool={pool} has too few functions for lifetimes of {functions}: enlarge it, or use None")
+    if pool is not None:
+        check_counts(pool=pool)
+        if pool < functions:
+            raise ValueError(f"pool={pool} has too few functions for lifetimes of {functions}: enlarge it, or use None")
 
     def draw(key_pool: Key, key: Key) -> Episode:
         key_functions, key_order, key_support, key_query = jax.random.split(key, 4)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.cells import advance, init_params, read_out
 from plasticity_jax.cells.neurons import Neurons, start_of
+from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, PyTree
 
@@ -48,7 +49,7 @@ def mimic(cell: Neurons, tau: int = 2, batch: int = 1) -> Stream:
       A `Stream` of `Example` with x (steps, B, n_in) and y (steps, B, n_out).
 
     Raises:
-      ValueError: if tau or batch is below 1.
+      ValueError: if tau or batch is below 1 or not whole.
 
     Example:
       >>> import jax
@@ -61,8 +62,7 @@ def mimic(cell: Neurons, tau: int = 2, batch: int = 1) -> Stream:
     Reference:
       Marschall, Cho & Savin (2019), Figure 1b.
     """
-    if tau < 1 or batch < 1:
-        raise ValueError(f"tau={tau} and batch={batch} must both be at least 1")
+    check_counts(tau=tau, batch=batch)
 
     def init(key: Key) -> MimicState:
         key_symbols, key_weights, key_rec, key_out = jax.random.split(key, 4)

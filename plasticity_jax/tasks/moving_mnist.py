@@ -60,7 +60,7 @@ def moving_mnist(bank: int, count: int = 2, batch: int = 32) -> Stream:
       A `Stream` of `Scene`, whose leaves lead with (steps, B, count); `render` makes the videos.
 
     Raises:
-      ValueError: if a number is below 1.
+      ValueError: if a number is below 1 or not whole.
 
     Example:
       >>> import jax
@@ -111,8 +111,8 @@ def render(digits: Array, scene: Scene, *, size: int = 64, frames: int = 20, spe
       >>> video.x.shape, video.y.shape
       ((3, 20, 64, 64, 1), (3, 20, 2, 2))
     """
+    check_counts(size=size, frames=frames)
     _check_digits(digits, size)
-    check_counts(frames=frames)
     chex.assert_rank(scene, [2, 3, 2], custom_message="a scene's digit and heading are (B, count), start (B, count, 2)")
     n, count = scene.digit.shape
     dtype = scene.start.dtype

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from plasticity_jax.ops import prng
+from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Scalar
 
@@ -67,7 +68,7 @@ def ou_mixture(
       A `Stream` of `Example` with x (steps, B, stimuli) and y (steps, B, latents).
 
     Raises:
-      ValueError: if a count is below 1, dt is out of its range, or the mixing matrix has another shape.
+      ValueError: if a count is below 1 or not whole, dt is out of its range, or the mixing matrix has another shape.
 
     Example:
       >>> import jax
@@ -80,8 +81,7 @@ def ou_mixture(
     Reference:
       Bredenberg, Lyo, Simoncelli & Savin, "Impression learning", NeurIPS 2021, Figure 1.
     """
-    if min(latents, stimuli, batch) < 1:
-        raise ValueError(f"latents={latents}, stimuli={stimuli} and batch={batch} must all be at least 1")
+    check_counts(latents=latents, stimuli=stimuli, batch=batch)
     if mixing is not None and mixing.shape != (stimuli, latents):
         raise ValueError(f"mixing has shape {mixing.shape}, but must be (stimuli, latents) = {(stimuli, latents)}")
     moments = ou_moments(dt)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from plasticity_jax.ops.checks import whole
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Key
 
@@ -62,6 +63,7 @@ def spoken_digits(starts: np.ndarray, lengths: np.ndarray, batch: int = 1) -> St
     if not lengths.size or lengths.min() < 1 or starts.min() < 0:
         raise ValueError("there must be one recording or more, each of one frame or more from a start of 0 or more")
     total = int(lengths.sum())
+    whole("batch", batch, 0, "streams")
     if not 1 <= batch <= total:
         raise ValueError(f"batch={batch} must be at least 1 and at most the {total} frames")
     offsets = np.arange(batch) * total // batch

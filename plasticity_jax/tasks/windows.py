@@ -2,6 +2,7 @@
 
 import jax
 
+from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, PyTree
 
@@ -17,7 +18,7 @@ def windows(stream: Stream, length: int) -> Stream:
       A `Stream` of examples with leaves (windows, B, S, ...), `start` and `weight` too where the stream has them.
 
     Raises:
-      ValueError: if the length is below 1.
+      ValueError: if the length is below 1 or not whole.
 
     Example:
       >>> import jax
@@ -27,8 +28,7 @@ def windows(stream: Stream, length: int) -> Stream:
       >>> example.x.shape, example.y.shape
       ((100, 20, 7, 2), (100, 20, 7, 1))
     """
-    if length < 1:
-        raise ValueError(f"length={length} must be at least 1 step")
+    check_counts(length=length)
 
     def take(state: PyTree, steps: int) -> tuple[PyTree, Example]:
         state, examples = stream.take(state, steps * length)

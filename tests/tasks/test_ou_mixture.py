@@ -137,7 +137,7 @@ def test_seeds_and_time_steps_under_vmap():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"latents": 0}, "latents=0, stimuli=100 and batch=1 must all be at least 1"),
+        ({"latents": 0}, "latents=0 must be at least 1"),
         ({"batch": 0}, "batch=0"),
         ({"dt": 0}, "dt=0 must be above 0 and at most 4"),
         ({"dt": 4.1}, "dt=4.1"),
