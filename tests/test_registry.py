@@ -1,4 +1,4 @@
-"""The registry: what it finds, what it refuses, and a package of two files that joins it, as README.md says."""
+"""The registry: what it finds, what it refuses, and a package that joins it, as docs/guides/write_a_rule.md says."""
 
 import re
 import subprocess
@@ -190,33 +190,33 @@ import plasticity_jax as pj
 from plasticity_jax.command.cli import main
 
 assert "my_rules" not in sys.modules
-case = pj.RULES["reward_modulated"]
+case = pj.RULES["leaky_eligibility"]
 params, batch, key = case.params(jax.random.key(0)), case.batch(jax.random.key(1)), jax.random.key(2)
-rules = {"mine": case.make(), "louder": case.make(sigma=0.2)}
+rules = {"mine": case.make(), "leakier": case.make(leak=0.9)}
 traces = {name: rule.init(params, key, batch) for name, rule in rules.items()}
 updates, _, _ = pj.compare(rules, params, traces, key, batch)
-assert updates["mine"]["w"].shape == (2, 3) and updates["mine"]["w"].dtype == "float32"
+w = updates["mine"]["forward"]["w"]
+assert w.shape == params["forward"]["w"].shape and w.dtype == "float32"
 main(["list", "--rules"])
 print("---")
-print(pj.testing.check_rule(case, name="reward_modulated"))
+print(pj.testing.check_rule(case, name="leaky_eligibility"))
 """
 
 
-def test_the_package_of_the_readme_is_found_and_keeps_the_laws(tmp_path):
+def test_the_package_of_the_guide_is_found_and_keeps_the_laws(tmp_path):
     """In a process of its own, in single precision, with nothing but the package's metadata to tell of it."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    module = re.search(r"```python\n(# my_rules\.py.*?)```", readme, re.DOTALL)
-    project = re.search(r"```toml\n(# pyproject\.toml.*?)```", readme, re.DOTALL)
-    report = re.search(r"```\n(reward_modulated: .*?)\n```", readme, re.DOTALL)
-    assert module
+    guides = ROOT / "docs/guides"
+    page = (guides / "write_a_rule.md").read_text(encoding="utf-8")
+    project = re.search(r"```toml\n(# pyproject\.toml.*?)```", page, re.DOTALL)
+    report = re.search(r"\n(leaky_eligibility: .*?)\n\n", page, re.DOTALL)
     assert project
     assert report
     points = tomllib.loads(project[1])["project"]["entry-points"]["plasticity_jax.rules"]
-    folder = package(tmp_path, points, module[1])
+    folder = package(tmp_path, points, (guides / "skeleton_rule.py").read_text(encoding="utf-8"))
     path = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]"
     done = subprocess.run([sys.executable, "-c", path + USE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     listed, _, found = done.stdout.partition("---\n")
-    (line,) = [line for line in listed.splitlines() if line.startswith("reward_modulated")]
-    assert line.split() == ["reward_modulated", "local", "stochastic", "sigma=0.1,", "decay=0.9"]
+    (line,) = [line for line in listed.splitlines() if line.startswith("leaky_eligibility")]
+    assert line.split() == ["leaky_eligibility", "approximate", "deterministic", "leak=0.3"]
     assert found.strip() == report[1]

@@ -1,7 +1,8 @@
-"""Tables of the pages on the papers, docs/papers, from the records: ``python -m experiments.shared.pages``.
+"""Tables of README.md and of the pages on the papers, from the records: ``python -m experiments.shared.pages``.
 
 A page is prose with marked blocks, between which the tables are written:
 
+    <!-- papers -->                  where each paper stands
     <!-- records CITEKEY -->         where each record of a paper stands
     <!-- record ID PRESET -->        what made a record, what holds of it and what does not, and its own table
     <!-- end -->
@@ -16,8 +17,12 @@ from plasticity_jax.command.report import Record, cell, claims_of, held, provena
 from plasticity_jax.command.tables import number
 
 HOME = Path(__file__).resolve().parents[1]
+README = HOME.parent / "README.md"
 PAGES = HOME.parent / "docs" / "papers"
-BLOCK = re.compile(r"(<!-- (records? [^>]*?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (papers|records? [^>]*?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+FIRST = ("benjamin2021", "bredenberg2021", "lansdell2019", "lindsey2020", "marschall2019")
+"""Papers that the library began with."""
+
 OPEN_LINES = 30
 """A record's own table of more lines than that is folded."""
 
@@ -32,7 +37,7 @@ def filled(text: str, records: Sequence[Record]) -> str:
     Raises:
       ValueError: if a block names no record, or has no end.
     """
-    if len(re.findall(r"<!-- records? ", text)) != len(BLOCK.findall(text)):
+    if len(re.findall(r"<!-- (?:papers|records?) ", text)) != len(BLOCK.findall(text)):
         raise ValueError("a marked block has no end, <!-- end -->")
     return BLOCK.sub(lambda block: f"{block[1]}\n{_block(block[2], records)}\n\n", text)
 
@@ -50,6 +55,8 @@ def all_records() -> list[Record]:
 
 def _block(name: str, records: Sequence[Record]) -> str:
     kind, *words = name.split()
+    if kind == "papers":
+        return "\n".join(_papers(records))
     chosen = [record for record in records if words in ([record.paper], [*_place(record)])]
     if not chosen:
         raise ValueError(f"there is no record for the block <!-- {name} -->")
@@ -64,17 +71,32 @@ def _link(record: Record) -> str:
     return f"../results/{record.paper}.md#{record.anchor}"
 
 
-def _standings(records: Sequence[Record]) -> Iterator[str]:
-    yield "| record | reproduces | scale | seeds | device | the paper's claims that hold | our own |"
-    yield "|---|---|---|---|---|---|---|"
-    for record in records:
-        meta = record.meta
+def _papers(records: Sequence[Record]) -> Iterator[str]:
+    yield "| paper | experiments | its claims that hold, reduced scale | its own scale | our own claims that hold |"
+    yield "|---|---|---|---|---|"
+    for page in sorted(PAGES.glob("*.md"), key=lambda page: (page.stem not in FIRST, page.stem)):
+        its = [record for record in records if record.paper == page.stem]
+        scales = [[record for record in its if record.at_paper_scale is full] for full in (False, True)]
+        title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         cells = [
-            f"[{record.label}]({_link(record)})",
-            str(meta.get("title", "")).partition(":")[0],
-            str(meta.get("scale") or "-"),
-            str(meta.get("seeds")),
-            f"{meta.get('device_count')} x {meta.get('device')}, {number(meta.get('wall_seconds'))} s",
+            f"[{title}](docs/papers/{page.name})",
+            str(len({record.folder.parent.name for record in its})),
+            *(held([claim for record in chosen for claim in claims_of(record, own=False)]) for chosen in scales),
+            held([claim for record in its for claim in claims_of(record, own=True)]),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _standings(records: Sequence[Record]) -> Iterator[str]:
+    yield "| record | reproduces | seeds | the paper's claims that hold | our own |"
+    yield "|---|---|---|---|---|"
+    for record in records:
+        name = record.label.removeprefix(f"{record.paper}_")
+        title, scale = str(record.meta.get("title", "")).partition(":")[0], record.meta.get("scale")
+        cells = [
+            f"[{name}]({_link(record)})",
+            f"**{title}**: {scale}" if scale else f"**{title}**",
+            str(record.meta.get("seeds")),
             *(held(claims_of(record, own)) for own in (False, True)),
         ]
         yield f"| {' | '.join(map(cell, cells))} |"
@@ -129,7 +151,7 @@ def _folded(title: str, lines: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    for page in sorted(PAGES.glob("*.md")):
+    for page in (README, *sorted(PAGES.glob("*.md"))):
         old = page.read_text(encoding="utf-8")
         new = filled(old, all_records())
         if new != old:

@@ -1,4 +1,4 @@
-"""The wheel in an empty environment: every command, on the experiment of README.md, outside the repository."""
+"""The wheel in an empty environment: every command, on the experiment of the guide to sweeps, outside the repository."""
 
 import json
 import os
@@ -10,6 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+JUDGED = """
+
+def summarise(metrics):
+    last = {rule: metrics[f"{rule}/loss"][:, -2:].mean(1) for rule in ("rflo", "snap")}
+    summary = {}
+    for name, values in {**last, "lead": last["rflo"] - last["snap"]}.items():
+        pj.run.put(summary, name, values)
+    return summary
+
+
+claims = [pj.run.gap("lead", "SnAp ends below RFLO (paired gap)", None, "lead", own=True)]
+experiment = dataclasses.replace(experiment, summarise=summarise, claims=claims)
+"""
 
 
 def run(*words, cwd, **environment):
@@ -33,11 +48,11 @@ def home(tmp_path_factory):
         if "CI" in os.environ:
             raise
         pytest.skip(f"the packages that it depends on cannot be had: {error}")
-    readme = (ROOT / "README.md").read_text()
-    code = re.search(r"```python\n(# delayed_sum\.py\n.*?)```", readme, re.DOTALL)
+    page = (ROOT / "docs/guides/sweeps.md").read_text()
+    code = re.search(r"```python\n(# delayed_sum\.py\n.*?)```", page, re.DOTALL)
     assert code
     assert code[1].count("\n") < 60
-    (home / "delayed_sum.py").write_text(code[1])
+    (home / "delayed_sum.py").write_text(code[1] + JUDGED)
     return home
 
 
@@ -47,10 +62,10 @@ def test_every_command_works_from_the_wheel_alone(home):
 
     where = run(str(home / "env/bin/python"), "-c", "import plasticity_jax; print(plasticity_jax.__file__)", cwd=home)
     assert where.startswith(str(home / "env"))
-    assert "delayed_sum\n  RFLO and RTRL on a sum of two delayed inputs" in plasticity("list")
+    assert "delayed_sum\n  RFLO and SnAp on a sum of two delayed inputs" in plasticity("list")
     assert re.search(r"^rflo +approximate", plasticity("list", "--rules"), re.MULTILINE)
     shown = plasticity("run", "delayed_sum.py", "--preset", "smoke")
-    assert re.search(r"^lead +RTRL ends below RFLO .* ours ", shown, re.MULTILINE)
+    assert re.search(r"^lead +SnAp ends below RFLO .* ours ", shown, re.MULTILINE)
     record = home / "results/delayed_sum/smoke"
     assert {"config.json", "delayed_sum.png", "meta.json", "metrics.npz", "summary.json"} <= set(os.listdir(record))
     sweep = ("sweep", "delayed_sum.py", "--preset", "smoke", "--vary", "rate=.01,.1", "--vary", "alpha=.5,1")
