@@ -52,6 +52,9 @@ class Public(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Returns the nodes of the table and of what autodoc writes."""
         room, names = self.arguments[0], [line.strip() for line in self.content if line.strip()]
+        missing = [name for name in names if not hasattr(importlib.import_module(room), name)]
+        if missing:
+            raise self.error(f"{room} has no {', '.join(missing)}")
         lines = [".. list-table::", "   :class: public", ""]
         for name in names:
             summary = _summary(name, getattr(importlib.import_module(room), name))

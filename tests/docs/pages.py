@@ -13,8 +13,10 @@ import contextlib
 import doctest
 import io
 import re
+import shlex
 import sys
 import traceback
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,9 @@ FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^`\n]*)\n(?P<code>.*?)^(?P=indent)(?P=fence) *$", re.M | re.S
 )
 NOT_RUN = re.compile(r"<!-- not run: (\S.*?) -->\s*\Z", re.S)
+LINK = re.compile(r"\]\(<?([^)\s>]+)>?(?: \"[^\"]*\")?\)|(?:src|href)=\"([^\"]+)\"")
+PYTHON = {"python", "pycon", "doctest"}
+SHELL = {"console", "sh", "bash", "shell"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -48,6 +53,7 @@ class Block(NamedTuple):
 
 
 def blocks(text: str) -> list[Block]:
+    """The fenced blocks of a page, in order."""
     found, end = [], 0
     for match in FENCE.finditer(text):
         code = re.sub(rf"(?m)^{match['indent']}", "", match["code"])
@@ -67,7 +73,7 @@ def failures(text: str, name: str) -> list[str]:
     found, namespace = blocks(text), {"__name__": "__main__"}
     problems: list[str] = []
     for block, after in zip(found, [*found[1:], None], strict=True):
-        if block.language not in {"python", "pycon", "doctest"} or block.why_not_run:
+        if block.language not in PYTHON or block.why_not_run:
             continue
         if ">>> " in block.code:
             problems += _run_with_prompts(block, namespace, name)
@@ -91,6 +97,47 @@ def _run_with_prompts(block: Block, namespace: dict, name: str) -> list[str]:
     test.globs = namespace
     doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(test, out=problems.append, clear_globs=False)
     return problems
+
+
+def commands(text: str) -> list[tuple[int, list[str]]]:
+    """The calls of this project's command line in a page's shell blocks, as (line, words behind the program's name).
+
+    In a block of ``console`` commands are the lines behind a ``$``; a backslash carries on, ``&&`` and ``;`` part.
+    """
+    found = []
+    for block in blocks(text):
+        if block.language not in SHELL or block.why_not_run:
+            continue
+        joined = re.sub(r"\\\n", lambda _: "  ", block.code)
+        for number, line in enumerate(joined.splitlines()):
+            if block.language == "console":
+                if not line.startswith("$ "):
+                    continue
+                line = line[2:]
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split, call = True, []
+            for word in [*lexer, ";"]:
+                if word and not set(word) - set(";&|<>()"):
+                    found += [(block.line + number, call)] if (call := _words(call)) else []
+                    call = []
+                else:
+                    call.append(word)
+    return found
+
+
+def _words(call: list[str]) -> list[str]:
+    """What stands behind ``plasticity`` or ``python -m experiments``; nothing in a call of another program."""
+    call = [*dropwhile(lambda word: re.match(r"\w+=", word), call)]
+    if call and Path(call[0]).name == "plasticity":
+        return call[1:]
+    return call[3:] if call[1:3] == ["-m", "experiments"] else []
+
+
+def relative_links(text: str) -> list[str]:
+    """Links and pictures of a page that are dead where its text stands alone, as a README does on PyPI."""
+    prose = FENCE.sub("", text)
+    targets = [link or attribute for link, attribute in LINK.findall(prose)]
+    return [target for target in targets if not re.match(r"https?://|mailto:|#", target)]
 
 
 if __name__ == "__main__":

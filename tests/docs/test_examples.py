@@ -1,4 +1,4 @@
-"""Every code block of the site's pages runs and prints what the page says."""
+"""The code of the site's pages runs and prints what they say; commands of ours have words that they take."""
 
 import os
 import subprocess
@@ -6,27 +6,124 @@ import sys
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks
+from plasticity_jax.command.catalog import configure, entries, find, load
+from plasticity_jax.command.words import LONG, parser
+from tests.docs.pages import PYTHON, ROOT, blocks, commands, failures, relative_links
 
 BROUGHT = {"results", "notebooks", "_build"}
 """Folders of docs/ that its build writes."""
-PAGES = sorted(
-    path for path in (ROOT / "docs").rglob("*.md") if path.relative_to(ROOT / "docs").parts[0] not in BROUGHT
-)
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if not BROUGHT.intersection(path.relative_to(ROOT).parts)
+}
+RUN = [
+    name
+    for name, text in PAGES.items()
+    if name != "README.md" and any(block.language in PYTHON for block in blocks(text))
+]
+CALLING = [name for name, text in PAGES.items() if commands(text)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
+@pytest.mark.parametrize("page", RUN)
 def test_a_page_runs(page, tmp_path):
-    if not any(block.language in {"python", "pycon", "doctest"} for block in blocks(page.read_text(encoding="utf-8"))):
-        return
+    """In a process of its own, with none of the tests' settings."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("JAX_", "XLA_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    environment |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.docs.pages", str(page)],
+        [sys.executable, "-m", "tests.docs.pages", str(ROOT / page)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+
+
+@pytest.mark.parametrize("page", CALLING)
+def test_commands_have_words_that_they_take(page):
+    """Experiments of this repository have the fields that are changed, too; for other files the words are all."""
+    known = {entry.id for entry in entries(ROOT / "experiments")}
+    for line, words in commands(PAGES[page]):
+        where = f"{page}, line {line}: plasticity {' '.join(words)}"
+        try:
+            args, rest = parser("plasticity").parse_known_args(words)
+            assert not rest or args.command in LONG, f"{where}: does not take {rest}"
+            if args.command in LONG and args.id is not None and not args.id.endswith(".py"):
+                assert args.id in known, f"{where}: there is no experiment {args.id}"
+                config = configure(load(find(args.id, ROOT / "experiments")), args.preset, args.seeds, rest)
+                varied = [
+                    field.partition("=")[0] for field in [*vars(args).get("vary", ()), *vars(args).get("draw", ())]
+                ]
+                assert all(hasattr(config, field.replace("-", "_")) for field in varied), where
+        except (Exception, SystemExit) as error:
+            raise AssertionError(f"{where}: {error}") from error
+
+
+PAGE = """
+```python
+>>> x = 2
+>>> x + 1
+3
+
+```
+
+```python
+y = x + 1
+print(y)
+```
+
+```
+3
+```
+
+<!-- not run: there is no such name -->
+
+```python
+nothing
+```
+"""
+
+
+def test_a_page_is_one_session():
+    assert failures(PAGE, "page.md") == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line"),
+    [
+        ("\n3\n\n```", "\n4\n\n```", "line 4"),
+        ("```\n3\n```", "```\n4\n```", "line 10"),
+        ("y =", "z =", "line 10"),
+        ("not run:", "not now:", "line 21"),
+    ],
+    ids=["prompt", "printed", "exception", "left out"],
+)
+def test_what_is_wrong_is_found(right, wrong, line):
+    problems = failures(PAGE.replace(right, wrong, 1), "page.md")
+    assert len(problems) == 1
+    assert "page.md" in problems[0]
+    assert line in problems[0]
+
+
+def test_commands_are_found():
+    page = """
+```console
+$ FOLDER=x .venv/bin/plasticity run a.py \\
+    --seeds 3  # of five
+seeds 3
+$ cd here && python -m experiments list; ls
+```
+
+```sh
+plasticity report results > out.txt
+```
+"""
+    words = [("run", "a.py", "--seeds", "3"), ("list",), ("report", "results")]
+    assert [tuple(found) for _, found in commands(page)] == words
+
+
+def test_relative_links_are_found():
+    page = '[a](https://b.c) ![d](docs/e.png) [f](#g) [h](i.md#j) <img src="k.png">\n\n```python\nx[0](y)\n```\n'
+    assert relative_links(page) == ["docs/e.png", "i.md#j", "k.png"]
