@@ -15,7 +15,10 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
+from plasticity_jax.ops.rooms import no_such_name
+
 if TYPE_CHECKING:
+    __version__: str
     from plasticity_jax import cells, data, diagnostics, layers, meta, networks, rules, run, tasks, testing
     from plasticity_jax.base import (
         Info,
@@ -63,14 +66,18 @@ _HOMES = {
 _FLOORS = ("cells", "data", "diagnostics", "layers", "meta", "networks", "rules", "run", "tasks", "testing")
 
 
-def __getattr__(name: str) -> Any:
+def _imported(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _FLOORS:
         return importlib.import_module(f"plasticity_jax.{name}")
     if name == "__version__":
         return importlib.metadata.version("plasticity_jax")
-    raise AttributeError(f"module 'plasticity_jax' has no attribute {name!r}; it has {', '.join(__all__)}")
+    raise no_such_name(__name__, name, __all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = _imported
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ A name that comes or goes is a change of what users import: it belongs into the 
 import importlib
 import inspect
 import pkgutil
+import traceback
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,21 @@ def test_a_room_shows_what_it_exports(room):
     assert dir(package) == sorted(set(package.__all__))
     assert len(package.__all__) == len(set(package.__all__))
     assert package.__doc__
+
+
+@pytest.mark.parametrize("room", [name for name in packages() if name.count(".") < 2 and not name.endswith(".bench")])
+def test_a_name_that_is_nearly_one_is_told_its_like(room):
+    package = importlib.import_module(room)
+    known = max(package.__all__, key=len)
+    with pytest.raises(AttributeError) as refusal:
+        getattr(package, f"{known}o")
+    told = f"module '{room}' has no attribute '{known}o'; did you mean '{known}'? dir({room}) names all"
+    assert str(refusal.value) == told
+    last = traceback.format_exception_only(refusal.type, refusal.value)[-1]
+    assert last == f"AttributeError: {told}\n"  # and no second suggestion, of Python's
+    with pytest.raises(AttributeError, match=f"has no attribute 'qqqq'; dir\\({room}\\) names all$"):
+        _ = package.qqqq
+    assert not hasattr(package, "__wrapped__")
 
 
 @pytest.mark.parametrize("name", public_names())

@@ -1,6 +1,6 @@
 """Recurrent networks for the online rules: cells of neurons, and `Cell`, tier one, whose step may be anything."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plasticity_jax.cells.alif import alif
 from plasticity_jax.cells.cell import Cell, init_cell
@@ -15,6 +15,7 @@ from plasticity_jax.cells.masks import sparse_mask, stack_mask
 from plasticity_jax.cells.neurons import Derivatives, Neurons, advance, init_neurons, neurons, read_out
 from plasticity_jax.cells.surrogate import spike_function
 from plasticity_jax.cells.window import init_feedback
+from plasticity_jax.ops.rooms import suggesting
 from plasticity_jax.typing import Key, Params
 
 __all__ = [
@@ -70,3 +71,7 @@ def init_params(key: Key, cell: Neurons | Cell, dtype: Any = None) -> Params:
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)

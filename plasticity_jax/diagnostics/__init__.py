@@ -1,5 +1,7 @@
 """Measures of a rule's credit against the exact one, computed beside the learning and never part of it."""
 
+from typing import TYPE_CHECKING
+
 from plasticity_jax.diagnostics.alignment import (
     Alignment,
     alignment,
@@ -24,6 +26,7 @@ from plasticity_jax.diagnostics.pattern_overlap import PatternDivergence, Patter
 from plasticity_jax.diagnostics.recurrent_alignment import angles_by_lag
 from plasticity_jax.diagnostics.video import squared_error, ssim
 from plasticity_jax.ops.norms import cosine
+from plasticity_jax.ops.rooms import suggesting
 
 __all__ = [
     "Alignment",
@@ -59,3 +62,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)

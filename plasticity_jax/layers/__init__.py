@@ -4,6 +4,8 @@ net = chain((28, 28, 1), [conv(16, 5), pool(2), flatten(), dense(10)], loss="sof
 params = init_params(key, net)
 """
 
+from typing import TYPE_CHECKING
+
 from plasticity_jax.layers.chain import Chain, Pathway, chain
 from plasticity_jax.layers.conv import conv
 from plasticity_jax.layers.dense import dense
@@ -12,6 +14,7 @@ from plasticity_jax.layers.flax_adapters import from_flax
 from plasticity_jax.layers.layer import Layer, layer
 from plasticity_jax.layers.passes import Pass, credit_through, forward, gradients, loss_and_credit, perturbed_output
 from plasticity_jax.layers.pool import flatten, pool
+from plasticity_jax.ops.rooms import suggesting
 
 __all__ = [
     "Chain",
@@ -37,3 +40,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)

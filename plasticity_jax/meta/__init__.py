@@ -1,5 +1,7 @@
 """Learning to learn: lifetimes under a scan, and the rules over their meta-parameters, one per file."""
 
+from typing import TYPE_CHECKING
+
 from plasticity_jax.meta.es import es
 from plasticity_jax.meta.flp import flp_life
 from plasticity_jax.meta.gradient import meta_gradient
@@ -8,6 +10,7 @@ from plasticity_jax.meta.oml import first_order, gradient_life
 from plasticity_jax.meta.pes import pes
 from plasticity_jax.meta.supervised import supervised_life
 from plasticity_jax.meta.truncated import truncated
+from plasticity_jax.ops.rooms import suggesting
 
 __all__ = [
     "Life",
@@ -28,3 +31,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)

@@ -4,7 +4,7 @@ A network that `plasticity_jax.rules.adversarial` takes is an `AdversarialNet`. 
 layers, of which `stacked_phases` and `reconstruct` do the rest.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plasticity_jax.layers import Chain
 from plasticity_jax.layers import init_params as _init_chain
@@ -29,6 +29,7 @@ from plasticity_jax.networks.hierarchy import (
 from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.networks.two_stream import TwoStream, trajectory, trajectory_loss, two_stream
 from plasticity_jax.networks.two_stream import init_params as _init_two_stream
+from plasticity_jax.ops.rooms import suggesting
 from plasticity_jax.typing import Key, Params
 
 __all__ = [
@@ -98,3 +99,7 @@ def init_params(
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)

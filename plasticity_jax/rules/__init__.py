@@ -7,8 +7,10 @@ Beside the factories stand the parts that rules of your own are made of: `online
 import inspect
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 from plasticity_jax.base import LearningRule
+from plasticity_jax.ops.rooms import suggesting
 from plasticity_jax.rules import feedback, generative, hebbian, online
 from plasticity_jax.rules.feedback import *  # noqa: F403
 from plasticity_jax.rules.generative import *  # noqa: F403
@@ -24,6 +26,10 @@ __all__ += online.__all__
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)
 
 
 def _append_equations() -> None:

@@ -1,5 +1,8 @@
 """Running things: the only floor of the package that jits, prints or, beside `data`, touches files."""
 
+from typing import TYPE_CHECKING
+
+from plasticity_jax.ops.rooms import suggesting
 from plasticity_jax.run.applicable import applicable_rules
 from plasticity_jax.run.checkpoint import Checkpoints
 from plasticity_jax.run.claims import Claim, above, below, checked, gap, within
@@ -66,3 +69,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)

@@ -1,5 +1,8 @@
 """Tasks, generated on the device: a key in, a batch or an endless stream of them out."""
 
+from typing import TYPE_CHECKING
+
+from plasticity_jax.ops.rooms import suggesting
 from plasticity_jax.tasks.add import add, add_entropy_floors, check_lags
 from plasticity_jax.tasks.delayed_xor import check_delays, delayed_xor, delayed_xor_bounds, responses
 from plasticity_jax.tasks.episodes import Order, episode_stream
@@ -46,3 +49,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)

@@ -1,5 +1,8 @@
 """The laws that every rule of the library keeps, for rules of anybody's own: `check_rule`."""
 
+from typing import TYPE_CHECKING
+
+from plasticity_jax.ops.rooms import suggesting
 from plasticity_jax.testing.report import LAWS, Law, Report, Verdict, check_rule
 
 __all__ = ["LAWS", "Law", "Report", "Verdict", "check_rule"]
@@ -7,3 +10,7 @@ __all__ = ["LAWS", "Law", "Report", "Verdict", "check_rule"]
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+    __getattr__ = suggesting(__name__, __all__)
