@@ -1,12 +1,4 @@
-r"""Leaky integrate-and-fire neurons with an adaptive threshold.
-
-    u^t = decay u^{t-1} + v^t / threshold - z^{t-1}
-    a^t = adaptation_decay a^{t-1} + strength z^{t-1},   z^t = H(u^t - 1 - a^t)
-
-Two variables, the voltage u and what spikes have added to the threshold, a, both in units of the threshold at rest; one
-gate. In the notation of Bellec et al. (2020), u = v / v_th, a = beta a / v_th, decay = alpha, adaptation_decay = rho
-and strength = beta / v_th. Reset, refractory time and surrogate slope are those of `plasticity_jax.cells.lif`.
-"""
+"""Leaky integrate-and-fire neurons with an adaptive threshold."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,6 +32,14 @@ def alif(
     mask: Any = None,
 ) -> Neurons:
     """Builds a network of adaptive integrate-and-fire neurons.
+
+        u^t = decay u^{t-1} + v^t / threshold - z^{t-1}
+        a^t = adaptation_decay a^{t-1} + strength z^{t-1},   z^t = H(u^t - 1 - a^t)
+
+    Two variables, the voltage u and what spikes have added to the threshold, a, both in units of the threshold at rest;
+    one gate. In the notation of Bellec et al. (2020), u = v / v_th, a = beta a / v_th, decay = alpha, adaptation_decay
+    = rho and strength = beta / v_th. Reset, refractory time and surrogate slope are those of
+    `plasticity_jax.cells.lif`.
 
     Args:
       n_in: inputs.

@@ -1,6 +1,4 @@
-r"""Cells of tier one: any pure step of any state, with any params.
-
-    s^t = step(params, s^{t-1}, x^t),   z^t = W_out [read(s^t); 1]
+"""Cells of tier one: any pure step of any state, with any params.
 
 Its derivatives come from autodiff. Rules that need the structure of neurons refuse such a cell in one line; those that
 do not (rtrl, bptt, future_facing_bptt, uoro, dni, snap, fixed_recurrent) take it. Inside a rule the state is one
@@ -24,6 +22,8 @@ from plasticity_jax.typing import Array, Key, PyTree
 
 class Cell(NamedTuple):
     """Any recurrent network, one step of one stream at a time.
+
+        s^t = step(params, s^{t-1}, x^t),   z^t = W_out [read(s^t); 1]
 
     Attributes:
       init_params: ``key -> params``.

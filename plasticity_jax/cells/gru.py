@@ -1,13 +1,4 @@
-r"""The gated recurrent unit, in the equations of `flax.linen.GRUCell`.
-
-    r = sig(W_ir x + b_ir + W_hr h)                     reset
-    z = sig(W_iz x + b_iz + W_hz h)                     update
-    k = phi(W_in x + b_in + r (W_hn h + b_hn))          candidate
-    h' = (1 - z) k + z h
-
-One variable, the activity h, and four gates: the candidate hears its input and its recurrent activity apart, for the
-reset acts on the latter alone. D = z; the gains are those of `partials` below.
-"""
+"""The gated recurrent unit, in the equations of `flax.linen.GRUCell`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +12,7 @@ from plasticity_jax.typing import Array
 
 GATES = ("reset", "update", "candidate_input", "candidate_recurrent")
 HEARS = ((True, True, True), (True, True, True), (False, True, True), (True, False, True))
-"""Whether a gate hears the recurrent activity, the input and the bias."""
+"""Flags of each gate: whether it hears the recurrent activity, the input and the bias."""
 
 
 def gru(
@@ -35,6 +26,14 @@ def gru(
     gate_activation: str | Callable[[Array], Array] = "sigmoid",
 ) -> Neurons:
     """Builds a network of gated recurrent units.
+
+        r = sig(W_ir x + b_ir + W_hr h)                     reset
+        z = sig(W_iz x + b_iz + W_hz h)                     update
+        k = phi(W_in x + b_in + r (W_hn h + b_hn))          candidate
+        h' = (1 - z) k + z h
+
+    One variable, the activity h, and four gates: the candidate hears its input and its recurrent activity apart, for
+    the reset acts on the latter alone.
 
     Args:
       n_in: inputs.

@@ -1,9 +1,4 @@
-r"""The leaky recurrent network of Marschall, Cho & Savin (2019); with alpha = 1 the vanilla network.
-
-    v^t = W rhat^t,   r^t = (1 - alpha) r^{t-1} + alpha phi(v^t)
-
-One variable, the rate r, and one gate. alpha is the inverse time constant, in units of one over a step.
-"""
+"""The leaky recurrent network of Marschall, Cho & Savin (2019); with alpha = 1 the vanilla network."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +24,11 @@ def leaky(
     mask: Any = None,
 ) -> Neurons:
     """Builds a leaky recurrent network.
+
+        v^t = W rhat^t,   r^t = (1 - alpha) r^{t-1} + alpha phi(v^t),   rhat^t = [r^{t-1}; x^t; 1]
+
+    One variable, the rate r, and one gate. alpha is the inverse time constant, in units of one over a step; with alpha
+    = 1 it is the vanilla network.
 
     Args:
       n_in: inputs.

@@ -1,11 +1,4 @@
-r"""A readout that filters what it receives: one more variable for each neuron of any cell.
-
-    f^t = decay f^{t-1} + read(s^t),   z^t = W_out [f^t; 1]
-
-`read` is what the cell's own readout would receive; for spiking neurons, their spikes. Filtering commutes with W_out:
-z - b is the leaky readout y^t = decay y^{t-1} + sum_j w_j z_j^t of Bellec et al. (2020), with decay = kappa. It is not
-scaled by 1 - decay. The output's bias is added to what is filtered, where theirs is filtered with it.
-"""
+"""A readout that filters what it receives: one more variable for each neuron of any cell."""
 
 import jax.numpy as jnp
 
@@ -14,11 +7,17 @@ from plasticity_jax.ops.checks import in_range, of_each_neuron
 from plasticity_jax.typing import Array, Scalar
 
 NAME = "readout_decay"
-"""Of the decay where it learns, in ``params["forward"]["own"]``."""
+"""Name of the decay where it learns, in ``params["forward"]["own"]``."""
 
 
 def leaky_readout(cell: Neurons, decay: Scalar, *, learn: bool = False) -> Neurons:
     """Gives a cell a readout that filters.
+
+        f^t = decay f^{t-1} + read(s^t),   z^t = W_out [f^t; 1]
+
+    `read` is what the cell's own readout would receive; for spiking neurons, their spikes. Filtering commutes with
+    W_out: z - b is the leaky readout y^t = decay y^{t-1} + sum_j w_j z_j^t of Bellec et al. (2020), with decay = kappa.
+    It is not scaled by 1 - decay. The output's bias is added to what is filtered, where theirs is filtered with it.
 
     Args:
       cell: a network of neurons.

@@ -1,15 +1,4 @@
-r"""Leaky integrate-and-fire neurons.
-
-    u^t = decay u^{t-1} + v^t / threshold - z^{t-1},   z^t = H(u^t - 1)
-
-One variable, the voltage u in units of the threshold, and one gate; z is what other neurons and the readout receive.
-The derivative of H is a surrogate psi (`plasticity_jax.cells.surrogate`). In the notation of Bellec et al. (2020),
-u = v / v_th and decay = alpha = exp(-dt / tau_m): a threshold divides what a neuron receives.
-
-reset = "zero" sets the voltage back in place of subtracting: u^t = decay (1 - z^{t-1}) u^{t-1} + v^t / threshold.
-With `refractory` r, a neuron that has fired stays silent for r steps, z = psi = 0, while it goes on to integrate; one
-more variable counts them down.
-"""
+"""Leaky integrate-and-fire neurons."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -44,6 +33,16 @@ def lif(
     mask: Any = None,
 ) -> Neurons:
     """Builds a network of leaky integrate-and-fire neurons.
+
+        u^t = decay u^{t-1} + v^t / threshold - z^{t-1},   z^t = H(u^t - 1)
+
+    One variable, the voltage u in units of the threshold, and one gate; z is what other neurons and the readout
+    receive. The derivative of H is a surrogate psi (`plasticity_jax.cells.spike_function`). In the notation of Bellec
+    et al. (2020), u = v / v_th and decay = alpha = exp(-dt / tau_m): a threshold divides what a neuron receives.
+
+    reset = "zero" sets the voltage back in place of subtracting: u^t = decay (1 - z^{t-1}) u^{t-1} + v^t / threshold.
+    With `refractory` r, a neuron that has fired stays silent for r steps, z = psi = 0, while it goes on to integrate;
+    one more variable counts them down.
 
     Initial weights are N(0, 1/n) between neurons and N(0, 1/n_in) from inputs, both times threshold
     sqrt(1 - decay^2); biases are 0. Inputs that are white noise of variance one then give a voltage without reset a

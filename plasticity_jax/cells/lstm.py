@@ -1,12 +1,7 @@
-r"""Long short-term memory, in the equations of `flax.linen.LSTMCell` and `OptimizedLSTMCell`.
+"""Long short-term memory, in the equations of `flax.linen.LSTMCell` and `OptimizedLSTMCell`.
 
-    i = sig(W_i [h; x; 1]),  f = sig(W_f [h; x; 1]),  k = phi(W_k [h; x; 1]),  o = sig(W_o [h; x; 1])
-    c' = f c + i k
-    h' = o phi(c')
-
-Two variables, the memory c and the activity h that neurons and readout hear, and the gates input i, forget f, candidate
-k and output o. h is a variable of its own, so that reading it costs nothing; no neuron remembers it:
-D_cc = f, D_hc = o phi'(c') f, and all else of D is 0.
+h is a variable of its own, so that reading it costs nothing; no neuron remembers it: D_cc = f, D_hc = o phi'(c') f, and
+all else of D is 0.
 """
 
 from collections.abc import Callable
@@ -33,6 +28,13 @@ def lstm(
     gate_activation: str | Callable[[Array], Array] = "sigmoid",
 ) -> Neurons:
     """Builds a network of long short-term memory units.
+
+        i = sig(W_i [h; x; 1]),  f = sig(W_f [h; x; 1]),  k = phi(W_k [h; x; 1]),  o = sig(W_o [h; x; 1])
+        c' = f c + i k
+        h' = o phi(c')
+
+    Two variables, the memory c and the activity h that neurons and readout hear, and the gates input i, forget f,
+    candidate k and output o.
 
     All biases start at 0, as flax's do; give a forget gate another with ``w.at[1, :, -1].set(1.0)``.
 

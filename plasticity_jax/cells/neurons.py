@@ -1,17 +1,8 @@
-r"""Cells of neurons: any network whose neurons interact through the weighted sums that they hear, and in no other way.
+"""Cells of neurons: any network whose neurons interact through the weighted sums that they hear, and in no other way.
 
-    rhat^t = [output(s^{t-1}); x^t; 1]        in R^m, m = n + n_in + 1
-    v_g^t  = W_g rhat^t,  g = 1..G            W in R^{G x n x m}
-    s^t    = update(own, s^{t-1}, v^t)        s (S, n), v (G, n): entry i of the result reads entry i of the arguments
-    z^t    = W_out [read(s^t); 1]             W_out in R^{n_out x (n+1)}
-
-A neuron has S variables and hears G sums over its synapses, its gates; `own` are parameters of each neuron, (n,) each,
-which learn beside the weights. One step's derivatives have a structure that every rule uses, with o = d output / ds:
+One step's derivatives have a structure that every rule uses, with o = d output / ds:
 
     decay D_ab = ds'_a / ds_b (S, S, n),   gain b_ag = ds'_a / dv_g (S, G, n),   J = D + sum_g b_g W_g o
-
-Weights are ``{"forward": {"w": (G, n, m), "w_out": (n_out, n + 1), "own": {name: (n,)}}, "feedback": {"w_fb"}}``,
-"own" only where something is learned there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -112,6 +103,14 @@ def neurons(
     name: str = "neurons",
 ) -> Neurons:
     """Builds a cell from one neuron's equations.
+
+        rhat^t = [output(s^{t-1}); x^t; 1]        in R^m, m = n + n_in + 1
+        v_g^t  = W_g rhat^t,  g = 1..G            W in R^{G x n x m}
+        s^t    = update(own, s^{t-1}, v^t)        s (S, n), v (G, n); entry i of s^t reads no other entry
+        z^t    = W_out [read(s^t); 1]             W_out in R^{n_out x (n+1)}
+
+    A neuron has S variables and hears G sums over its synapses, its gates; `own` are parameters of each neuron, (n,)
+    each, which learn beside the weights. `plasticity_jax.cells.init_params` makes both.
 
     Args:
       n_in: inputs.

@@ -1,15 +1,4 @@
-r"""Spikes with a surrogate slope.
-
-    z = 1 if x > 0 else 0,   dz/dx := psi(x)
-
-x is a voltage above its threshold, in units of the threshold. The derivative of a step is zero almost everywhere; psi
-takes its place in every derivative, and psi' in second derivatives, so that meta-gradients see how psi changes with x.
-
-    triangle       0.3 max(0, 1 - |x|)                  Bellec et al. (2020), gamma = 0.3
-    sigmoid        4 sigma(4 x) (1 - sigma(4 x))        the slope of sigma(4 x)
-    fast_sigmoid   1 / (1 + 10 |x|)^2                   Zenke & Ganguli (2018)
-    arctan         1 / (1 + (pi x)^2)                   Fang et al. (2021)
-"""
+"""Spikes with a surrogate slope."""
 
 import functools
 from collections.abc import Callable
@@ -34,6 +23,17 @@ SLOPES: dict[str, Callable[[Array], Array]] = {
 
 def spike_function(slope: Slope = "triangle") -> Callable[[Array], Array]:
     """Makes a step function whose derivative is a surrogate.
+
+        z = 1 if x > 0 else 0,   dz/dx := psi(x)
+
+    x is a voltage above its threshold, in units of the threshold. The derivative of a step is zero almost everywhere;
+    psi takes its place in every derivative, and psi' in second derivatives, so that meta-gradients see how psi changes
+    with x.
+
+        triangle       0.3 max(0, 1 - |x|)                  Bellec et al. (2020), gamma = 0.3
+        sigmoid        4 sigma(4 x) (1 - sigma(4 x))        the slope of sigma(4 x)
+        fast_sigmoid   1 / (1 + 10 |x|)^2                   Zenke & Ganguli (2018)
+        arctan         1 / (1 + (pi x)^2)                   Fang et al. (2021)
 
     Args:
       slope: psi, a key of `SLOPES` or an elementwise callable; coefficients in it may be tracers.

@@ -1,9 +1,4 @@
-r"""The Add task: report a weighted sum of two past inputs.
-
-    x_k ~ Bernoulli(1/2),   p_k = 1/2 + x_{k - t_1} / 2 - x_{k - t_2} / 4
-
-The network sees [x_k, 1 - x_k] and is to answer [p_k, 1 - p_k], a soft label. Each symbol is held for tau steps, so
-that the dependencies lie tau t_1 and tau t_2 steps back; tau = 1 / alpha rescales time to the network's time constant.
+"""The Add task: report a weighted sum of two past inputs.
 
 Source: Pitis (2016); Marschall, Cho & Savin (2019). The authors' 2019 code read its lags one symbol too short: their
 (3, 5) is (2, 4) here.
@@ -30,6 +25,12 @@ class AddState(NamedTuple):
 
 def add(lags: tuple[int | Array, int | Array] = (3, 5), tau: int = 2, batch: int = 1) -> Stream:
     """The Add task as a stream.
+
+        x_k ~ Bernoulli(1/2),   p_k = 1/2 + x_{k - t_1} / 2 - x_{k - t_2} / 4
+
+    The network sees [x_k, 1 - x_k] and is to answer [p_k, 1 - p_k], a soft label. Each symbol is held for tau steps, so
+    that the dependencies lie tau t_1 and tau t_2 steps back; tau = 1 / alpha rescales time to a network's time
+    constant.
 
     Symbol k is a function of the key and k alone, so a stream can be cut anywhere; symbols before the first exist, and
     the statistics are the same from the first step on.

@@ -1,11 +1,4 @@
-r"""The delayed XOR task: when the go cue comes, report whether two past stimuli differed.
-
-    c_g ~ Bernoulli(p)                                   a go cue at step g, on channel 0
-    s_g, s'_g = +-1, fair                                its stimuli, on channel 1 at g - d and g - d', d < d'
-    y_{g + r} = +1 if s_g and s'_g differ, else -1       the answer; y = 0 at all other steps
-
-Where the stimuli of two cues fall on the same step, the later cue's is shown. That is so where a second cue follows the
-first by d' - d steps: the first one's stimulus is lost, and its answer a guess.
+"""The delayed XOR task: when the go cue comes, report whether two past stimuli differed.
 
 Source: Lansdell, Prakash & Kording (2019), section 4.3; the authors' code has p = 0.05, (d, d') = (1, 2), r = 1. There
 the stimuli lie within three steps of the answer, and a network can learn the task without credit through time: its
@@ -46,6 +39,13 @@ class DelayedXORBounds(NamedTuple):
 
 def delayed_xor(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: Scalar = 0.05, batch: int = 1) -> Stream:
     """The delayed XOR task as a stream; `windows` cuts it into the windows that a windowed rule takes.
+
+        c_g ~ Bernoulli(p)                                   a go cue at step g, on channel 0
+        s_g, s'_g = +-1, fair                                its stimuli, on channel 1 at g - d and g - d', d < d'
+        y_{g + r} = +1 if s_g and s'_g differ, else -1       the answer; y = 0 at all other steps
+
+    Where the stimuli of two cues fall on the same step, the later cue's is shown. That is so where a second cue follows
+    the first by d' - d steps: the first one's stimulus is lost, and its answer a guess.
 
     What happens at step t is a function of the key and of t's neighbours alone, so a stream can be cut anywhere. Cues
     before the first step exist, and their answers may fall due in the first `answer` steps.

@@ -1,12 +1,4 @@
-r"""The evidence accumulation task: cues come from the left or from the right, and after a delay their majority is due.
-
-    q = p or 1 - p, with equal odds, for the trial;   c_1, ..., c_K = right with probability q, else left
-    y = 1 if most of the c_k are right, else 0
-
-A trial is K times a gap and a cue, a delay, and the time in which the answer is due. There are four groups of input
-channels: left and right, which fire while a cue of theirs is shown, one that fires while the answer is due, and one
-that fires at a quarter of the rate all the time; the rest is silence. The answer counts while it is due: `weight` is 0
-at all other steps. `start` marks the first step of a trial.
+"""The evidence accumulation task: cues come from the left or from the right, and after a delay their majority is due.
 
 Source: Bellec et al. (2020), Figure 3, after Morcos & Harvey (2016) and Engelhard et al. (2019). Sizes are those of the
 authors' code, in steps of 1 ms.
@@ -47,6 +39,14 @@ def evidence_accumulation(
     batch: int = 1,
 ) -> Stream:
     """The evidence accumulation task as a stream.
+
+        q = p or 1 - p, with equal odds, for the trial;   c_1, ..., c_K = right with probability q, else left
+        y = 1 if most of the c_k are right, else 0
+
+    A trial is K times a gap and a cue, a delay, and the time in which the answer is due. There are four groups of input
+    channels: left and right, which fire while a cue of theirs is shown, one that fires while the answer is due, and one
+    that fires at a quarter of the rate all the time; the rest is silence. The answer counts while it is due: `weight`
+    is 0 at all other steps. `start` marks the first step of a trial.
 
     A trial's cues are a function of the key and the trial alone, and a step's spikes of the key and the step, so a
     stream can be cut anywhere.

@@ -1,13 +1,5 @@
 """Few-shot classification: each lifetime meets a few images of a few classes, and is to recognise others of them.
 
-Images are large and their indices are not, so the stream holds indices, as `plasticity_jax.data.minibatches`
-does. They count through an array of (classes, per_class, ...) images on the device, laid flat:
-
-    data = pj.data.load("omniglot")
-    images = pj.data.by_class(pj.data.resize(data["image"], 84), data["label"])  # (classes, per_class, 84, 84, 1)
-    stream = pj.tasks.few_shot(*images.shape[:2])
-    bank = jnp.asarray(images).reshape(-1, *images.shape[2:])                 # bank[index] / 255
-
 Source: Lindsey & Litwin-Kumar (2020), section 6. The authors draw support and query of a lifetime independently from
 the same images, so that a quarter of their Omniglot queries were support, too; here the two are disjoint unless asked.
 """
@@ -35,6 +27,14 @@ def few_shot(
 ) -> Stream:
     """Lifetimes of few-shot classification as a stream: one step of it is one step of a meta-learner.
 
+    Images are large and their indices are not, so the stream holds indices, as `plasticity_jax.data.minibatches` does.
+    They count through an array of (classes, per_class, ...) images on the device, laid flat:
+
+        data = pj.data.load("omniglot")
+        images = pj.data.by_class(pj.data.resize(data["image"], 84), data["label"])  # (classes, per_class, 84, 84, 1)
+        stream = pj.tasks.few_shot(*images.shape[:2])
+        bank = jnp.asarray(images).reshape(-1, *images.shape[2:])  # bank[index] / 255
+
     An episode is a function of the key and its step alone, so a stream can be cut anywhere. Classes, their images and
     the labels 0 to ways - 1 are drawn anew for each. Index i is image i % per_class of class i // per_class.
 
@@ -55,8 +55,8 @@ def few_shot(
       query, class by class, with x (steps, B, ways * queries) and y (steps, B, ways * queries, outputs).
 
     Raises:
-      ValueError: if a count is below 1 or not whole, the order is not known, there are not as many classes or images, or
-        too few outputs.
+      ValueError: if a count is below 1 or not whole, the order is not known, or there are too few classes, images or
+        outputs.
 
     Example:
       >>> import jax

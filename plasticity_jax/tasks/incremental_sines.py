@@ -1,9 +1,4 @@
-r"""Incremental sines: one lifetime meets several sine functions, one after the other or mixed, and is to know them all.
-
-    y = A_k sin(x + phi_k),   A ~ U[0.1, 5.1),   phi ~ U[0, pi),   x ~ U[-5, 5),   k = 0..functions-1
-
-The network sees [onehot(k), x]: k is the slot that the function has in this lifetime, and says nothing of the function
-itself. Every inner batch is of one function. At the end all functions are asked for, at fresh points.
+"""Incremental sines: one lifetime meets several sine functions, one after the other or mixed, and is to know them all.
 
 Source: Lindsey & Litwin-Kumar (2020), section 5; after Javed & White (2019). Exactly as in the authors' code, which
 draws A from [0.1, 5.1) where the paper has [0.1, 5], and meta-trains on a pool of 400 functions.
@@ -35,6 +30,11 @@ def incremental_sines(
     episodes: int = 1,
 ) -> Stream:
     """Lifetimes of incremental regression as a stream: one step of it is one step of a meta-learner.
+
+        y = A_k sin(x + phi_k),   A ~ U[0.1, 5.1),   phi ~ U[0, pi),   x ~ U[-5, 5),   k = 0..functions-1
+
+    The network sees [onehot(k), x]: k is the slot that the function has in this lifetime, and says nothing of the
+    function itself. Every inner batch is of one function. At the end all functions are asked for, at fresh points.
 
     An episode is a function of the key and its step alone, so a stream can be cut anywhere. The pool is a function of
     the key alone: a stream of another key has other functions, which makes it the test of what was learned from this

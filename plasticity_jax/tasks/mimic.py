@@ -1,10 +1,4 @@
-r"""The Mimic task: reproduce the output of another recurrent network that hears the same input.
-
-    x_k ~ Bernoulli(1/2)^{n_in}, each symbol held for tau steps;   y^t = output of a fixed target network
-
-The target is a network of the learner's cell with initial weights of its own (leaky: W_rec orthogonal, W_in ~
-N(0, 1/n_in)), W_out ~ N(0, 1/n), and biases of standard deviation 0.1; it starts at rest. A new target is drawn with
-every key.
+"""The Mimic task: reproduce the output of another recurrent network that hears the same input.
 
 Source: Marschall, Cho & Savin (2019). The least loss is 0.
 """
@@ -39,6 +33,12 @@ class MimicState(NamedTuple):
 
 def mimic(cell: Neurons, tau: int = 2, batch: int = 1) -> Stream:
     """The Mimic task as a stream.
+
+        x_k ~ Bernoulli(1/2)^{n_in}, each symbol held for tau steps;   y^t = output of a fixed target network
+
+    The target is a network of the learner's cell with initial weights of its own (leaky: W_rec orthogonal, W_in ~ N(0,
+    1/n_in)), W_out ~ N(0, 1/n), and biases of standard deviation 0.1; it starts at rest. A new target is drawn with
+    every key.
 
     Args:
       cell: the target's, of `plasticity_jax.cells`; its output is read as it is, whatever the loss.

@@ -7,15 +7,6 @@ the device, as `plasticity_jax.data.minibatches` does with indices. A batch of 3
     learn = looking_up(pj.learner(rule, tx), lambda scene: render(digits, scene))
     program = online_training(lambda lane: (learn, moving_mnist(len(digits), batch=32)), ...)
 
-For every digit, from a start p_0 uniform in the unit square and a heading a uniform in [0, 2 pi), rows before columns:
-
-    p <- p_{t-1} + speed v_{t-1},   v_0 = (sin a, cos a)
-    v_t = -v_{t-1} where p <= 0 or p >= 1, else v_{t-1}
-    p_t = clip(p, 0, 1)
-
-each axis by itself. The first frame shows p_1, not p_0. The top left corner is at pixel floor((size - side) p_t), and
-where digits overlap the brighter pixel is seen.
-
 Source: Srivastava et al. (2015), whose code moves a digit before it is shown, too; Benjamin & Kording (2021), A.1.5.
 Departure: digits are drawn with replacement, where the authors' are a shuffled pass over the set.
 """
@@ -50,6 +41,16 @@ class Scene(NamedTuple):
 
 def moving_mnist(bank: int, count: int = 2, batch: int = 32) -> Stream:
     """Scenes of moving digits as a stream; a scene is a function of the key and its step alone.
+
+    For every digit, from a start p_0 uniform in the unit square and a heading a uniform in [0, 2 pi), rows before
+    columns:
+
+        p <- p_{t-1} + speed v_{t-1},   v_0 = (sin a, cos a)
+        v_t = -v_{t-1} where p <= 0 or p >= 1, else v_{t-1}
+        p_t = clip(p, 0, 1)
+
+    each axis by itself. The first frame shows p_1, not p_0. The top left corner is at pixel floor((size - side) p_t),
+    and where digits overlap the brighter pixel is seen.
 
     Args:
       bank: digits to draw from, uniformly and with replacement.

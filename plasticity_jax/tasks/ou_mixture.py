@@ -1,9 +1,4 @@
-r"""Mixtures of Ornstein-Uhlenbeck latents: many inputs that are driven by a few slow, hidden variables.
-
-    z_t = rho z_{t-1} + s eta_t,   eta_t ~ N(0, I),   s = sqrt(dt) / 2,   rho = 1 - s^2
-    x_t = A z_t,                   A_ij ~ N(0, 1 / latents^2), drawn once: the world
-
-Stationary, Var z = s^2 / (1 - rho^2) = 1 / (2 - s^2), and Cov(z_t, z_{t-k}) = rho^k Var z.
+"""Mixtures of Ornstein-Uhlenbeck latents: many inputs that are driven by a few slow, hidden variables.
 
 Source: Bredenberg et al. (2021), the authors' code; no noise is added to x there either. Departure: the latents start
 from their stationary distribution. The authors' start at 0 but for the first of them, by a slip of an index.
@@ -55,6 +50,11 @@ def ou_mixture(
     latents: int = 20, stimuli: int = 100, dt: Scalar = 0.1, batch: int = 1, mixing: Array | None = None
 ) -> Stream:
     """The mixture as a stream; its examples answer an input with the latents that made it.
+
+        z_t = rho z_{t-1} + s eta_t,   eta_t ~ N(0, I),   s = sqrt(dt) / 2,   rho = 1 - s^2
+        x_t = A z_t,                   A_ij ~ N(0, 1 / latents^2), drawn once: the world
+
+    Stationary, Var z = s^2 / (1 - rho^2) = 1 / (2 - s^2), and Cov(z_t, z_{t-k}) = rho^k Var z.
 
     Args:
       latents: hidden variables.

@@ -1,10 +1,4 @@
-r"""The pattern generation task: for one second of an input that is always the same, follow a sum of sinusoids.
-
-    y_k^t = s_k sum_f A_kf sin(2 pi f t dt + phi_kf),   f = 1, 2, 3, 5 Hz,   A ~ U[0.5, 2),   phi ~ U[0, 2 pi)
-
-s_k makes the largest of |y_k| in a trial 1. The input is the same in every trial: spike trains of a Poisson process,
-drawn once ("poisson"), or a clock, whose channels fire regularly and take turns ("clock"). It says nothing of the
-pattern but where in the trial the network is. Trials follow each other without a pause; `start` marks their first step.
+"""The pattern generation task: for one second of an input that is always the same, follow a sum of sinusoids.
 
 Source: Bellec et al. (2020), supplement, and the authors' code, which has 1,000 steps of 1 ms, 100 Poisson channels of
 50 Hz and one output; their earlier preprint has a clock.
@@ -53,6 +47,13 @@ def pattern_generation(
     batch: int = 1,
 ) -> Stream:
     """The pattern generation task as a stream.
+
+        y_k^t = s_k sum_f A_kf sin(2 pi f t dt + phi_kf),   f = 1, 2, 3, 5 Hz,   A ~ U[0.5, 2),   phi ~ U[0, 2 pi)
+
+    s_k makes the largest of |y_k| in a trial 1. The input is the same in every trial: spike trains of a Poisson
+    process, drawn once ("poisson"), or a clock, whose channels fire regularly and take turns ("clock"). It says nothing
+    of the pattern but where in the trial the network is. Trials follow each other without a pause; `start` marks their
+    first step.
 
     The pattern is drawn with the stream's key: another key is another task.
 

@@ -1,12 +1,4 @@
-r"""Spoken digits as an endless stream of spectrogram frames: the recordings, shuffled once, one after the other.
-
-Nothing marks where a recording ends, and every epoch has the same order, as in the authors' code. The frames lie on the
-device; the stream holds their indices, which `plasticity_jax.data.looking_up` looks up inside the step:
-
-    digits = load_spoken_digits("train")
-    frames = jnp.asarray(digits.frames)
-    learn = looking_up(pj.learner(rule, tx), lambda index: Example(frames[index], index))
-    program = online_training(lambda lane: (learn, spoken_digits(digits.starts, digits.lengths)), ...)
+"""Spoken digits as an endless stream of spectrogram frames: the recordings, shuffled once, one after the other.
 
 Source: Bredenberg et al. (2021), Figure 4 and the authors' code; the Free Spoken Digit Dataset, Jackson et al. (2018).
 """
@@ -38,6 +30,14 @@ class SpokenDigitsState(NamedTuple):
 
 def spoken_digits(starts: np.ndarray, lengths: np.ndarray, batch: int = 1) -> Stream:
     """Indices of frames, recording after recording in the key's order, the same in every epoch.
+
+    Nothing marks where a recording ends, and every epoch has the same order, as in the authors' code. The frames lie on
+    the device; the stream holds their indices, which `plasticity_jax.data.looking_up` looks up inside the step:
+
+        digits = load_spoken_digits("train")
+        frames = jnp.asarray(digits.frames)
+        learn = looking_up(pj.learner(rule, tx), lambda index: Example(frames[index], index))
+        program = online_training(lambda lane: (learn, spoken_digits(digits.starts, digits.lengths)), ...)
 
     Args:
       starts: (files,), integers, the index of each recording's first frame.
