@@ -24,7 +24,7 @@ CHUNK = 4096
 """Records to a read: fewer, larger reads are no faster and hold every record twice."""
 
 LAYOUT = 1
-"""Of the arrays below; a new number makes old cache files void."""
+"""Number of the layout of the arrays below; a new one makes old cache files void."""
 
 
 class MissingData(RuntimeError):

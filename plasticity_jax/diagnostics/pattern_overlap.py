@@ -35,7 +35,7 @@ from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Key
 
 Quantise: TypeAlias = Literal["binary", "round"]
-"""Of activity: x > 0.5 and z > 0, or to the nearest integer from -8 to 7, what is beyond counting as those."""
+"""Forms of activity: x > 0.5 and z > 0, or to the nearest integer from -8 to 7, what is beyond counting as those."""
 
 BITS = {"binary": 1, "round": 4}
 

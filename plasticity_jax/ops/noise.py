@@ -15,7 +15,7 @@ VECTOR = 16
 """Numbers to a vector instruction, at most."""
 
 Noise: TypeAlias = Literal["rademacher", "gaussian"]
-"""Of mean 0 and variance 1: fair signs, or normals."""
+"""Noise of mean 0 and variance 1: fair signs, or normals."""
 
 
 def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:

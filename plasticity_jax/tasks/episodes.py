@@ -11,7 +11,7 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Episode, Key
 
 Order: TypeAlias = Literal["iid", "continual"]
-"""Of a lifetime's batches: shuffled, or one function or class after the other."""
+"""Order of a lifetime's batches: shuffled, or one function or class after the other."""
 
 
 class EpisodeState(NamedTuple):

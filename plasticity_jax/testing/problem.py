@@ -13,13 +13,13 @@ from plasticity_jax.testing.equality import at, cast, is_floating
 from plasticity_jax.typing import Batch, Key, PyTree
 
 STEPS = 10
-"""Of a trial by default: two and a half windows of the windowed rules, and above the eight that L6 asks for."""
+"""Steps of a trial by default: two and a half windows of the windowed rules, and above the eight that L6 asks for."""
 
 LONG = 1000
 """Steps of L11."""
 
 RATE = 0.3
-"""Of SGD in a trial: large enough for the weights to matter to what comes later; momentum gives it a state."""
+"""Rate of SGD in a trial: large enough for the weights to matter to what comes later; momentum gives it a state."""
 
 
 def seed(number: int) -> Key:

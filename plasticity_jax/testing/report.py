@@ -45,7 +45,7 @@ LAWS: Mapping[str, Law] = {
 
 TEXTBOOK = "L7"
 STATEMENTS = {**{name: law.statement for name, law in LAWS.items()}, TEXTBOOK: "a step is the textbook step"}
-"""Of all laws that `check_rule` knows, by number."""
+"""Statements of all laws that `check_rule` knows, by number."""
 
 
 class Verdict(NamedTuple):

@@ -16,8 +16,8 @@ from plasticity_jax.typing import Example, Key, Params, Scalar
 
 SHALLOW, DEEP, STREAMS = (3, 4), (4, 3, 2), 2
 SIGMAS, STIMULUS = {"sigma_inf": 0.1, "sigma_gen": 0.14}, 0.1
-"""Of all layers, and of the stimulus: noise of the order of the signal, both small enough for score-function gradients
-at the rate of the laws."""
+"""Noise of all layers, and of the stimulus: of the order of the signal, and both small enough for score-function
+gradients at the rate of the laws."""
 
 
 def _net(sizes: tuple[int, ...], sigma_inf: Scalar = 0.3, sigma_gen: Scalar = 0.3, **options: Any) -> TwoStream:

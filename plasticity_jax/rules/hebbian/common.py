@@ -28,7 +28,7 @@ Layers = Scalar | Sequence[Scalar]
 """One coefficient for all plastic layers, or one for each."""
 
 Reduction = Literal["sum", "mean"]
-"""Of a change, over the batch."""
+"""Reduction of a change over the batch."""
 
 
 class Activity(NamedTuple):

@@ -41,7 +41,7 @@ from plasticity_jax.rules.hebbian.common import (
 from plasticity_jax.typing import Array, Key, Params
 
 Signal = Literal["error", "target"]
-"""What is fed back."""
+"""Signal that is fed back."""
 
 
 class Fed(NamedTuple):
