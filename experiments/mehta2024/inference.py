@@ -94,16 +94,22 @@ class Config:
     models: tuple[str, ...] = MODELS
 
     def __post_init__(self) -> None:
-        """Refuses names that are not known, settings out of order, and families that lack a hidden rule's term."""
+        """Refuses unknown names, settings out of order or twice, and families that lack a hidden rule's term."""
         for field, known in (("rules", tuple(RULES)), ("models", MODELS)):
             if unknown := sorted({*getattr(self, field)} - {*known}):
                 raise ValueError(f"{field}={unknown} are not known; use some of {', '.join(known)}")
         if list(self.noise) != sorted(set(self.noise)) or list(self.shares) != sorted(set(self.shares), reverse=True):
             raise ValueError(f"noise={self.noise} must increase, and shares={self.shares} decrease")
+        if len(set(counts := self.observed())) < len(counts):
+            raise ValueError(f"shares={self.shares} of neurons={self.neurons} are {counts} neurons: give each its own")
         if self.points < 1 or self.meta_steps % self.points:
             raise ValueError(f"points={self.points} must divide meta_steps={self.meta_steps}")
         if len(self.powers) != 4 or any(set(RULES[rule]) - set(family(self.powers)) for rule in self.rules):
             raise ValueError(f"powers={self.powers} must be four, and admit every term of {', '.join(self.rules)}")
+
+    def observed(self) -> list[int]:
+        """Numbers of neurons that are observed, one for each share; at least one neuron is."""
+        return [max(1, round(share * self.neurons)) for share in self.shares]
 
 
 PRESETS = {
@@ -154,8 +160,8 @@ def life_of(config: Config, rule: str, model: str) -> Life:
 
 def settings(config: Config) -> dict[str, Array]:
     """Noise (settings,) and observed neurons (settings, n): all shares of the first noise first."""
-    pairs = list(itertools.product(config.noise, config.shares))
-    counts = jnp.asarray([max(1, round(share * config.neurons)) for _, share in pairs])
+    pairs = list(itertools.product(config.noise, config.observed()))
+    counts = jnp.asarray([count for _, count in pairs])
     seen = (jnp.arange(config.neurons)[None, :] < counts[:, None]).astype(float)
     return {"noise": jnp.asarray([noise for noise, _ in pairs], seen.dtype), "observed": seen}
 

@@ -47,7 +47,11 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
                 cells = [WORDS[rule], NAMES[model], f"{found['noise'][0, i, j]:g}", f"{found['share'][0, i, j]:.1%}"]
                 cells += [_cell(found["r2"][:, i, j]), _cell(found["r2_weights"][:, i, j]), *own]
                 lines.append("| " + " | ".join(cells) + " |")
-    note = "Held-out trajectories, activity without noise; mean over networks, standard error in brackets."
+    note = (
+        "Held-out trajectories, activity without noise; mean over networks, standard error in brackets. Relative error "
+        "of coefficients: the norm, over all terms of the family, of what they miss of the true ones, over the norm of "
+        "the true ones."
+    )
     return "\n".join([*lines, "", note])
 
 

@@ -190,6 +190,8 @@ def test_settings_that_cannot_be():
         ({"rules": ("a",)}, "not known"),
         ({"noise": (0.2, 0.1)}, "must increase"),
         ({"shares": (0.5, 1.0)}, "decrease"),
+        ({"neurons": 8, "shares": (1.0, 0.5, 0.45)}, r"are \[8, 4, 4\] neurons"),
+        ({"neurons": 2, "shares": (0.5, 0.1)}, "give each its own"),  # one at least
         ({"points": 3}, "must divide"),
         ({"powers": (1, 1, 1, 1)}, "admit every term"),
     ):

@@ -84,6 +84,7 @@ def test_the_summary_by_hand():
     lines = text(METRICS).splitlines()
     assert len(lines) == 2 + 2 * len(MODELS) * NOISES * SHARES + 2
     assert lines[2].startswith("| Oja's rule | family of rules | 0.1 | 100.0% |")
+    assert "Relative error of coefficients: the norm, over all terms of the family, of what they miss" in lines[-1]
 
 
 def test_claims_on_differences():
