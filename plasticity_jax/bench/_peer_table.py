@@ -16,7 +16,8 @@ spread the largest over the smallest ratio of a pair: where other programs share
 difference. Memory is the most that a process held, its imports and its compiler included. Streams share their weights.
 Gradients at fixed weights differ by the largest difference over the largest gradient, and so do weights after learning,
 over the largest change. D_RTRL carries a neuron's influence on by its own derivative without recurrent synapses, which
-is `rflo`."""
+is `rflo`; on spiking neurons it is e-prop, and theirs have the constants that make their equations ours. EProp adds
+to it the filter of a leaky readout, which is outside of the neurons there."""
 
 TWICE = """On the LSTM theirs gives the gates of the memory twice the gradient, from the first step on, where ours is
 that of autodiff: what reaches the loss by the output counts in the memory's credit and in the output's trace."""

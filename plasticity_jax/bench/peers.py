@@ -28,7 +28,16 @@ HOME = "PLASTICITY_PEERS"
 N_IN, N_OUT, CHECK, RATE = 2, 2, 10, 1e-3
 """Sizes of the recurrent works; the steps over which gradients are summed; and the learning rate of all."""
 WIDTHS = (784, 512, 200, 10)
-GATES = {"leaky": 1, "gru": 4, "lstm": 4}
+GATES = {"leaky": 1, "gru": 4, "lstm": 4, "lif": 1, "alif": 1}
+SPIKING = ("lif", "alif")
+OPTIONS = {
+    "leaky": {"alpha": 1.0},
+    "lif": {"decay": 0.9},
+    "alif": {"decay": 0.9, "adaptation_decay": 0.98, "strength": 0.1},
+}
+"""Of the cells: a vanilla network, and the constants of spiking neurons."""
+KAPPA = 0.9
+"""Share of its filter that a leaky readout keeps at each step."""
 
 
 class Peer(NamedTuple):
@@ -93,6 +102,8 @@ def of_streams(rng: np.random.Generator, what: Mapping[str, Any], *steps: int) -
     w = normal(rng, (GATES[cell], n, n + N_IN + 1), n**-0.5)
     if cell == "gru":  # the candidate's two sums, of its input and of its recurrent activity
         w[2, :, :n], w[3, :, n:-1] = 0, 0
+    if cell in SPIKING:  # inputs that make them fire
+        w[:, :, n:-1] *= np.float32(0.3 * n**0.5)
     classes = np.eye(N_OUT, dtype=np.float32)[rng.integers(0, N_OUT, lead)]
     return {"w": w, "w_out": normal(rng, (N_OUT, n + 1), n**-0.5), "x": normal(rng, (*lead, N_IN)), "y": classes}
 
@@ -104,10 +115,11 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0)
 
 def stepwise(rule: str, theirs: str, cell: str, n: int, streams: int, agree: str | None = None) -> Work:
     """An online rule of braintrace, which learns at each step."""
-    gates = GATES[cell.removeprefix("their ")]
-    steps = int(np.clip(4e7 / (streams * gates * n**2), CHECK, 10_000))
+    name = cell.removeprefix("their ")
+    steps = int(np.clip(4e7 / (streams * GATES[name] * n**2), CHECK, 10_000))
     what = {"task": "online", "rule": rule, "theirs": theirs, "cell": cell, "n": n, "streams": streams}
-    what |= {"check": CHECK, "rate": RATE}
+    what |= {"options": OPTIONS.get(name, {}), "check": CHECK, "rate": RATE}
+    what |= {"kappa": KAPPA} if theirs == "EProp" else {}
     return Work("braintrace", what, lambda rng: of_streams(rng, what, steps), steps * streams, "stream-steps", agree)
 
 
@@ -115,7 +127,7 @@ def windowed(cell: str, n: int, streams: int = 20, windows: int = 10, length: in
     """BPTT through windows, by PyTorch's own recurrent layer."""
     layer = {"leaky": "nn.RNN", "gru": "nn.GRU"}[cell]
     what = {"task": "windows", "rule": "bptt", "theirs": layer, "cell": cell, "n": n, "streams": streams}
-    what |= {"check": 3, "rate": RATE}
+    what |= {"options": OPTIONS.get(cell, {}), "check": 3, "rate": RATE}
     count = windows * streams * length
     return Work("torch", what, lambda rng: of_streams(rng, what, windows, length), count, "stream-steps")
 
@@ -151,6 +163,7 @@ def strategies(rule: str, theirs: str, size: int, pairs: int = 32) -> Work:
 
 
 RANDOM = "each draws its own signs"
+FILTERED = "its filter acts on the voltage's trace, ours on the spike's, as in Bellec et al. (2020)"
 OTHER = "its reset acts before the recurrent product, ours behind it, as in flax and PyTorch"
 
 
@@ -158,11 +171,12 @@ def works(quick: bool) -> Iterator[Work]:
     """All works, peer by peer."""
     if not quick:
         yield from (stepwise("rflo", "D_RTRL", "leaky", n, streams) for n in (32, 128, 512) for streams in (1, 20))
+        for cell in ("gru", "lstm", "lif", "alif"):
+            yield from (stepwise("rflo", "D_RTRL", cell, n, streams) for n in (32, 128) for streams in (1, 20))
         for n in (32, 128):
-            yield stepwise("rflo", "D_RTRL", "gru", n, 20)
             yield stepwise("rflo", "D_RTRL", "their gru", n, 20, OTHER)
-            yield stepwise("rflo", "D_RTRL", "lstm", n, 20)
-            yield stepwise("snap", "SnAp", "leaky", n, 20)
+        yield stepwise("eprop", "EProp", "alif", 128, 20, FILTERED)
+        yield stepwise("snap", "SnAp", "leaky", 128, 20)
         yield stepwise("uoro", "UORO", "leaky", 32, 20, RANDOM)
         yield from (windowed(cell, n) for cell in ("leaky", "gru") for n in (32, 128))
         yield from (strategies("es", "Open_ES", 1000), strategies("pes", "PersistentES", 1000))
@@ -177,7 +191,7 @@ def works(quick: bool) -> Iterator[Work]:
 def measure(work: Work, theirs: Side, quick: bool) -> dict[str, Any]:
     """A row: ours over theirs in units per second, and all that it comes from."""
     arrays = work.make(np.random.default_rng(0))
-    found = in_pairs(ours(), theirs, work.what, arrays, 3 if quick else 9)
+    found = in_pairs(ours(), theirs, work.what, arrays, 3 if quick else 7)
     what = work.what
     row: dict[str, Any] = {
         "times_peer": found.ratio,

@@ -303,8 +303,12 @@ def environment(name: str) -> Side:
         pytest.skip(str(error))
 
 
-SMALL = [work for work in peers.works(False) if work.agree is None and work.what.get("n", 0) <= 32]
-AGREE = [work for work in SMALL if work.what["cell"] != "lstm"]
+def is_small(what):
+    return what.get("n", 0) <= 32 and what.get("streams", 20) == 20
+
+
+AGREE = [w for w in peers.works(False) if w.agree is None and is_small(w.what) and w.what["cell"] != "lstm"]
+AGREE += [peers.stepwise("snap", "SnAp", "leaky", 8, 3), peers.stepwise("rflo", "D_RTRL", "alif", 8, 1)]
 
 
 @pytest.mark.parametrize("work", AGREE, ids=lambda work: work.name)
@@ -332,3 +336,29 @@ def test_braintrace_gives_the_gates_of_an_lstm_twice_the_gradient_and_we_do_not(
     np.testing.assert_allclose(found.ours["gradient/w"], exact, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.theirs["gradient/w"][3], exact[3], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.theirs["gradient/w"][:3], 2 * exact[:3], rtol=1e-4, atol=1e-6)
+
+
+def test_braintrace_filters_the_trace_of_the_voltage_and_we_that_of_the_spike():
+    theirs, work = environment("braintrace"), peers.stepwise("eprop", "EProp", "lif", 6, 3)
+    arrays = peers.of_streams(np.random.default_rng(2), work.what, 10)
+    found = in_pairs(our_side(), theirs, work.what, arrays, 1)
+    w, w_out, kappa = arrays["w"][0].astype(float), arrays["w_out"].astype(float), work.what["kappa"]
+    decay = work.what["options"]["decay"]
+    u, z, psi, f = (np.zeros((3, 6)) for _ in range(4))
+    trace, of_voltage, of_spike = (np.zeros((3, 6, 9)) for _ in range(3))
+    expected = {"ours": np.zeros_like(w), "theirs": np.zeros_like(w)}
+    for x, y in zip(arrays["x"], arrays["y"], strict=True):
+        rhat = np.hstack([z, x, np.ones((3, 1))])
+        u = decay * u + rhat @ w.T - z
+        trace = (decay - psi)[..., None] * trace + rhat[:, None]  # psi at the step before
+        z, psi = (u > 1).astype(float), 0.3 * np.maximum(0, 1 - np.abs(u - 1))
+        of_voltage, of_spike = kappa * of_voltage + trace, kappa * of_spike + psi[..., None] * trace
+        f = kappa * f + z
+        p = np.exp(np.hstack([f, np.ones((3, 1))]) @ w_out.T)
+        credit = (p / p.sum(1, keepdims=True) - y) / 3 @ w_out[:, :-1]
+        expected["theirs"] += np.einsum("bn,bnm->nm", credit * psi, of_voltage)
+        expected["ours"] += np.einsum("bn,bnm->nm", credit, of_spike)
+    assert z.sum() > 0
+    np.testing.assert_allclose(found.ours["gradient/w"][0], expected["ours"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.theirs["gradient/w"][0], expected["theirs"], rtol=1e-4, atol=1e-6)
+    assert np.abs(expected["ours"] - expected["theirs"]).max() > 0.01

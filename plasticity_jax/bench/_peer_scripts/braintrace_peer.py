@@ -60,11 +60,23 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
             self.h.value = (1 - z) * candidate + z * h
             return self.h.value
 
+    class Spiking(brainstate.nn.Module):
+        """The peer's neurons, which hear the input and each other's last spikes."""
+
+        def __init__(self):
+            super().__init__()
+            self.neurons, self.hears = spiking_neurons(n, what["cell"], what["options"]), linear(n_in + n, n)
+
+        def update(self, x: Any) -> Any:
+            return self.neurons(self.hears(jnp.concatenate([x, self.neurons.get_spike()], -1)))
+
     make = {
         "leaky": lambda: braintrace.nn.ValinaRNNCell(n_in, n, activation="tanh"),
         "gru": FlaxGRU,
         "their gru": lambda: braintrace.nn.GRUCell(n_in, n),
         "lstm": lambda: braintrace.nn.LSTMCell(n_in, n),
+        "lif": Spiking,
+        "alif": Spiking,
     }
     # The readout stands outside of what is compiled: inside, its gradient is zero in 0.2.6.
     cell, out = make[what["cell"]](), brainstate.nn.Linear(n, n_out)
@@ -72,6 +84,8 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
         "leaky": [("W", "all")],
         "gru": [("reset", "all"), ("update_gate", "all"), ("of_input", "input"), ("of_state", "state")],
         "lstm": [("Wi", "all"), ("Wf", "all"), ("Wg", "all"), ("Wo", "all")],
+        "lif": [("hears", "all")],
+        "alif": [("hears", "all")],
         "their gru": [],
     }[what["cell"]]
     rows = {"all": [*range(n, n + n_in), *range(n)], "input": [*range(n, n + n_in)], "state": [*range(n)]}
@@ -101,7 +115,9 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
             found["w"] = w
         return found
 
-    options = {"n": 1} if what["theirs"] == "SnAp" else {}
+    kappa = what.get("kappa")
+    options = {"SnAp": {"n": 1}, "EProp": {"kappa_filter_decay": kappa}}.get(what["theirs"], {})
+    filtered = brainstate.HiddenState(jnp.zeros((x.shape[1], n)))  # of a leaky readout
     learn = braintrace.compile(cell, getattr(braintrace, what["theirs"]), x[0], batch_size=x.shape[1], **options)
     weights = {
         (name, *key): state
@@ -109,9 +125,15 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
         for key, state in module.states(brainstate.ParamState).items()
     }
 
+    def read(x: Any) -> Any:
+        if kappa is None:
+            return learn(x)
+        filtered.value = kappa * filtered.value + learn(x)
+        return filtered.value
+
     def step(rate: float, x: Any, y: Any) -> Any:
         def loss() -> Any:
-            return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(out(learn(x))), -1))
+            return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(out(read(x))), -1))
 
         gradients, _ = brainstate.transform.grad(loss, weights, return_value=True)()
         if rate:
@@ -123,6 +145,7 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
     def fresh() -> None:
         brainstate.nn.reset_all_states(cell, batch_size=x.shape[1])
         learn.reset_state(batch_size=x.shape[1])
+        filtered.value = jnp.zeros_like(filtered.value)
         load()
 
     learning = brainstate.transform.jit(
@@ -147,6 +170,32 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
     if what["cell"] == "lstm":
         learned["w"][1][:, -1] += 1.0
     return {**found, **{f"learned/{name}": leaf for name, leaf in learned.items()}}, once
+
+
+def spiking_neurons(n: int, cell: str, options: Mapping[str, float]) -> Any:
+    """Neurons whose constants make its equations ours; a step lasts 1.
+
+    Theirs is V' = decay (V - (V_th - V_reset) z) + (1 - decay) R I, and z hears (V - V_th) / (V_th - V_reset).
+    """
+    import brainpy.state  # pyright: ignore[reportMissingImports]
+    import brainstate  # pyright: ignore[reportMissingImports]
+    import braintools  # pyright: ignore[reportMissingImports]
+
+    brainstate.environ.set(dt=1.0)
+    decay, nothing = options["decay"], braintools.init.Constant(0.0)
+    membrane: dict[str, Any] = {
+        "R": 1 / (1 - decay),
+        "tau": -1 / np.log(decay),
+        "V_th": 1.0,
+        "V_reset": 1 - 1 / decay,
+        "V_rest": 0.0,
+        "V_initializer": nothing,
+        "spk_fun": braintools.surrogate.ReluGrad(0.3 / decay**2, decay),  # of what z hears; ours is of V
+    }
+    if cell == "lif":
+        return brainpy.state.LIF(n, **membrane)
+    rho = options["adaptation_decay"]  # theirs counts spikes, and has them fade at once
+    return brainpy.state.ALIF(n, **membrane, tau_a=-1 / np.log(rho), beta=options["strength"] / rho)
 
 
 if __name__ == "__main__":

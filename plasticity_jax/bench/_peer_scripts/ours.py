@@ -19,10 +19,10 @@ def online(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
 
     import plasticity_jax as pj
 
-    name, (n_in, n_out) = what["cell"].removeprefix("their "), (arrays[of].shape[-1] for of in "xy")
-    make, options = getattr(pj.cells, name), {"alpha": 1.0} if name == "leaky" else {}
-    rule = getattr(pj.rules, what["rule"])
-    cell = make(n_in, what["n"], n_out, **options)
+    n_in, n_out = (arrays[of].shape[-1] for of in "xy")
+    make, rule = getattr(pj.cells, what["cell"].removeprefix("their ")), getattr(pj.rules, what["rule"])
+    cell = make(n_in, what["n"], n_out, **what["options"])
+    cell = pj.cells.leaky_readout(cell, what["kappa"]) if "kappa" in what else cell
     forward = {name: jnp.asarray(arrays[name]) for name in ("w", "w_out")}
     params = {"forward": forward, "feedback": {"w_fb": jnp.zeros((n_out, what["n"]), forward["w"].dtype)}}
     return _learned(what, rule(cell, **({"window": None} if what["task"] == "windows" else {})), params, arrays)
@@ -85,13 +85,15 @@ def outer(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
     import optax
 
     import plasticity_jax as pj
+    from plasticity_jax.base import READY
     from plasticity_jax.meta.episodes import unit_normals
+    from plasticity_jax.typing import Episode
 
     def descent(theta: Any) -> Any:
         def update(params: Any, traces: Any, key: Any, batch: Any) -> tuple[Any, Any, Any]:
             error = batch.x @ params["w"] - batch.y
             slope = error @ batch.x / len(batch.x) + what["pull"] * (params["w"] - theta["w"])
-            return {"w": slope}, traces, pj.Info(0.5 * jnp.mean(error**2), pj.base.READY, {})
+            return {"w": slope}, traces, pj.Info(0.5 * jnp.mean(error**2), READY, {})
 
         return pj.learner(pj.LearningRule(lambda params, key, batch: (), update), optax.sgd(what["inner_rate"]))
 
@@ -100,7 +102,7 @@ def outer(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
     rule = getattr(pj.meta, what["rule"])(life, sigma=what["sigma"], pairs=what["pairs"], **windows)
     theta = {"w": jnp.asarray(arrays["theta"])}
     batches = pj.Example(jnp.asarray(arrays["x"]), jnp.asarray(arrays["y"]))  # (windows, T, b, D) and (windows, T, b)
-    episodes = jax.tree.map(lambda leaf: leaf[:, None], pj.typing.Episode(batches, ()))
+    episodes = jax.tree.map(lambda leaf: leaf[:, None], Episode(batches, ()))
     key = jax.random.key(0)
     keys = jax.random.split(key, what["windows"])
     traces = rule.init(theta, key, jax.tree.map(lambda leaf: leaf[0], episodes))
