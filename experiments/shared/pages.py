@@ -5,6 +5,7 @@ A page is prose with marked blocks, between which the tables are written:
     <!-- papers -->                  where each paper stands
     <!-- records CITEKEY -->         where each record of a paper stands
     <!-- record ID PRESET -->        what made a record, what holds of it and what does not, and its own table
+    <!-- numbers ID PRESET: ROWS | COLUMNS -->    numbers of its summary: a column is a name with * for the row
     <!-- end -->
 """
 
@@ -13,13 +14,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plasticity_jax.command.report import Record, cell, claims_of, held, provenance, read_record, verdict
+from plasticity_jax.command.report import (
+    Record,
+    cell,
+    claims_of,
+    held,
+    mean_and_error,
+    provenance,
+    read_record,
+    verdict,
+)
 from plasticity_jax.command.tables import number
 
 HOME = Path(__file__).resolve().parents[1]
 README = HOME.parent / "README.md"
 PAGES = HOME.parent / "docs" / "papers"
-BLOCK = re.compile(r"(<!-- (papers|records? [^>]*?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (papers|numbers [^>]*?|records? [^>]*?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 FIRST = ("benjamin2021", "bredenberg2021", "lansdell2019", "lindsey2020", "marschall2019")
 """Papers that the library began with."""
 
@@ -37,7 +47,7 @@ def filled(text: str, records: Sequence[Record]) -> str:
     Raises:
       ValueError: if a block names no record, or has no end.
     """
-    if len(re.findall(r"<!-- (?:papers|records?) ", text)) != len(BLOCK.findall(text)):
+    if len(re.findall(r"<!-- (?:papers|numbers|records?) ", text)) != len(BLOCK.findall(text)):
         raise ValueError("a marked block has no end, <!-- end -->")
     return BLOCK.sub(lambda block: f"{block[1]}\n{_block(block[2], records)}\n\n", text)
 
@@ -54,12 +64,15 @@ def all_records() -> list[Record]:
 
 
 def _block(name: str, records: Sequence[Record]) -> str:
+    name, _, cells = name.partition(":")
     kind, *words = name.split()
     if kind == "papers":
         return "\n".join(_papers(records))
     chosen = [record for record in records if words in ([record.paper], [*_place(record)])]
     if not chosen:
         raise ValueError(f"there is no record for the block <!-- {name} -->")
+    if kind == "numbers":
+        return "\n".join(_numbers(chosen[0], *(part.split() for part in cells.split("|"))))
     return "\n".join(_standings(chosen) if kind == "records" else _record(chosen[0]))
 
 
@@ -131,6 +144,21 @@ def _record(record: Record) -> Iterator[str]:
     for table in sorted(record.folder.glob("*.md")):
         lines = table.read_text(encoding="utf-8").strip().splitlines()
         yield from _folded("The numbers", lines) if len(lines) > OPEN_LINES else ["", *lines]
+
+
+def _numbers(record: Record, rows: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+    summary = record.summary["summary"]
+    for part, names in [(row, [column.replace("*", row) for column in columns]) for row in rows] + [
+        (column, [column.replace("*", row) for row in rows]) for column in columns
+    ]:
+        if not any(name in summary for name in names):
+            raise ValueError(f"{record.label} has no number for {part}")
+    yield f"| {' | '.join(['mean ± standard error', *(re.sub('/[*]|[*]/', '', column) for column in columns)])} |"
+    yield f"|---|{'---|' * len(columns)}"
+    for row in rows:
+        names = [column.replace("*", row) for column in columns]
+        cells = [mean_and_error(record, name) if name in summary else "-" for name in names]
+        yield f"| `{row}` | {' | '.join(cells)} |"
 
 
 def _command(record: Record) -> str:

@@ -196,12 +196,17 @@ def _fold(record: Record) -> list[str]:
         return []
     lines = ["", f"<details><summary>{len(shown)} numbers, over {seeds} seeds</summary>", ""]
     lines += ["| measured | mean ± standard error |", "|---|---|"]
-    for key in shown:
-        error = f" ± {number(values[f'{key}_sem'])}" if f"{key}_sem" in values else ""
-        count = values.get(f"{key}_n", seeds)
-        lost = f" ({count} of {seeds} seeds)" if isinstance(seeds, int) and count is not None and count < seeds else ""
-        lines.append(f"| {cell(key)} | {number(values[key])}{error}{lost} |")
+    lines += [f"| {cell(key)} | {mean_and_error(record, key)} |" for key in shown]
     return [*lines, "", "</details>"]
+
+
+def mean_and_error(record: Record, key: str) -> str:
+    """A number of the summary with its standard error, and how many seeds it is of where some are lost."""
+    values, seeds = record.summary["summary"], record.meta.get("seeds")
+    error = f" ± {number(values[f'{key}_sem'])}" if f"{key}_sem" in values else ""
+    count = values.get(f"{key}_n", seeds)
+    lost = f" ({count} of {seeds} seeds)" if isinstance(seeds, int) and count is not None and count < seeds else ""
+    return f"{number(values[key])}{error}{lost}"
 
 
 def _belongs(key: str, values: Mapping[str, Any]) -> bool:

@@ -52,3 +52,15 @@ def test_a_block_is_written_anew_and_nothing_else(records):
         filled("<!-- record none default -->\n<!-- end -->\n", records)
     with pytest.raises(ValueError, match="no end"):
         filled(f"<!-- {name} -->\nand nothing more\n", records)
+
+
+def test_numbers_of_a_record_by_row_and_column(records):
+    record = next(record for record in records if record.label == "marschall2019_fig1, paper")
+    block = "<!-- numbers marschall2019_fig1 paper: kernl rflo | add/run/* long/exact/* -->"
+    page = filled(f"{block}\n<!-- end -->\n", records)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    mean, error = record.summary["summary"]["add/run/kernl"], record.summary["summary"]["add/run/kernl_sem"]
+    assert rows[0][1:] == ["add/run", "long/exact"]
+    assert rows[2] == ["`kernl`", f"{mean:.4g} ± {error:.4g} (19 of 20 seeds)", "-"]
+    with pytest.raises(ValueError, match="has no number for add/none/"):
+        filled(f"{block.replace('long/exact', 'add/none')}\n<!-- end -->\n", records)
