@@ -5,17 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lansdell2019.cifar_claims import CHANCE, LABELS, METHODS, finals, layers_of, ran
+from experiments.lansdell2019.cifar_claims import CHANCE, METHODS, finals, layers_of, ran
+from experiments.lansdell2019.cifar_claims import LABELS as METHOD_LABELS
 from experiments.lansdell2019.cifar_figures import SHADES
 from experiments.lansdell2019.common import EPOCH, panels, whole_seeds
 from experiments.lansdell2019.dense_conv_claims import NETWORKS, SETS, inside, places
 from experiments.shared.curves import draw, mean_and_error
 from plasticity_jax.run import mean_sem
 
+LABELS = METHOD_LABELS | {"frozen": "three lower layers frozen"}
 CURVES = ("bp", "kp", "fa", "dfa", "frozen")
-"""Methods whose accuracy is drawn through training."""
+"""Methods whose errors are drawn through training."""
 ANGLES = ("kp", "np_direct", "fa", "dfa")
 """Methods whose angles are drawn."""
+TICKS = [1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 80]
 STYLES = {"conv": "-", "dense": "--"}
 
 
@@ -59,19 +62,22 @@ def _name(where: str) -> str:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Accuracy through training, points below backpropagation at its end, and angles by layer, one column a set."""
+    """Errors through training, points below backpropagation at its end, and angles by layer, one column a set."""
     from matplotlib.lines import Line2D
 
     data_sets = list(dict.fromkeys(where.rpartition(".")[0] for where in places(metrics)))
-    figure, axes, foot = panels(3, len(data_sets), (5.2 * len(data_sets), 13), 0.2)
+    figure, axes, foot = panels(3, len(data_sets), (max(9.0, 5.2 * len(data_sets)), 13), 0.2)
     for column, data in zip(axes.T, data_sets, strict=True):
         found = {each: inside(metrics, f"{data}.{each}") for each in NETWORKS if f"{data}.{each}" in places(metrics)}
         for network, each in found.items():
             _draw_network(column[0], column[2], each, STYLES[network])
         _losses(column[1], found)
-        column[0].axhline(CHANCE, color="0.5", ls=":", lw=1)
-        column[0].set(title=SETS.get(data, data), xlabel="steps", ylabel="test images right (%)")
-        column[1].set(xlabel="points below backpropagation", title="at the end; in the bars' rows: right (%)")
+        column[0].set(title=SETS.get(data, data), xlabel="steps", ylabel="test images wrong (%)", yscale="log")
+        limits = column[0].get_ylim()
+        column[0].set_yticks(TICKS, [str(tick) for tick in TICKS])
+        column[0].set_ylim(limits)
+        column[0].minorticks_off()
+        column[1].set(xlabel="points below backpropagation", title="hatched: dense; numbers: right (%)")
         column[2].axhline(90, color="0.5", ls=":", lw=1)
         column[2].set(
             ylim=(0, 100),
@@ -94,11 +100,11 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def _draw_network(curves: Any, credit: Any, metrics: Mapping[str, np.ndarray], line: str) -> None:
-    """Draws one network's accuracies through training, and its angles at the end."""
+    """Draws one network's errors through training, and its angles at the end."""
     for method in ran(metrics):
         if method in CURVES:
             steps = EPOCH * metrics[f"{method}/epoch"][0]
-            draw(curves, steps, metrics[f"{method}/accuracy"], color=SHADES[method], ls=line)
+            draw(curves, steps, 100 - metrics[f"{method}/accuracy"], color=SHADES[method], ls=line)
         if method in ANGLES:
             mean, error = mean_and_error(metrics[f"{method}/angle"][:, -1])
             layer = np.arange(len(mean)) + 1
@@ -115,10 +121,10 @@ def _losses(axis: Any, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
             if not {method, "bp"} <= set(ran(each)):
                 continue
             right, best = (finals(each, one)["accuracy"] for one in (method, "bp"))
-            mean, error = mean_sem(best - right)
+            mean, error = mean_and_error(best - right)
             hatched = {"color": "white", "edgecolor": SHADES[method], "hatch": "//"}
             style = hatched if network == "dense" else {"color": SHADES[method]}
             axis.barh(row + offset, mean, 0.36, xerr=error, capsize=2, lw=1.5, **style)
             axis.text(max(mean, 0) + error, row + offset, f"  {mean_sem(right)[0]:.1f}", va="center", fontsize=8)
-    axis.set_yticks(range(len(methods)), [LABELS[method].replace(" node", "\nnode") for method in methods], fontsize=9)
+    axis.set_yticks(range(len(methods)), [LABELS[method] for method in methods], fontsize=8)
     axis.margins(x=0.15)
