@@ -46,7 +46,6 @@ html_title = "plasticity_jax"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "home_page_in_toc": False, "navbar_persistent": []}
-html_copy_source = False
 html_show_sourcelink = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -24,7 +24,6 @@ from typing import Any
 
 from docstrings import to_rst
 from docutils import nodes
-from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -62,8 +61,7 @@ class Public(SphinxDirective):
         lines.append("")
         for name in names:
             lines += _entry(room, name)
-        source = self.get_source_info()[0]
-        return self.parse_text_to_nodes(StringList(lines, source))
+        return self.parse_text_to_nodes("\n".join(lines))
 
 
 def _summary(name: str, value: Any) -> str:

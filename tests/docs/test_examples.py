@@ -17,11 +17,7 @@ PAGES = {
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if not BROUGHT.intersection(path.relative_to(ROOT).parts)
 }
-RUN = [
-    name
-    for name, text in PAGES.items()
-    if name != "README.md" and any(block.language in PYTHON for block in blocks(text))
-]
+RUN = [name for name, text in PAGES.items() if any(block.language in PYTHON for block in blocks(text))]
 CALLING = [name for name, text in PAGES.items() if commands(text)]
 
 
