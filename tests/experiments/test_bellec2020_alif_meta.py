@@ -1,0 +1,201 @@
+"""Time constants and broadcast weights from an outer loop: lives, the grid, the summary and the claims, by hand."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.bellec2020.alif_meta import PRESETS, Config
+from experiments.bellec2020.alif_meta_claims import ARMS, CLAIMS, PAIRS, summarise
+from experiments.bellec2020.alif_meta_figures import text
+from experiments.bellec2020.alif_meta_lives import aligned, lives, of_length
+from experiments.bellec2020.alif_meta_parts import body_of, grid_of, lived, seed_of, settings, task_of
+from plasticity_jax.base import Info, LearningRule, learner
+from plasticity_jax.meta import Life
+from tests.experiments.by_hand import is_gap, is_told, is_trivial, row
+from tests.laws.common import compiled
+
+SMALL = PRESETS["smoke"]
+SEEDS, POINTS, LENGTHS, N = 4, 2, 3, 5
+
+
+def metrics_by_hand():
+    rng, found = np.random.default_rng(0), {}
+    for part, points, count in (("start", 1, 2), ("meta", POINTS, len(ARMS))):
+        for name in ("loss", "right", "rate", "aligned"):
+            found[f"{part}/{name}"] = rng.random((SEEDS, points, count, LENGTHS))
+        for method in ("eprop", "bptt", "frozen"):
+            for name in ("loss", "right"):
+                found[f"{part}/{method}_{name}"] = rng.random((SEEDS, points, count))
+    for name in ("loss", "right", "rate"):
+        found[f"grid/{name}"] = rng.random((SEEDS, 1, LENGTHS))
+    return found
+
+
+METRICS = metrics_by_hand()
+
+
+def end(theta, name):
+    if theta == "grid":
+        return METRICS[f"grid/{name}"][:, 0]
+    if theta.startswith("start"):
+        return METRICS[f"start/{name}"][:, 0, int(theta.endswith("innate"))]
+    return METRICS[f"meta/{name}"][:, POINTS - 1, ARMS.index(theta)]
+
+
+def same(summary, name, values):
+    mean = sum(values) / SEEDS
+    spread = sum((value - mean) ** 2 for value in values) / (SEEDS - 1)
+    assert summary[name] == pytest.approx(mean), name
+    assert summary[f"{name}_sem"] == pytest.approx((spread / SEEDS) ** 0.5), name
+
+
+def test_the_summary_by_hand():
+    summary = summarise(METRICS)
+    for theta in ("start", "start.innate", "grid", *ARMS):
+        for k in range(LENGTHS):
+            same(summary, f"{theta}/loss/{k + 1}", end(theta, "loss")[:, k])
+            same(summary, f"{theta}/right/{k + 1}", end(theta, "right")[:, k])
+        same(summary, f"{theta}/longer", end(theta, "loss")[:, 0] - end(theta, "loss")[:, 2])
+        if theta != "grid":
+            same(summary, f"{theta}/bptt/right", end(theta, "bptt_right"))
+            same(summary, f"{theta}/aligned", end(theta, "aligned")[:, 0])
+    for better, worse in PAIRS:
+        pair = f"{better}-{worse}"
+        same(summary, f"{pair}/loss", end(worse, "loss")[:, 0] - end(better, "loss")[:, 0])
+        same(summary, f"{pair}/right", end(better, "right")[:, 0] - end(worse, "right")[:, 0])
+        same(summary, f"{pair}/loss/longest", end(worse, "loss")[:, 2] - end(better, "loss")[:, 2])
+        if "grid" not in (better, worse):
+            same(summary, f"{pair}/eprop/loss", end(worse, "eprop_loss") - end(better, "eprop_loss"))
+            same(summary, f"{pair}/random-eprop/loss", end(worse, "eprop_loss") - end(better, "loss")[:, 0])
+            same(summary, f"{pair}/aligned", end(better, "aligned")[:, 0] - end(worse, "aligned")[:, 0])
+    lines = text(METRICS).split("\n")
+    assert f"| both learned | {100 * end('both', 'right')[:, 0].mean():.1f} ±" in lines[6]
+    some = summarise({name: values for name, values in METRICS.items() if name.startswith("start")})
+    assert some == {name: summary[name] for name in some}
+
+
+GAPS = {
+    "constants-pay": ("constants-start/loss",),
+    "broadcast-pays": ("broadcast-start/loss",),
+    "broadcast-adds": ("both-constants/loss",),
+    "beats-grid": ("both-grid/loss",),
+    "constants-beat-grid": ("constants-grid/loss",),
+    "constants-serve-others": ("constants-start/eprop/loss", "constants-start/bptt/loss"),
+    "both-beats-symmetric": ("both-start/random-eprop/loss",),
+    "lead-lasts": ("both-start/loss/longest",),
+    "innate-pays": ("innate-start.innate/loss",),
+    "innate-aligns": ("innate-start.innate/aligned",),
+    "new-readouts-align": ("broadcast-start/aligned",),
+}
+
+
+@pytest.mark.parametrize("id", GAPS)
+def test_claims_on_differences(id):
+    is_gap(CLAIMS, id, *GAPS[id])
+
+
+def test_the_other_claims():
+    def mean(name, value, n=4):
+        return {name: value, f"{name}_sem": 0.01, f"{name}_n": n}  # t is 3.18 for four seeds
+
+    learns, frozen = "both/right/1", "start/frozen/right"
+    told = mean(learns, 0.532) | mean(frozen, 0.54)
+    is_told(CLAIMS, "both-learns", told, [{learns: 0.531}, {learns: math.nan}], 0.532)
+    is_trivial(CLAIMS, "both-learns", told, {frozen: 0.53})
+    is_trivial(CLAIMS, "constants-pay", mean("constants-start/loss", 0.1) | mean("grid-start/loss", 0.04),
+               {"grid-start/loss": 0.03})  # fmt: skip
+    id, longer = "longer-lives-learn-more", "both/longer"
+    is_told(CLAIMS, id, mean(longer, 0.04), [{longer: -0.04}], 0.04)
+    assert row(CLAIMS, id, mean(longer, 0.03))["holds"] is None
+    assert row(CLAIMS, id, mean(longer, 0.04, 1))["holds"] is None
+    assert {claim.id for claim in CLAIMS} == {*GAPS, "both-learns", id}
+    assert all(claim.own for claim in CLAIMS)
+
+
+def test_births_differ_and_innate_readouts_do_not():
+    body, task, seed = body_of(SMALL), task_of(SMALL), seed_of(SMALL, jax.random.key(0))
+
+    def births(innate):
+        stream = lives(body, task, 3, 2, seed.readout, innate)
+        start = stream.init(jax.random.key(1))
+        after, found = stream.take(start, 2)
+        return found, stream.take(after, 1)[1], stream.take(start, 3)[1]
+
+    found, late, whole = compiled(births)(jnp.asarray(False))
+    innate = compiled(births)(jnp.asarray(True))[0]
+    w, w_out = (np.asarray(found.query.weights[name]).reshape(4, -1) for name in ("w", "w_out"))
+    assert len(np.unique(w[:, 1])) == len(np.unique(w_out[:, 1])) == 4  # 0 is a synapse onto itself
+    np.testing.assert_array_equal(innate.query.weights["w"].reshape(4, -1), w)
+    np.testing.assert_array_equal(innate.query.weights["w_out"], np.broadcast_to(seed.readout, (2, 2, 2, SMALL.n + 1)))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[2]), late, whole)
+    assert found.support.x.shape[:4] == (2, 2, 3, SMALL.batch)
+    assert found.query.trials.x.shape[:3] == (2, 2, SMALL.query)
+
+
+def test_a_life_is_judged_at_the_end_of_each_part():
+    """A rule that counts trials in the readout's bias, and a loss that is the count."""
+    body, task = body_of(SMALL), task_of(SMALL)
+
+    def update(params, traces, key, batch):
+        return {"b": jnp.full(1, -1.0)}, (), Info(jnp.zeros(()))
+
+    rule = LearningRule(lambda *given: (), update)
+    life = Life(
+        lambda theta: learner(rule, optax.sgd(1.0)),
+        lambda theta: {"b": theta},
+        lambda theta, params, query: (params["b"][0], {"first": query.trials.x.sum()}),
+    )
+    found = compiled(lambda theta: lived(theta, lives(body, task, 6), jax.random.key(0), 2, life, 3))(jnp.full(1, 0.5))
+    np.testing.assert_allclose(found["loss"], [2.5, 4.5, 6.5])
+    assert len(np.unique(found["first"])) == 1
+
+
+def test_updates_have_a_length():
+    tree = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([4.0])}
+    tx = of_length(0.5)
+    moved: Any = tx.update(tree, tx.init(tree))[0]
+    np.testing.assert_allclose(moved["a"], [-0.3, 0], rtol=1e-6)
+    np.testing.assert_allclose(moved["b"], [-0.4], rtol=1e-6)
+    still = tx.update(jax.tree.map(jnp.zeros_like, tree), tx.init(tree))[0]
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(still))
+
+    def first(x) -> Any:
+        found: Any = tx.update({"a": x}, ())[0]
+        return found["a"][0]
+
+    slope = jax.grad(first)(jnp.zeros(2))
+    assert np.isfinite(slope).all()
+
+
+def test_alignment_is_of_what_tells_the_outputs_apart():
+    broadcast = jnp.array([[1.0, 2.0], [3.0, -2.0]])
+    bias = jnp.zeros((2, 1))
+    for w_out, cosine in (
+        (broadcast, 1.0),
+        (2 * broadcast + jnp.array([[7.0, 5.0]]), 1.0),
+        (-broadcast, -1.0),
+        (jnp.array([[4.0, 2.0], [0.0, 0.0]]), 0.0),
+    ):
+        assert float(aligned(broadcast, jnp.concatenate([w_out, bias], 1))) == pytest.approx(cosine, abs=1e-12)
+
+
+def test_settings():
+    config = Config()
+    found = {name: np.asarray(values).tolist() for name, values in settings(config).items()}
+    c, b = config.rate_constants, config.rate_broadcast
+    assert found == {"constants": [c, 0, c, 0], "broadcast": [0, b, b, b], "innate": [0, 0, 0, 1]}
+    assert len(grid_of(config)) == 36
+    assert grid_of(config)[1] == (10.0, 100.0, 1.0)
+    for fields, words in (
+        ({"points": 3}, "points=3 must divide meta_steps=64"),
+        ({"delay": 70.0}, "delay=70 ms must be a multiple"),
+        ({"lives": 1, "meta_steps": 32}, "fewer lives than the grid's 36"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            dataclasses.replace(config, **fields)
