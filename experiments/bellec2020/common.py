@@ -153,12 +153,14 @@ def over_trials(rule: LearningRule) -> LearningRule:
         return rule.init(params, key, jax.tree.map(lambda leaf: leaf[0], time_first(batch)))
 
     def update(params: Params, traces: Traces, key: Key, batch: Example) -> tuple[Updates, Traces, Info]:
-        def step(carry: tuple[Traces, Updates], example: Example) -> tuple[PyTree, tuple[Array, Array]]:
-            updates, traces, info = rule.update(params, carry[0], key, example)
+        def step(carry: tuple[Traces, Updates], at: tuple[Key, Example]) -> tuple[PyTree, tuple[Array, Array]]:
+            updates, traces, info = rule.update(params, carry[0], *at)
             return (traces, jax.tree.map(jnp.add, carry[1], updates)), (info.loss, info.aux["output"])
 
         start = (traces, jax.tree.map(jnp.zeros_like, params))
-        (traces, updates), (loss, output) = jax.lax.scan(step, start, time_first(batch))
+        examples = time_first(batch)
+        keys = jax.random.split(key, len(examples.x))  # a rule that draws draws anew at each step
+        (traces, updates), (loss, output) = jax.lax.scan(step, start, (keys, examples))
         return updates, traces, Info(jnp.sum(loss), aux={"output": jnp.swapaxes(output, 0, 1)})
 
     return LearningRule(init, update)
