@@ -4,6 +4,8 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+from docutils import nodes
+
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "plasticity_jax"
@@ -49,3 +51,14 @@ html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "home_page_in
 html_show_sourcelink = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def setup(app):
+    """Cuts the empty line that a doctest block may end in."""
+
+    def cut(app, doctree):
+        for block in doctree.findall(nodes.literal_block):
+            if [type(child) for child in block] == [nodes.Text]:
+                block[0] = nodes.Text(block.astext().rstrip())
+
+    app.connect("doctree-read", cut)

@@ -151,7 +151,8 @@ def _public_name(env: BuildEnvironment, target: str) -> str | None:
     `plasticity_jax.cells.neurons.Neurons` and ``pj.cells.Neurons`` are looked up by what they are, `Neurons` by its
     ending if only one name has it, and `Info.ready` leads to `Info`.
     """
-    documented = [name for name, entry in env.domains.python_domain.objects.items() if entry.objtype != "module"]
+    objects = env.domains.python_domain.objects.items()
+    documented = [name for name, entry in objects if entry.objtype != "module" and not entry.aliased]
     if "." in target and (value := _found(target)) is not None:
         return next((name for name in documented if _found(name) is value), None)
     for ending in (target, target.rpartition(".")[0]):

@@ -128,6 +128,8 @@ def commands(text: str) -> list[tuple[int, list[str]]]:
 def _words(call: list[str]) -> list[str]:
     """What stands behind ``plasticity`` or ``python -m experiments``; nothing in a call of another program."""
     call = [*dropwhile(lambda word: re.match(r"\w+=", word), call)]
+    if call[:1] == ["srun"]:
+        call = [*dropwhile(lambda word: Path(word).name != "plasticity", call)]
     if call and Path(call[0]).name == "plasticity":
         return call[1:]
     return call[3:] if call[1:3] == ["-m", "experiments"] else []

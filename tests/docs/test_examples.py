@@ -1,12 +1,13 @@
 """The code of the site's pages runs and prints what they say; commands of ours have words that they take."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from plasticity_jax.command.catalog import configure, entries, find, load
+from plasticity_jax.command.catalog import configure, find, load
 from plasticity_jax.command.words import LONG, parser
 from tests.docs.pages import PYTHON, ROOT, blocks, commands, failures, relative_links
 
@@ -18,6 +19,13 @@ PAGES = {
     if not BROUGHT.intersection(path.relative_to(ROOT).parts)
 }
 RUN = [name for name, text in PAGES.items() if any(block.language in PYTHON for block in blocks(text))]
+FILES = {
+    block.code[2:].partition("\n")[0]: block.code
+    for text in PAGES.values()
+    for block in blocks(text)
+    if re.match(r"# \w+\.py\n", block.code)
+}
+"""Files that pages show whole: blocks that begin with their name."""
 CALLING = [name for name, text in PAGES.items() if commands(text)]
 
 
@@ -38,21 +46,24 @@ def test_a_page_runs(page, tmp_path):
 
 
 @pytest.mark.parametrize("page", CALLING)
-def test_commands_have_words_that_they_take(page):
-    """Experiments of this repository have the fields that are changed, too; for other files the words are all."""
-    known = {entry.id for entry in entries(ROOT / "experiments")}
+def test_commands_have_words_that_they_take(page, tmp_path):
+    """Experiments of this repository, and files that a page shows, have the fields that are changed, too."""
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
     for line, words in commands(PAGES[page]):
         where = f"{page}, line {line}: plasticity {' '.join(words)}"
         try:
             args, rest = parser("plasticity").parse_known_args(words)
-            assert not rest or args.command in LONG, f"{where}: does not take {rest}"
-            if args.command in LONG and args.id is not None and not args.id.endswith(".py"):
-                assert args.id in known, f"{where}: there is no experiment {args.id}"
-                config = configure(load(find(args.id, ROOT / "experiments")), args.preset, args.seeds, rest)
-                varied = [
-                    field.partition("=")[0] for field in [*vars(args).get("vary", ()), *vars(args).get("draw", ())]
-                ]
-                assert all(hasattr(config, field.replace("-", "_")) for field in varied), where
+            rest = [word for word in rest if word != "..."]
+            assert not rest or args.command in LONG, f"does not take {rest}"
+            name = args.id if args.command in LONG else None
+            if name is None or (name.endswith(".py") and name not in FILES):
+                continue
+            entry = find(str(tmp_path / name) if name in FILES else name, ROOT / "experiments")
+            config = configure(load(entry), args.preset, args.seeds, rest)
+            varied = [field.partition("=")[0] for field in [*vars(args).get("vary", ()), *vars(args).get("draw", ())]]
+            unknown = [field for field in varied if not hasattr(config, field.replace("-", "_"))]
+            assert not unknown, f"the experiment has no {unknown}"
         except (Exception, SystemExit) as error:
             raise AssertionError(f"{where}: {error}") from error
 
@@ -110,13 +121,14 @@ $ FOLDER=x .venv/bin/plasticity run a.py \\
     --seeds 3  # of five
 seeds 3
 $ cd here && python -m experiments list; ls
+$ srun -n 4 plasticity list
 ```
 
 ```sh
 plasticity report results > out.txt
 ```
 """
-    words = [("run", "a.py", "--seeds", "3"), ("list",), ("report", "results")]
+    words = [("run", "a.py", "--seeds", "3"), ("list",), ("list",), ("report", "results")]
     assert [tuple(found) for _, found in commands(page)] == words
 
 
