@@ -13,7 +13,7 @@ import numpy as np
 
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells import Neurons, init_params
-from plasticity_jax.diagnostics.comparison import MeterState, alignment_meter
+from plasticity_jax.diagnostics.alignment_meter import MeterState, alignment_meter
 from plasticity_jax.run import Program
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, PyTree, Scalar

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from plasticity_jax.cells.alif import alif
 from plasticity_jax.cells.cell import Cell, init_cell
 from plasticity_jax.cells.dynamics import check_cell
-from plasticity_jax.cells.flax_adapters import from_flax, weights_from_flax, weights_to_flax
+from plasticity_jax.cells.flax_adapters import from_flax
+from plasticity_jax.cells.flax_weights import weights_from_flax, weights_to_flax
 from plasticity_jax.cells.gru import gru
 from plasticity_jax.cells.leaky import leaky
 from plasticity_jax.cells.leaky_readout import leaky_readout

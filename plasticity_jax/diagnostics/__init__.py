@@ -10,16 +10,15 @@ from plasticity_jax.diagnostics.alignment import (
     relative_error,
     sign_congruence,
 )
-from plasticity_jax.diagnostics.bias_variance import BiasVariance, Moments, bias_variance, moments, updates_along
-from plasticity_jax.diagnostics.comparison import (
+from plasticity_jax.diagnostics.alignment_meter import (
     AlignmentMeter,
-    Comparison,
     MeterState,
     Reading,
     alignment_meter,
-    comparison,
     hidden_weights,
 )
+from plasticity_jax.diagnostics.bias_variance import BiasVariance, Moments, bias_variance, moments, updates_along
+from plasticity_jax.diagnostics.comparison import Comparison, comparison
 from plasticity_jax.diagnostics.interference import interference
 from plasticity_jax.diagnostics.linear_readout import Readout, linear_readout
 from plasticity_jax.diagnostics.pattern_overlap import PatternDivergence, PatternOverlap, pattern_overlap

@@ -1,9 +1,6 @@
 r"""Several rules on one trajectory: how their updates are aligned, and how good an estimate of the exact ones they are.
 
-u_i^s is the update by which rule i credits step s: it emits it at step s + l_i, l_i its lag. All rules read the same
-weights and batches, and nothing of what they say is applied, so that their updates for one step can be compared:
-
-    alignment_ij    mean over steps s of u_i^s . u_j^s / (|u_i^s| |u_j^s|)        where neither vanishes
+    alignment_ij    mean over steps of the cosines of `plasticity_jax.diagnostics.alignment_meter`
 
 Against g, the reference's updates end to end over the steps, the updates e of a rule with mean m and variance v over
 draws of its noise have, at weights that stay,
@@ -21,16 +18,20 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from plasticity_jax.base import LearningRule, compare
+from plasticity_jax.base import LearningRule
+from plasticity_jax.diagnostics.alignment_meter import (
+    MeterState,
+    Select,
+    alignment_meter,
+    checked_lags,
+    flat,
+    hidden_weights,
+)
 from plasticity_jax.diagnostics.bias_variance import BiasVariance, bias_variance, updates_along
 from plasticity_jax.ops.checks import whole
 from plasticity_jax.ops.norms import safe_norm
-from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Traces, Updates
-
-Select = Callable[[Updates], PyTree]
-"""``updates -> what of them is compared``."""
+from plasticity_jax.typing import Array, Batch, Key, Params
 
 
 @jax.tree_util.register_static
@@ -64,136 +65,6 @@ class Comparison(NamedTuple):
     bias_error: Array
     spread: Array
     snr: Array
-
-
-class MeterState(NamedTuple):
-    """State of an `AlignmentMeter`.
-
-    Attributes:
-      traces: each rule's, by name.
-      recent: (L + 1, R, P), each rule's last updates, newest first; L is the longest lag.
-      step: shape (), int32, steps seen.
-    """
-
-    traces: dict[str, Traces]
-    recent: Array
-    step: Array
-
-
-class Reading(NamedTuple):
-    """Reading of an `AlignmentMeter` at a step.
-
-    Attributes:
-      updates: each rule's, by name, as it emitted them at this step.
-      cosines: (R, R), of the updates for the step L steps ago; 0 where they do not count.
-      counted: (R, R), bool: that step was one, and neither rule was silent on it.
-    """
-
-    updates: dict[str, Updates]
-    cosines: Array
-    counted: Array
-
-
-class AlignmentMeter(NamedTuple):
-    """Rules that look on while weights do whatever they do.
-
-    Attributes:
-      init: ``(params, key, batch) -> state``.
-      step: ``(state, params, key, batch) -> (state, reading)``; rule number i draws from ``fold_in(key, i)``.
-    """
-
-    init: Callable[[Params, Key, Batch], MeterState]
-    step: Callable[[MeterState, Params, Key, Batch], tuple[MeterState, Reading]]
-
-
-def hidden_weights(updates: Updates) -> PyTree:
-    """The weights that a rule has to find credit for: their gradient is not given by the output's error alone.
-
-    Args:
-      updates: of the params of a cell or a chain; of any others all is returned.
-
-    Returns:
-      Of a cell all but the readout, which is not late where its rule is; of a chain the weights below the last layer,
-      or those of the only one. Biases of chains are left out.
-
-    Example:
-      >>> import jax, plasticity_jax as pj
-      >>> params = pj.cells.init_params(jax.random.key(0), pj.cells.leaky(n_in=2, n=8, n_out=3))
-      >>> list(hidden_weights(params))
-      ['w']
-    """
-    forward = updates.get("forward") if isinstance(updates, Mapping) else None
-    if not isinstance(forward, Mapping):
-        return updates
-    if "w_out" in forward:
-        return {name: leaf for name, leaf in forward.items() if name != "w_out"}
-    w = forward.get("w")
-    if isinstance(w, list | tuple) and w:
-        return w[:-1] if len(w) > 1 else w
-    return forward
-
-
-def alignment_meter(
-    rules: Mapping[str, LearningRule], *, lags: Mapping[str, int] | None = None, select: Select = hidden_weights
-) -> AlignmentMeter:
-    """Reads the alignment of rules step by step, each credited to its own step; the weights may move meanwhile.
-
-    Args:
-      rules: rules by name.
-      lags: steps by which a rule's updates are late, where it is not what `LearningRule.lag` says.
-      select: what of the updates is compared.
-
-    Returns:
-      The `AlignmentMeter`. It holds L + 1 updates of each rule.
-
-    Raises:
-      TypeError: if the rules are not given by name.
-      ValueError: if there is none, or lags name another or are no whole numbers from 0 on.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, plasticity_jax as pj
-      >>> cell = pj.cells.leaky(n_in=2, n=8, n_out=2)
-      >>> meter = alignment_meter({"rtrl": pj.rules.rtrl(cell), "rflo": pj.rules.rflo(cell)})
-      >>> key, batch = jax.random.key(0), pj.Example(jnp.ones((1, 2)), jnp.array([1]))
-      >>> def learn(carry, _):  # RTRL learns, and RFLO looks on
-      ...     params, state = carry
-      ...     state, reading = meter.step(state, params, key, batch)
-      ...     params = jax.tree.map(lambda p, g: p - 0.1 * g, params, reading.updates["rtrl"])
-      ...     return (params, state), reading.cosines[0, 1]
-      >>> def run(key):
-      ...     params = pj.cells.init_params(key, cell)
-      ...     return jax.lax.scan(learn, (params, meter.init(params, key, batch)), length=10)[1]
-      >>> cosines = jax.jit(run)(key)
-      >>> bool((0.5 < cosines).all()), bool(cosines[-1] < cosines[0])
-      (True, True)
-    """
-    late = _checked(rules, lags)
-    latest = max(late.values())
-    # A rule of lag l speaks at step t of step t - l: hold every other rule's word back until the latest has spoken.
-    delay = np.array([latest - late[name] for name in rules])
-
-    def chosen(updates: Mapping[str, Updates]) -> Array:
-        return jnp.stack([_flat(select(updates[name])) for name in rules])
-
-    def init(params: Params, key: Key, batch: Batch) -> MeterState:
-        traces = {
-            name: rule.init(params, jax.random.fold_in(key, i), batch) for i, (name, rule) in enumerate(rules.items())
-        }
-        shape = jax.eval_shape(lambda: chosen(compare(rules, params, traces, key, batch)[0]))
-        return MeterState(traces, jnp.zeros((latest + 1, *shape.shape), shape.dtype), jnp.zeros((), jnp.int32))
-
-    def step(state: MeterState, params: Params, key: Key, batch: Batch) -> tuple[MeterState, Reading]:
-        updates, traces, _ = compare(rules, params, state.traces, key, batch)
-        recent = jnp.concatenate([chosen(updates)[None], state.recent[:-1]])
-        spoken = recent[delay, jnp.arange(len(rules))]
-        norms = jax.vmap(safe_norm)(spoken)
-        speaks = (norms != 0) & (state.step >= latest)
-        unit = spoken / jnp.where(norms != 0, norms, 1)[:, None]
-        counted = speaks[:, None] & speaks[None]
-        reading = Reading(updates, jnp.where(counted, unit @ unit.T, 0), counted)
-        return MeterState(traces, recent, state.step + 1), reading
-
-    return AlignmentMeter(init, step)
 
 
 def comparison(
@@ -250,7 +121,7 @@ def comparison(
       Marschall, Cho & Savin, "A unified framework of online learning algorithms for training recurrent neural
       networks", JMLR 2020.
     """
-    late = _checked(rules, lags)
+    late = checked_lags(rules, lags)
     whole("burn_in", burn_in, 0, "steps")
     if reference not in rules:
         raise ValueError(f"reference={reference!r} is none of the rules {', '.join(rules)}")
@@ -283,7 +154,7 @@ def comparison(
 
         def chosen(*arguments: Any) -> Any:
             updates, traces, info = rule.update(*arguments)
-            return _flat(select(updates)), traces, info
+            return flat(select(updates)), traces, info
 
         def end_to_end(key: Key) -> Array:
             return updates_along(LearningRule(rule.init, chosen), params, key, batches)[first : first + kept].reshape(
@@ -330,21 +201,3 @@ def _draws(estimate: Callable[[Key], Array], key: Key) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _checked(rules: Mapping[str, LearningRule], lags: Mapping[str, int] | None) -> dict[str, int]:
-    """The lag of every rule, by name."""
-    if not isinstance(rules, Mapping):
-        raise TypeError('give the rules by name, as in {"rtrl": rtrl(cell)}')
-    if not rules:
-        raise ValueError("there is no rule to compare: give one or more by name")
-    given = {} if lags is None else lags
-    for name in given:
-        if name not in rules:
-            raise ValueError(f"lags name {name!r}, which is none of the rules {', '.join(rules)}")
-        whole(f"lags[{name!r}]", given[name], 0, "steps")
-    return {name: given.get(name, rule.lag) for name, rule in rules.items()}
-
-
-def _flat(tree: PyTree) -> Array:
-    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
