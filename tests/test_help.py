@@ -1,7 +1,6 @@
 """`help` of a task or a cell shows its equations, for a user does not meet the head of its file."""
 
 import inspect
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +35,6 @@ def test_all_are_seen():
 def test_help_shows_the_equations_and_the_file_does_not_say_them_again(factory):
     equations = displayed(factory.__doc__)
     assert any(sign in line for line in equations for sign in ("=", "~", "<-"))
-    source = Path(sys.modules[factory.__module__].__file__).read_text(encoding="utf-8")
+    source = Path(inspect.getfile(factory)).read_text(encoding="utf-8")
     for line in equations:
         assert source.count(line) == 1, line

@@ -8,7 +8,6 @@ A name that comes or goes is a change of what users import: it belongs into the 
 import importlib
 import inspect
 import pkgutil
-import traceback
 from pathlib import Path
 
 import pytest
@@ -56,8 +55,7 @@ def test_a_name_that_is_nearly_one_is_told_its_like(room):
         getattr(package, f"{known}o")
     told = f"module '{room}' has no attribute '{known}o'; did you mean '{known}'? dir({room}) names all"
     assert str(refusal.value) == told
-    last = traceback.format_exception_only(refusal.type, refusal.value)[-1]
-    assert last == f"AttributeError: {told}\n"  # and no second suggestion, of Python's
+    assert refusal.value.obj is None  # in which Python would look for a second suggestion
     with pytest.raises(AttributeError, match=f"has no attribute 'qqqq'; dir\\({room}\\) names all$"):
         _ = package.qqqq
     assert not hasattr(package, "__wrapped__")

@@ -12,7 +12,7 @@ example of weight 0 whose loss or error is not finite has neither, and no deriva
 
 import functools
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -117,13 +117,13 @@ def check_not_labels(loss: Loss, y: Array, lead: tuple[int, ...], n_out: int, na
     Raises:
       ValueError: saying how labels become targets.
     """
-    y = y if hasattr(y, "dtype") else np.asarray(y)
-    if loss == "squared" and y.shape == lead and jnp.issubdtype(y.dtype, jnp.integer):
+    given: Any = y if hasattr(y, "dtype") else np.asarray(y)
+    if loss == "squared" and given.shape == lead and jnp.issubdtype(given.dtype, jnp.integer):
         rows = f"{name}[..., None]" if n_out == 1 else f"jax.nn.one_hot({name}, {n_out})"
         other = "" if n_out == 1 else ", or build the network with loss='softmax', which takes labels"
         raise ValueError(
-            f"{name} holds {y.dtype} labels of shape {lead}, and loss='squared' takes targets {(*lead, n_out)}: give "
-            f"{rows}{other}"
+            f"{name} holds {given.dtype} labels of shape {lead}, and loss='squared' takes targets {(*lead, n_out)}: "
+            f"give {rows}{other}"
         )
 
 
