@@ -148,7 +148,7 @@ def _on_mnist(claim: Claim) -> Claim:
     trivial = claim.trivial
     return claim._replace(
         id=f"mnist-{claim.id}",
-        statement=f"MNIST, convolutional: {claim.statement[0].lower()}{claim.statement[1:]}",
+        statement=f"MNIST, convolutional: {claim.statement}",
         paper=None,
         measure=lambda summary: claim.measure(of(summary)),
         trivial=None if trivial is None else lambda summary: trivial(of(summary)),

@@ -128,7 +128,7 @@ def test_every_claim_holds_where_it_should():
     assert {f"mnist-{id}" for id in theirs - {"fa-teaches-convolutions"}} <= set(rows)
     assert not [id for id in rows if id.startswith("mnist") and id.endswith(("close", "far"))]
     assert rows["mnist-np-above-dfa"]["measured"] == pytest.approx(2)
-    assert rows["mnist-np-above-dfa"]["statement"].startswith("MNIST, convolutional: direct node perturbation ends")
+    assert rows["mnist-np-above-dfa"]["statement"].startswith("MNIST, convolutional: Direct node perturbation ends")
     assert rows["mnist-told-above-fa"]["measured"] == pytest.approx(6)
 
 
