@@ -49,7 +49,7 @@ def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
     import matplotlib.pyplot as plt
 
     ran = [part for part in PARTS if f"{part}/right" in metrics]
-    figure = plt.figure(figsize=(11, 9), layout="constrained")
+    figure = plt.figure(figsize=(12, 9.5), layout="constrained")
     grid = figure.add_gridspec(3, 2, height_ratios=[1, 0.3, 1])
     seeds = len(metrics[f"{ran[0]}/right"])
     for k, kind in enumerate(("gru", "alif")):
@@ -58,18 +58,21 @@ def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
         handles = {}
         for part in [part for part in ran if part.startswith(kind)]:
             method = part.split(".")[1]
-            right = 100 * metrics[f"{part}/right"]
+            wrong = 100 * metrics[f"{part}/error"]
             if f"{part}/updates" in metrics:
-                handles[called(part)] = draw(axis, metrics[f"{part}/updates"][0], right, color=SHADES[method])
+                handles[called(part)] = draw(axis, metrics[f"{part}/updates"][0], wrong, color=SHADES[method])
             else:
-                line = axis.axhline(float(np.nanmean(right)), color=SHADES[method], ls="--", lw=1.4)
+                line = axis.axhline(float(np.nanmean(wrong)), color=SHADES[method], ls="--", lw=1.4)
                 handles[f"{called(part)} of it untrained"] = line
         for part in [part for part in ran if part.startswith("mel")]:
             style = {"mel.mean": ":", "mel.whole": "-."}[part]
-            line = axis.axhline(100 * float(np.nanmean(metrics[f"{part}/right"])), color="0.2", ls=style, lw=1.2)
+            line = axis.axhline(100 * float(np.nanmean(metrics[f"{part}/error"])), color="0.2", ls=style, lw=1.2)
             handles[called(part)] = line
-        axis.axhline(100 / DIGITS, color="0.8", lw=1)
-        axis.set(title=NETWORKS[kind], ylim=(0, 102), ylabel="right answers on the test (%)")
+        axis.axhline(100 - 100 / DIGITS, color="0.8", lw=1)
+        axis.set_yscale("log")
+        axis.set_yticks([1, 2, 5, 10, 20, 50, 90], ["1", "2", "5", "10", "20", "50", "90"])
+        axis.minorticks_off()
+        axis.set(title=NETWORKS[kind], ylim=(1.5, 100), ylabel="wrong answers on the test (%)")
         axis.set(xlabel=f"updates, of {config.batch} recordings each")
         foot.legend(handles.values(), handles.keys(), loc="center", ncols=2, frameon=False, fontsize=10)
     ends = figure.add_subplot(grid[2, :])
@@ -83,7 +86,7 @@ def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
     ends.set(ylim=(0, 102), ylabel="right answers (%)")
     told = "end, every seed; filled: the test, by speakers who taught; open: a speaker who did not"
     ends.set_title(told, fontsize=11)
-    figure.suptitle(f"{PAPER}\nband: mean and standard error over {seeds} seeds; pale line: chance, {100 / DIGITS:g} %")
+    figure.suptitle(f"{PAPER}\nband: mean and standard error over {seeds} seeds; pale lines: chance")
     return figure
 
 
