@@ -9,7 +9,7 @@ import pytest
 
 from plasticity_jax.command.catalog import configure, find, load
 from plasticity_jax.command.words import LONG, parser
-from tests.docs.pages import PYTHON, ROOT, blocks, commands, failures, relative_links
+from tests.docs.pages import PYTHON, ROOT, blocks, commands, failures
 
 BROUGHT = {"results", "notebooks", "_build"}
 """Folders of docs/ that its build writes."""
@@ -130,8 +130,3 @@ plasticity report results > out.txt
 """
     words = [("run", "a.py", "--seeds", "3"), ("list",), ("list",), ("report", "results")]
     assert [tuple(found) for _, found in commands(page)] == words
-
-
-def test_relative_links_are_found():
-    page = '[a](https://b.c) ![d](docs/e.png) [f](#g) [h](i.md#j) <img src="k.png">\n\n```python\nx[0](y)\n```\n'
-    assert relative_links(page) == ["docs/e.png", "i.md#j", "k.png"]
