@@ -26,10 +26,10 @@ pixels (a blank frame has 3.8, the mean frame 3.4, the last one 3.0 at first and
 
 The distance between features is what teaches to predict, and a mean of it over features is too little.
 
-What is seen at this scale: predictions follow the digit, within 0.7 pixels at first and 1.6 to 2.1 at the end (the last
+What is seen at this scale: predictions follow the digit, within 0.7 pixels at first and 1.4 to 2.0 at the end (the last
 frame: 0.9 and 3.5), and begin with something of its shape, which they lose; their ink is spread, little more than half
-as bright as the digit's. "squared" has the lower error and the fainter blobs. Asleep, "combined" dreams of next to
-nothing, and "predicting", whose latents no one has told of the prior, of several blobs at once.
+as bright as the digit's. "squared" has the lower error and the fainter blobs. Asleep, "combined" has as much ink as the
+truth, "predicting", whose latents no prior reaches, less than half of it.
 """
 
 import dataclasses
