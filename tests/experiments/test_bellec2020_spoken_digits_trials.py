@@ -192,6 +192,27 @@ def test_noise_is_new_at_each_step():
     assert float(updates["w"][0]) == pytest.approx(drawn.sum())
 
 
+def test_uoro_over_trials_is_backpropagation_on_average():
+    """A z-test of its share of the exact gradient, on the second of two batches, whose trials start afresh.
+
+    With the same noise at all steps of a trial that share is 9.
+    """
+    draws, cell = 600, network(CONFIG, "gru", "uoro")
+    params, first, batch = params_of(cell), sounds().trials(INDEX[1:]), sounds().trials(INDEX[:2])
+    rule, wanted = rule_of(cell, "uoro"), updates_of(rule_of(cell, "bptt"), params, batch)[0]["w"]
+
+    def draw(key):
+        before, after, start = jax.random.split(key, 3)
+        _, traces, _ = rule.update(params, rule.init(params, start, first), before, first)
+        found = rule.update(params, traces, after, batch)[0]["forward"]["w"]
+        return jnp.sum(found * wanted) / jnp.sum(wanted**2)
+
+    share = np.asarray(compiled(jax.vmap(draw))(jax.random.split(jax.random.key(5), draws)))
+    error = share.std(ddof=1) / draws**0.5
+    assert error < 0.1
+    assert abs(share.mean() - 1) < 3 * error
+
+
 def test_snap_is_eprop_without_synapses_of_neurons_on_themselves():
     whole = network(CONFIG, "alif", "snap")
     params = params_of(whole)
