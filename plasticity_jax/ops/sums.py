@@ -9,12 +9,18 @@ direction. The compensation keeps what was lost:
 The derivative passes through total alone: that of rest' is zero, as it should be.
 """
 
+import functools
+import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.typing import Array, Scalar
+from plasticity_jax.typing import Array, PyTree, Scalar
+
+TOGETHER = 14
+"""Values that are added up in one loop on a CPU: more than fifteen XLA writes to memory before it adds them."""
 
 
 class RunningSum(NamedTuple):
@@ -71,17 +77,55 @@ def leading_mean(x: Array) -> Array:
       >>> leading_mean(jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]])).tolist()
       [3.0, 5.0]
     """
-    if len(x) < 2:
-        return jnp.mean(x, 0)
-    return jax.lax.platform_dependent(x, cpu=_mean_by_halves, default=lambda x: jnp.mean(x, 0))
+    return mean_of(lambda x: x, x)
 
 
-def _mean_by_halves(x: Array) -> Array:
-    dtype, count, odd = x.dtype, len(x), None
-    x = x.astype(jnp.promote_types(dtype, jnp.float32))
+def mean_of(f: Callable[..., PyTree], *args: PyTree) -> PyTree:
+    """Mean of a function over the first axis of its arguments; on a CPU its values are added up as they are computed.
+
+    As `leading_mean`, but that no value of f is written to memory: of RFLO's traces times credit, on 20 streams, that
+    is a step in two thirds of the time (n = 128).
+
+    Args:
+      f: pure, of arrays, elementwise for the most part; mapped over the arguments.
+      args: trees of (B, ...), as f has them without the first axis.
+
+    Returns:
+      As f has it, floating.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> mean_of(jnp.multiply, jnp.array([2.0, 2.0, 3.0]), jnp.array([1.0, 2.0, 4.0])).tolist()
+      6.0
+    """
+    count, mapped = len(jax.tree.leaves(args)[0]), jax.vmap(f)
+
+    def at_once(*args: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: jnp.mean(leaf, 0, _wide(leaf)), mapped(*args))
+
+    def in_parts(*args: PyTree) -> PyTree:
+        parts = -(-count // TOGETHER)
+        edges = [i * count // parts for i in range(parts + 1)]
+        cut = [jax.tree.map(lambda leaf, a=a, b=b: leaf[a:b], args) for a, b in itertools.pairwise(edges)]
+        sums = [jax.tree.map(_sum_by_halves, mapped(*part)) for part in cut]
+        if parts > 1:  # or they become one loop again
+            sums = jax.lax.optimization_barrier(sums)
+        return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves) / count, *sums)
+
+    mean = at_once(*args) if count < 2 else jax.lax.platform_dependent(*args, cpu=in_parts, default=at_once)
+    return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), mean, jax.eval_shape(mapped, *args))
+
+
+def _sum_by_halves(x: Array) -> Array:
+    """Sum over the first axis, in single precision at least."""
+    x, odd = x.astype(_wide(x)), None
     while len(x) > 1:
         half = len(x) // 2
         if len(x) % 2:
             odd = x[-1] if odd is None else odd + x[-1]
         x = x[:half] + x[half : 2 * half]
-    return ((x[0] if odd is None else x[0] + odd) / count).astype(dtype)
+    return x[0] if odd is None else x[0] + odd
+
+
+def _wide(x: Array) -> jnp.dtype:
+    return jnp.promote_types(x.dtype, jnp.float32)

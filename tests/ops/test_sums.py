@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity_jax.ops.sums import add, empty_sum, leading_mean
+from plasticity_jax.ops.sums import add, empty_sum, leading_mean, mean_of
 from tests.laws.common import compiled
 
 
@@ -66,7 +66,28 @@ def test_leading_mean_is_the_mean(count):
     np.testing.assert_allclose(slope, np.broadcast_to(2 * want / count, x.shape), rtol=1e-12)
 
 
+@pytest.mark.parametrize("count", [1, 2, 14, 15, 31])
+def test_mean_of_a_function_is_the_mean_of_its_values(count):
+    rng = np.random.default_rng(count)
+    c, trace = rng.normal(size=(count, 3)), {"w": rng.normal(size=(count, 3, 4)), "own": rng.normal(size=(count, 3))}
+    want = {name: np.mean(c.reshape(c.shape + (1,) * (leaf.ndim - 2)) * leaf, 0) for name, leaf in trace.items()}
+
+    def collect(c, trace):
+        return {"w": c[:, None] * trace["w"], "own": c * trace["own"]}
+
+    def mean(c, trace):
+        return mean_of(collect, c, trace)
+
+    lane = jax.tree.map(lambda leaf: leaf[None], trace)
+    found = mean(c, trace), jax.jit(mean)(c, trace), jax.tree.map(lambda leaf: leaf[0], jax.vmap(mean)(c[None], lane))
+    for name, leaf in want.items():
+        for each in found:
+            np.testing.assert_allclose(each[name], leaf, rtol=1e-12, atol=1e-15)
+    slope = jax.grad(lambda c: jnp.sum(mean(c, trace)["w"]))(jnp.asarray(c))
+    np.testing.assert_allclose(slope, trace["w"].sum(-1) / count, rtol=1e-12, atol=1e-15)
+
+
 def test_leading_mean_of_half_precision_does_not_overflow():
     x = jnp.full((100, 2), 60_000, jnp.float16)
-    mean = leading_mean(x)
-    assert (mean.dtype, mean.tolist()) == (jnp.float16, [60_000, 60_000])
+    for mean in (leading_mean(x), leading_mean(x[:1])):
+        assert (mean.dtype, mean.tolist()) == (jnp.float16, [60_000, 60_000])

@@ -20,7 +20,7 @@ from plasticity_jax.cells.neurons import Neurons, masked, read_out, with_bias
 from plasticity_jax.ops.checks import in_range, like, number, one_of
 from plasticity_jax.ops.losses import loss_and_error
 from plasticity_jax.ops.prng import normal
-from plasticity_jax.ops.sums import leading_mean
+from plasticity_jax.ops.sums import leading_mean, mean_of
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar, Updates
 
 STREAMS = "streams"
@@ -91,17 +91,24 @@ class Moment(NamedTuple):
         return trace if alive is None else jax.tree.map(lambda leaf: jnp.where(alive > 0, leaf, 0), trace)
 
 
+class Collected(NamedTuple):
+    """A gradient as the arguments of `NeuronsDynamics.collect`: what it is for each stream is never written down."""
+
+    credit: Array
+    trace: PyTree
+
+
 class Credit(NamedTuple):
     """One stream's gradient and updated traces.
 
     Attributes:
-      grad: a tree like `Moment.weights`, or (G, n, m) for "w" alone.
+      grad: a tree like `Moment.weights`, or (G, n, m) for "w" alone, or a `Collected`.
       traces: the rule's own traces of this stream.
       shared: what is learned and the same for all streams; its changes are averaged with `mean_over_streams`.
       ready: False while the rule only accumulates.
     """
 
-    grad: PyTree
+    grad: PyTree | Collected
     traces: PyTree
     shared: PyTree = ()
     ready: bool | Array = True
@@ -235,7 +242,7 @@ def online_rule(
             step_of = dynamics, weights, s_tm1, s, local, example.x, example.y
             moment = Moment(*step_of, z, loss, error, back, ripple, alive, example.weight)
             credit = step(moment, own, traces.shared, key)
-            grad = credit.grad if isinstance(credit.grad, Mapping) else {"w": credit.grad}
+            grad = credit.grad if isinstance(credit.grad, Mapping | Collected) else {"w": credit.grad}
             grad_out = error[:, None] * with_bias(r)[None]
             return (s, credit.traces, grad, grad_out, loss, z, credit.ready), credit.shared
 
@@ -248,9 +255,10 @@ def online_rule(
 
         keys = jax.random.split(key, streams) if streams > 1 else key[None]
         run = jax.vmap(mapped, axis_name=STREAMS, out_axes=(0, None))
-        out, shared = run(traces.state, traces.own, keys, batch)
-        state, own, grad, grad_out, loss, z, ready = out
-        grad = {**jax.tree.map(jnp.zeros_like, weights), **jax.tree.map(leading_mean, grad)}
+        (state, own, grad, grad_out, loss, z, ready), shared = run(traces.state, traces.own, keys, batch)
+        collect = dynamics.collect if isinstance(dynamics, NeuronsDynamics) else None
+        mean = mean_of(collect, *grad) if collect and isinstance(grad, Collected) else jax.tree.map(leading_mean, grad)
+        grad = {**jax.tree.map(jnp.zeros_like, weights), **mean}
         if "w" in grad and isinstance(cell, Neurons):
             grad["w"] = masked(cell, grad["w"])
         mean_out = leading_mean(grad_out)

@@ -33,6 +33,7 @@ from plasticity_jax.cells.neurons import Neurons, advance
 from plasticity_jax.ops.checks import in_range, number, of_each_neuron
 from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.rules.online.common import (
+    Collected,
     Credit,
     Feedback,
     Moment,
@@ -201,7 +202,7 @@ def fitted_kernel(
         a = shared.a - learning_rate * mean_over_streams(error[:, None] * omega[None])
         leak = shared.leak - learning_rate * mean_over_streams((error @ shared.a) * gamma)
 
-        grad = dynamics.collect((moment.credit[0] @ a)[None], eligibility)
+        grad = Collected((moment.credit[0] @ a)[None], eligibility)
         return Credit(grad, KeRNLTraces(eligibility, noisy_s, zeta, omega, gamma), KeRNLShared(a, leak))
 
     return online_rule(cell, init, step, init_shared=init_shared, feedback=feedback)

@@ -22,7 +22,7 @@ from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import NeuronsDynamics, need_neurons
 from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.ops.checks import in_range, of_each_neuron
-from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
+from plasticity_jax.rules.online.common import Collected, Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, PyTree, Scalar
 
 PLAUSIBILITY = Plausibility(tensor="delta_ki B_ij", facing="past", stochastic=False, solved="closed form", fails={})
@@ -80,7 +80,7 @@ def rflo(cell: Neurons, *, leak: Scalar | None = None, feedback: Feedback = "rea
     def step(moment: Moment, traces: RFLOTraces, shared: tuple[()], key: Key) -> Credit:
         carried, new = dynamics.fade(_decay(moment), traces.eligibility), dynamics.influence(moment.local)
         eligibility = jax.tree.map(jnp.add, carried, new)
-        return Credit(dynamics.collect(moment.credit, eligibility), RFLOTraces(eligibility))
+        return Credit(Collected(moment.credit, eligibility), RFLOTraces(eligibility))
 
     def _decay(moment: Moment) -> Array:
         if leak is None:

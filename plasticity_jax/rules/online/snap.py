@@ -27,7 +27,16 @@ from plasticity_jax.cells.cell_dynamics import CellDynamics, CellLocal
 from plasticity_jax.cells.dynamics import AnyCell, NeuronsDynamics, dynamics, total
 from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.ops.checks import whole
-from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, normal_like, online_rule
+from plasticity_jax.rules.online.common import (
+    Collected,
+    Credit,
+    Feedback,
+    Moment,
+    Plausibility,
+    Sizes,
+    normal_like,
+    online_rule,
+)
 from plasticity_jax.typing import Array, Key, Params, PyTree
 
 PLAUSIBILITY = Plausibility(
@@ -103,7 +112,7 @@ def _of_one_step(dyn: NeuronsDynamics, feedback: Feedback) -> LearningRule:
         onto_itself = total(local.gain[:, g] * w[g][None] for g in range(len(w)))  # (S, n)
         block = local.decay + onto_itself[:, None] * local.slope[None]
         influence = jax.tree.map(jnp.add, dyn.fade(block, traces.influence), dyn.influence(local))
-        return Credit(dyn.collect(moment.credit, influence), SnApTraces(influence))
+        return Credit(Collected(moment.credit, influence), SnApTraces(influence))
 
     return online_rule(dyn.cell, init, step, feedback=feedback)
 
