@@ -58,7 +58,8 @@ def setup(app):
 
     def cut(app, doctree):
         for block in doctree.findall(nodes.literal_block):
-            if [type(child) for child in block] == [nodes.Text]:
-                block[0] = nodes.Text(block.astext().rstrip())
+            if block.rawsource == block.astext():  # otherwise not plain text, nor highlighted
+                block.rawsource = block.astext().rstrip()
+                block[:] = [nodes.Text(block.rawsource)]
 
     app.connect("doctree-read", cut)

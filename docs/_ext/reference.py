@@ -19,6 +19,7 @@ import pkgutil
 import re
 import sys
 import textwrap
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -121,11 +122,20 @@ def _process_signature(
     if isinstance(tree, ast.FunctionDef):
         if what == "method" and tree.args.args and tree.args.args[0].arg == "self":
             del tree.args.args[0]
+        names = vars(sys.modules[inspect.unwrap(obj).__module__])
+        tree.args.defaults = [_value(default, names) for default in tree.args.defaults]
+        tree.args.kw_defaults = [_value(default, names) for default in tree.args.kw_defaults]
         return f"({ast.unparse(tree.args)})", ast.unparse(tree.returns) if tree.returns else None
     if isinstance(tree, ast.ClassDef):
         fields = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
         return f"({', '.join(map(ast.unparse, fields))})" if fields else None, None
     return signature, returns
+
+
+def _value(default: Any, names: Mapping[str, Any]) -> Any:
+    """A default as it stands, or the number or text of a constant of the module."""
+    value = names.get(default.id) if isinstance(default, ast.Name) else None
+    return ast.Constant(value) if isinstance(value, int | float | str) else default
 
 
 def _resolve(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, contnode: nodes.Element):
