@@ -18,7 +18,7 @@ CURVES = ("bp", "kp", "fa", "dfa", "frozen")
 """Methods whose errors are drawn through training."""
 ANGLES = ("kp", "np_direct", "fa", "dfa")
 """Methods whose angles are drawn."""
-TICKS = [1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 80]
+TICKS = [1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 55, 60, 65, 70, 80]
 STYLES = {"conv": "-", "dense": "--"}
 
 
