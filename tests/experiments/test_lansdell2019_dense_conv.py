@@ -25,7 +25,7 @@ from plasticity_jax.base import learner
 from plasticity_jax.layers import init_params
 from tests.laws.common import compiled
 
-SMALL = dataclasses.replace(PRESETS["smoke"], channels=(3, 4), width=6, methods=COMPARED, further=FURTHER)
+SMALL = dataclasses.replace(PRESETS["smoke"], channels=(3, 4), width=60, methods=COMPARED, further=FURTHER)
 PLACES = ("cifar10.conv", "cifar10.dense", "mnist.conv", "mnist.dense")
 
 
@@ -111,6 +111,10 @@ def test_methods_of_each_network(monkeypatch):
     assert {tuple(each) for each in by_place.values()} == {COMPARED}
     alone = make_parts(dataclasses.replace(SMALL, sets=("mnist",), networks=("dense",)))
     assert list(alone) == [f"mnist.dense.{method}" for method in COMPARED]
+    both = make_parts(dataclasses.replace(SMALL, sets=("mnist",), methods=("fa",), further=()))
+    for network, shape in (("conv", (3, 3, 3, 3)), ("dense", (8, 192))):
+        state = jax.eval_shape(both[f"mnist.{network}.fa"].init, jax.random.key(0))
+        assert state.learner.params["forward"]["w"][0].shape == shape, network
     assert set(COMPARED) | set(FURTHER) == set(METHODS)
 
 
