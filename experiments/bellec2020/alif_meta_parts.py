@@ -10,12 +10,12 @@ import optax
 
 from experiments.bellec2020.alif_meta_claims import ARMS, METHODS
 from experiments.bellec2020.alif_meta_lives import Body, Task, Theta, constants, life_of, lives, newborn, theta_at_start
-from plasticity_jax.base import Info, Learner, LearnerState, learner
+from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.meta import Life, birth, live, meta_gradient
 from plasticity_jax.run import Program, at_each, evaluated, once, online_training
 from plasticity_jax.run.program import Metrics, TrainingState
 from plasticity_jax.tasks.stream import Stream
-from plasticity_jax.typing import Array, Episode, Example, Key, PyTree
+from plasticity_jax.typing import Array, Episode, Example, Key, PyTree, Traces, Updates
 
 
 def body_of(config: Any) -> Body:
@@ -66,7 +66,8 @@ def lived(theta: Theta, stream: Stream, key: Key, count: int, life: Life, parts:
 
         return jax.lax.scan(part, birth(life, theta, key, first), support)[1]
 
-    return jax.tree.map(lambda values: jnp.mean(values, 0), jax.vmap(one)(episodes))
+    # A life at a time: all of them at once do not fit the cache.
+    return jax.tree.map(lambda values: jnp.mean(values, 0), jax.lax.map(one, episodes))
 
 
 def scores(config: Any, seed: Seed, theta: Theta, innate: Array) -> Metrics:
@@ -97,10 +98,24 @@ def at_start(config: Any) -> Program:
     return at_each(once(compute, config.held_out), jnp.asarray([False, True]))
 
 
+def one_by_one(rule: LearningRule) -> LearningRule:
+    """The same rule over theta, a life of the batch at a time, which keeps the steps of one alone in memory."""
+
+    def update(params: PyTree, traces: Traces, key: Key, batch: Episode) -> tuple[Updates, Traces, Info]:
+        def one(episode: Episode) -> tuple[Updates, Array]:
+            updates, _, info = rule.update(params, traces, key, jax.tree.map(lambda leaf: leaf[None], episode))
+            return updates, info.loss
+
+        updates, loss = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), jax.lax.map(one, batch))
+        return updates, traces, Info(loss)
+
+    return LearningRule(rule.init, update)
+
+
 def outer_loops(config: Any) -> Program:
     """All arms: an Adam for constants and one for broadcast weights, whose rates are 0 where they rest."""
     body, task = body_of(config), task_of(config)
-    rule = meta_gradient(life_of(body, task, config.random_rates), remat=False)
+    rule = one_by_one(meta_gradient(life_of(body, task, config.random_rates), remat=False))
 
     def build(lane: tuple[Key, Mapping[str, Array]]) -> tuple[Learner, Stream]:
         key, arm = lane

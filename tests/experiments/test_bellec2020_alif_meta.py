@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.bellec2020 import alif_meta_parts as parts
 from experiments.bellec2020.alif_meta import PRESETS, Config
 from experiments.bellec2020.alif_meta_claims import ARMS, CLAIMS, PAIRS, summarise
 from experiments.bellec2020.alif_meta_figures import text
@@ -17,6 +18,7 @@ from experiments.bellec2020.alif_meta_lives import aligned, lives, of_length
 from experiments.bellec2020.alif_meta_parts import body_of, grid_of, lived, seed_of, settings, task_of
 from plasticity_jax.base import Info, LearningRule, learner
 from plasticity_jax.meta import Life
+from plasticity_jax.typing import Episode
 from tests.experiments.by_hand import is_gap, is_told, is_trivial, row
 from tests.laws.common import compiled
 
@@ -190,12 +192,68 @@ def test_settings():
     found = {name: np.asarray(values).tolist() for name, values in settings(config).items()}
     c, b = config.rate_constants, config.rate_broadcast
     assert found == {"constants": [c, 0, c, 0], "broadcast": [0, b, b, b], "innate": [0, 0, 0, 1]}
-    assert len(grid_of(config)) == 36
-    assert grid_of(config)[1] == (10.0, 100.0, 1.0)
+    assert len(grid_of(config)) == 8
+    assert grid_of(config)[1] == (20.0, 300.0, 1.0)
     for fields, words in (
-        ({"points": 3}, "points=3 must divide meta_steps=64"),
+        ({"points": 3}, "points=3 must divide meta_steps=32"),
         ({"delay": 70.0}, "delay=70 ms must be a multiple"),
-        ({"lives": 1, "meta_steps": 32}, "fewer lives than the grid's 36"),
+        ({"lives": 1, "meta_steps": 4}, "fewer lives than the grid's 8"),
     ):
         with pytest.raises(ValueError, match=words):
             dataclasses.replace(config, **fields)
+
+
+def test_the_grid_takes_the_best_and_judges_it_anew(monkeypatch):
+    tries = []
+
+    def lived(theta, stream, key, count, life, parts):
+        tries.append((count, parts))
+        tau, tau_adaptation = (jnp.exp(theta["constants"][name][0]) for name in ("voltage", "adaptation"))
+        loss = jnp.abs(tau - 20) + jnp.abs(tau_adaptation - 250)
+        return {name: jnp.full(parts, loss) for name in ("loss", "right", "rate")}
+
+    monkeypatch.setattr(parts, "lived", lived)
+    config = dataclasses.replace(SMALL, grid_tau=(10.0, 20.0), grid_tau_adaptation=(100.0, 300.0, 900.0), meta_steps=12)
+    found = compiled(parts.grid(config).train)(jax.random.key(0))
+    np.testing.assert_allclose(found["best"], [[20, 300, 1]])
+    np.testing.assert_allclose(found["loss"], [[50, 50]], rtol=1e-5)
+    np.testing.assert_allclose(found["tried"][0, :3], [160, 60, 660], rtol=1e-5)
+    assert set(tries) == {(2, 1), (SMALL.held_out, SMALL.longer)}
+
+
+def test_arms_move_what_they_learn_alone(monkeypatch):
+    def meta_gradient(life, remat):
+        def update(theta, traces, key, batch):
+            innate = jnp.all(batch.query.weights["w_out"] == readout[None])
+            return jax.tree.map(jnp.ones_like, theta), (), Info(innate * 1.0)
+
+        return LearningRule(lambda *given: (), update)
+
+    def scores(config, seed, theta, innate):
+        moved = jax.tree.map(lambda a, b: jnp.mean(a - b), theta, seed.theta)
+        return {"constants": moved["constants"]["adaptation"], "broadcast": moved["broadcast"], "innate": innate}
+
+    monkeypatch.setattr(parts, "meta_gradient", meta_gradient)
+    monkeypatch.setattr(parts, "scores", scores)
+    config = dataclasses.replace(SMALL, meta_steps=6, points=2, lives=2, rate_constants=0.1, rate_broadcast=0.02)
+    readout = parts.seed_of(config, jax.random.key(0)).readout
+    found = compiled(parts.outer_loops(config).train)(jax.random.key(0))
+    np.testing.assert_allclose(found["constants"][-1], [-0.6, 0, -0.6, 0], rtol=1e-5)  # Adam, of a constant gradient
+    np.testing.assert_allclose(found["broadcast"][-1], [0, -0.12, -0.12, -0.12], rtol=1e-5)
+    assert found["innate"][-1].tolist() == [False, False, False, True]
+    np.testing.assert_allclose(found["training_loss"][-1], [0, 0, 0, 1])
+    assert found["meta_step"][:, 0].tolist() == [3, 6]
+
+
+def test_lives_one_by_one_are_the_mean_of_all():
+    def update(theta, traces, key, batch):
+        loss, updates = jax.value_and_grad(lambda theta: jnp.mean(jnp.sin(theta * batch.query)))(theta)
+        return updates, traces, Info(loss)
+
+    rule = LearningRule(lambda *given: (), update)
+    batch = Episode((), jnp.arange(1.0, 5.0))
+    wanted, found = (
+        each.update(jnp.asarray(0.3), (), jax.random.key(0), batch) for each in (rule, parts.one_by_one(rule))
+    )
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
+    np.testing.assert_allclose(found[2].loss, wanted[2].loss, rtol=1e-12)
