@@ -115,7 +115,7 @@ def one_by_one(rule: LearningRule) -> LearningRule:
 def outer_loops(config: Any) -> Program:
     """All arms: an Adam for constants and one for broadcast weights, whose rates are 0 where they rest."""
     body, task = body_of(config), task_of(config)
-    rule = one_by_one(meta_gradient(life_of(body, task, config.random_rates), remat=False))
+    rule = one_by_one(meta_gradient(life_of(body, task, config.random_rates), remat=1))
 
     def build(lane: tuple[Key, Mapping[str, Array]]) -> tuple[Learner, Stream]:
         key, arm = lane
