@@ -129,8 +129,9 @@ def test_births_differ_and_innate_readouts_do_not():
         after, found = stream.take(start, 2)
         return found, stream.take(after, 1)[1], stream.take(start, 3)[1]
 
-    found, late, whole = compiled(births)(jnp.asarray(False))
-    innate = compiled(births)(jnp.asarray(True))[0]
+    run = compiled(births)
+    found, late, whole = run(jnp.asarray(False))
+    innate = run(jnp.asarray(True))[0]
     w, w_out = (np.asarray(found.query.weights[name]).reshape(4, -1) for name in ("w", "w_out"))
     assert len(np.unique(w[:, 1])) == len(np.unique(w_out[:, 1])) == 4  # 0 is a synapse onto itself
     np.testing.assert_array_equal(innate.query.weights["w"].reshape(4, -1), w)
