@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import relative_links
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,6 +56,15 @@ def home(tmp_path_factory):
     assert code[1].count("\n") < 60
     (home / "delayed_sum.py").write_text(code[1] + JUDGED)
     return home
+
+
+def test_the_page_of_the_package_has_no_link_that_is_dead_on_it(home):
+    code = "from importlib.metadata import metadata; print(metadata('plasticity_jax').get_payload())"
+    page = run(str(home / "env/bin/python"), "-c", code, cwd=home)
+    assert relative_links((ROOT / "README.md").read_text())
+    assert relative_links(page) == []
+    assert "# plasticity_jax" in page
+    assert "| Marschall, Cho and Savin (2019) |" in page
 
 
 def test_every_command_works_from_the_wheel_alone(home):
