@@ -154,7 +154,7 @@ experiment = Experiment(
         "paper": "no paper's: 40 neurons, steps of 10 ms, 7 cues and half a second of delay, lives of 60 updates",
     },
     tuned="the task, the strength of adaptation, a life's optimiser (plain descent, Adam, steps of one length), "
-    "and its rates, by 8 to 16 lives at each of about 90 settings, of an unreported key; of the outer loop nothing",
+    "and its rates, by 8 to 32 lives at each of about 130 settings, of an unreported key; of the outer loop nothing",
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
