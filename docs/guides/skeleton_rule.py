@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 import plasticity_jax as pj
-from plasticity_jax.rules import Credit, Moment, online_rule
+from plasticity_jax.rules import Credit, Moment, Sizes, online_rule
 
 
 class LeakyEligibilityTraces(NamedTuple):
@@ -59,7 +59,7 @@ def leaky_eligibility(cell: pj.cells.Neurons, *, leak: Any = 0.5, feedback: Any 
     if isinstance(leak, int | float) and not 0 < leak <= 1:  # an array may be traced
         raise ValueError(f"leak={leak} is the share that a trace loses at each step: give a number in (0, 1]")
 
-    def init(key: jax.Array, sizes: Any) -> LeakyEligibilityTraces:
+    def init(key: jax.Array, sizes: Sizes) -> LeakyEligibilityTraces:
         shape = (sizes.variables, sizes.gates, sizes.n, sizes.m)
         return LeakyEligibilityTraces(jnp.zeros(shape, sizes.dtype))
 

@@ -125,8 +125,9 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             if not args.resume and not args.overwrite:
                 engine.check_replaceable(folder, dataclasses.asdict(config))
             result = engine.run_experiment(experiment, name, args.preset, config, folder, **how)
-        print(f"{tables.claims_table(result.claims)}\n\n{tables.counts(result.claims)}")
-        if args.preset == "smoke":
+        if result.claims:
+            print(f"{tables.claims_table(result.claims)}\n\n{tables.counts(result.claims)}")
+        if result.claims and args.preset == "smoke":
             print("smoke sizes show that all runs, and are too small for most claims to hold")
         if experiment.text is not None:
             print(f"\n{(result.folder / 'table.md').read_text(encoding='utf-8')}")

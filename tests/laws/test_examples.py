@@ -22,9 +22,7 @@ def test_l12_the_documented_example_runs_and_learns(name):
     printed = []
     for test in examples:
         assert runner.run(test, out=printed.append).failed == 0, "".join(printed)
-        assert learns(test), (
-            f"the example of {name} calls no `step` or `update`, or shows nothing after it"
-        )
+        assert learns(test), f"the example of {name} calls no `step` or `update`, or shows nothing after it"
 
 
 def learns(test: doctest.DocTest) -> bool:

@@ -1,4 +1,4 @@
-"""The wheel in an empty environment: every command, on the experiment of the guide to sweeps, outside the repository."""
+"""The wheel in an empty environment: every command, on the experiment of the guide to sweeps, and the page it has."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """Online credit assignment in recurrent networks (Marschall, Cho & Savin 2019), one rule per file."""
 
 from plasticity_jax.rules.online.bptt import bptt, future_facing_bptt
-from plasticity_jax.rules.online.common import Credit, Moment, mean_over_streams, online_rule
+from plasticity_jax.rules.online.common import Collected, Credit, Moment, Sizes, mean_over_streams, online_rule
 from plasticity_jax.rules.online.dni import dni, dni_b
 from plasticity_jax.rules.online.eprop import eprop
 from plasticity_jax.rules.online.fixed_recurrent import fixed_recurrent
@@ -15,8 +15,10 @@ from plasticity_jax.rules.online.snap import snap
 from plasticity_jax.rules.online.uoro import uoro
 
 __all__ = [
+    "Collected",
     "Credit",
     "Moment",
+    "Sizes",
     "bptt",
     "dni",
     "dni_b",

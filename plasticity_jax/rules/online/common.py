@@ -92,7 +92,14 @@ class Moment(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """A gradient as the arguments of `NeuronsDynamics.collect`: what it is for each stream is never written down."""
+    """A gradient in two factors, credit times trace: `Credit.grad` of a rule that is fast on many streams.
+
+    The mean over streams is taken as the factors are multiplied, so that no stream's product is written to memory.
+
+    Attributes:
+      credit: (S, n), of the state.
+      trace: the influence of the weights on the state, (S, G, n, m), or a tree like the weights with S leading axes.
+    """
 
     credit: Array
     trace: PyTree
