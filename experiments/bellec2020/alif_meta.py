@@ -28,6 +28,8 @@ from experiments.bellec2020.alif_meta_claims import CLAIMS, summarise
 from experiments.bellec2020.alif_meta_figures import plot, text
 from experiments.bellec2020.alif_meta_parts import at_start, grid, grid_of, outer_loops
 from experiments.bellec2020.common import Positive, in_steps
+from experiments.bellec2020.why import ALIF_META
+from experiments.shared.claims import explained
 from plasticity_jax.run import Experiment, Program, Range
 from plasticity_jax.tasks.evidence_accumulation import evidence_steps
 
@@ -158,7 +160,7 @@ experiment = Experiment(
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,
-    claims=CLAIMS,
+    claims=explained(CLAIMS, ALIF_META),
     plot=plot,
     text=text,
 )

@@ -17,7 +17,7 @@ from plasticity_jax.cells.window import (
     answers,
     carry_back,
     gradients,
-    heard_with_noise,
+    noisy_readout_input,
     run_window,
     sums_credit,
     time_first,
@@ -65,7 +65,7 @@ def own_step_perturbation(
         example, w_back = time_first(batch), params["feedback"]["w_back"]
         window = run_window(cell, params, traces.state, example)
         unit = sparse_noise(key, (*example.x.shape[:2], cell.n), w_back.dtype, p)  # zeta / sigma
-        noisy = heard_with_noise(cell, params, traces.state, example, sigma * unit)
+        noisy = noisy_readout_input(cell, params, traces.state, example, sigma * unit)
         rise = answers(cell, params["forward"]["w_out"], noisy, example)[1] - window.loss
 
         def carried(credit: Array) -> Array:
@@ -76,18 +76,18 @@ def own_step_perturbation(
 
         q = window.credit
         each = jnp.eye(len(q), dtype=q.dtype)[:, :, None, None, None] * q[None]  # the loss of step t alone, t first
-        seen = second_moment(jax.vmap(delta)(each))
-        heard = cross_moment(delta(rise[..., None, None] * q), unit) / sigma
+        second_now = second_moment(jax.vmap(delta)(each))
+        cross_now = cross_moment(delta(rise[..., None, None] * q), unit) / sigma
 
         back, steps = w_back.reshape(-1, cell.n), traces.steps + 1
         after = traces._replace(state=window.s[-1], steps=steps)
         if ridge is None:
-            change = (seen @ back - heard) / len(batch.x)
+            change = (second_now @ back - cross_now) / len(batch.x)
             change = change if clip is None else jnp.clip(change, -clip, clip)
         else:
             assert isinstance(traces.second, RunningSum)
             assert isinstance(traces.cross, RunningSum)
-            second, cross = add(traces.second, seen), add(traces.cross, heard)
+            second, cross = add(traces.second, second_now), add(traces.cross, cross_now)
             after = after._replace(second=second, cross=cross)
             change = back - ridge_solution(second.total, cross.total, ridge)
         taught = gradients(cell, params, window, carried(q))

@@ -29,7 +29,7 @@ class Cell(NamedTuple):
       init_params: ``key -> params``.
       init_state: ``() -> state``, of one stream at rest; floating leaves.
       step: ``(params, state, x) -> state`` for x (n_in,).
-      read: ``state -> (k,)``, what the readout hears.
+      read: ``state -> (k,)``, what the readout receives.
       n_in: inputs.
       n_out: outputs.
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 
     Example:
       >>> import jax, jax.numpy as jnp, plasticity_jax as pj
-      >>> cell = Cell(  # two layers, the second of which hears the first at once
+      >>> cell = Cell(  # two layers, the second of which receives the first at once
       ...     init_params=lambda key: 0.5 * jax.random.normal(key, (2, 3, 3)),
       ...     init_state=lambda: (jnp.zeros(3), jnp.zeros(3)),
       ...     step=lambda w, s, x: (h := jnp.tanh(w[0] @ s[0] + x), jnp.tanh(w[1] @ h + s[1])),

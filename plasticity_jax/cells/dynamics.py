@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.cells.cell import Cell, read_size
 from plasticity_jax.cells.cell_dynamics import CellDynamics
-from plasticity_jax.cells.neurons import Neurons, derivatives, heard, slope_of, start_of
+from plasticity_jax.cells.neurons import Neurons, derivatives, gate_sums, slope_of, start_of
 from plasticity_jax.ops.losses import check_loss
 from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, PyTree, Scalar
@@ -74,11 +74,11 @@ class Dynamics(Protocol):
         ...
 
     def read(self, s: Array) -> Array:
-        """The k numbers that the readout hears."""
+        """The k numbers that the readout receives."""
         ...
 
     def unread(self, s: Array, c: Array) -> Array:
-        """Credit (k,) for what the readout hears, as credit for the state."""
+        """Credit (k,) for what the readout receives, as credit for the state."""
         ...
 
 
@@ -118,7 +118,7 @@ class NeuronsDynamics:
         self, weights: PyTree, s_tm1: Array, x: Array, alive: Array | None = None, noise: Array | None = None
     ) -> tuple[Array, NeuronsLocal]:
         """See `Dynamics`."""
-        rhat, v = heard(self.cell, weights["w"], s_tm1, x, noise)
+        rhat, v = gate_sums(self.cell, weights["w"], s_tm1, x, noise)
         s, decay, gain, own_gain = derivatives(self.cell, weights.get("own", {}), s_tm1, v)
         slope = slope_of(self.cell.output, s_tm1)
         if alive is not None:

@@ -29,7 +29,7 @@ def from_flax(module: Any, n_in: int, n_out: int, *, loss: Loss = "softmax") -> 
     Args:
       module: a ``flax.linen.Module``, built and without weights.
       n_in: inputs.
-      n_out: outputs of the readout, which hears what the module returns.
+      n_out: outputs of the readout, which receives what the module returns.
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
 
     Returns:
@@ -128,7 +128,7 @@ def _of_any(module: Any, n_in: int, n_out: int, loss: Loss) -> Cell:
     name = type(module).__name__
     axes = getattr(module, "num_feature_axes", 1)
     if axes != 1:
-        raise ValueError(f"{name}: its inputs have {axes} axes; a cell hears a vector (n_in,)")
+        raise ValueError(f"{name}: its inputs have {axes} axes; a cell receives a vector (n_in,)")
 
     def carry() -> PyTree:
         return module.initialize_carry(jax.random.key(0), (n_in,))
@@ -151,7 +151,7 @@ def _of_any(module: Any, n_in: int, n_out: int, loss: Loss) -> Cell:
         raise ValueError(f"{name}: __call__(carry, x) returns a {type(after).__name__}; it must return (carry, y)")
     y = after[1]
     if len(getattr(y, "shape", ())) != 1:
-        raise ValueError(f"{name}: y has shape {getattr(y, 'shape', type(y).__name__)}; the readout hears a vector")
+        raise ValueError(f"{name}: y has shape {getattr(y, 'shape', type(y).__name__)}; the readout receives a vector")
     if _forms(after[0]) != _forms(shapes[0]):
         raise ValueError(
             f"{name}: the carry after a step, {_forms(after[0])}, is not as before it, {_forms(shapes[0])}"

@@ -19,7 +19,7 @@ from plasticity_jax.typing import Array, PyTree
 
 
 class Layers(NamedTuple):
-    """flax's names for what one gate hears; None where it hears nothing.
+    """flax's names for what one gate receives; None where it receives nothing.
 
     Attributes:
       recurrent: layer of the recurrent activity.

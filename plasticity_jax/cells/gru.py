@@ -11,8 +11,8 @@ from plasticity_jax.ops.losses import Loss
 from plasticity_jax.typing import Array
 
 GATES = ("reset", "update", "candidate_input", "candidate_recurrent")
-HEARS = ((True, True, True), (True, True, True), (False, True, True), (True, False, True))
-"""Flags of each gate: whether it hears the recurrent activity, the input and the bias."""
+RECEIVES = ((True, True, True), (True, True, True), (False, True, True), (True, False, True))
+"""Flags of each gate: whether it receives the recurrent activity, the input and the bias."""
 
 
 def gru(
@@ -32,7 +32,7 @@ def gru(
         k = phi(W_in x + b_in + r (W_hn h + b_hn))          candidate
         h' = (1 - z) k + z h
 
-    One variable, the activity h, and four gates: the candidate hears its input and its recurrent activity apart, for
+    One variable, the activity h, and four gates: the candidate receives its input and its recurrent activity apart, for
     the reset acts on the latter alone.
 
     Args:
@@ -91,7 +91,7 @@ def gru(
         update=update,
         variables=("hidden",),
         gates=GATES,
-        hears=HEARS,
+        receives=RECEIVES,
         mask=mask,
         loss=loss,
         partials=partials,

@@ -33,7 +33,7 @@ def lstm(
         c' = f c + i k
         h' = o phi(c')
 
-    Two variables, the memory c and the activity h that neurons and readout hear, and the gates input i, forget f,
+    Two variables, the memory c and the activity h that neurons and readout receive, and the gates input i, forget f,
     candidate k and output o.
 
     All biases start at 0, as flax's do; give a forget gate another with ``w.at[1, :, -1].set(1.0)``.

@@ -10,7 +10,7 @@ from plasticity_jax.typing import Key
 
 
 def stack_mask(layers: Sequence[int], n_in: int) -> np.ndarray:
-    """A stack of recurrent layers, each of which hears itself and the layer below, a step late; the first the input.
+    """Mask of a stack of recurrent layers: each receives from itself and, a step late, from the layer below.
 
     Args:
       layers: neurons of each layer, from the bottom; their sum is the cell's n.

@@ -9,14 +9,14 @@ import numpy as np
 from jax.core import Tracer
 
 
-def connections(name: str, hears: Sequence[Any], mask: Any, n: int, n_in: int) -> np.ndarray | None:
-    """The mask (G, n, m) of what a gate hears and of the connections that were given; None if all exist.
+def connections(name: str, receives: Sequence[Any], mask: Any, n: int, n_in: int) -> np.ndarray | None:
+    """The mask (G, n, m) of what a gate receives and of the connections that were given; None if all exist.
 
     Raises:
       ValueError: if the mask's shape does not fit, or it is traced.
     """
     m = n + n_in + 1
-    full = np.repeat(np.asarray(hears, bool), [n, n_in, 1], axis=1)[:, None, :].repeat(n, 1)
+    full = np.repeat(np.asarray(receives, bool), [n, n_in, 1], axis=1)[:, None, :].repeat(n, 1)
     if mask is not None:
         if isinstance(mask, Tracer):
             raise ValueError(f"{name}: the mask is traced; it decides on what is computed, so give it as a NumPy array")

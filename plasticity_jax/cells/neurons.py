@@ -1,4 +1,4 @@
-"""Cells of neurons: any network whose neurons interact through the weighted sums that they hear, and in no other way.
+"""Cells of neurons: any network whose neurons interact only through the weighted sums that they receive.
 
 One step's derivatives have a structure that every rule uses, with o = d output / ds:
 
@@ -49,8 +49,8 @@ class Neurons(NamedTuple):
       n: neurons.
       n_out: outputs.
       update: ``(own, s, v) -> s``, elementwise over neurons.
-      output: ``s -> (n,)``, what other neurons hear.
-      read: ``s -> (n,)``, what the readout hears.
+      output: ``s -> (n,)``, what other neurons receive.
+      read: ``s -> (n,)``, what the readout receives.
       variables: names of the S variables.
       gates: names of the G sums.
       own: initial values of the parameters that learn, by name.
@@ -93,7 +93,7 @@ def neurons(
     read: Callable[[Array], Array] | None = None,
     variables: Sequence[str] = ("state",),
     gates: Sequence[str] = ("drive",),
-    hears: Sequence[tuple[bool, bool, bool]] | None = None,
+    receives: Sequence[tuple[bool, bool, bool]] | None = None,
     own: Mapping[str, Any] | None = None,
     mask: Any = None,
     loss: Loss = "softmax",
@@ -109,7 +109,7 @@ def neurons(
         s^t    = update(own, s^{t-1}, v^t)        s (S, n), v (G, n); entry i of s^t reads no other entry
         z^t    = W_out [read(s^t); 1]             W_out in R^{n_out x (n+1)}
 
-    A neuron has S variables and hears G sums over its synapses, its gates; `own` are parameters of each neuron, (n,)
+    A neuron has S variables and receives G sums over its synapses, its gates; `own` are parameters of each neuron, (n,)
     each, which learn beside the weights. `plasticity_jax.cells.init_params` makes both.
 
     Args:
@@ -117,11 +117,11 @@ def neurons(
       n: neurons.
       n_out: outputs.
       update: ``(own, s, v) -> s`` for s (S, n) and v (G, n), elementwise over neurons.
-      output: ``s -> (n,)``, what other neurons hear; None: the first variable.
-      read: ``s -> (n,)``, what the readout hears; None: the output.
+      output: ``s -> (n,)``, what other neurons receive; None: the first variable.
+      read: ``s -> (n,)``, what the readout receives; None: the output.
       variables: a name for each of the S variables.
       gates: a name for each of the G sums.
-      hears: for each gate whether it hears the recurrent activity, the input and the bias; None: all of them.
+      receives: for each gate whether it receives the recurrent activity, the input and the bias; None: all of them.
       own: initial values, numbers or (n,), of each neuron's own parameters that learn.
       mask: connections that exist: (n, n) between neurons, (n, m) with inputs and biases, or (G, n, m) gate by gate;
         None: all. `plasticity_jax.cells.stack_mask` and `sparse_mask` make some.
@@ -154,10 +154,10 @@ def neurons(
             raise ValueError(f"{name}: {what}={count} must be a whole number of at least {least}")
     check_loss(loss)
     sums, rows = len(gates), len(variables)
-    hears = [(True, True, True)] * sums if hears is None else list(hears)
-    if len(hears) != sums:
+    receives = [(True, True, True)] * sums if receives is None else list(receives)
+    if len(receives) != sums:
         raise ValueError(
-            f"{name}: hears has {len(hears)} entries for {sums} gates: give (recurrent, input, bias) for each"
+            f"{name}: receives has {len(receives)} entries for {sums} gates: give (recurrent, input, bias) for each"
         )
     begin = (float(start or 0),) * rows if start is None or isinstance(start, int | float) else tuple(start)
     if len(begin) != rows:
@@ -174,7 +174,7 @@ def neurons(
         tuple(variables),
         tuple(gates),
         dict(own or {}),
-        connections(name, hears, mask, n, n_in),
+        connections(name, receives, mask, n, n_in),
         loss,
         orthogonal_weights if init_w is None else init_w,
         begin,
@@ -254,12 +254,12 @@ def advance(cell: Neurons, weights: PyTree, s_tm1: Array, x: Array, noise: Array
       weights: ``params["forward"]``.
       s_tm1: (S, n), variables before the step.
       x: (n_in,), the step's input.
-      noise: (G, n), added to what the gates hear; None: none.
+      noise: (G, n), added to what the gates receive; None: none.
 
     Returns:
       (S, n), variables after the step.
     """
-    _, v = heard(cell, masked(cell, weights["w"]), s_tm1, x, noise)
+    _, v = gate_sums(cell, masked(cell, weights["w"]), s_tm1, x, noise)
     return updated(cell, weights.get("own", {}), s_tm1, v)
 
 
@@ -268,7 +268,7 @@ def updated(cell: Neurons, own: Own, s: Array, v: Array) -> Array:
     return cell.update(own, s, v).astype(s.dtype)
 
 
-def heard(cell: Neurons, w: Array, s_tm1: Array, x: Array, noise: Array | None) -> tuple[Array, Array]:
+def gate_sums(cell: Neurons, w: Array, s_tm1: Array, x: Array, noise: Array | None) -> tuple[Array, Array]:
     """``(rhat, v)`` of shapes (m,) and (G, n)."""
     rhat = jnp.concatenate([cell.output(s_tm1), x, jnp.ones((1,), w.dtype)])
     # Not w @ rhat: mapped over streams, that product wants its operands copied.

@@ -39,7 +39,7 @@ class Window(NamedTuple):
     Attributes:
       s: (S, B, S, n), state after each step; (S, B, N) of a cell of tier one.
       local: what each step left for its derivatives, leaves (S, B, ...).
-      heard: (S, B, k), what the readout hears.
+      readout_input: (S, B, k), what the readout receives.
       output: (S, B, n_out).
       loss: (S, B), of each step.
       error: (S, B, n_out), dL/dz.
@@ -48,7 +48,7 @@ class Window(NamedTuple):
 
     s: Array
     local: Any
-    heard: Array
+    readout_input: Array
     output: Array
     loss: Array
     error: Array
@@ -74,7 +74,7 @@ def run_window(cell: AnyCell, params: Params, s_0: Array, example: Example, w_fb
       params: its weights.
       s_0: (B, S, n), state before the window.
       example: leaves (S, B, ...), time first.
-      w_fb: (n_out, k), carries the error to what the readout hears; None: the readout's weights.
+      w_fb: (n_out, k), carries the error to what the readout receives; None: the readout's weights.
 
     Returns:
       The `Window`.
@@ -82,15 +82,15 @@ def run_window(cell: AnyCell, params: Params, s_0: Array, example: Example, w_fb
     dyn, w_out = dynamics(cell), params["forward"]["w_out"]
     path = _neurons_path if isinstance(cell, Neurons) else _path
     s, local = path(cell, cell_weights(cell, params), s_0, example)  # pyright: ignore[reportArgumentType]
-    heard = jax.vmap(jax.vmap(dyn.read))(s)
-    output, loss, error = answers(cell, w_out, heard, example)
+    readout_input = jax.vmap(jax.vmap(dyn.read))(s)
+    output, loss, error = answers(cell, w_out, readout_input, example)
     back = error @ (w_out[:, :-1] if w_fb is None else w_fb)
-    return Window(s, local, heard, output, loss, error, jax.vmap(jax.vmap(dyn.unread))(s, back))
+    return Window(s, local, readout_input, output, loss, error, jax.vmap(jax.vmap(dyn.unread))(s, back))
 
 
-def answers(cell: AnyCell, w_out: Array, heard: Array, example: Example) -> tuple[Array, Array, Array]:
-    """``(output, loss, error)`` of what the readout hears, (S, B, ...) each."""
-    output = heard @ w_out[:, :-1].T + w_out[None, None, :, -1]
+def answers(cell: AnyCell, w_out: Array, readout_input: Array, example: Example) -> tuple[Array, Array, Array]:
+    """``(output, loss, error)`` of what the readout receives, (S, B, ...) each."""
+    output = readout_input @ w_out[:, :-1].T + w_out[None, None, :, -1]
     each = jax.vmap(jax.vmap(functools.partial(loss_and_error, cell.loss)))
     loss, error = each(output, example.y, example.weight)
     if example.weight is not None:
@@ -98,15 +98,15 @@ def answers(cell: AnyCell, w_out: Array, heard: Array, example: Example) -> tupl
     return output, loss, error
 
 
-def heard_with_noise(cell: Neurons, params: Params, s_0: Array, example: Example, noise: Array) -> Array:
+def noisy_readout_input(cell: Neurons, params: Params, s_0: Array, example: Example, noise: Array) -> Array:
     """Readout's input on a path whose outputs carry noise, for the readout and, a step later, for other neurons.
 
     Args:
       cell: of neurons.
       params: its weights.
-      s_0: (B, S, n), state before the window, heard without noise.
+      s_0: (B, S, n), state before the window, received without noise.
       example: leaves (S, B, ...), time first.
-      noise: (S, B, n). A trial that starts does not hear that of the step before.
+      noise: (S, B, n). A trial that starts does not receive that of the step before.
 
     Returns:
       (S, B, n), the noise in it.
@@ -180,8 +180,8 @@ def gradients(cell: AnyCell, params: Params, window: Window, credit: Array) -> d
     of_cell = dynamics(cell).weigh_all(weights, flat(window.local), flat(credit))
     if isinstance(cell, Neurons):
         of_cell = {**of_cell, "w": masked(cell, of_cell["w"])}
-    error, heard = flat((window.error, window.heard))
-    w_out = jnp.concatenate([error.T @ heard, jnp.sum(error, 0)[:, None]], 1)
+    error, readout_input = flat((window.error, window.readout_input))
+    w_out = jnp.concatenate([error.T @ readout_input, jnp.sum(error, 0)[:, None]], 1)
     taught = jax.tree.map(lambda leaf: leaf / streams, {**of_cell, "w_out": w_out})
     return {**jax.tree.map(jnp.zeros_like, params["forward"]), **taught}
 
@@ -277,7 +277,7 @@ def _neurons_path(cell: Neurons, weights: PyTree, s_0: Array, example: Example) 
 
 
 def _parts(cell: Neurons, w: Array, x: Array) -> tuple[Array, Array]:
-    """W_rec as (G n, n), and what the gates hear of inputs and biases, (S, B, G, n)."""
+    """W_rec as (G n, n), and what the gates receive of inputs and biases, (S, B, G, n)."""
     rows = w.reshape(-1, cell.m)
     drive = x @ rows[:, cell.n : -1].T + rows[None, None, :, -1]
     return rows[:, : cell.n], drive.reshape(*x.shape[:2], len(cell.gates), cell.n)

@@ -1,4 +1,4 @@
-"""A matrix: every neuron hears all activities of the layer before it."""
+"""A matrix: every neuron receives all activities of the layer before it."""
 
 import functools
 

@@ -71,7 +71,7 @@ def layer(linear: Linear, init: Init | None, phi: Phi = "identity", name: str = 
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
-      >>> def banded(w, h):  # every neuron hears itself and its neighbours on a ring
+      >>> def banded(w, h):  # every neuron receives its own activity and its neighbours' on a ring
       ...     return w[0] * h + w[1] * jnp.roll(h, 1, 1) + w[2] * jnp.roll(h, -1, 1)
       >>> ring = layer(banded, lambda key, shape, dtype: jax.random.normal(key, (3, 1, *shape), dtype) / 3, "tanh")
       >>> net = pj.layers.chain((6,), [ring, pj.layers.dense(1)], loss="squared")

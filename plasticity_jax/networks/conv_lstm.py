@@ -309,9 +309,9 @@ def _predict(
     true = jnp.swapaxes(frames[:, :read], 0, 1).astype(noise.dtype)
     drive = _over_time(lambda x: _drive(up["lstm"], _stem(net, up, x)), true)
     encoder, z = _follow(up["lstm"], drive, still, noise[:read, 0])
-    heard = read if teacher_forcing else last
-    drive = _over_time(lambda z: _drive(down["lstm"], z), z[:heard])
-    decoder, h = _follow(down["lstm"], drive, still, noise[:heard, 1])
+    driven = read if teacher_forcing else last
+    drive = _over_time(lambda z: _drive(down["lstm"], z), z[:driven])
+    decoder, h = _follow(down["lstm"], drive, still, noise[:driven, 1])
     if teacher_forcing:
         return _over_time(lambda h: _frame(net, down, h), h[last:]), z[last:]
     return _bounce(net, params, encoder, decoder, noise[last:])

@@ -1,4 +1,4 @@
-"""The Mimic task: reproduce the output of another recurrent network that hears the same input.
+"""The Mimic task: reproduce the output of another recurrent network that receives the same input.
 
 Source: Marschall, Cho & Savin (2019). The least loss is 0.
 """

@@ -305,7 +305,7 @@ class Alone(Scalar):
         (nn.ConvLSTMCell(4, (2,)), ValueError, "ConvLSTMCell: its inputs have 2 axes"),
         (Counter(), ValueError, "Counter: its carry has a leaf of dtype int32"),
         (Normalised(), ValueError, "Normalised has the collections batch_stats; a cell has params, and no others"),
-        (Scalar(), ValueError, r"Scalar: y has shape \(\); the readout hears a vector"),
+        (Scalar(), ValueError, r"Scalar: y has shape \(\); the readout receives a vector"),
         (Growing(), ValueError, r"Growing: the carry after a step, \(5,\), is not as before it, \(4,\)"),
         (Alone(), ValueError, r"Alone: __call__\(carry, x\) returns a ShapeDtypeStruct"),
     ],

@@ -111,7 +111,7 @@ def test_the_jacobian_and_the_influence_are_finite_differences():
 def test_a_gate_hears_what_it_is_said_to_hear():
     """Weights that do not exist start at zero, are read as zero, and connect nothing."""
     ring = np.roll(np.eye(N), 1, 0)
-    cell = build(hears=[(True, False, True), (False, True, False)], mask=ring)
+    cell = build(receives=[(True, False, True), (False, True, False)], mask=ring)
     wanted = np.zeros((2, N, M), bool)
     wanted[0, :, :N], wanted[0, :, -1], wanted[1, :, N:-1] = ring, True, True
     np.testing.assert_array_equal(cell.mask, wanted)
@@ -164,7 +164,10 @@ def test_parameters_that_learn():
         ({"n": 0}, r"n=0 must be a whole number of at least 1"),
         ({"n_out": 1.5}, r"n_out=1\.5 must be a whole number"),
         ({"n_in": -1}, r"n_in=-1 must be a whole number of at least 0"),
-        ({"hears": [(True, True, True)] * 3}, r"hears has 3 entries for 1 gates: give \(recurrent, input, bias\)"),
+        (
+            {"receives": [(True, True, True)] * 3},
+            r"receives has 3 entries for 1 gates: give \(recurrent, input, b",
+        ),
         ({"start": (0.0, 1.0)}, r"start has 2 values for the 1 variables state"),
         ({"mask": np.ones((N, N + 1))}, r"mask has shape \(4, 5\); give \(n, n\) = \(4, 4\).*or \(gates, n, m\)"),
         ({"own": {"keep": np.ones(3)}}, r"own\['keep'\] has shape \(3,\); give a number or \(4,\)"),

@@ -44,7 +44,7 @@ def test_the_path_is_that_of_the_equations(name, steps):
     @compiled
     def everything(params, s_0, example, noise):
         window = win.run_window(cell, params, s_0, example)
-        noisy = win.heard_with_noise(cell, params, s_0, example, noise)
+        noisy = win.noisy_readout_input(cell, params, s_0, example, noise)
         return window, noisy, win.answers(cell, params["forward"]["w_out"], noisy, example)
 
     window, noisy, (output, loss, _) = everything(params, s_0, example, jnp.asarray(noise))
@@ -60,7 +60,7 @@ def test_the_path_is_that_of_the_equations(name, steps):
         close(window.loss[:, b], clean.loss)
         close(window.error[:, b], clean.error)
         close(window.credit[:, b], clean.q)
-        close(noisy[:, b], np.array(rough.heard)[:, :-1])
+        close(noisy[:, b], np.array(rough.readout_input)[:, :-1])
         close(output[:, b], rough.output)
         close(loss[:, b], rough.loss)
         differ(rough.output, clean.output)

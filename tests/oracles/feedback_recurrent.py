@@ -49,14 +49,14 @@ def run(update, forward, s_0, x, y, noise=None, loss=half_square):
     """States s[0..S], s[0] the carried one; what each of the S steps left."""
     n = s_0.shape[-1]
     noise = np.zeros((len(x), n)) if noise is None else noise
-    path = SimpleNamespace(s=[s_0], rhat=[], decay=[], gain=[], error=[], loss=[], output=[], q=[], heard=[])
+    path = SimpleNamespace(s=[s_0], rhat=[], decay=[], gain=[], error=[], loss=[], output=[], q=[], readout_input=[])
     for t in range(len(x)):
         before = path.s[-1]
         rhat = np.concatenate([before[0] + (noise[t - 1] if t else 0), x[t], [1.0]])
         v = forward["w"] @ rhat
         s = update(before, v)
-        path.heard.append(np.append(s[0] + noise[t], 1.0))
-        path.output.append(forward["w_out"] @ path.heard[-1])
+        path.readout_input.append(np.append(s[0] + noise[t], 1.0))
+        path.output.append(forward["w_out"] @ path.readout_input[-1])
         value, error = loss(path.output[-1], y[t])
         path.loss.append(value)
         path.error.append(error)
@@ -103,7 +103,10 @@ def alone(path):
 def gradients(path, delta):
     """Of "w" and "w_out"."""
     w = sum(np.einsum("gn,m->gnm", delta[t, j], path.rhat[j]) for t in range(len(path.q)) for j in range(t + 1))
-    return {"w": w, "w_out": sum(np.outer(e, heard) for e, heard in zip(path.error, path.heard, strict=True))}
+    return {
+        "w": w,
+        "w_out": sum(np.outer(*pair) for pair in zip(path.error, path.readout_input, strict=True)),
+    }
 
 
 def effects(path, noisy, zeta, sigma, p, legacy=False):

@@ -5,8 +5,8 @@ r"""Parts that the recurrent rules of this wing share: a window, its credit carr
 
     G_W = sum_t delta^t rhat^t^T,   G_out = sum_t e^t [read(s^t); 1]^T
 
-delta_g^t is credit for the sum that gate g hears. It is the sum over the losses of steps t and later of what the paper
-calls delta_{t,j}: it is linear in q, so one sweep carries all of them. With B = W_rec it is backpropagation through
+delta_g^t is credit for the sum that gate g receives. It is the sum over the losses of steps t and later of the paper's
+delta_{t,j}: it is linear in q, so one sweep carries all of them. With B = W_rec it is backpropagation through
 time, exact within the window. The readout carries its own error by its weights: only W_rec has a B. A neuron carries
 its own credit through D, which needs no other neuron's weights.
 

@@ -1,14 +1,14 @@
 r"""Feedback through time learned by node perturbation: noise tells what a neuron's output does to later losses.
 
-    others hear output(s^t) + zeta^t, the readout read(s^t) + zeta^t;  zeta = sigma m xi, m ~ Bernoulli(p), xi ~ N(0, 1)
+    neurons receive output(s^t) + zeta^t, the readout read(s^t) + zeta^t; zeta = sigma m xi, m ~ Bern(p), xi ~ N(0, 1)
     lam_{t,j-1} = (L~^t - L^t) zeta^{j-1} / (p sigma^2)          an estimate of dL^t / d output^{j-1}, t >= j
     delta_{t,j} = b^j c_{t,j}, (G n,),   c_{t,t} = q^t,   c_{t,j-1} = D^T c_{t,j} + o (delta_{t,j} B)    clean path
     B = argmin E sum_{2 <= j <= t <= S} |delta_{t,j} B - lam_{t,j-1}|^2     delta is given, no gradient goes through it
     G_W = sum_j delta^j rhat^j^T,   delta^j = sum_{t >= j} delta_{t,j}          as in feedback alignment
 
-The gates' matrices B_g (n, n) are one matrix B (G n, n): what a loss owes to an output is the sum over the gates of
-those who hear it, sum_g W_g^T (b_g c), so it is regressed on the credit of all gates at once; where the cell's mask has
-no connection, B stays as it is. The leaky cell with
+The gates' matrices B_g (n, n) are one matrix B (G n, n): what a loss owes to an output is the sum over the gates that
+receive it, sum_g W_g^T (b_g c), so it is regressed on the credit of all gates at once; where the cell's mask has no
+connection, B stays as it is. The leaky cell with
 alpha = 1 is the paper's network, h~^t = phi(W [h~^{t-1}; x^t; 1]) + zeta^t.
 
 The regression needs two sums over the pairs (t, j), both of which a backward sweep collects without a loop over t,
@@ -24,9 +24,9 @@ with fresh signs s^t = +-1, eta^j, and
 
 Source: Lansdell, Prakash & Kording (2019), section 4.3. Kind: approximate; exact at B = W_rec. There E lam_{t,j-1} is
 delta_{t,j} W_rec but for terms of order sigma^2, so that B = W_rec solves the regression. That is so of a smooth cell.
-In a spiking one noise rides on the spikes that are heard: lam tells of the real, thresholded spikes of others, smoothed
-by the noise, not of the surrogate slope that b holds, and B is what best translates one into the other.
-Where a neuron has several variables, only the one number that is heard is perturbed, not what it keeps to itself.
+In a spiking one noise is added to the spikes that are received: lam estimates the effect of real, thresholded spikes,
+smoothed by the noise, where b has the surrogate slope, and B is the best translation of one into the other.
+Where a neuron has several variables, only its output is perturbed, not what it keeps to itself.
 Memory: the window, B, and for ridge V (G n, G n) and C, twice. Time per step: two products with W forward, three back,
 and two for V and C, whatever S. Each forward synapse reads its presynaptic activity and its neuron's credit signals; a
 feedback synapse the credit that it carries, plain and weighted, and its target's noise one step before.
@@ -57,8 +57,8 @@ from plasticity_jax.cells.window import (
     at_rest,
     carry_back,
     gradients,
-    heard_with_noise,
     masked_back,
+    noisy_readout_input,
     run_window,
     sums_credit,
     time_first,
@@ -174,7 +174,7 @@ def recurrent_node_perturbation(
 
         window = run_window(cell, params, traces.state, example)
         unit = sparse_noise(key, (*example.x.shape[:2], n), dtype, p)  # zeta / sigma
-        noisy = heard_with_noise(cell, params, traces.state, example, size * unit)
+        noisy = noisy_readout_input(cell, params, traces.state, example, size * unit)
         rise = answers(cell, params["forward"]["w_out"], noisy, example)[1] - window.loss
 
         # All three are linear in the credit that they start from: one sweep carries them.
@@ -188,11 +188,11 @@ def recurrent_node_perturbation(
 
         collected, delta = jax.vmap(carried, 1, 1)(starts)
         rho, eta = (_alive(delta[:, i], example.start) for i in (1, 2))
-        seen, heard = second_moment(eta[1:]), cross_moment(rho[1:], unit[:-1]) / (share * size)
+        second_now, cross_now = second_moment(eta[1:]), cross_moment(rho[1:], unit[:-1]) / (share * size)
 
         steps, second, cross, back = traces.steps + 1, traces.second, traces.cross, w_back.reshape(rows, n)
         if isinstance(second, RunningSum) and isinstance(cross, RunningSum):
-            second, cross = add(second, seen, keep), add(cross, heard, keep)
+            second, cross = add(second, second_now, keep), add(cross, cross_now, keep)
 
             def solved(second: Array, cross: Array) -> Array:
                 return back - ridge_solution(second, cross, ridge)
@@ -203,7 +203,7 @@ def recurrent_node_perturbation(
             sums = second.total, cross.total
             change = solved(*sums) if solve_every == 1 else jax.lax.cond(steps % solve_every == 0, solved, still, *sums)
         else:
-            change = (seen @ back - heard) / len(batch.x)
+            change = (second_now @ back - cross_now) / len(batch.x)
             change = change if clip is None else jnp.clip(change, -clip, clip)
 
         taught: PyTree = gradients(cell, params, window, collected[:, 0])
@@ -256,7 +256,7 @@ def sparse_noise(key: Key, shape: tuple[int, ...], dtype: jnp.dtype, p: Scalar) 
 
 
 def _alive(delta: Array, start: Array | None) -> Array:
-    """Credit (S, B, G, n) where the step before is of the same trial, else 0: nobody heard that one's noise."""
+    """Credit (S, B, G, n) where the step before is of the same trial, else 0: nobody received that one's noise."""
     return delta if start is None else jnp.where(start[..., None, None], 0, delta)
 
 

@@ -4,7 +4,7 @@ r"""The BCM rule: Hebb's, but a weight shrinks where the response is below a thr
     theta^i <- theta^i + rate^i (1/B sum_b (h^i_b)^2 - theta^i),          theta^i = 0 at first
 
 neuron by neuron, over the examples b of the batch (a weighted example counts by its weight in both); all layers change
-at once, from one forward pass and with the thresholds of before it. A linear neuron that hears K orthogonal patterns
+at once, from one forward pass and with the thresholds of before it. A linear neuron that receives K orthogonal patterns
 equally often has its stable fixed points where it answers K to one of them and 0 to all others, theta = E y^2 = K: it
 is selective, and so are, in general, the maxima of E y^3 / 3 - (E y^2)^2 / 4, which the rule climbs where theta is
 E y^2.

@@ -180,7 +180,7 @@ def online_rule(
       init_shared: ``(key, sizes, params) -> shared``.
       feedback: "readout" carries the error back through W_out, "random" through the fixed matrix
         ``params["feedback"]["w_fb"]``, "adaptive" through that matrix while it learns as W_out does.
-      noise: standard deviation of normal noise on what the gates hear (on the state of a cell of tier one); None: none.
+      noise: standard deviation of normal noise on the gates' sums (on the state of a cell of tier one); None: none.
       lag: of the cell's updates.
 
     Returns:
@@ -207,7 +207,7 @@ def online_rule(
     """
     one_of("feedback", feedback, ("readout", "random", "adaptive"))
     if noise is not None:
-        number("noise", noise, 0, why="the standard deviation of the noise on what neurons hear")
+        number("noise", noise, 0, why="the standard deviation of the noise on what neurons receive")
     dynamics = dyn.dynamics(cell)
 
     def init_traces(params: Params, key: Key, batch: Example) -> OnlineTraces:

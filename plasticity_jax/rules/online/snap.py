@@ -154,10 +154,10 @@ def _of_reach(dyn: NeuronsDynamics, n: int, feedback: Feedback) -> LearningRule:
 
 def _within_reach(cell: Neurons, n: int) -> tuple[np.ndarray, np.ndarray]:
     """``(reached, valid)``, both (n, K): the neurons that each reaches in fewer than n steps, itself first."""
-    hears = np.ones((cell.n, cell.n), bool) if cell.mask is None else cell.mask[:, :, : cell.n].any(0)
+    receives = np.ones((cell.n, cell.n), bool) if cell.mask is None else cell.mask[:, :, : cell.n].any(0)
     reach = np.eye(cell.n, dtype=bool)
     for _ in range(n - 1):
-        reach = reach | ((hears.astype(int) @ reach.astype(int)) > 0)  # k hears l, which i has reached
+        reach = reach | ((receives.astype(int) @ reach.astype(int)) > 0)  # k receives from l, which i has reached
     sets = [[i, *(k for k in np.flatnonzero(reach[:, i]) if k != i)] for i in range(cell.n)]
     width = max(map(len, sets))
     reached = np.array([each + [each[0]] * (width - len(each)) for each in sets])
@@ -182,10 +182,10 @@ def _of_any_cell(dyn: CellDynamics, n: int, feedback: Feedback) -> LearningRule:
             return dyn.jacobian(weights, local) != 0, jax.tree.map(lambda leaf: leaf != 0, immediate)
 
         found = jax.vmap(at)(jax.random.split(key, PROBES))
-        hears, pattern = jax.tree.map(lambda leaf: jnp.any(leaf, 0), found)
-        hears = hears.astype(jnp.float32)
+        receives, pattern = jax.tree.map(lambda leaf: jnp.any(leaf, 0), found)
+        receives = receives.astype(jnp.float32)
         for _ in range(n - 1):
-            pattern = jax.tree.map(lambda leaf: leaf | (jnp.einsum("...l,kl->...k", leaf * 1.0, hears) > 0), pattern)
+            pattern = jax.tree.map(lambda leaf: leaf | (jnp.einsum("...l,kl->...k", leaf * 1.0, receives) > 0), pattern)
         return pattern
 
     def step(moment: Moment, traces: SnApTraces, pattern: PyTree, key: Key) -> Credit:
