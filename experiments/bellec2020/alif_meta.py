@@ -10,8 +10,8 @@ learns time constants of voltage and adaptation, one of each for every neuron ("
 
 All is judged on held-out lives: new weights at birth, new trials. Beside stand theta as it starts, a life in which the
 readout alone learns, lives by symmetric e-prop and by BPTT at the same constants, and a "grid": the best of a number of
-time constants, shared by all neurons, and lengths of an update, each tried in as many lives as give the whole grid the
-outer loop's number. The outer loop does several times as much work for a life.
+time constants, shared by all neurons, each tried in as many lives as give the whole grid the outer loop's number. The
+outer loop does several times as much work for a life.
 
 Where every life is born with a readout of its own, broadcast weights can know nothing of it. In lives called "innate"
 the readout at birth is always the same one, and they can.

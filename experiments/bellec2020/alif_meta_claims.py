@@ -115,7 +115,7 @@ CLAIMS = [
     pays("broadcast-adds", "Both together lower it more than time constants alone", "both-constants/loss"),
     pays(
         "beats-grid",
-        "Both together are better than the best of a grid of shared time constants and rates, of as many lives",
+        "Both together are better than the best of a grid of shared time constants, of as many lives",
         "both-grid/loss",
     ),
     pays("constants-beat-grid", "So are the time constants alone", "constants-grid/loss"),
@@ -130,6 +130,7 @@ CLAIMS = [
         "both-beats-symmetric",
         "Lives by broadcast with both end below those by symmetric e-prop at the constants of the start",
         "both-start/random-eprop/loss",
+        trivial=clear("constants-start/random-eprop/loss"),
     ),
     pays("lead-lasts", "Both are still better than the start in the longest held-out lives", "both-start/loss/longest"),
     Claim(

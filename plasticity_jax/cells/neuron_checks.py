@@ -64,6 +64,11 @@ def check_functions(cell: Any) -> None:
         np.sin(1 + k + np.square(np.arange(count * n))).reshape(count, n)
         for k, count in enumerate((rows, sums, rows, sums))
     )
+    if _reads_beyond(lambda: cell.update(own, s, v)):
+        raise ValueError(
+            f"{cell.name}: update reads more than the {rows} variables ({', '.join(cell.variables)}) and {sums} gates "
+            f"({', '.join(cell.gates)}) that there are: name one more in variables= or gates="
+        )
     changed = np.sin(13 * np.arange(n)) > 0
     changed[:1], changed[1:2] = True, False
 
@@ -87,6 +92,18 @@ def check_functions(cell: Any) -> None:
                 f"{cell.name}: {what} mixes neurons: entry i of its result must read entry i of its arguments alone; "
                 "neurons reach each other through the weights (or use pj.cells.Cell, whose step may be anything)"
             )
+
+
+def _reads_beyond(call: Callable[[], Any]) -> bool:
+    """Returns whether an index is out of range: JAX reads the last row in its place, NumPy's arrays refuse."""
+    try:
+        with jax.ensure_compile_time_eval():
+            call()
+    except IndexError:
+        return True
+    except Exception:  # what takes JAX's arrays alone
+        return False
+    return False
 
 
 def _own_values(cell: Any) -> dict[str, Any]:

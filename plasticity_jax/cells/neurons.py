@@ -152,6 +152,9 @@ def neurons(
     for what, count, least in (("n_in", n_in, 0), ("n", n, 1), ("n_out", n_out, 1)):
         if isinstance(count, Tracer) or int(count) != count or count < least:
             raise ValueError(f"{name}: {what}={count} must be a whole number of at least {least}")
+    for what, names in (("variables", variables), ("gates", gates)):
+        if isinstance(names, int | str):
+            raise ValueError(f"{name}: {what}={names!r} must be names, one for each, as in {what}=('first', 'second')")
     check_loss(loss)
     sums, rows = len(gates), len(variables)
     receives = [(True, True, True)] * sums if receives is None else list(receives)

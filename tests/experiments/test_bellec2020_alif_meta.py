@@ -210,16 +210,41 @@ def test_the_grid_takes_the_best_and_judges_it_anew(monkeypatch):
     def lived(theta, stream, key, count, life, parts):
         tries.append((count, parts))
         tau, tau_adaptation = (jnp.exp(theta["constants"][name][0]) for name in ("voltage", "adaptation"))
-        loss = jnp.abs(tau - 20) + jnp.abs(tau_adaptation - 250)
+        loss = jnp.abs(tau - 20) + jnp.abs(tau_adaptation - 250) + jax.random.uniform(key)
         return {name: jnp.full(parts, loss) for name in ("loss", "right", "rate")}
 
     monkeypatch.setattr(parts, "lived", lived)
     config = dataclasses.replace(SMALL, grid_tau=(10.0, 20.0), grid_tau_adaptation=(100.0, 300.0, 900.0), meta_steps=12)
     found = compiled(parts.grid(config).train)(jax.random.key(0))
     np.testing.assert_allclose(found["best"], [[20, 300, 1]])
-    np.testing.assert_allclose(found["loss"], [[50, 50]], rtol=1e-5)
-    np.testing.assert_allclose(found["tried"][0, :3], [160, 60, 660], rtol=1e-5)
+    seed = seed_of(config, jax.random.key(0))
+    np.testing.assert_allclose(found["loss"] - jax.random.uniform(seed.held_out), [[50, 50]], rtol=1e-5)
+    np.testing.assert_allclose(found["tried"][0, :3] - jax.random.uniform(seed.training), [160, 60, 660], rtol=1e-5)
     assert set(tries) == {(2, 1), (SMALL.held_out, SMALL.longer)}
+
+
+def test_scores_are_of_lives_that_no_outer_loop_sees(monkeypatch):
+    seed = seed_of(SMALL, jax.random.key(0))
+    assert (jax.random.key_data(seed.training) != jax.random.key_data(seed.held_out)).any()
+
+    def lived(theta, stream, key, count, life, parts=1):
+        mark = jnp.full(parts, jax.random.uniform(key))
+        return dict.fromkeys(("loss", "right", "rate", "aligned"), mark)
+
+    monkeypatch.setattr(parts, "lived", lived)
+    found = parts.scores(SMALL, seed, seed.theta, jnp.asarray(False))
+    losses = {name: value for name, value in found.items() if name.endswith("loss")}
+    assert len(losses) == 4
+    for value in losses.values():
+        np.testing.assert_allclose(value, jax.random.uniform(seed.held_out), rtol=1e-6)
+
+
+def test_a_life_is_judged_by_trials_that_it_did_not_learn_from():
+    config = dataclasses.replace(SMALL, query=SMALL.batch)
+    _, found = lives(body_of(config), task_of(config), 1).take((jax.random.key(0), jnp.zeros((), jnp.int32)), 1)
+    learned, asked = jax.tree.map(lambda leaf: leaf[0, 0], (found.support.x, found.query.trials.x))
+    assert learned[0].shape == asked.shape
+    assert (learned[0] != asked).any()
 
 
 def test_arms_move_what_they_learn_alone(monkeypatch):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def home(tmp_path_factory):
     assert code[1].count("\n") < 60
     (home / "delayed_sum.py").write_text(code[1] + JUDGED)
     return home
+
+
+def test_the_source_distribution_holds_what_the_readme_links_to(tmp_path):
+    build = "from hatchling.builders.sdist import SdistBuilder as B; print(next(B('.').build(directory='{}')))"
+    run(sys.executable, "-c", build.format(tmp_path), cwd=ROOT)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    links = [link.partition("#")[0] for link in relative_links((ROOT / "README.md").read_text())]
+    assert links
+    assert [link for link in links if not any(name == link or name.startswith(f"{link}/") for name in names)] == []
+    assert {"README.md", "conftest.py", "pyproject.toml", ".ci/run"} <= names
 
 
 def test_the_page_of_the_package_has_no_link_that_is_dead_on_it(home):

@@ -263,8 +263,13 @@ def online_rule(
         keys = jax.random.split(key, streams) if streams > 1 else key[None]
         run = jax.vmap(mapped, axis_name=STREAMS, out_axes=(0, None))
         (state, own, grad, grad_out, loss, z, ready), shared = run(traces.state, traces.own, keys, batch)
-        collect = dynamics.collect if isinstance(dynamics, NeuronsDynamics) else None
-        mean = mean_of(collect, *grad) if collect and isinstance(grad, Collected) else jax.tree.map(leading_mean, grad)
+        if not isinstance(grad, Collected):
+            mean = jax.tree.map(leading_mean, grad)
+        elif isinstance(dynamics, NeuronsDynamics):
+            mean = mean_of(dynamics.collect, *grad)
+            mean = mean if isinstance(mean, Mapping) else {"w": mean}
+        else:
+            raise ValueError("the gradient is a Collected, which needs a cell of neurons: give a tree like the weights")
         grad = {**jax.tree.map(jnp.zeros_like, weights), **mean}
         if "w" in grad and isinstance(cell, Neurons):
             grad["w"] = masked(cell, grad["w"])

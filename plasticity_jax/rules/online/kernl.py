@@ -120,6 +120,7 @@ def kernl(
     Reference:
       Roth, Kanitscheider & Fiete, "Kernel RNN learning (KeRNL)", ICLR 2019.
     """
+    number("sigma", sigma, 0, why="the standard deviation of the noise on the copy")
 
     def effect(noisy_s: Array, zeta: Array, s: Array) -> Array:
         return noisy_s + zeta - s
@@ -142,7 +143,7 @@ def fitted_kernel(
       effect: ``(noisy_s, zeta, s) -> (n,)`` of the copy's state s~^t, the newest noise zeta^t, which moves the copy at
         the next step, and the network's state s^t.
       learning_rate: see `kernl`, and so for the others.
-      sigma: of the noise.
+      sigma: of the noise, a number or (n,).
       initial_leak: alpha_i at the start.
       feedback: what carries the error back.
 
@@ -173,7 +174,8 @@ def fitted_kernel(
             f"kernl perturbs one variable a neuron, and {cell.name} has {', '.join(cell.variables)}: use uoro or rflo"
         )
     initial_leak = of_each_neuron("initial_leak", initial_leak, cell.n)
-    number("sigma", sigma, 0, why="the standard deviation of the noise on the copy")
+    sigma = of_each_neuron("sigma", sigma, cell.n)
+    in_range("sigma", sigma, 0, why="the standard deviation of the noise on the copy")
     in_range("initial_leak", initial_leak, 0, open_low=True, why="the share that a trace forgets at each step")
     dynamics = NeuronsDynamics(cell)
 
