@@ -63,7 +63,7 @@ def over_episodes(one: Callable[..., PyTree], key: Key, batch: Episode, *carried
     Args:
       one: of a single episode.
       key: split over the episodes.
-      batch: leaves lead with (B,).
+      batch: leaves have the leading axes (B,).
       carried: what else leads with (B,).
     """
     episodes = count_episodes(batch)
@@ -92,7 +92,7 @@ def mean_outcome(
       life: the lifetime.
       theta: meta-parameters.
       key: split over the episodes.
-      batch: leaves lead with (B,).
+      batch: leaves have the leading axes (B,).
       remat: see `plasticity_jax.meta.lifetime.lifetime`.
     """
     batch = cast_like(theta, batch)
@@ -100,8 +100,8 @@ def mean_outcome(
     return jnp.mean(losses), summary(aux)
 
 
-def begin(life: Life, theta: PyTree, key: Key, batch: Episode) -> Inner:
-    """All episodes at birth; leaves lead with (B,)."""
+def start_lives(life: Life, theta: PyTree, key: Key, batch: Episode) -> Inner:
+    """All episodes at birth; leaves have the leading axes (B,)."""
     batch = cast_like(theta, batch)
     return over_episodes(lambda key, one: _without_key(birth(life, theta, key, one)), key, batch)
 
@@ -115,8 +115,8 @@ def mean_window(
       life: the lifetime.
       theta: meta-parameters.
       key: split over the episodes.
-      batch: leaves lead with (B,); its support is the window.
-      inner: where the lives stand, leaves lead with (B,).
+      batch: leaves have the leading axes (B,); its support is the window.
+      inner: where the lives stand, leaves have the leading axes (B,).
       fresh: shape (), bool: the lives begin here, and `inner` is not read.
       remat: see `plasticity_jax.meta.lifetime.lifetime`.
 
@@ -135,7 +135,7 @@ def mean_window(
 
 
 def unit_normals(key: Key, theta: PyTree, count: int) -> PyTree:
-    """Standard normals shaped and typed as theta; leaves lead with (count,)."""
+    """Standard normals shaped and typed as theta; leaves have the leading axes (count,)."""
     leaves, treedef = jax.tree.flatten(theta)
     keys = jax.random.split(key, len(leaves))
     drawn = [jax.random.normal(k, (count, *leaf.shape), leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
@@ -158,7 +158,7 @@ def antithetic(losses: Array, sigma: PyTree, units: PyTree) -> PyTree:
     Args:
       losses: (pairs, 2).
       sigma: a number, or a prefix of theta.
-      units: leaves lead with (pairs,).
+      units: leaves have the leading axes (pairs,).
     """
     halves = (losses[:, 0] - losses[:, 1]) / (2 * len(losses))
 

@@ -24,11 +24,11 @@ from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.meta.episodes import (
     Inner,
     antithetic,
-    begin,
     both_signs,
     check_sigma,
     mean_window,
     report,
+    start_lives,
     summary,
     unit_normals,
 )
@@ -41,7 +41,7 @@ class PESTraces(NamedTuple):
     """The perturbed lives.
 
     Attributes:
-      inner: their states; leaves lead with (pairs, 2, B).
+      inner: their states; leaves have the leading axes (pairs, 2, B).
       total: x_p, the sum of the perturbations since birth, in units of sigma; theta's leaves, leading with (pairs,).
       lived: shape (), int32, windows so far.
     """
@@ -83,7 +83,7 @@ def pes(life: Life, *, sigma: PyTree, pairs: int, windows: int) -> LearningRule:
     check_sigma("pes", sigma)
 
     def init(params: PyTree, key: Key, batch: Episode) -> PESTraces:
-        born = begin(life, params, key, batch)
+        born = start_lives(life, params, key, batch)
         inner = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (pairs, 2, *leaf.shape)), born)
         total = jax.tree.map(lambda leaf: jnp.zeros((pairs, *leaf.shape), leaf.dtype), params)
         return PESTraces(inner, total, jnp.zeros((), jnp.int32))

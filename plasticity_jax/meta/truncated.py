@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
-from plasticity_jax.meta.episodes import Inner, begin, mean_window, report
+from plasticity_jax.meta.episodes import Inner, mean_window, report, start_lives
 from plasticity_jax.meta.lifetime import Life
 from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
@@ -29,7 +29,7 @@ class TruncatedTraces(NamedTuple):
     """States of the lives.
 
     Attributes:
-      inner: their states; leaves lead with (B,).
+      inner: their states; leaves have the leading axes (B,).
       lived: shape (), int32, windows so far.
     """
 
@@ -67,7 +67,7 @@ def truncated(life: Life, *, windows: int, remat: bool | int = True) -> Learning
     check_counts(windows=windows)
 
     def init(params: PyTree, key: Key, batch: Episode) -> TruncatedTraces:
-        return TruncatedTraces(begin(life, params, key, batch), jnp.zeros((), jnp.int32))
+        return TruncatedTraces(start_lives(life, params, key, batch), jnp.zeros((), jnp.int32))
 
     def update(
         params: PyTree, traces: TruncatedTraces, key: Key, batch: Episode

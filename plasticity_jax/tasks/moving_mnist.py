@@ -58,7 +58,7 @@ def moving_mnist(bank: int, count: int = 2, batch: int = 32) -> Stream:
       batch: B, videos.
 
     Returns:
-      A `Stream` of `Scene`, whose leaves lead with (steps, B, count); `render` makes the videos.
+      A `Stream` of `Scene`, whose leaves have the leading axes (steps, B, count); `render` makes the videos.
 
     Raises:
       ValueError: if a number is below 1 or not whole.

@@ -46,7 +46,7 @@ def traces_are_a_fixed_point(rule: Problem) -> None:
 
 def one_trace_per_shape(rule: Problem) -> None:
     """L9: neither another value of anything, nor the state of a step in place of that of init, traces a step anew."""
-    states, _ = rule.walk
+    states, _ = rule.trial_states
     batch, other = at(rule.batches(), 0), at(rule.batches(), 1)
     half = jax.tree.map(lambda value: value / 2, rule.coefficients)
     traced = []

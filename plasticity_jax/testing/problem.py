@@ -93,7 +93,7 @@ class Problem:
         return self.learner(coefficients).step(state, batch)
 
     @functools.cached_property
-    def walk(self) -> tuple[list[LearnerState], list[Info]]:
+    def trial_states(self) -> tuple[list[LearnerState], list[Info]]:
         """The trial step by step: the states at its edges, one more than steps, and what each step reported."""
         states, infos = [self.start()], []
         for t in range(self.steps):
@@ -105,7 +105,7 @@ class Problem:
     @property
     def lesson(self) -> int:
         """The last step of the trial that teaches all weights: many rules are silent at most steps. 0 if none does."""
-        return max(t for t, info in enumerate(self.walk[1]) if t == 0 or is_ready(info.ready))
+        return max(t for t, info in enumerate(self.trial_states[1]) if t == 0 or is_ready(info.ready))
 
     def _abstract(self, dtype: Any, python_floats: bool) -> tuple[PyTree, PyTree, PyTree, PyTree, Info]:
         """``params, traces, updates, traces after, info`` of one init and one update: shapes, nothing computed."""

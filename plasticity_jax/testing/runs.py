@@ -30,7 +30,7 @@ from plasticity_jax.typing import Array, Batch, PyTree
 
 def eager_is_jit_is_scan(rule: Problem) -> None:
     """L3."""
-    states, infos = rule.walk
+    states, infos = rule.trial_states
     require_numbers(states[-1], stack(infos).loss, f"after {rule.steps} steps")
     scanned, scanned_infos = rule.jit_trial(states[0], rule.batches(), rule.coefficients)
     assert_close(scanned, states[-1], message="after a scan, against steps one by one")

@@ -22,7 +22,7 @@ def sgd_one_is_the_textbook_step(rule: Problem, textbook: TextbookStep) -> None:
     coefficients = {name: value * 0.9 ** (i + 1) for i, (name, value) in enumerate(rule.case.coefficients.items())}
     step = compiled(learner(rule.case.make(**coefficients), tx).step)
     for t in (0, rule.lesson):
-        state = rule.walk[0][t]._replace(opt_state=tx.init(rule.walk[0][t].params))
+        state = rule.trial_states[0][t]._replace(opt_state=tx.init(rule.trial_states[0][t].params))
         batch = at(rule.batches(), t)
         after, info = step(state, batch)
         require_numbers(after, info.loss, f"after step {t}")
