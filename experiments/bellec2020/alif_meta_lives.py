@@ -31,7 +31,7 @@ TINY = 1e-6
 
 
 class Body(NamedTuple):
-    """What every life of an experiment shares.
+    """Properties that every life of an experiment shares.
 
     Attributes:
       sizes: n_in, n, n_out.

@@ -31,7 +31,7 @@ def task_of(config: Any) -> Task:
 
 
 class Seed(NamedTuple):
-    """What a seed fixes for all parts: theta at the start, the readout of innate lives, and keys of lives."""
+    """Values that a seed fixes for all parts: theta at the start, the readout of innate lives, and keys of lives."""
 
     theta: Theta
     readout: Array

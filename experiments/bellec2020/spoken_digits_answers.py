@@ -14,7 +14,7 @@ from plasticity_jax.typing import Array, Example, Params
 
 
 def answers(cell: Neurons, params: Params, sounds: Sounds, index: Array) -> tuple[Array, Array, Array, Array]:
-    """What a network makes of recordings.
+    """Answers of a network to recordings.
 
     Returns:
       Whether it has the digits right (N,), cross-entropies (N,), what its neurons send and its outputs (N, S, ...).
@@ -27,7 +27,7 @@ def answers(cell: Neurons, params: Params, sounds: Sounds, index: Array) -> tupl
 
 
 def states(cell: Neurons, params: Params, x: Array) -> Array:
-    """What the readout hears of a network in a trial with the inputs x (S, n_in): (S, n)."""
+    """Input of the readout in a trial with the inputs x (S, n_in): (S, n)."""
 
     def step(s: Array, x_t: Array) -> tuple[Array, Array]:
         s = advance(cell, params["forward"], s, x_t)
@@ -37,7 +37,7 @@ def states(cell: Neurons, params: Params, x: Array) -> Array:
 
 
 def votes(output: Array, batch: Example) -> Array:
-    """Whether the outputs (B, S, digits), summed where the digit is due, have it right, (B,)."""
+    """Returns whether the outputs (B, S, digits), summed where the digit is due, have it right, (B,)."""
     assert batch.weight is not None
     return jnp.argmax(jnp.sum(output * batch.weight[..., None], 1), -1) == batch.y[:, 0]
 

@@ -39,7 +39,7 @@ class Sounds(NamedTuple):
     takes: int
 
     def digit(self, index: Array) -> Array:
-        """What is said in recordings."""
+        """Digits that are said in recordings."""
         return index // self.takes % DIGITS
 
     def trials(self, index: Array) -> Example:

@@ -99,7 +99,7 @@ def _close(method: str) -> Claim:
 
 
 def _nearer(id: str, statement: str, one: str, other: str) -> Claim:
-    """In every layer the other method's angle to the gradient is smaller than the one's (least gap, degrees)."""
+    """Claim that in every layer the other method's angle to the gradient is smaller (least gap, degrees)."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         return gap("", "", None, *named(summary, f"{one}-{other}/angle_*[0-9]")).measure(summary)

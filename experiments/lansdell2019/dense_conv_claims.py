@@ -70,7 +70,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _comparison(data: str) -> Iterable[Claim]:
-    """Whether what fixed feedback loses is the convolutions' doing, on one set."""
+    """Claims on whether what fixed feedback loses is the convolutions' doing, on one set."""
     name, more = SETS[data], f"{data}.conv-dense"
     fixed = ("fa", "dfa")
     yield gap(
@@ -158,7 +158,7 @@ def _on_mnist(claim: Claim) -> Claim:
 
 
 def _has_margin(claim: Claim) -> bool:
-    """Whether a claim has a margin in points: those are for errors as many as on CIFAR-10."""
+    """Returns whether a claim has a margin in points: those are for errors as many as on CIFAR-10."""
     return claim.id.endswith(("-close", "-far"))
 
 

@@ -111,7 +111,7 @@ def examples(net: Chain, steps: int) -> Example:
 
 
 def scan(rule: str, net: Chain, steps: int, seeds: int) -> Call:
-    """So many steps of a rule, of so many seeds at once."""
+    """Runs a rule for a number of steps, a number of seeds at once."""
     learn, init = training(rule, net)
     batches = examples(net, steps)
 

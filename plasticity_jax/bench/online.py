@@ -66,13 +66,13 @@ def keys(seeds: int) -> Key:
 
 
 def training(name: str, cell: Neurons, steps: int, seeds: int) -> Call:
-    """So many steps of a rule, of so many seeds at once."""
+    """Runs a rule for a number of steps, a number of seeds at once."""
     one = program(name, cell, steps)
     return partial(sweep(one.chunk), sweep(one.init)((keys(seeds), {})))
 
 
 def rival(name: str, n: int, steps: int) -> Call:
-    """So many steps of a rule in a plain NumPy loop on Add, the drawing of its random numbers included."""
+    """Runs a rule for a number of steps in a plain NumPy loop on Add, random numbers included."""
     stream, params = add(LAGS, round(1 / ALPHA)), init_params(jax.random.key(0), CELLS["leaky"](n))["forward"]
     _, examples = stream.take(stream.init(jax.random.key(1)), steps)
     x, y = (np.asarray(leaf)[:, 0] for leaf in examples[:2])

@@ -116,7 +116,7 @@ def _standings(read: Sequence[Record]) -> list[str]:
 
 
 def held(claims: Sequence[Mapping[str, Any]]) -> str:
-    """How many of the claims that were run hold, and how many were not run, in words; "-" if there is no claim."""
+    """Counts of the claims that hold, that were run and that were not, in words; "-" if there is no claim."""
     if not claims:
         return "-"
     missing = sum(claim["holds"] is None for claim in claims)
@@ -180,7 +180,7 @@ def _section(record: Record, home: Path) -> list[str]:
 
 
 def verdict(claim: Mapping[str, Any]) -> str:
-    """Whether a claim holds, and why it does not, in Markdown."""
+    """Verdict on a claim, and the reason if it does not hold, in Markdown."""
     if claim["holds"] is None:
         return "not run"
     if not claim["holds"]:

@@ -71,7 +71,7 @@ def probe(packages: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_there(name: str) -> bool:
-    """Whether ``package.module:name`` is to be had, be it a module of its own; text without a colon is."""
+    """Returns whether ``package.module:name`` is to be had, be it a module of its own; text without a colon is."""
     module, colon, path = name.partition(":")
     if not colon:
         return True

@@ -72,7 +72,7 @@ def windows(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
             out.bias.copy_(w_out[:, -1])
 
     def gradient() -> dict[str, Any]:
-        """In the order of ours; a bias that is there twice has each of its gradients."""
+        """Gradients in the order of ours; a bias that is there twice has each of its gradients."""
         found, g = np.zeros_like(arrays["w"]), len(cell.weight_hh_l0) // n
         hh, ih, b_ih, b_hh = (
             getattr(cell, f"{name}_l0").grad.numpy().reshape(g, n, -1)
