@@ -36,7 +36,7 @@ def to_rst(lines: list[str]) -> list[str]:
 
 
 def _sections(lines: list[str]) -> list[list[str]]:
-    """What stands before the first header, then each header with what is indented below it."""
+    """Text before the first header, then each header with what is indented below it."""
     sections: list[list[str]] = [[]]
     for number, line in enumerate(lines):
         below = next((later for later in lines[number + 1 :] if later), "")

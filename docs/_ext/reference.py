@@ -174,7 +174,7 @@ def _public_name(env: BuildEnvironment, target: str) -> str | None:
 
 @functools.cache
 def _found(name: str) -> Any:
-    """What a dotted name of the package is; a module may be hidden by a function of its name."""
+    """Object of a dotted name of the package; a module may be hidden by a function of its name."""
     name = re.sub(r"^pj\.", f"{PACKAGE}.", name)
     if not name.startswith(f"{PACKAGE}."):
         return None

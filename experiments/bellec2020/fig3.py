@@ -46,6 +46,7 @@ from experiments.bellec2020.common import (
 )
 from experiments.bellec2020.fig3_claims import CLAIMS, PARTS, summarise
 from experiments.bellec2020.fig3_figures import plot, text
+from experiments.shared.checks import check_names
 from plasticity_jax.base import Info, learner
 from plasticity_jax.cells import Neurons
 from plasticity_jax.run import Experiment, Program, Range
@@ -119,9 +120,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses other parts, points at unequal distances and times that are no whole steps."""
-        for name in self.parts:
-            if name not in PARTS:
-                raise ValueError(f"parts: {name!r} is not known; use some of {', '.join(PARTS)}")
+        check_names("parts", self.parts, PARTS)
         check_points(self.updates, self.points)
         evidence_steps(self.cues, **self.lengths())
         in_steps("refractory", self.refractory, self.dt)

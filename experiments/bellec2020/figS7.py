@@ -40,6 +40,7 @@ from experiments.bellec2020.common import (
 from experiments.bellec2020.figS7_claims import CLAIMS, METHODS, summarise
 from experiments.bellec2020.figS7_figures import plot, text
 from experiments.bellec2020.why import FIGS7
+from experiments.shared.checks import check_names
 from experiments.shared.claims import explained
 from plasticity_jax.base import Info, learner
 from plasticity_jax.cells import Neurons
@@ -98,9 +99,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses other methods, points at unequal distances and a trial of no whole steps."""
-        for name in self.methods:
-            if name not in METHODS:
-                raise ValueError(f"methods: {name!r} is not known; use some of {', '.join(METHODS)}")
+        check_names("methods", self.methods, METHODS)
         check_points(self.updates, self.points)
         in_steps("trial", self.trial, self.dt)
 

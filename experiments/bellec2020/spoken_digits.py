@@ -57,6 +57,7 @@ from experiments.bellec2020.spoken_digits_claims import CLAIMS, PARTS, summarise
 from experiments.bellec2020.spoken_digits_figures import plot, text
 from experiments.bellec2020.spoken_digits_sounds import BANDS, DIGITS, FRAME, Sounds, listening, sounds_of
 from experiments.bellec2020.why import SPOKEN_DIGITS
+from experiments.shared.checks import check_names
 from experiments.shared.claims import explained
 from plasticity_jax.base import LearningRule, learner
 from plasticity_jax.cells import Neurons, gru, init_params
@@ -146,9 +147,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses other parts, and points at unequal distances."""
-        for name in self.parts:
-            if name not in PARTS:
-                raise ValueError(f"parts: {name!r} is not known; use some of {', '.join(PARTS)}")
+        check_names("parts", self.parts, PARTS)
         check_points(self.updates, self.points)
 
 

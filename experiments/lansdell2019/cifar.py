@@ -45,8 +45,9 @@ import optax
 from experiments.lansdell2019.cifar_claims import CLAIMS, DIRECT, FED_BACK, METHODS, summarise
 from experiments.lansdell2019.cifar_figures import plot, text
 from experiments.lansdell2019.cifar_images import Pictures, example, pictures, standardised
-from experiments.lansdell2019.common import Positive, Share, check_names, check_schedule, training
+from experiments.lansdell2019.common import Positive, Share, check_schedule, training
 from experiments.lansdell2019.why import CIFAR
+from experiments.shared.checks import check_names
 from experiments.shared.claims import explained
 from experiments.shared.images import unfolded
 from plasticity_jax.base import LearningRule, learner

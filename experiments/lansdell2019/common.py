@@ -4,7 +4,7 @@ Rates follow the authors' code, which descends the loss summed over a batch; the
 theirs times the size of a batch is therefore ours.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable
 from typing import Annotated, Any, TypeAlias
 
 import jax
@@ -133,17 +133,6 @@ def panels(rows: int, columns: int, size: tuple[float, float], key: float) -> tu
     foot = figure.add_subplot(grid[-1, :])
     foot.set_axis_off()
     return figure, axes, foot
-
-
-def check_names(field: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Refuses names of parts that are not known.
-
-    Raises:
-      ValueError: naming the field, the name and those that are known.
-    """
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{field}: {name!r} is not known; use some of {', '.join(known)}")
 
 
 def unless_diverged(values: np.ndarray, loss: np.ndarray) -> np.ndarray:

@@ -47,9 +47,10 @@ from collections.abc import Mapping
 from experiments.lansdell2019 import cifar
 from experiments.lansdell2019.cifar_claims import METHODS
 from experiments.lansdell2019.cifar_images import pictures
-from experiments.lansdell2019.common import Positive, check_names, check_schedule
+from experiments.lansdell2019.common import Positive, check_schedule
 from experiments.lansdell2019.dense_conv_claims import CLAIMS, COMPARED, FURTHER, NETWORKS, SETS, WHY, summarise
 from experiments.lansdell2019.dense_conv_figures import plot, text
+from experiments.shared.checks import check_names
 from experiments.shared.claims import explained
 from plasticity_jax.layers import Chain, chain, dense, flatten
 from plasticity_jax.run import Experiment, Program

@@ -21,10 +21,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.lansdell2019.common import Positive, Share, Steps, check_names, check_schedule, training, two_rates
+from experiments.lansdell2019.common import Positive, Share, Steps, check_schedule, training, two_rates
 from experiments.lansdell2019.depth_claims import CLAIMS, DIRECT, METHODS, summarise
 from experiments.lansdell2019.depth_figures import plot, text
 from experiments.lansdell2019.why import DEPTH
+from experiments.shared.checks import check_names
 from experiments.shared.claims import explained
 from experiments.shared.images import Images, images, scaled, unfolded
 from plasticity_jax.base import LearningRule, learner

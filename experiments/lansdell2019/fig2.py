@@ -27,7 +27,6 @@ from experiments.lansdell2019.common import (
     Positive,
     Share,
     Steps,
-    check_names,
     check_schedule,
     training,
     two_rates,
@@ -36,6 +35,7 @@ from experiments.lansdell2019.fig2_claims import CLAIMS, METHODS, RANK_TOLERANCE
 from experiments.lansdell2019.fig2_figures import plot, text
 from experiments.lansdell2019.fixed_weights import HELD
 from experiments.lansdell2019.why import FIG2
+from experiments.shared.checks import check_names
 from experiments.shared.claims import explained
 from experiments.shared.images import Images, images, scaled, unfolded
 from plasticity_jax.base import Learner, LearningRule, learner

@@ -29,10 +29,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.lansdell2019.common import EPOCH, Positive, Steps, check_names, check_schedule, training, two_rates
+from experiments.lansdell2019.common import EPOCH, Positive, Steps, check_schedule, training, two_rates
 from experiments.lansdell2019.fig3_claims import CLAIMS, FED_BACK, METHODS, SUMMED, summarise
 from experiments.lansdell2019.fig3_figures import plot, text
 from experiments.lansdell2019.why import FIG3
+from experiments.shared.checks import check_names
 from experiments.shared.claims import explained
 from experiments.shared.images import Images, images, scaled, unfolded
 from plasticity_jax.base import Info, Learner, LearningRule, learner

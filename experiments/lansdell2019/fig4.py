@@ -42,11 +42,12 @@ import jax.numpy as jnp
 import optax
 
 from experiments.lansdell2019.authors import own_step_perturbation
-from experiments.lansdell2019.common import Positive, Share, Steps, check_names
+from experiments.lansdell2019.common import Positive, Share, Steps
 from experiments.lansdell2019.fig4_claims import CLAIMS, LAGS, METHODS, STREAMS, TASKS, WITH_B, summarise
 from experiments.lansdell2019.fig4_figures import plot, text
 from experiments.lansdell2019.why import FIG4
 from experiments.lansdell2019.windows import glorot_params, vanilla
+from experiments.shared.checks import check_names
 from experiments.shared.claims import explained
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
 from plasticity_jax.cells.neurons import Neurons

@@ -179,9 +179,10 @@ def _folded(title: str, lines: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    records = all_records()
     for page in (README, *sorted(PAGES.glob("*.md"))):
         old = page.read_text(encoding="utf-8")
-        new = filled(old, all_records())
+        new = filled(old, records)
         if new != old:
             page.write_text(new, encoding="utf-8")
             print(f"wrote {page}")

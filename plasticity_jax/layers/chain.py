@@ -27,7 +27,8 @@ from plasticity_jax.layers.pool import is_flatten
 from plasticity_jax.ops.activations import activation_of
 from plasticity_jax.ops.checks import one_of, whole
 from plasticity_jax.ops.losses import Loss, check_loss
-from plasticity_jax.typing import Array, PyTree
+from plasticity_jax.ops.noise import normal_like
+from plasticity_jax.typing import PyTree
 
 Pathway = Literal["chain", "direct"]
 """The path of an error to a hidden layer: through the layers above it, or by a matrix straight from the output."""
@@ -212,7 +213,7 @@ def _check_linear(place: str, each: Layer, w: PyTree, shape: tuple[int, ...]) ->
     with jax.ensure_compile_time_eval():
         keys = jax.random.split(jax.random.key(0), 4)
         h, more_h = (jax.random.normal(key, (2, *shape), jnp.float32) for key in keys[:2])
-        weights, more_w = (_normal_like(key, w) for key in keys[2:])
+        weights, more_w = (normal_like(key, w) for key in keys[2:])
         v = each.linear(weights, h)
         if isinstance(v, Tracer):
             return
@@ -232,10 +233,3 @@ def _check_linear(place: str, each: Layer, w: PyTree, shape: tuple[int, ...]) ->
         for fault, apart in wrong.items():
             if not float(jnp.max(jnp.abs(apart))) <= max(rounding, float(jnp.finfo(jnp.float32).tiny)) * 8:
                 raise ValueError(f"{place} {fault}")
-
-
-def _normal_like(key: Array, w: PyTree) -> PyTree:
-    leaves, tree = jax.tree.flatten(w)
-    keys = jax.random.split(key, max(len(leaves), 1))
-    drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=False)]
-    return jax.tree.unflatten(tree, drawn)

@@ -76,6 +76,13 @@ def number(name: str, value: Scalar, low: float, high: float = np.inf, *, open_l
     in_range(name, value, low, high, open_low=open_low, why=why)
 
 
+def check_scales(**scales: Scalar | None) -> None:
+    """Refuses scales between the two factors of an estimate that are numbers and not positive."""
+    for name, value in scales.items():
+        if value is not None:
+            in_range(name, value, 0, open_low=True, why="the scale of one factor of the estimate over the other")
+
+
 def whole(name: str, value: Any, least: int, unit: str) -> None:
     """Refuses what is not a whole number of at least `least`.
 

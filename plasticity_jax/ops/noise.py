@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.ops import prng
 from plasticity_jax.ops.checks import one_of
-from plasticity_jax.typing import Array, Key
+from plasticity_jax.typing import Array, Key, PyTree
 
 VECTOR = 16
 """Numbers to a vector instruction, at most."""
@@ -99,3 +99,12 @@ def noise_of_shapes(key: Key, shapes: Sequence[tuple[int, ...]], dtype: jnp.dtyp
     flat = stored_noise(key, sum(sizes), dtype, kind)
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     return [flat[start : start + size].reshape(shape) for start, size, shape in zip(starts, sizes, shapes, strict=True)]
+
+
+def normal_like(key: Key, tree: PyTree) -> PyTree:
+    """Independent numbers of N(0, 1) in the shapes and dtypes of a tree."""
+    leaves, structure = jax.tree.flatten(tree)
+    keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(
+        structure, [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    )

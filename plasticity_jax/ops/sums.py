@@ -101,19 +101,20 @@ def mean_of(f: Callable[..., PyTree], *args: PyTree) -> PyTree:
     count, mapped = len(jax.tree.leaves(args)[0]), jax.vmap(f)
 
     def at_once(*args: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: jnp.mean(leaf, 0, _wide(leaf)), mapped(*args))
+        return jax.tree.map(lambda leaf: jnp.mean(leaf, 0, _wide(leaf)).astype(leaf.dtype), mapped(*args))
 
     def in_parts(*args: PyTree) -> PyTree:
         parts = -(-count // TOGETHER)
         edges = [i * count // parts for i in range(parts + 1)]
         cut = [jax.tree.map(lambda leaf, a=a, b=b: leaf[a:b], args) for a, b in itertools.pairwise(edges)]
-        sums = [jax.tree.map(_sum_by_halves, mapped(*part)) for part in cut]
+        values = [mapped(*part) for part in cut]
+        sums = [jax.tree.map(_sum_by_halves, part) for part in values]
         if parts > 1:  # or they become one loop again
             sums = jax.lax.optimization_barrier(sums)
-        return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves) / count, *sums)
+        total = jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *sums)
+        return jax.tree.map(lambda leaf, of: (leaf / count).astype(of.dtype), total, values[0])
 
-    mean = at_once(*args) if count < 2 else jax.lax.platform_dependent(*args, cpu=in_parts, default=at_once)
-    return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), mean, jax.eval_shape(mapped, *args))
+    return at_once(*args) if count < 2 else jax.lax.platform_dependent(*args, cpu=in_parts, default=at_once)
 
 
 def _sum_by_halves(x: Array) -> Array:

@@ -64,7 +64,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def failures(text: str, name: str) -> list[str]:
-    """What goes wrong where a page's Python is run, block after block; nothing after an exception outside prompts.
+    """Failures where a page's Python is run, block after block; none after an exception outside prompts.
 
     Args:
       text: of the page.
@@ -126,7 +126,7 @@ def commands(text: str) -> list[tuple[int, list[str]]]:
 
 
 def _words(call: list[str]) -> list[str]:
-    """What stands behind ``plasticity`` or ``python -m experiments``; nothing in a call of another program."""
+    """Words behind ``plasticity`` or ``python -m experiments``; none in a call of another program."""
     call = [*dropwhile(lambda word: re.match(r"\w+=", word), call)]
     if call[:1] == ["srun"]:
         call = [*dropwhile(lambda word: Path(word).name != "plasticity", call)]

@@ -10,7 +10,7 @@ NOTEBOOKS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
 
 
 def problems(notebook):
-    """What keeps a stored notebook from being a run from top to bottom, in words."""
+    """Reasons why a stored notebook is no run from top to bottom, in words."""
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"]]
     found = []
     if [cell["execution_count"] for cell in code] != list(range(1, len(code) + 1)):

@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from plasticity_jax.run import checked
 
 SEM, SEEDS = 0.3, 4
@@ -21,6 +23,15 @@ def paired(values, seeds=SEEDS):
         found[f"{name}_sem"] = SEM if seeds > 1 else math.nan
         found[f"{name}_n"] = seeds
     return found
+
+
+def is_put(summary, name, values):
+    """Checks that a summary has the mean, standard error and number of these values under this name."""
+    mean = sum(values) / len(values)
+    spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    assert summary[name] == pytest.approx(mean), name
+    assert summary[f"{name}_sem"] == pytest.approx((spread / len(values)) ** 0.5), name
+    assert summary[f"{name}_n"] == len(values), name
 
 
 def is_gap(claims, id, *names):

@@ -12,7 +12,7 @@ from experiments.bellec2020.fig3_figures import text
 from plasticity_jax.base import Info
 from plasticity_jax.run import checked
 from plasticity_jax.typing import Example
-from tests.experiments.by_hand import is_gap, is_told, is_trivial, row
+from tests.experiments.by_hand import is_gap, is_put, is_told, is_trivial, row
 
 SEEDS, POINTS, TAIL = 4, 20, 2
 CLAIMS = experiment.claims
@@ -45,14 +45,6 @@ def ends(metrics, part, name):
     return {s: (curve[s, -2] + curve[s, -1]) / TAIL for s in range(SEEDS) if math.isfinite(loss[s, -1])}
 
 
-def same(found, name, values):
-    mean = sum(values) / len(values)
-    spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    assert found[name] == pytest.approx(mean), name
-    assert found[f"{name}_sem"] == pytest.approx((spread / len(values)) ** 0.5), name
-    assert found[f"{name}_n"] == len(values), name
-
-
 def test_summary_by_loops():
     metrics = hand_made()
     summary, named = summarise(metrics), set()
@@ -60,15 +52,15 @@ def test_summary_by_loops():
         names = ["loss", "right", "rate"] + ["aligned"] * (part in ("alif.random", "alif.adaptive"))
         assert set(finals(metrics, part)) == set(names)
         for name in names:
-            same(summary, f"{part}/{name}", list(ends(metrics, part, name).values()))
+            is_put(summary, f"{part}/{name}", list(ends(metrics, part, name).values()))
             named.add(f"{part}/{name}")
     for better, worse in PAIRS:
         for name, sign in (("right", 1), ("loss", -1)):
             a, b = ends(metrics, better, name), ends(metrics, worse, name)
-            same(summary, f"{better}-{worse}/{name}", [sign * (a[s] - b[s]) for s in a if s in b])
+            is_put(summary, f"{better}-{worse}/{name}", [sign * (a[s] - b[s]) for s in a if s in b])
             named.add(f"{better}-{worse}/{name}")
     a, b = ends(metrics, "alif.adaptive", "aligned"), ends(metrics, "alif.random", "aligned")
-    same(summary, "alif.adaptive-alif.random/aligned", [a[s] - b[s] for s in a])
+    is_put(summary, "alif.adaptive-alif.random/aligned", [a[s] - b[s] for s in a])
     named.add("alif.adaptive-alif.random/aligned")
     assert {name for name in summary if not name.endswith(("_sem", "_n"))} == named
 

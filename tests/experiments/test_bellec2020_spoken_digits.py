@@ -9,7 +9,7 @@ from experiments.bellec2020.spoken_digits import PRESETS, Config, experiment, ma
 from experiments.bellec2020.spoken_digits_claims import FEW, PAIRS, PARTS, finals, summarise
 from experiments.bellec2020.spoken_digits_figures import text
 from plasticity_jax.run import checked
-from tests.experiments.by_hand import SEM, is_gap, is_told, is_trivial, paired
+from tests.experiments.by_hand import SEM, is_gap, is_put, is_told, is_trivial, paired
 
 SEEDS, POINTS = 4, 10
 CLAIMS = experiment.claims
@@ -36,29 +36,21 @@ def ends(metrics, part, name):
     return {s: metrics[f"{part}/{name}"][s, -1] for s in range(SEEDS) if math.isfinite(loss[s, -1])}
 
 
-def same(found, name, values):
-    mean = sum(values) / len(values)
-    spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    assert found[name] == pytest.approx(mean), name
-    assert found[f"{name}_sem"] == pytest.approx((spread / len(values)) ** 0.5), name
-    assert found[f"{name}_n"] == len(values), name
-
-
 def test_summary_by_loops():
     metrics = hand_made()
     summary, named = summarise(metrics), set()
     for part in PARTS:
         for name in ("loss", "heard", "judged", "right", "stranger", "error", "rate"):
             if f"{part}/{name}" in metrics:
-                same(summary, f"{part}/{name}", list(ends(metrics, part, name).values()))
+                is_put(summary, f"{part}/{name}", list(ends(metrics, part, name).values()))
                 named.add(f"{part}/{name}")
         right, stranger = ends(metrics, part, "right"), ends(metrics, part, "stranger")
-        same(summary, f"{part}/lost", [right[s] - stranger[s] for s in right])
+        is_put(summary, f"{part}/lost", [right[s] - stranger[s] for s in right])
         named.add(f"{part}/lost")
     for better, worse in PAIRS:
         for name in ("right", "stranger"):
             a, b = ends(metrics, better, name), ends(metrics, worse, name)
-            same(summary, f"{better}-{worse}/{name}", [a[s] - b[s] for s in a if s in b])
+            is_put(summary, f"{better}-{worse}/{name}", [a[s] - b[s] for s in a if s in b])
             named.add(f"{better}-{worse}/{name}")
     assert {name for name in summary if not name.endswith(("_sem", "_n"))} == named
     assert len(ends(metrics, "gru.uoro", "right")) == SEEDS - 1

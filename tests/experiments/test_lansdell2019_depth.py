@@ -12,6 +12,7 @@ from experiments.lansdell2019.depth_claims import METHODS, depths_of, finals, su
 from experiments.lansdell2019.depth_figures import text
 from plasticity_jax.layers import init_params
 from plasticity_jax.run import checked
+from tests.experiments.by_hand import is_put
 
 SEEDS, POINTS, DEPTHS = 4, 3, (2, 3, 10)
 SPREAD = np.array([-0.3, -0.1, 0.1, 0.3])
@@ -32,15 +33,6 @@ def hand_made():
 
 def told(summary):
     return {row["id"]: row for row in checked(experiment.claims, summary)}
-
-
-def same(found, name, values):
-    """The summary has the mean, standard error and number of these values under this name."""
-    mean = sum(values) / len(values)
-    spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    assert found[name] == pytest.approx(mean), name
-    assert found[f"{name}_sem"] == pytest.approx((spread / len(values)) ** 0.5), name
-    assert found[f"{name}_n"] == len(values), name
 
 
 def test_depths_are_those_of_the_method_in_order():
@@ -98,7 +90,7 @@ def test_summary_has_ends_and_paired_differences():
                 end(worse, 10, name, seed) - end(better, 10, name, seed) for seed in kept((worse, 10), (better, 10))
             ]
     for name, values in expected.items():
-        same(summary, name, values)
+        is_put(summary, name, values)
     assert set(summary) == {name + ending for name in expected for ending in ("", "_sem", "_n")}
 
 

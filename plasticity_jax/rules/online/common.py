@@ -17,7 +17,7 @@ from plasticity_jax.cells import dynamics as dyn
 from plasticity_jax.cells.door import Sizes, cell_weights, enter, keep_dtypes, same_streams
 from plasticity_jax.cells.dynamics import AnyCell, CellDynamics, NeuronsDynamics
 from plasticity_jax.cells.neurons import Neurons, masked, read_out, with_bias
-from plasticity_jax.ops.checks import in_range, like, number, one_of
+from plasticity_jax.ops.checks import like, number, one_of
 from plasticity_jax.ops.losses import loss_and_error
 from plasticity_jax.ops.prng import normal
 from plasticity_jax.ops.sums import leading_mean, mean_of
@@ -285,22 +285,6 @@ def online_rule(
         return like(updates, given), after, Info(jnp.mean(loss), is_ready, {"output": z})
 
     return LearningRule(init_traces, update, lag)
-
-
-def normal_like(key: Key, tree: PyTree) -> PyTree:
-    """Independent numbers of N(0, 1) in the shapes and dtypes of a tree."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(
-        structure, [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-    )
-
-
-def check_scales(**scales: Scalar | None) -> None:
-    """Refuses scales between the two factors of an estimate that are numbers and not positive."""
-    for name, value in scales.items():
-        if value is not None:
-            in_range(name, value, 0, open_low=True, why="the scale of one factor of the estimate over the other")
 
 
 def _without_ruins(start: Array, own: PyTree) -> PyTree:

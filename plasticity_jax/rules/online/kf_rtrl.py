@@ -21,9 +21,10 @@ import jax.numpy as jnp
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import NeuronsDynamics, need_neurons
 from plasticity_jax.cells.neurons import Neurons
+from plasticity_jax.ops.checks import check_scales
 from plasticity_jax.ops.noise import Noise, check_noise, unit_noise
 from plasticity_jax.ops.norms import balance, safe_norm
-from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, check_scales, online_rule
+from plasticity_jax.rules.online.common import Credit, Feedback, Moment, Plausibility, Sizes, online_rule
 from plasticity_jax.typing import Array, Key, Scalar
 
 PLAUSIBILITY = Plausibility(

@@ -27,6 +27,7 @@ from plasticity_jax.cells.cell_dynamics import CellDynamics, CellLocal
 from plasticity_jax.cells.dynamics import AnyCell, NeuronsDynamics, dynamics, total
 from plasticity_jax.cells.neurons import Neurons
 from plasticity_jax.ops.checks import whole
+from plasticity_jax.ops.noise import normal_like
 from plasticity_jax.rules.online.common import (
     Collected,
     Credit,
@@ -34,7 +35,6 @@ from plasticity_jax.rules.online.common import (
     Moment,
     Plausibility,
     Sizes,
-    normal_like,
     online_rule,
 )
 from plasticity_jax.typing import Array, Key, Params, PyTree

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import LearningRule
 from plasticity_jax.cells.dynamics import AnyCell, dynamics
-from plasticity_jax.ops.noise import Noise, check_noise, unit_noise
+from plasticity_jax.ops.checks import check_scales
+from plasticity_jax.ops.noise import Noise, check_noise, normal_like, unit_noise
 from plasticity_jax.ops.norms import balance, safe_norm, tree_norm
 from plasticity_jax.rules.online.common import (
     Credit,
@@ -30,8 +31,6 @@ from plasticity_jax.rules.online.common import (
     Moment,
     Plausibility,
     Sizes,
-    check_scales,
-    normal_like,
     online_rule,
 )
 from plasticity_jax.typing import Array, Key, PyTree, Scalar
