@@ -1,7 +1,8 @@
 """Brings what lies outside docs/ into the site: experiments/RESULTS.md, a page for each paper, and the notebooks.
 
 Sphinx reads pages from its source folder alone. The pages are written there before the build, into folders that git
-ignores: docs/results (``index.md`` and one page for each citekey) and docs/notebooks.
+ignores: docs/results (``index.md`` and one page for each citekey) and docs/notebooks. Pages of docs/ link to the files
+themselves, so that the links work in the repository too; in the site these links lead to the pages.
 """
 
 import re
@@ -16,6 +17,12 @@ ROOT = DOCS.parent
 def setup(app: Sphinx) -> dict[str, bool]:
     """Writes the pages, once Sphinx has read its configuration."""
     app.connect("config-inited", lambda app, config: write_pages(ROOT, DOCS))
+    homes = homes_of_records((ROOT / "experiments/RESULTS.md").read_text(encoding="utf-8"))
+
+    def relink(app: Sphinx, name: str, source: list[str]) -> None:
+        source[0] = to_pages(source[0], homes)
+
+    app.connect("source-read", relink)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -39,16 +46,54 @@ def result_pages(text: str) -> dict[str, str]:
     Args:
       text: RESULTS.md: an overview, then ``## citekey`` with ``### record`` for each record.
     """
-    overview, *papers = re.split(r"(?m)^## (?=\S)", text)
-    pages, home = {}, {}
+    overview, *papers = _papers(text)
+    pages, homes = {}, homes_of_records(text)
     for paper in papers:
         citekey, _, body = paper.partition("\n")
         pages[f"{citekey.strip()}.md"] = f"# {citekey.strip()}\n{body}".replace("\n### ", "\n## ")
-        for record in re.findall(r"(?m)^### (.*)$", paper):
-            home[_anchor(record)] = citekey.strip()
     contents = "\n".join(["```{toctree}", ":hidden:", "", *(name.removesuffix(".md") for name in pages), "```", ""])
     pages["index.md"] = f"{overview}\n{contents}"
-    return {name: _relinked(page, name, home) for name, page in pages.items()}
+    return {name: _relinked(page, name, homes) for name, page in pages.items()}
+
+
+def homes_of_records(text: str) -> dict[str, str]:
+    """The citekey of the paper, by the anchor of a paper or of a record.
+
+    Args:
+      text: RESULTS.md.
+    """
+    homes = {}
+    for paper in _papers(text)[1:]:
+        citekey = paper.partition("\n")[0].strip()
+        homes |= {citekey: citekey} | {_anchor(record): citekey for record in re.findall(r"(?m)^### (.*)$", paper)}
+    return homes
+
+
+def to_pages(text: str, homes: dict[str, str]) -> str:
+    """A page of docs/ whose links to RESULTS.md and to notebooks lead to pages of the site.
+
+    Args:
+      text: of the page.
+      homes: citekeys by anchor, of `homes_of_records`.
+
+    Raises:
+      KeyError: RESULTS.md has no such anchor.
+    """
+
+    def link(match: re.Match[str]) -> str:
+        up, anchor = match.groups()
+        if anchor is None:
+            return f"]({up}results/index.md)"
+        page = f"{up}results/{homes[anchor]}.md"
+        return f"]({page})" if anchor == homes[anchor] else f"]({page}#{anchor})"
+
+    text = re.sub(r"\]\(((?:\.\./)*)\.\./experiments/RESULTS\.md(?:#([^)]+))?\)", link, text)
+    return re.sub(r"\]\(((?:\.\./)*)\.\./notebooks/([^)/]+\.ipynb)\)", r"](\1notebooks/\2)", text)
+
+
+def _papers(text: str) -> list[str]:
+    """The overview, and the part of each paper without the marks of its heading."""
+    return re.split(r"(?m)^## (?=\S)", text)
 
 
 def _anchor(heading: str) -> str:
@@ -56,11 +101,11 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-def _relinked(page: str, name: str, home: dict[str, str]) -> str:
+def _relinked(page: str, name: str, homes: dict[str, str]) -> str:
     """A page with its pictures' paths from docs/results, and its links to records on other pages."""
 
-    def link(found: re.Match[str]) -> str:
-        other = f"{home.get(found[1], '')}.md"
-        return f"]({other}#{found[1]})" if found[1] in home and other != name else found[0]
+    def link(match: re.Match[str]) -> str:
+        other = f"{homes.get(match[1], '')}.md"
+        return f"]({other}#{match[1]})" if match[1] in homes and other != name else match[0]
 
     return re.sub(r"\]\(#([^)]+)\)", link, page.replace("](records/", "](../../experiments/records/"))

@@ -6,7 +6,8 @@
        gru
 
 makes a table of the names with their first lines, and an entry for each. Signatures are those of the source, with its
-own words for types. What single backticks name becomes a link if it is public.
+own words for types. What single backticks name becomes a link if it is public; in Markdown, what they name in full, as
+`pj.rules.rflo`, which must then be there.
 """
 
 import ast
@@ -29,6 +30,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 PACKAGE = "plasticity_jax"
@@ -40,7 +42,30 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", _process_docstring, priority=100)  # before napoleon
     app.connect("autodoc-process-signature", _process_signature)
     app.connect("missing-reference", _resolve)
+    app.add_transform(NamesInMarkdown)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class NamesInMarkdown(SphinxTransform):
+    """Links from code in a line of Markdown that is the full name of something public."""
+
+    default_priority = 10  # before references are resolved
+
+    def apply(self, **kwargs: Any) -> None:
+        """Puts a reference around each such name."""
+        if not str(self.env.doc2path(self.env.docname)).endswith((".md", ".ipynb")):
+            return
+        for literal in list(self.document.findall(nodes.literal)):
+            name = literal.astext()
+            linked = _is_in(literal, nodes.reference, nodes.title, addnodes.pending_xref)
+            if linked or not re.fullmatch(r"(pj|plasticity_jax)(\.\w+)+(\(\))?", name):
+                continue
+            target = re.sub(r"^pj\.", f"{PACKAGE}.", name.removesuffix("()"))
+            reference = addnodes.pending_xref(
+                "", refdomain="py", reftype="obj", reftarget=target, refexplicit=True, refwarn=True
+            )
+            literal.replace_self(reference)
+            reference += literal
 
 
 class Public(SphinxDirective):
@@ -150,7 +175,7 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, co
         domain = env.domains.python_domain
         return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", public, found, contnode)
     ours = target.startswith((f"{PACKAGE}.", "pj."))
-    if _is_there(target) if ours else _in_signature(node) or node["reftype"] == "obj":
+    if _is_there(target) if ours else _is_in(node, addnodes.desc_signature) or node["reftype"] == "obj":
         return contnode
     return None
 
@@ -191,7 +216,7 @@ def _is_there(name: str) -> bool:
     return False
 
 
-def _in_signature(node: nodes.Node) -> bool:
-    while node is not None and not isinstance(node, addnodes.desc_signature):
+def _is_in(node: nodes.Node, *kinds: type[nodes.Node]) -> bool:
+    while node is not None and not isinstance(node, kinds):
         node = node.parent
     return node is not None

@@ -81,7 +81,7 @@ def _place(record: Record) -> tuple[str, str]:
 
 
 def _link(record: Record) -> str:
-    return f"../results/{record.paper}.md#{record.anchor}"
+    return f"../../experiments/RESULTS.md#{record.anchor}"
 
 
 def _papers(records: Sequence[Record]) -> Iterator[str]:
