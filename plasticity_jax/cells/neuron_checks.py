@@ -1,4 +1,4 @@
-"""Checks of a cell of neurons when it is built: its connections, and that its functions treat each neuron by itself."""
+"""Checks of a cell of neurons when it is built: its connections, and that its functions do not mix neurons."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from jax.core import Tracer
 
 
 def connections(name: str, receives: Sequence[Any], mask: Any, n: int, n_in: int) -> np.ndarray | None:
-    """The mask (G, n, m) of what a gate receives and of the connections that were given; None if all exist.
+    """The mask (G, n, m) of the connections that exist, by gate and by the given mask; None if all exist.
 
     Raises:
       ValueError: if the mask's shape does not fit, or it is traced.
@@ -35,10 +35,11 @@ def connections(name: str, receives: Sequence[Any], mask: Any, n: int, n_in: int
 
 
 def check_functions(cell: Any) -> None:
-    """Runs the neuron's functions once, on numbers, and once with some neurons changed: the others must not notice."""
+    """Runs a neuron's functions on numbers, and again with some neurons changed: the others must not change."""
     rows, sums, n = len(cell.variables), len(cell.gates), cell.n
+    dtype = jax.dtypes.canonicalize_dtype(float)  # JAX warns of NumPy's where double precision is off
     own = {
-        name: value if isinstance(value, Tracer) else np.array(np.broadcast_to(np.asarray(value, float), (n,)))
+        name: value if isinstance(value, Tracer) else np.array(np.broadcast_to(np.asarray(value, dtype), (n,)))
         for name, value in _own_values(cell).items()
     }
     shapes = jax.eval_shape(
@@ -61,7 +62,7 @@ def check_functions(cell: Any) -> None:
     if any(isinstance(value, Tracer) for value in own.values()):
         return
     s, v, s_other, v_other = (
-        np.sin(1 + k + np.square(np.arange(count * n))).reshape(count, n)
+        np.sin(1 + k + np.square(np.arange(count * n))).reshape(count, n).astype(dtype)
         for k, count in enumerate((rows, sums, rows, sums))
     )
     if _reads_beyond(lambda: cell.update(own, s, v)):
@@ -86,8 +87,8 @@ def check_functions(cell: Any) -> None:
         "output": lambda: mixes(cell.output, (s, s_other)),
         "read": lambda: mixes(cell.read, (s, s_other)),
     }
-    for what, found in functions.items():
-        if n > 1 and found():
+    for what, mixes_neurons in functions.items():
+        if n > 1 and mixes_neurons():
             raise ValueError(
                 f"{cell.name}: {what} mixes neurons: entry i of its result must read entry i of its arguments alone; "
                 "neurons reach each other through the weights (or use pj.cells.Cell, whose step may be anything)"
@@ -95,13 +96,13 @@ def check_functions(cell: Any) -> None:
 
 
 def _reads_beyond(call: Callable[[], Any]) -> bool:
-    """Returns whether an index is out of range: JAX reads the last row in its place, NumPy's arrays refuse."""
+    """Returns whether an index is out of range, for which NumPy raises an error, while JAX reads the last row."""
     try:
         with jax.ensure_compile_time_eval():
             call()
     except IndexError:
         return True
-    except Exception:  # what takes JAX's arrays alone
+    except Exception:  # a function that takes only JAX arrays
         return False
     return False
 

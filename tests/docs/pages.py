@@ -1,6 +1,7 @@
 """Code blocks of Markdown pages: found, run as a reader would run them, and held to what the page prints.
 
-Each page is one session, in a process of its own with JAX's default settings and an empty folder to write in.
+Each page is one session, in a process of its own with JAX's default settings and an empty folder to write in. A warning
+is an error.
 
     python -m tests.docs.pages docs/guides/start.md
 
@@ -16,9 +17,12 @@ import re
 import shlex
 import sys
 import traceback
+import warnings
 from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
+
+from plasticity_jax.run.devices import compile_quickly
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(
@@ -143,6 +147,8 @@ def relative_links(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    compile_quickly()
+    warnings.simplefilter("error")  # a reader sees warnings too
     path = Path(sys.argv[1])
     wrong = failures(path.read_text(encoding="utf-8"), path.name)
     sys.stdout.write("\n".join(wrong))
