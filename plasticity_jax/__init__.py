@@ -76,7 +76,7 @@ def _imported(name: str) -> Any:
     raise no_such_name(__name__, name, __all__)
 
 
-if not TYPE_CHECKING:  # a type checker would take any name to be there
+if not TYPE_CHECKING:  # or a type checker would accept any name
     __getattr__ = _imported
 
 

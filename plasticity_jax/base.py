@@ -35,8 +35,8 @@ class Info(NamedTuple):
     """Report of a step. Nothing here is carried to the next step.
 
     Attributes:
-      loss: shape (), what the rule descends, mean over the batch.
-      ready: bool of shape (), or one for each group of params (``{"forward": {"w": ready}}``; what is not named is
+      loss: shape (), the rule's loss, mean over the batch.
+      ready: bool of shape (), or one for each group of params (``{"forward": {"w": ready}}``; groups not named are
         ready). Where it is False the rule only accumulates, and a `learner` keeps the weights and the state of their
         optimiser.
       aux: diagnostics by name.
@@ -55,7 +55,7 @@ class InitFn(Protocol):
 
         Args:
           params: the weights, in named groups.
-          key: shape (), for what starts at random.
+          key: shape (), for traces that start at random.
           batch: one step's example, read for its shapes only.
         """
         ...
@@ -82,8 +82,8 @@ class LearningRule(NamedTuple):
     Attributes:
       init: ``(params, key, batch) -> traces``; the batch is one step's example, read for its shapes only.
       update: ``(params, traces, key, batch) -> (updates, traces, info)``. Updates are gradient-signed, a drop-in for
-        `jax.grad`: ``optax.sgd(1.0)`` realises the textbook weight change. A rule demands no group of params that it
-        does not read, and emits zeros for what it leaves alone.
+        `jax.grad`: ``optax.sgd(1.0)`` realises the textbook weight change. A rule needs no group of params that it
+        does not read, and emits zeros for weights that it does not change.
       lag: the updates emitted at step t credit step t - lag.
     """
 
@@ -123,7 +123,7 @@ class Learner(NamedTuple):
 
 
 class RuleCase(NamedTuple):
-    """A tiny worked case of a rule: what the law suite, and a newcomer, runs first.
+    """A tiny worked case of a rule: the first thing for the law suite, and for a newcomer, to run.
 
     Attributes:
       make: ``make(**coefficients) -> rule``; every coefficient has its default.
@@ -131,8 +131,8 @@ class RuleCase(NamedTuple):
       batch: ``key -> batch`` of one step; fold the step into the key for a stream.
       kind: "exact" (equals backpropagation through time on finite windows), "unbiased" (in expectation),
         "approximate" (exact in a named special case), or "local" (no claim on the gradient).
-      coefficients: what a meta-learner may differentiate, with the defaults.
-      stochastic: whether a step draws random numbers; None says nothing.
+      coefficients: coefficients that can be meta-learned, with their defaults.
+      stochastic: whether a step draws random numbers; None leaves it open.
     """
 
     make: Callable[..., LearningRule]
@@ -146,17 +146,17 @@ class RuleCase(NamedTuple):
 def learner(rule: LearningRule, tx: optax.GradientTransformation) -> Learner:
     """Joins a rule and an optimiser into one pure step.
 
-    Where a step is not `Info.ready`, weights and the optimiser's state of them stay as they are. A counter that several
+    Where a step is not `Info.ready`, weights and the state of their optimiser do not change. A counter that several
     groups of weights share (Adam's, say) moves on if any of them is ready: give groups that begin to learn at different
     times optimisers of their own with `optax.partition`. State of another form than the params (`optax.flatten`) is not
-    held. Optimisers that read the loss are given it as ``value``.
+    held. Optimisers that read the loss receive it as ``value``.
 
     A gradient through learning with Adam needs ``optax.adam(rate, eps_root=1e-8)``: at a gradient of zero the root has
     no finite derivative without it.
 
     Args:
       rule: supplies gradient-signed updates.
-      tx: any optax transformation; route groups of params to their own with `optax.partition`.
+      tx: any optax transformation; `optax.partition` gives groups of params their own.
 
     Returns:
       A `Learner`.
@@ -214,16 +214,16 @@ def compare(
       rules: rules by name.
       params: the weights that all of them read.
       traces: each rule's own traces, by the same names.
-      key: the step's key; rule number i draws from ``fold_in(key, i)``, so that no two share their noise.
+      key: the step's key; rule number i draws from ``fold_in(key, i)``, so that no two share noise.
       batch: one step's example.
 
     Returns:
       ``(updates, traces, infos)`` by name. Updates of a rule with lag l credit the step l steps ago: compare them with
-      the others' updates of then.
+      the others' updates for that step.
 
     Raises:
       TypeError: if rules or traces are not given by name.
-      ValueError: if they do not name the same rules.
+      ValueError: if rules and traces do not have the same names.
 
     Example:
       >>> import jax, plasticity_jax as pj
@@ -251,13 +251,13 @@ def compare(
 
 
 def _without_aliases(state: LearnerState) -> LearnerState:
-    """The state with a copy wherever two leaves are one array, which cannot be donated twice."""
-    seen: set[int] = set()
+    """The state with copies of repeated arrays, because an array cannot be donated twice."""
+    ids: set[int] = set()
 
     def own(leaf: Any) -> Any:
-        if id(leaf) in seen:
+        if id(leaf) in ids:
             return jnp.copy(leaf)
-        seen.add(id(leaf))
+        ids.add(id(leaf))
         return leaf
 
     return jax.tree.map(own, state)

@@ -1,6 +1,6 @@
 """Every rule by name, each with a tiny worked case: those of the library, and those that others add.
 
-A rule of your own joins by `register`; or, so that nobody has to call it, by an entry point of your package:
+Add a rule of your own with `register`, or, without a call, by an entry point of your package:
 
     [project.entry-points."plasticity_jax.rules"]
     my_rule = "my_package:CASE"
@@ -29,7 +29,7 @@ GROUP = "plasticity_jax.rules"
 
 
 class Rules(Mapping[str, RuleCase]):
-    """Cases by name, read only. The entry points of installed packages are looked up when the cases do not suffice."""
+    """Cases by name, read only. Entry points of installed packages are looked up when the cases do not suffice."""
 
     def __init__(self, cases: Mapping[str, RuleCase]):
         """Holds these cases; entry points are not looked up yet."""
@@ -82,19 +82,19 @@ class Rules(Mapping[str, RuleCase]):
 
     def _all(self) -> dict[str, RuleCase]:
         if not self._complete:
-            self._complete = True  # first, for a package may look into RULES while it is imported
+            self._complete = True  # first: a package may read RULES while it is imported
             left_out = []
             try:
                 for entry in importlib.metadata.entry_points(group=GROUP):
                     try:
                         self._add(entry.name, entry.load())
-                    except (Exception, SystemExit) as error:  # whatever happens in a package that is not ours
+                    except (Exception, SystemExit) as error:  # another package may raise anything
                         where = f"{entry.name} = {entry.value!r}, an entry point of {_package(entry)}"
                         left_out.append(f"left out of RULES: {where}: {type(error).__name__}: {error}")
-            except BaseException:  # Ctrl-C: the next look begins anew
+            except BaseException:  # Ctrl-C: the next lookup begins anew
                 self._complete = False
                 raise
-            for line in left_out:  # last, for a warning may be an error
+            for line in left_out:  # last: a warning may be an error
                 warnings.warn(line, stacklevel=3)
         return self._cases
 
@@ -106,16 +106,16 @@ RULES = Rules({**ONLINE, **FEEDBACK, **HEBBIAN, **GENERATIVE, **META})
 def register(name: str, case: RuleCase) -> None:
     """Adds a rule of your own to `RULES`, for this process.
 
-    A package needs no call: it declares an entry point of the group "plasticity_jax.rules", which `RULES` finds. To see
-    that the rule keeps the laws, give the case to `plasticity_jax.testing.check_rule`.
+    A package needs no call: it declares an entry point of the group "plasticity_jax.rules", which `RULES` finds. Check
+    the rule against the laws with `plasticity_jax.testing.check_rule`.
 
     Args:
-      name: letters, digits and underscores; one that `RULES` does not have.
+      name: a new name, of letters, digits and underscores.
       case: the rule with a tiny worked problem.
 
     Raises:
-      ValueError: if there is such a rule already, the name is not an identifier, or the case is not a `RuleCase` of
-        functions, a kind that there is, and coefficients that are numbers.
+      ValueError: if the name is taken or is not an identifier, or the case is not a `RuleCase` of functions, a known
+        kind, and coefficients that are numbers.
 
     Example:
       >>> import jax, optax, plasticity_jax as pj

@@ -1,4 +1,4 @@
-"""Aliases that signatures share: what a pytree holds, not how it is checked."""
+"""Type aliases of the signatures; they document the content of pytrees, and check nothing."""
 
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,17 +26,17 @@ Scalar: TypeAlias = float | Array
 
 
 class Example(NamedTuple):
-    """An input and what the network should answer to it.
+    """An input and its target.
 
     Attributes:
       x: input, shape (B, n_in), or (B, height, width, channels) for a chain of layers; a stream of T steps has shape
-        (T, B, n_in). Integers are cast, not scaled: divide images of bytes by 255.
-      y: target, shape (B, n_out); for a softmax also integer labels, shape (B,). None for a rule that needs none, as
-        Hebb's, Oja's and the BCM rule.
+        (T, B, n_in). Integers are cast, not scaled: divide byte images by 255.
+      y: target, shape (B, n_out); for a softmax also integer labels, shape (B,). None for a rule without one, such
+        as Hebb's, Oja's and the BCM rule.
       start: (B,), bool: a new trial begins in that stream at this step, so that the network's state and the rule's
-        traces start afresh. None: none does.
-      weight: (B,), the share of each example in the loss, whose mean is over B whatever the weights; 0 is padding,
-        which may hold anything. None: 1 for all.
+        traces start afresh. None: no trial begins.
+      weight: (B,), the weight of each example in the loss, a mean over B for any weights; 0 is padding, which may hold
+        anything. None: 1 for all.
     """
 
     x: Array
@@ -46,11 +46,11 @@ class Example(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """Data of a lifetime: examples to learn from, and queries to be judged by.
+    """Data of a lifetime: examples to learn from, and queries that judge it.
 
     Attributes:
-      support: one batch for each step of the life; leaves have shape (T, b, ...). A batch of episodes leads with (B,).
-      query: what the life is judged by at its end; leaves have shape (q, ...), or (B, q, ...).
+      support: one batch for each step of the life; leaves have shape (T, b, ...), or (B, T, b, ...) for B episodes.
+      query: data that judge the life at its end; leaves have shape (q, ...), or (B, q, ...).
     """
 
     support: PyTree

@@ -1,4 +1,4 @@
-"""Real data sets for tests: skipped with a reason where they cannot be had, failed under CI."""
+"""Real data sets for tests, which skip with a reason where a set is missing, and fail under CI."""
 
 import os
 

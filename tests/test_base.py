@@ -1,4 +1,4 @@
-"""The protocol: what a learner holds while a rule only accumulates, and what rules that are compared share."""
+"""The protocol: the state of a learner while a rule only accumulates, and the keys of rules that are compared."""
 
 import re
 
@@ -17,7 +17,7 @@ STEPS = 12
 
 
 def gradients(t):
-    """What the toy rule emits at step t: for two weights of one group, and one of another."""
+    """The toy rule's updates at step t, for two weights of one group and one of another."""
     return {"forward": {"slow": np.sin(t + 1.0), "fast": np.cos(2.0 * t)}, "other": {"w": np.sin(3.0 * t + 0.5)}}
 
 
@@ -26,7 +26,7 @@ def start_params():
 
 
 def rule_that_is(ready):
-    """A toy rule: its traces are a step's number, `ready` is a function of it."""
+    """A toy rule whose traces are the step's number and whose `ready` is a function of it."""
     bank = jax.tree.map(lambda *leaves: jnp.asarray(leaves), *[gradients(t) for t in range(STEPS)])
 
     def init(params, key, batch):
@@ -52,7 +52,7 @@ READIES = {
         lambda t: (t % 3 == 2, t % 2 == 0, t % 4 == 1),
     ),
 }
-"""Readiness as a rule reports it, and that of ("slow", "fast", "w") as it should be read."""
+"""Readiness as a rule reports it, and the readiness of ("slow", "fast", "w") that it means."""
 
 
 def run(rule, tx):
@@ -72,8 +72,8 @@ def rows(tree):
 
 
 def by_hand(which, step_of, state, counted=lambda ready: [any(ready)] * 3):
-    """Params at every step: weight k moves by `step_of(state, g, count)` when ready, counts as `counted` says."""
-    params, states, counts, found = np.array([1.0, 2.0, 3.0]), [state] * 3, [0] * 3, []
+    """Params at every step: a ready weight moves by `step_of(state, g, count)`; `counted` selects the counts."""
+    params, states, counts, path = np.array([1.0, 2.0, 3.0]), [state] * 3, [0] * 3, []
     for t in range(STEPS):
         ready = READIES[which][1](t)
         counts = [count + move for count, move in zip(counts, counted(ready), strict=True)]
@@ -81,8 +81,8 @@ def by_hand(which, step_of, state, counted=lambda ready: [any(ready)] * 3):
             if ready[k]:
                 change, states[k] = step_of(states[k], float(g), counts[k])
                 params[k] += change
-        found.append(params.copy())
-    return np.stack(found)
+        path.append(params.copy())
+    return np.stack(path)
 
 
 def momentum(state, g, count):
@@ -100,16 +100,16 @@ def adam(rate):
 
 
 @pytest.mark.parametrize("which", READIES)
-def test_what_is_not_ready_keeps_weights_and_momentum(which):
+def test_weights_that_are_not_ready_keep_their_momentum(which):
     params, _, _ = run(rule_that_is(READIES[which][0]), optax.sgd(0.1, momentum=0.9))
     np.testing.assert_allclose(params, by_hand(which, momentum, 0.0), atol=1e-14)
-    if which != "always":  # a rule that held nothing would end elsewhere
+    if which != "always":  # a rule that is always ready ends elsewhere
         assert np.abs(params[-1] - by_hand("always", momentum, 0.0)[-1]).max() > 0.05
 
 
 @pytest.mark.parametrize("which", READIES)
-def test_what_is_not_ready_keeps_its_moments(which):
-    """One Adam: the counter is of all weights, and moves on if any of them is ready."""
+def test_weights_that_are_not_ready_keep_their_moments(which):
+    """The counter of one Adam is for all weights, and advances if any of them is ready."""
     params, _, state = run(rule_that_is(READIES[which][0]), optax.adam(0.05))
     np.testing.assert_allclose(params, by_hand(which, adam(0.05), (0.0, 0.0)), atol=1e-13)
     count = sum(any(READIES[which][1](t)) for t in range(STEPS))
@@ -127,9 +127,11 @@ def test_a_partition_counts_for_each_of_its_groups(which):
 
     np.testing.assert_allclose(params, by_hand(which, adam(0.05), (0.0, 0.0), counted), atol=1e-13)
     moves = np.sum([counted(READIES[which][1](t)) for t in range(STEPS)], 0)
-    found = [int(optax.tree_utils.tree_get(state.opt_state.inner_states[label].inner_state, "count")) for label in "ab"]
-    assert found == [moves[0], moves[1]]
-    assert (found[0] != found[1]) == (which not in ("always", "a flag"))
+    counts = [
+        int(optax.tree_utils.tree_get(state.opt_state.inner_states[label].inner_state, "count")) for label in "ab"
+    ]
+    assert counts == [moves[0], moves[1]]
+    assert (counts[0] != counts[1]) == (which not in ("always", "a flag"))
 
 
 @pytest.mark.parametrize("which", READIES)
@@ -154,7 +156,7 @@ def test_a_step_at_which_nothing_is_ready_changes_nothing_but_step_and_traces():
     ids=["a group", "a weight", "below a weight"],
 )
 def test_ready_names_that_do_not_exist_are_refused(ready):
-    """A misspelt name would be heeded by nobody."""
+    """A misspelt name would have no effect."""
     rule = rule_that_is(lambda t: jax.tree.map(lambda flag: jnp.asarray(False), ready))
     learn = learner(rule, optax.sgd(0.1))
     state = learn.init(start_params(), KEY, None)
@@ -162,38 +164,38 @@ def test_ready_names_that_do_not_exist_are_refused(ready):
         learn.step(state, None)
 
 
-def test_is_ready():
+def test_is_ready_needs_every_flag():
     assert bool(is_ready(READY))
     assert bool(is_ready({"a": jnp.asarray(True), "b": {"c": jnp.asarray(True)}}))
     assert not bool(is_ready({"a": jnp.asarray(True), "b": {"c": jnp.asarray(False)}}))
 
 
 def test_the_loss_reaches_an_optimiser_that_adapts_its_rate_to_it():
-    """Reduce on plateau: the loss of the toy rule rises for steps on end, and the rate falls with it."""
+    """Reduce on plateau: the loss of the toy rule rises for many steps, and the rate falls."""
     tx = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(factor=0.5, patience=1, atol=0.0, rtol=1e-9))
     params, loss, state = run(rule_that_is(lambda t: READY), tx)
-    scale, best, waited, want = 1.0, np.inf, 0, np.array([1.0, 2.0, 3.0])
+    scale, best, waited, expected = 1.0, np.inf, 0, np.array([1.0, 2.0, 3.0])
     for t in range(STEPS):
         waited = 0 if loss[t] < best else waited + 1
         best = min(best, loss[t])
         if waited >= 1:
             scale, waited = scale * 0.5, 0
-        want = want - 0.1 * scale * np.array(rows(gradients(t)))
+        expected = expected - 0.1 * scale * np.array(rows(gradients(t)))
     assert scale < 0.1
     np.testing.assert_allclose(optax.tree_utils.tree_get(state.opt_state, "scale"), scale, rtol=1e-6)
-    np.testing.assert_allclose(params[-1], want, atol=1e-6)  # the scale is a float32
+    np.testing.assert_allclose(params[-1], expected, atol=1e-6)  # the scale is a float32
 
 
 def test_the_loss_reaches_an_optimiser_that_steps_by_it():
     """Polyak's step is loss / |g|^2 at most max_learning_rate."""
     params, loss, _ = run(rule_that_is(lambda t: READY), optax.polyak_sgd(max_learning_rate=0.4))
-    want = np.array([1.0, 2.0, 3.0])
+    expected = np.array([1.0, 2.0, 3.0])
     sizes = []
     for t in range(STEPS):
         g = np.array(rows(gradients(t)))
         sizes.append(min(loss[t] / np.sum(g * g), 0.4))
-        want = want - sizes[-1] * g
-    np.testing.assert_allclose(params[-1], want, atol=1e-12)
+        expected = expected - sizes[-1] * g
+    np.testing.assert_allclose(params[-1], expected, atol=1e-12)
     assert 0.4 in sizes
     assert min(sizes) < 0.3
 
@@ -216,7 +218,7 @@ def test_a_fresh_state_can_be_donated():
 
 
 def test_meta_gradients_through_adam_are_numbers_where_a_gradient_is_zero():
-    """A weight that is never reached has a gradient of zero, at which Adam's root has no slope without eps_root."""
+    """A weight without credit has a gradient of zero, at which Adam's root has no slope without eps_root."""
 
     def rule_of(scale):
         def update(params, traces, key, batch):
@@ -239,7 +241,7 @@ def test_meta_gradients_through_adam_are_numbers_where_a_gradient_is_zero():
 
 
 def test_a_meta_gradient_through_a_rule_and_adam_is_a_number():
-    """From the zero state: RFLO's first gradients of the recurrent weights are zero."""
+    """RFLO's first gradients of the recurrent weights are zero, as the state starts at zero."""
     params, batch = case("rflo")
 
     def after(alpha):
@@ -255,7 +257,7 @@ def test_a_meta_gradient_through_a_rule_and_adam_is_a_number():
 
 
 def many_streams(name, key):
-    """A rule at rest, whose A it writes its noise into."""
+    """A rule at rest that writes its noise into its A."""
     cell = pj.cells.leaky(2, 8, 2)
     params = pj.cells.init_params(KEY, cell, jnp.float64)
     rule = getattr(online, name)(cell, rho0=1.0, rho1=1.0)
@@ -265,8 +267,8 @@ def many_streams(name, key):
     return rule, params, traces._replace(own=own), batch
 
 
-def test_rules_that_are_compared_draw_apart():
-    """512 signs each; two that share nothing correlate by less than five standard errors (false alarm 6e-7)."""
+def test_rules_that_are_compared_draw_independently():
+    """512 signs of independent rules correlate by less than five standard errors (false alarm 6e-7)."""
     rule, params, traces, batch = many_streams("uoro", KEY)
     names = ("one", "two")
     _, after, _ = jax.jit(
@@ -280,15 +282,15 @@ def test_rules_that_are_compared_draw_apart():
 
 
 def test_rule_number_i_draws_from_fold_in_of_i():
-    """Each result is that of the rule alone; order counts, names do not."""
+    """Each result is that of the rule alone; the order matters, and names do not."""
     params, batch = case("uoro")
     rules = {name: pj.RULES[name].make() for name in ("rtrl", "uoro", "kf_rtrl", "kernl")}
     traces = {name: rule.init(params, jax.random.key(i), batch) for i, (name, rule) in enumerate(rules.items())}
     updates, after, infos = compare(rules, params, traces, KEY, batch)
     assert list(updates) == list(after) == list(infos) == list(rules)
     for i, (name, rule) in enumerate(rules.items()):
-        want = rule.update(params, traces[name], jax.random.fold_in(KEY, i), batch)
-        jax.tree.map(np.testing.assert_array_equal, (updates[name], after[name], infos[name]), want)
+        expected = rule.update(params, traces[name], jax.random.fold_in(KEY, i), batch)
+        jax.tree.map(np.testing.assert_array_equal, (updates[name], after[name], infos[name]), expected)
     other = rules["uoro"].update(params, traces["uoro"], KEY, batch)[0]
     assert np.abs(other["forward"]["w"] - updates["uoro"]["forward"]["w"]).max() > 1e-6
 
@@ -313,14 +315,14 @@ def test_compare_takes_rules_by_name():
         (lambda: learner(pj.RULES["rflo"].make(), optax.sgd), "tx=sgd is not an optax optimiser"),
     ],
 )
-def test_what_is_not_a_rule_or_an_optimiser_is_refused_in_a_line(make, message):
+def test_other_objects_than_rules_and_optimisers_are_refused_in_one_line(make, message):
     with pytest.raises(TypeError, match=re.escape(message)) as refusal:
         make()
     assert "\n" not in str(refusal.value)
 
 
-def test_a_state_is_all_that_a_resume_needs():
-    """Cut in the middle, and the rest goes on from the state alone, the key and the step of each draw among it."""
+def test_a_run_resumes_from_its_state():
+    """A run cut in the middle continues from the state alone, which holds the key and the step of each draw."""
     params, batch = case("uoro")
     learn = learner(pj.RULES["uoro"].make(), optax.adam(0.01))
     step = jax.jit(learn.step)

@@ -1,8 +1,8 @@
-"""What import-linter cannot see: what the lower floors may not call, and what a rule's docstring says.
+"""Checks beyond import-linter: forbidden calls in the lower floors, and the docstrings of rules.
 
 The lower floors are everything below `plasticity_jax.run`. They are pure functions for others to compile: they do not
 jit, print, call back to the host, draw Python-side random numbers, or touch files (`plasticity_jax.data` may), and they
-import what is heavy inside the function that needs it, if at all.
+import heavy packages inside the function that needs them, if at all.
 """
 
 import ast
@@ -24,12 +24,12 @@ FORBIDDEN = {"jax.jit", "jax.pmap", "print", "numpy.random", "random", *HOST, *F
 FORBIDDEN |= {"jax.lax.stop_gradient"}
 # The exceptions, each by name. Data sets are read from files, once, into host arrays; laws are run, and so compiled.
 ALLOWED = {"data/datasets.py": FILE_ACCESS, "testing/problem.py": {"jax.jit"}}
-# A builder is a subclass of tensorflow-datasets' own, so its file cannot do without; nothing imports it but who builds.
+# A builder is a subclass of tensorflow-datasets' own, so its file needs the import; only builds import the file.
 HEAVY_AT_TOP = {"data/mini_imagenet_dataset_builder.py": {"tensorflow_datasets"}}
 
 
 def names_of(tree: ast.AST) -> dict[str, str]:
-    """Every name that an import binds, anywhere in the file, and what it stands for."""
+    """Every name that an import binds, anywhere in the file, with the full name that it stands for."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -58,17 +58,17 @@ def uses(source: str) -> set[str]:
 
 
 def imported_at_top(source: str) -> set[str]:
-    """Packages imported when the file is: at module level, whatever block they stand in."""
-    found, queue = set(), [ast.parse(source)]
+    """Packages that a file imports at module level, in any block."""
+    packages, queue = set(), [ast.parse(source)]
     while queue:
         node = queue.pop()
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            packages |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.add((node.module or "").partition(".")[0])
+            packages.add((node.module or "").partition(".")[0])
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             queue.extend(ast.iter_child_nodes(node))
-    return found
+    return packages
 
 
 def factories(source: str) -> list[ast.FunctionDef]:
@@ -100,11 +100,11 @@ def test_lower_floors_are_pure(name):
         "from pathlib import Path",
     ],
 )
-def test_the_check_sees(line):
+def test_the_check_finds_forbidden_uses(line):
     assert uses(line) & FORBIDDEN
 
 
-def test_the_check_lets_pass():
+def test_the_check_passes_other_uses():
     innocent = "import jax\ndef f(key, printer):\n  'print(x) jax.jit'\n  return jax.random.normal(key), printer.print"
     assert not uses(innocent) & FORBIDDEN
     assert imported_at_top("if x:\n  import tqdm") == {"tqdm"}
@@ -123,12 +123,12 @@ RULE_FACTORIES = [
 def test_a_rule_documents_itself(path, factory):
     source = path.read_text(encoding="utf-8")
     module = ast.get_docstring(ast.parse(source)) or ""
-    for word in ("memory", "time", "reads|criteri(on|a)"):  # what it costs per step, and what each synapse reads
-        assert re.search(rf"\b({word})\b", module, re.IGNORECASE), f"the module docstring does not speak of {word!r}"
+    for word in ("memory", "time", "reads|criteri(on|a)"):  # the cost of a step, and the input of each synapse
+        assert re.search(rf"\b({word})\b", module, re.IGNORECASE), f"the module docstring does not mention {word!r}"
     doc = ast.get_docstring(next(node for node in factories(source) if node.name == factory)) or ""
     sections = re.findall(r"^(Args|Returns|Raises|Examples?|References?):$", doc, re.MULTILINE)
     order = [section.rstrip("s") if section[0] in "ER" else section for section in sections]
-    wanted = ["Args", "Return", "Raise", "Example", "Reference"]
-    assert order == [section for section in wanted if section in order], f"sections are out of order: {sections}"
+    standard = ["Args", "Return", "Raise", "Example", "Reference"]
+    assert order == [section for section in standard if section in order], f"sections are out of order: {sections}"
     assert {"Args", "Return", "Example", "Reference"} <= set(order), f"sections are missing: {sections}"
     assert ">>>" in doc, "the example is not one that doctest runs"

@@ -1,4 +1,4 @@
-"""`help` of a task or a cell shows its equations, for a user does not meet the head of its file."""
+"""`help` of a task or a cell shows its equations, since a user does not read the head of its file."""
 
 import inspect
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from plasticity_jax import cells, tasks
 
 WITHOUT = {"episode_stream", "few_shot", "spoken_digits", "windows"}
-"""Streams of what there is already, for which there is nothing to write down."""
+"""Streams of existing data, which have no equations."""
 KINDS = {tasks: tasks.Stream, cells: cells.Neurons}
 FACTORIES = [
     value
@@ -19,12 +19,12 @@ FACTORIES = [
 
 
 def displayed(text):
-    """The indented lines in front of the first section."""
+    """The indented lines before the first section."""
     head = inspect.cleandoc(text).partition("\nArgs:\n")[0].partition("\nAttributes:\n")[0]
     return [line.strip() for line in head.splitlines() if line.startswith("    ")]
 
 
-def test_all_are_seen():
+def test_the_list_holds_tasks_and_cells():
     names = {factory.__name__ for factory in FACTORIES}
     assert names >= {"add", "delayed_xor", "evidence_accumulation", "mimic", "gru", "lstm", "lif", "alif", "neurons"}
 
@@ -32,7 +32,7 @@ def test_all_are_seen():
 @pytest.mark.parametrize(
     "factory", [*FACTORIES, cells.Cell, cells.spike_function], ids=lambda factory: factory.__name__
 )
-def test_help_shows_the_equations_and_the_file_does_not_say_them_again(factory):
+def test_help_shows_the_equations_and_the_file_states_them_once(factory):
     equations = displayed(factory.__doc__)
     assert any(sign in line for line in equations for sign in ("=", "~", "<-"))
     source = Path(inspect.getfile(factory)).read_text(encoding="utf-8")

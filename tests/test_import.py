@@ -1,11 +1,11 @@
-"""What `import plasticity_jax` costs and drags in, measured in a process of its own."""
+"""The time and the imports of `import plasticity_jax`, measured in its own process."""
 
 import json
 import statistics
 import subprocess
 import sys
 
-# Processor time, not the clock on the wall: other tests run beside this one.
+# Processor time, not wall-clock time: other tests run at the same time.
 PROBE = """
 import json, sys, time
 import jax

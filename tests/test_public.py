@@ -1,6 +1,6 @@
-"""The public names of every room, held to a list that is committed.
+"""The public names of every room equal a committed list.
 
-A name that comes or goes is a change of what users import: it belongs into the list, and so into the review.
+A new or removed name changes what users import, so it belongs into the list, and into the review.
 
     python -m tests.test_public > tests/public_names.txt
 """
@@ -17,15 +17,15 @@ import plasticity_jax
 LIST = Path(__file__).with_name("public_names.txt")
 UPDATE = "python -m tests.test_public > tests/public_names.txt"
 INTERNAL = {"plasticity_jax.command", "plasticity_jax.ops"}
-"""Packages whose names are for the house alone."""
+"""Packages with internal names."""
 SHARED = {"init_params", "from_flax"}
-"""Names that are said of cells, layers and networks alike."""
+"""Names that several rooms have, each for its own kind of network."""
 
 
 def packages():
-    """Names of the package, its rooms and, of the rules, the wings."""
+    """Names of the package, its rooms and the wings of the rules."""
     below = pkgutil.walk_packages(plasticity_jax.__path__, "plasticity_jax.")
-    return ["plasticity_jax", *(found.name for found in below if found.ispkg and found.name not in INTERNAL)]
+    return ["plasticity_jax", *(module.name for module in below if module.ispkg and module.name not in INTERNAL)]
 
 
 def public_names():
@@ -34,9 +34,9 @@ def public_names():
 
 
 def test_the_list_is_up_to_date():
-    listed, found = LIST.read_text(encoding="utf-8").split(), public_names()
-    new, gone = sorted(set(found) - set(listed)), sorted(set(listed) - set(found))
-    assert listed == found, f"new: {', '.join(new) or 'none'}; gone: {', '.join(gone) or 'none'}; if so meant: {UPDATE}"
+    listed, names = LIST.read_text(encoding="utf-8").split(), public_names()
+    new, gone = sorted(set(names) - set(listed)), sorted(set(listed) - set(names))
+    assert listed == names, f"new: {', '.join(new) or 'none'}; gone: {', '.join(gone) or 'none'}; if intended: {UPDATE}"
 
 
 @pytest.mark.parametrize("room", packages())
@@ -48,39 +48,39 @@ def test_a_room_shows_what_it_exports(room):
 
 
 @pytest.mark.parametrize("room", [name for name in packages() if name.count(".") < 2 and not name.endswith(".bench")])
-def test_a_name_that_is_nearly_one_is_told_its_like(room):
+def test_a_misspelt_name_suggests_the_nearest(room):
     package = importlib.import_module(room)
     known = max(package.__all__, key=len)
     with pytest.raises(AttributeError) as refusal:
         getattr(package, f"{known}o")
-    told = f"module '{room}' has no attribute '{known}o'; did you mean '{known}'? dir({room}) names all"
-    assert str(refusal.value) == told
-    assert refusal.value.obj is None  # in which Python would look for a second suggestion
+    message = f"module '{room}' has no attribute '{known}o'; did you mean '{known}'? dir({room}) names all"
+    assert str(refusal.value) == message
+    assert refusal.value.obj is None  # or Python would look for a second suggestion in it
     with pytest.raises(AttributeError, match=f"has no attribute 'qqqq'; dir\\({room}\\) names all$"):
         _ = package.qqqq
     assert not hasattr(package, "__wrapped__")
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_a_name_is_there_and_says_what_it_is(name):
+def test_a_public_name_exists_and_has_a_docstring(name):
     room, _, own = name.rpartition(".")
     value = getattr(importlib.import_module(room), own)
     if inspect.isroutine(value) or inspect.isclass(value):
         assert not own.startswith("_")
         assert inspect.getdoc(value)
-        # What `NamedTuple` and `dataclass` write where there is none.
+        # `NamedTuple` and `dataclass` write this where there is none.
         assert not (inspect.isclass(value) and (value.__doc__ or f"{own}(").startswith(f"{own}("))
 
 
-def test_a_name_is_one_thing():
-    """Two rooms that share a name share the thing, but for `SHARED`."""
-    things = {}
+def test_a_name_means_one_object():
+    """Two rooms that share a name share its object, except for `SHARED`."""
+    objects = {}
     for name in public_names():
         room, _, own = name.rpartition(".")
         value = getattr(importlib.import_module(room), own)
         if not inspect.ismodule(value):
-            things.setdefault(own, set()).add(id(value))
-    assert {own for own, ids in things.items() if len(ids) > 1} == SHARED
+            objects.setdefault(own, set()).add(id(value))
+    assert {own for own, ids in objects.items() if len(ids) > 1} == SHARED
 
 
 if __name__ == "__main__":

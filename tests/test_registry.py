@@ -1,4 +1,4 @@
-"""The registry: what it finds, what it refuses, and a package that joins it, as docs/guides/write_a_rule.md says."""
+"""The registry: lookups, refusals, and a package that joins it as docs/guides/write_a_rule.md describes."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def rules(monkeypatch):
-    """A registry of two rules of its own in the place of `RULES`."""
+    """A registry of two rules in place of `RULES`."""
     own = Rules({"hebb": pj.RULES["hebb"], "rtrl": pj.RULES["rtrl"]})
     monkeypatch.setattr(registry, "RULES", own)
     return own
@@ -43,7 +43,7 @@ def test_register_adds_a_rule(rules):
     assert list(rules) == ["hebb", "rtrl", "mine"]
     assert len(rules) == 3
     assert dict(rules)["mine"] is GOOD
-    pj.register("mine", GOOD)  # the very same, as when a cell of a notebook runs again
+    pj.register("mine", GOOD)  # the same case again, as when a cell of a notebook runs twice
     assert len(rules) == 3
 
 
@@ -66,7 +66,7 @@ def test_register_adds_a_rule(rules):
         ("mine", GOOD.make, r"the case of 'mine' is <function deterministic at .*>, not a RuleCase"),
     ],
 )
-def test_register_refuses(rules, name, case, message):
+def test_register_refuses_bad_names_and_cases(rules, name, case, message):
     with pytest.raises(ValueError, match=message) as refusal:
         pj.register(name, case)
     assert "\n" not in str(refusal.value)
@@ -81,8 +81,8 @@ def test_rules_are_read_only(rules):
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    wanted = rf"RULES has no 'rfol'; did you mean 'rflo'\? list\(RULES\) names all {len(pj.RULES)}"
-    with pytest.raises(KeyError, match=wanted):
+    message = rf"RULES has no 'rfol'; did you mean 'rflo'\? list\(RULES\) names all {len(pj.RULES)}"
+    with pytest.raises(KeyError, match=message):
         pj.RULES["rfol"]
     with pytest.raises(KeyError, match=r"RULES has no 'zzz'; list\(RULES\)"):
         pj.RULES["zzz"]
@@ -98,9 +98,9 @@ def test_an_unknown_name_suggests_the_nearest():
 
 def test_repr_names_the_rules_by_kind(rules):
     assert repr(rules) == "RULES: 2 learning rules\n  local       hebb\n  exact       rtrl"
-    shown = repr(pj.RULES)
-    assert max(map(len, shown.splitlines())) <= 100
-    assert set(re.findall(r"\w+", shown)) >= set(pj.RULES)
+    text = repr(pj.RULES)
+    assert max(map(len, text.splitlines())) <= 100
+    assert set(re.findall(r"\w+", text)) >= set(pj.RULES)
 
 
 POINTS = {
@@ -121,28 +121,28 @@ CASE, rule = CASES.GOOD, 3
 def test_entry_points_are_found_and_broken_ones_are_named(rules, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(package(tmp_path, POINTS, MODULE))
     monkeypatch.delitem(sys.modules, "my_rules", raising=False)
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         hebb = rules["hebb"]
-        assert not heard
-        assert "my_rules" not in sys.modules  # what the library has needs no look into other packages
+        assert not caught
+        assert "my_rules" not in sys.modules  # the library's own rules need no lookup in other packages
         assert list(rules) == ["hebb", "rtrl", "mine", "renamed"]
         assert rules["mine"] is GOOD
         assert rules["renamed"] is NOISY
         assert rules["hebb"] is hebb
-    said = sorted(str(warning.message) for warning in heard)
-    assert [re.search(r"left out of RULES: (\S+) = ", line)[1] for line in said] == [  # pyright: ignore
+    messages = sorted(str(warning.message) for warning in caught)
+    assert [re.search(r"left out of RULES: (\S+) = ", line)[1] for line in messages] == [  # pyright: ignore
         "bad-name",
         "hebb",
         "missing",
         "no_case",
         "no_module",
     ]
-    assert said[2] == (
+    assert messages[2] == (
         "left out of RULES: missing = 'my_rules:NOWHERE', an entry point of my_rules 0.1: "
         "AttributeError: module 'my_rules' has no attribute 'NOWHERE'"
     )
-    assert all(str(__file__) == warning.filename for warning in heard)  # of who looked
+    assert all(str(__file__) == warning.filename for warning in caught)  # the caller's file
 
 
 def test_entry_points_after_one_that_exits_are_found(rules, tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_entry_points_after_one_that_exits_are_found(rules, tmp_path, monkeypatc
     assert list(rules) == ["hebb", "rtrl", "mine"]
 
 
-def test_a_look_that_was_interrupted_begins_anew(rules, tmp_path, monkeypatch):
+def test_an_interrupted_lookup_begins_anew(rules, tmp_path, monkeypatch):
     interrupted = "import sys\nif not hasattr(sys, 'again'): sys.again = 1; raise KeyboardInterrupt\n"
     monkeypatch.syspath_prepend(package(tmp_path, {"mine": "my_rules:CASE"}, interrupted + MODULE))
     monkeypatch.delitem(sys.modules, "my_rules", raising=False)
@@ -172,7 +172,7 @@ def test_a_name_that_an_entry_point_has_cannot_be_registered(rules, tmp_path, mo
         pj.register("mine", NOISY)
 
 
-def test_list_rules(rules, capsys):
+def test_list_rules_prints_kinds_and_coefficients(rules, capsys):
     pj.register("mine", NOISY._replace(stochastic=None))
     pj.register("noisy", NOISY)
     assert main(["list", "--rules"]) == 0
@@ -204,7 +204,7 @@ print(pj.testing.check_rule(case, name="leaky_eligibility"))
 
 
 def test_the_package_of_the_guide_is_found_and_keeps_the_laws(tmp_path):
-    """In a process of its own, in single precision, with nothing but the package's metadata to tell of it."""
+    """The package runs in its own process, in single precision, and only its metadata names it."""
     guides = ROOT / "docs/guides"
     page = (guides / "write_a_rule.md").read_text(encoding="utf-8")
     project = re.search(r"```toml\n(# pyproject\.toml.*?)```", page, re.DOTALL)
@@ -216,7 +216,7 @@ def test_the_package_of_the_guide_is_found_and_keeps_the_laws(tmp_path):
     path = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]"
     done = subprocess.run([sys.executable, "-c", path + USE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    listed, _, found = done.stdout.partition("---\n")
+    listed, _, printed = done.stdout.partition("---\n")
     (line,) = [line for line in listed.splitlines() if line.startswith("leaky_eligibility")]
     assert line.split() == ["leaky_eligibility", "approximate", "deterministic", "leak=0.3"]
-    assert found.strip() == report[1]
+    assert printed.strip() == report[1]

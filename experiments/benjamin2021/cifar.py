@@ -33,7 +33,7 @@ class Pictures(NamedTuple):
 
 
 @functools.cache
-@eval_context()  # a sweep traces what makes the parts
+@eval_context()  # a sweep makes its parts under a trace
 def pictures(data: str, side: int) -> Pictures:
     """A set by name.
 
@@ -42,8 +42,8 @@ def pictures(data: str, side: int) -> Pictures:
       MissingData: if it is not on this machine.
     """
     if data == "prototypes":
-        made, shape = images(data, 3 * side**2), (-1, side, side, 3)
-        return Pictures(made.train.reshape(shape), made.train_label, made.test.reshape(shape), made.test_label)
+        flat, shape = images(data, 3 * side**2), (-1, side, side, 3)
+        return Pictures(flat.train.reshape(shape), flat.train_label, flat.test.reshape(shape), flat.test_label)
     if data != "cifar10":
         raise ValueError(f"data={data!r} is not known; use 'cifar10' or 'prototypes' (which needs no files)")
     train, test = load(data, "train"), load(data, "test")
@@ -64,19 +64,19 @@ def signed(image: Array) -> Array:
 
 
 @functools.cache
-@eval_context()  # a sweep traces what makes the parts
+@eval_context()  # a sweep makes its parts under a trace
 def judge(data: str, side: int, steps: int) -> Params:
-    """Trains a classifier, by Adam on its cross-entropy, from a key of its own, so that all seeds have one judge."""
-    shown = pictures(data, side)
+    """Trains a classifier, by Adam on its cross-entropy, from a key of its own, so that all seeds share one judge."""
+    examples = pictures(data, side)
     key_weights, key_stream = jax.random.split(jax.random.key(21))
     tx = optax.adam(optax.linear_schedule(2e-3, 0, steps))
 
     @jax.jit
-    def train(shown: Pictures) -> Params:
+    def train(examples: Pictures) -> Params:
         def step(state: tuple[Params, optax.OptState], index: Array) -> tuple[tuple[Params, optax.OptState], None]:
             def loss(weights: Params) -> Array:
-                logits = judged(weights, signed(shown.train[index]))[0]
-                return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, shown.train_label[index]))
+                logits = judged(weights, signed(examples.train[index]))[0]
+                return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, examples.train_label[index]))
 
             weights, moments = state
             updates, moments = tx.update(jax.grad(loss)(weights), moments)
@@ -91,11 +91,11 @@ def judge(data: str, side: int, steps: int) -> Params:
             }
             for key, (name, shape) in zip(keys, shapes.items(), strict=True)
         }
-        stream = minibatches(len(shown.train), 128)
+        stream = minibatches(len(examples.train), 128)
         index = stream.take(stream.init(key_stream), steps)[1]
         return jax.lax.scan(step, (weights, tx.init(weights)), jnp.asarray(index))[0][0]
 
-    return train(shown)
+    return train(examples)
 
 
 def judged(weights: Params, x: Array) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
-"""Optimiser, digits, training and judge of the experiments of Benjamin & Kording (2021), and their methods' names.
+"""Optimiser, digits, training and judge that the experiments on Benjamin & Kording (2021) share, and methods' names.
 
-The paper gives no numbers. Pictures are judged here by a small classifier of real digits: whether a reconstruction is
-of the digit that was shown, how sure it is of a picture, and how its features are distributed (Frechet distance).
+The paper gives no numbers. Here a small classifier, trained on real digits, judges pictures: whether a reconstruction
+keeps its digit, how confident the classifier is, and how its features are distributed (Frechet distance).
 """
 
 import functools
@@ -28,7 +28,7 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Example, Key, Params, PyTree, Scalar
 
 EPOCHS = 400
-"""The paper's, for every task; rates fall from the 200th to the 250th."""
+"""Epochs of the paper's training, for every task; rates fall from the 200th to the 250th."""
 
 COLOURS = {
     "wake_sleep": "#d55e00",
@@ -38,7 +38,7 @@ COLOURS = {
     "combined_per_layer": "#009e73",
     "marginals": "#cc79a7",
 }
-"""By method, the same in every figure; colours that the colour-blind tell apart (after Okabe and Ito)."""
+"""Colours of the methods, the same in every figure; the colour-blind can distinguish them (after Okabe and Ito)."""
 
 LINES = {
     "wake_sleep": "-",
@@ -48,7 +48,7 @@ LINES = {
     "combined_per_layer": (0, (1, 1.5)),
     "marginals": (0, (3, 1.5, 1, 1.5)),
 }
-"""Dashes by method, so that curves that coincide are both seen."""
+"""Line styles of the methods; where two curves coincide, both stay visible."""
 
 LABELS = {
     "wake_sleep": "wake/sleep",
@@ -63,7 +63,7 @@ LABELS = {
 def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], ncols: int, **style: Any) -> None:
     """A legend in a strip kept free under all panels of a constrained layout.
 
-    The place "outside lower" is relative to what is saved, so that a caption under the figure would be written over it.
+    Matplotlib's "outside lower" is relative to the saved area, so that a caption added below would cover the legend.
     """
     rows = -(-len(labels) // ncols) + ("title" in style)
     strip = (0.25 * rows + 0.1) / figure.get_figheight()
@@ -97,14 +97,14 @@ def optimiser(
     b1: Scalar = 0.5,
     b2: Scalar = 0.99,
 ) -> optax.GradientTransformation:
-    """The paper's Adam, for inference and generation at one rate, for the discriminators at another.
+    """The paper's Adam, with one rate for inference and generation and another for the discriminators.
 
     Args:
       model_rate: of inference and generation.
       critic_rate: of the discriminators.
-      epoch_steps: steps of an epoch; of training that is shorter than the paper's, an `EPOCHS`-th of it.
+      epoch_steps: steps in an epoch; in training shorter than the paper's, an `EPOCHS`-th of all steps.
       fall: epochs between which rates fall.
-      factor: by which they do, each epoch.
+      factor: by which they fall in each of these epochs.
       weight_decay: of all weights and biases, added to their gradient.
       b1: of Adam.
       b2: of Adam.
@@ -114,13 +114,13 @@ def optimiser(
     """
 
     def adam(rate: Scalar) -> optax.GradientTransformation:
-        def at(step: ArrayLike) -> Array:
-            fallen = jnp.clip(jnp.floor(jnp.asarray(step) / epoch_steps) - fall[0], 0, fall[1] - fall[0])
-            return rate * factor**fallen
+        def rate_at(step: ArrayLike) -> Array:
+            epochs_of_decay = jnp.clip(jnp.floor(jnp.asarray(step) / epoch_steps) - fall[0], 0, fall[1] - fall[0])
+            return rate * factor**epochs_of_decay
 
-        # The decay of weights comes first: Adam's averages see it.
+        # Weight decay comes first, so that Adam's averages include it.
         return optax.chain(
-            optax.add_decayed_weights(weight_decay), optax.scale_by_adam(b1, b2), optax.scale_by_learning_rate(at)
+            optax.add_decayed_weights(weight_decay), optax.scale_by_adam(b1, b2), optax.scale_by_learning_rate(rate_at)
         )
 
     groups = {"inference": "model", "generation": "model", "discriminator": "critic"}
@@ -128,7 +128,7 @@ def optimiser(
 
 
 @functools.cache
-@eval_context()  # a sweep traces what makes the parts
+@eval_context()  # a sweep makes its parts under a trace
 def digits(data: str, side: int = 28) -> Images:
     """Digits on the device, flat.
 
@@ -154,12 +154,12 @@ def digits(data: str, side: int = 28) -> Images:
 
 
 def fetching(data: Images) -> Callable[[Array], Example]:
-    """Looks training images up by index, scaled to [0, 1]; labels, which the rule does not read, are in y."""
+    """Returns a look-up of training images in [0, 1] by index; y has their labels, which the rule does not read."""
     return lambda index: Example(scaled(data.train[index]), data.train_label[index])
 
 
 def measured(info: Info, batch: Batch) -> Metrics:
-    """Objectives of one step, those of a discriminator with an axis of sites."""
+    """Objectives of one step; those of the discriminators have an axis of sites."""
     return {"loss": info.loss, "critic": info.aux["critic"], **{name: info.aux[name] for name in SITES}}
 
 
@@ -177,17 +177,17 @@ def adversarial_training(
     """Training, one chunk and one evaluation at a time.
 
     Args:
-      rule: the adversarial one.
+      rule: an adversarial rule.
       weights: ``key -> params``, the initial ones.
       tx: the optimiser of all groups.
-      stream: of what `fetch` makes batches from: indices (`minibatches`), or scenes.
-      fetch: makes a batch inside the step; `fetching` of digits.
-      evaluate: ``state -> metrics`` of the state that a chunk ends in; ``step`` is added to them.
+      stream: of inputs to `fetch`: indices (`minibatches`), or scenes.
+      fetch: makes a batch inside the step; for digits, `fetching`.
+      evaluate: ``state -> metrics``, at the end of each chunk; ``step`` is added to them.
       steps: of training.
       points: chunks, and evaluations.
 
     Returns:
-      A `Program` whose lane is a key, which alone decides on the initial weights and on the data. Metrics are those of
+      A `Program` with a key for a lane, which alone determines the initial weights and the data. Metrics are those of
       `measured`, of `evaluate` and of `online_training`.
     """
 
@@ -223,37 +223,37 @@ def perceptron(side: int) -> Chain:
 
 
 @functools.cache
-@eval_context()  # a sweep traces what makes the parts
+@eval_context()  # a sweep makes its parts under a trace
 def classifier(data: str, side: int = 28, *, epochs: int = 5, batch: int = 128, rate: float = 1e-3) -> Classifier:
-    """Trains the `perceptron`, from a key of its own, so that all seeds have one judge.
+    """Trains the `perceptron`, from a key of its own, so that all seeds share one judge.
 
     Args:
       data: as in `digits`.
       side: likewise.
       epochs: of training.
-      batch: of a step.
-      rate: of Adam, at first; it falls linearly to zero.
+      batch: images in a step.
+      rate: of Adam at the start; it falls linearly to zero.
     """
-    shown, net = digits(data, side), perceptron(side)
+    examples, net = digits(data, side), perceptron(side)
     key_weights, key_stream, key_run = jax.random.split(jax.random.key(20), 3)
-    steps = max(1, epochs * len(shown.train) // batch)
+    steps = max(1, epochs * len(examples.train) // batch)
 
     @jax.jit
-    def train(shown: Images) -> Classifier:
+    def train(examples: Images) -> Classifier:
         def fetch(index: Array) -> Example:
-            return Example(scaled(shown.train[index]), jax.nn.one_hot(shown.train_label[index], CLASSES))
+            return Example(scaled(examples.train[index]), jax.nn.one_hot(examples.train_label[index], CLASSES))
 
         tx = optax.adam(optax.linear_schedule(rate, 0, steps))
         learn = looking_up(learner(backprop(net), tx), fetch)
-        stream = minibatches(len(shown.train), batch)
+        stream = minibatches(len(examples.train), batch)
         state, index = stream.take(stream.init(key_stream), steps)
         params = init_params(key_weights, net)
         state, _ = jax.lax.scan(learn.step, learn.init(params, key_run, index[0]), index)
         weights = state.params["forward"]
-        logits, _ = judged(weights, scaled(shown.test))
-        return Classifier(weights, jnp.mean(jnp.argmax(logits, -1) == shown.test_label))
+        logits, _ = judged(weights, scaled(examples.test))
+        return Classifier(weights, jnp.mean(jnp.argmax(logits, -1) == examples.test_label))
 
-    return train(shown)
+    return train(examples)
 
 
 def judged(weights: PyTree, x: Array) -> tuple[Array, Array]:
@@ -278,7 +278,7 @@ def verdict(logits: Array) -> Metrics:
 
 
 def gaussian_pictures(key: Key, train: Array, count: int) -> Array:
-    """Samples of a Gaussian with the mean and covariance of pictures (N, ...), (count, ...): a rival to any dream."""
+    """Samples (count, ...) of a Gaussian with the mean and covariance of pictures (N, ...), a baseline for dreams."""
     flat = train.reshape(len(train), -1)
     centred = flat - jnp.mean(flat, 0)
     drawn = jax.random.normal(key, (count, len(flat)), flat.dtype) @ centred / (len(flat) - 1) ** 0.5
@@ -304,5 +304,5 @@ def frechet(a: Array, b: Array) -> Array:
     values, vectors = lane_by_lane(jnp.linalg.eigh)(cov_a)
     root = (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T
     shared = lane_by_lane(jnp.linalg.eigvalsh)(root @ cov_b @ root)
-    apart = jnp.trace(cov_a) + jnp.trace(cov_b) - 2 * jnp.sum(jnp.sqrt(jnp.maximum(shared, 0)))
-    return jnp.sum((mean_a - mean_b) ** 2) + apart
+    covariances = jnp.trace(cov_a) + jnp.trace(cov_b) - 2 * jnp.sum(jnp.sqrt(jnp.maximum(shared, 0)))
+    return jnp.sum((mean_a - mean_b) ** 2) + covariances

@@ -1,44 +1,44 @@
 """Figure 3 of Benjamin & Kording (2021): digits by a recurrent stochastic autoencoder, wake/sleep against Eq. 8.
 
-"wake_sleep" has one discriminator of image and code together, gamma = 1; "combined" one of each, gamma = 0.1; both also
-without recurrence. Two controls are not in the paper: "marginals", local discriminators at gamma = 1, which nothing
-tells that image and code belong together; "combined_per_layer", in which each layer learns from its own discriminator
-alone. Everything is measured on test digits, but for patterns, of which more are needed.
+"wake_sleep" has one discriminator of image and code together, gamma = 1; "combined" has one of each, gamma = 0.1; both
+also run without recurrence. Two controls are not in the paper: "marginals", local discriminators at gamma = 1, so that
+nothing ties an image to its code; and "combined_per_layer", in which each layer learns from its own discriminator
+alone. Everything is measured on test digits, except patterns, which need more images.
 
 The default preset is a smaller problem on which the claims can be judged within minutes: digits of 14 x 14, 16 units
-of code, hidden layers of 128, batches of 64, ten times the paper's rates, which fall as late in training as the paper's
-do. It was searched for by single runs (wake/sleep with recurrence unless said otherwise; identity is the share of test
-digits kept, distance the Frechet distance of samples, which is 15 early on):
+of code, hidden layers of 128, batches of 64, and ten times the paper's rates, falling over the same part of training.
+It was chosen by single runs (wake/sleep has recurrence unless noted; identity is the share of test digits that a
+reconstruction keeps, distance the Frechet distance of samples, which is 15 early on):
 
                          rates, thousand steps        identity   distance
     combined             5e-4 / 2e-3, 2               0.09       8.5        L_RECON a mean over features
     combined             5e-4 / 2e-3, 4               0.25       5.9        ten times that mean
     combined             5e-4 / 2e-3, 4               0.75       4.2        a sum over features, as in Larsen et al.
-    combined             1e-3 / 4e-3, 6               0.94       2.6        a sum                               taken
+    combined             1e-3 / 4e-3, 6               0.94       2.6        a sum                               chosen
     combined, bare       1e-3 / 4e-3, 4               0.93       4.9        a sum, no recurrence
     wake/sleep           5e-4 / 2e-3, 5               0.11       2.8
     wake/sleep           1e-3 / 2e-3, 8               0.10       3.9
-    wake/sleep           1e-3 / 4e-3, 8               0.10       2.2                                            taken
+    wake/sleep           1e-3 / 4e-3, 8               0.10       2.2                                            chosen
     wake/sleep           2e-3 / 8e-3, 6               0.10       1.9
     wake/sleep           1e-3 / 4e-3, 3               0.13       3.6        hidden layers of 256
     wake/sleep           1e-3 / 4e-3, 5               0.16       6.5        32 units of code, pixels not squashed
     wake/sleep, bare     1e-3 / 4e-3, 6               0.63       2.3        no recurrence
 
-The paper does not say how L_RECON is reduced over features; its mean did little in so few steps (the taken rates were
-not tried with it). Where wake/sleep keeps no identity its code is not told the image at all ("told", the share of the
-code's variance that the image explains, is below 1 %), so that what it makes of a digit is but another sample. That
-this is for good is not shown: with more units of code it was rising, slowly. Pixels go through a sigmoid, so that error
-and classifier are not judging noise around black. Patterns are rounded, as the paper has them, and binary, z > 0: of
-rounded ones nearly all are unique, so that even two halves of wake hardly share any. A code that is not told the image
-has no pairs of x and z, so that wake/sleep's patterns are aligned for a poor reason. The sum was chosen because
-combined learns with it; seed 0 of the search is one of the seeds reported.
+The paper does not state how L_RECON is reduced over features; a mean had little effect in so few steps (the chosen
+rates were not tried with it). Where wake/sleep keeps no identity, its code is almost independent of the image ("told",
+the share of the code's variance that the image explains, is below 1 %), so that its reconstruction of a digit is just
+another sample. Longer training may change this: with more units of code the share was rising, slowly. Pixels go through
+a sigmoid, so that error and classifier do not judge noise around black. Patterns are rounded, as in the paper, and also
+binary, z > 0: nearly all rounded patterns are unique, so that even two halves of wake hardly share any. A code that is
+independent of the image has no pairs of x and z, so that wake/sleep's patterns are aligned for a poor reason. The sum
+was chosen because combined learns with it; seed 0 of the search is one of the reported seeds.
 
-The preset "wide" has the paper's images, network and rates, and 20,000 steps of 64 images, not 46,800 of 512: whether
-it is the small network or the paper's wake/sleep whose code is told nothing.
+The preset "wide" has the paper's images, network and rates, and 20,000 steps of 64 images, not 46,800 of 512. It tests
+whether wake/sleep's code ignores the image only in the small network, or at the paper's size, too.
 
-What does not hold: patterns are not closely aligned, combined's half to two thirds of the way from the controls to the
-floor, wake/sleep's three quarters, for that reason; and combined's squared error jumps no less than wake/sleep's. That
-wake/sleep keeps the identity above chance holds by less than one in a hundred digits.
+The following does not hold: patterns are not closely aligned (combined's are half to two thirds of the way from the
+controls to the floor, wake/sleep's three quarters, for the reason above), and combined's squared error jumps no less
+than wake/sleep's. Wake/sleep keeps the identity above chance, but by less than one digit in a hundred.
 """
 
 import dataclasses
@@ -81,13 +81,13 @@ class Config:
       data: "mnist", or "prototypes" (random images, which need no files).
       side: pixels of an image, 28 or a divisor of it.
       latent: units of the code.
-      hidden: of every conditional.
-      critic_hidden: of each hidden layer of a discriminator.
-      recurrence: steps of it, where there is some.
+      hidden: units of each hidden layer of a conditional.
+      critic_hidden: units of each hidden layer of a discriminator.
+      recurrence: its steps, for methods with recurrence.
       output: "identity" or "sigmoid".
       gamma: of the combined objective.
       reduction: of the distance between features, "mean" or "sum" over them.
-      batch: of a step.
+      batch: images in a step.
       steps: of training.
       points: evaluations.
       model_rate: of inference and generation.
@@ -95,9 +95,9 @@ class Config:
       weight_decay: of all weights and biases.
       b1: of Adam.
       b2: of Adam.
-      methods: which to run.
+      methods: to run.
       tested: test images.
-      rows: training images for the patterns, of which half are compared with half.
+      rows: training images for the patterns; one half is compared with the other.
     """
 
     seeds: int = 4
@@ -125,8 +125,8 @@ class Config:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.methods) - set(METHODS))
         if unknown or not self.methods:
-            found = ", ".join(unknown) or "none"
-            raise ValueError(f"methods: {found} not known; choose from {', '.join(METHODS)}")
+            names = ", ".join(unknown) or "none"
+            raise ValueError(f"methods: {names} not known; choose from {', '.join(METHODS)}")
         if self.points < 4 or self.steps % self.points:
             raise ValueError(f"points={self.points} must be at least 4 and divide steps={self.steps}")
         if self.latent < 8:
@@ -225,7 +225,7 @@ def part(config: Config, method: str, data: Images, judge: Classifier) -> Progra
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """The methods, the network "untrained", and "data", the baselines without one."""
+    """Parts: the methods, "untrained" (the initial network), and "data" (baselines without a network)."""
     data, size = digits(config.data, config.side), Sizes(config.tested, config.rows)
     check_sizes(size, data)
     judge, net = classifier(config.data, config.side), network(config, "combined")

@@ -18,12 +18,12 @@ def _lead(
     what: str,
     trivial: Callable[[Summary], bool] | None = None,
 ) -> Claim:
-    """One of `GAPS` is above 0; the experiment's own where the paper has no words for it."""
+    """Claim that one of `GAPS` is above 0; it is our own if the paper does not state it."""
     return gap(id, statement, paper, f"gap/{one}-{other}/{what}", own=paper is None, trivial=trivial)
 
 
 def untold(summary: Summary) -> bool:
-    """Returns whether the image explains under 5 % of wake/sleep's code: reconstructions are unrelated samples."""
+    """Returns whether the image explains 5 % of wake/sleep's code or less: reconstructions are unrelated samples."""
     return summary["wake_sleep/told"] <= 0.05
 
 

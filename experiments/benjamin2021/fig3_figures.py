@@ -20,7 +20,7 @@ def figures(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> 
 
 
 def pictures(metrics: Mapping[str, np.ndarray]) -> Any:
-    """A test digit of each class and what becomes of it, and sleep's samples, a row for each method."""
+    """Test digits of each class with their reconstructions, and samples asleep; a row for each method."""
     import matplotlib.pyplot as plt
 
     rows = [("shown", metrics["data/shown"][0, 0], metrics["untrained/dreamed"][0, 0])]
@@ -50,14 +50,14 @@ def pictures(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def strip(images: np.ndarray) -> np.ndarray:
-    """Flat square images (N, pixels) side by side, a dark gap between."""
+    """Flat square images (N, pixels) side by side, with dark gaps."""
     side = round(images.shape[1] ** 0.5)
     padded = np.pad(images.reshape(-1, side, side), ((0, 0), (0, 0), (0, 1)))
     return padded.transpose(1, 0, 2).reshape(side, -1)
 
 
 def training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
-    """Identity, error, Frechet distances and what the image tells the code, in the course of training."""
+    """Identity, error, Frechet distances and the code's variance that the image explains, in the course of training."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 3, figsize=(11, 7.4), constrained_layout=True)
@@ -108,7 +108,7 @@ def training(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) ->
 
 
 def patterns(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
-    """Frequencies of rounded patterns awake and asleep, beside wake twice; divergences with floor and controls."""
+    """Frequencies of rounded patterns awake and asleep, and in two samples of wake; divergences, floor and controls."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplot_mosaic("abc;ddd", figsize=(11, 8), height_ratios=(4, 3.4), constrained_layout=True)
@@ -116,18 +116,18 @@ def patterns(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) ->
     compared = [method for method in ("wake_sleep", "combined") if method in methods] or list(methods[:1])
     panels = [(method, 1, "asleep") for method in compared] + [(compared[-1], 2, "awake, other images")]
     ends = [metrics[f"{method}/frequencies_rounded"][:, -1].reshape(-1, 3) for method, *_ in panels]
-    least = min((found[found > 0].min() for found in ends if (found > 0).any()), default=1.0)
-    bounds = [least / 3, 2 * max(found.max() for found in ends) + least]
+    least = min((frequencies[frequencies > 0].min() for frequencies in ends if (frequencies > 0).any()), default=1.0)
+    bounds = [least / 3, 2 * max(frequencies.max() for frequencies in ends) + least]
     scatter = np.random.default_rng(0)
-    for name, (method, column, other), found in zip("abc", panels, ends, strict=False):
-        axis, pairs = axes[name], found[:, [0, column]]
+    for name, (method, column, other), frequencies in zip("abc", panels, ends, strict=False):
+        axis, pairs = axes[name], frequencies[:, [0, column]]
         x, y = (np.maximum(pairs, least / 2) * np.exp(scatter.normal(0, 0.06, pairs.shape))).T
         asleep = column == 1
         axis.loglog(x, y, ".", color=COLOURS[method] if asleep else "0.4", ms=4, alpha=0.4, mew=0)
         axis.plot(bounds, bounds, color="0.5", lw=1, ls=":")
         kind = "sleep" if asleep else "floor"
-        found_r = summary[f"{method}/correlation_{kind}_rounded"]
-        title = f"{LABELS[method]}\nr = {found_r:.2f}" if asleep else f"best that sleep can do\nr = {found_r:.2f}"
+        r = summary[f"{method}/correlation_{kind}_rounded"]
+        title = f"{LABELS[method]}\nr = {r:.2f}" if asleep else f"best that sleep can do\nr = {r:.2f}"
         axis.set(xlim=bounds, ylim=bounds, xlabel="frequency awake", ylabel=f"frequency {other}", aspect="equal")
         axis.set_title(title, fontsize=10)
     for name in "abc"[len(panels) :]:
@@ -141,10 +141,10 @@ def patterns(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) ->
     shades = {"floor": "#d9d9d9", "unpaired": "#8c8c8c", "shuffled": "#4d4d4d"}
     axis = axes["d"]
     for i, (kind, label) in enumerate(names.items()):
-        at = np.arange(len(methods)) + 0.2 * (i - 1.5)
+        places = np.arange(len(methods)) + 0.2 * (i - 1.5)
         height, error = ([summary[f"{m}/js_{kind}{end}"] for m in methods] for end in ("", "_sem"))
         colour = [COLOURS[m] for m in methods] if kind == "sleep" else shades[kind]
-        axis.bar(at, height, 0.19, yerr=error, color=colour, label=label, error_kw={"lw": 1})
+        axis.bar(places, height, 0.19, yerr=error, color=colour, label=label, error_kw={"lw": 1})
     labels = [LABELS[m].replace(", ", ",\n") + f"\ntold {percent(summary[f'{m}/told'])}" for m in methods]
     axis.set_xticks(range(len(methods)), labels, fontsize=9)
     axis.set(ylabel="JS divergence from wake (bits)", title="binary patterns: x > 0.5, z > 0")

@@ -1,4 +1,4 @@
-"""Scores of a network of digits, of its reconstructions, samples and patterns, and of rivals that need no network."""
+"""Scores of a network of digits, its reconstructions, samples and patterns, and of baselines that need no network."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -15,19 +15,19 @@ from plasticity_jax.run.program import Metrics
 from plasticity_jax.typing import Array, Key, Params
 
 AGAIN = 10
-"""Samples of a reconstruction, for their mean."""
+"""Samples of a reconstruction, for their mean; the first one is judged alone, too."""
 
 UNITS = (8, 8)
-"""Of x and of z, to a pattern; the paper's."""
+"""Units of x and of z in a pattern, as in the paper."""
 
 DRAWS = 10
-"""Of units, over which the numbers on patterns are means."""
+"""Draws of units, over which the numbers on patterns are averaged."""
 
 QUANTISERS: dict[str, Quantise] = {"": "binary", "_rounded": "round"}
-"""By the end of a metric's name."""
+"""Quantisers by the suffix of a metric's name."""
 
 Patterns: TypeAlias = tuple[Array, ...]
-"""x and z, row by row of one sample."""
+"""x and z; a row of both is one sample."""
 
 
 class Sizes(NamedTuple):
@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
 
     Attributes:
       tested: test images.
-      rows: training images for patterns; as many again, halved, are what the best that sleep can do is taken from.
+      rows: training images for patterns; half as many further ones give the floor, the best that sleep can reach.
     """
 
     tested: int
@@ -66,25 +66,26 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
     """Scores of a network's reconstructions of test images, and of its samples asleep.
 
     Returns:
-      Of reconstructions: ``identity``, the share that the judge takes for the digit shown, and ``mse`` (both also
-      ``_mean``, of the mean of 10 samples); ``confidence``; ``frechet``, from the images shown. Of samples:
-      ``sleep_confidence``, ``sleep_frechet``, ``sleep_entropy`` of classes, bits, of 3.32. Of the code: ``told``, the
-      share of its variance that the image explains, and ``code_variance``, of the prior 1. Of patterns of 8 + 8 units,
-      x > 0.5 and z > 0, and "rounded", to the nearest integer as the paper has them: ``js_sleep``, bits, with its floor
-      and controls, and indices of alignment; of the `common_patterns`, ``correlation_sleep`` and ``_floor``, means over
-      draws of units, and the ``frequencies`` of one draw. Pictures, uint8.
+      For reconstructions: ``identity``, the share that the judge assigns to the image's class, and ``mse`` (both also
+      ``_mean``, for the mean of 10 samples); ``confidence``; ``frechet``, from the test images. For samples:
+      ``sleep_confidence``, ``sleep_frechet``, and ``sleep_entropy`` of their classes in bits (at most 3.32). For the
+      code: ``told``, the share of its variance that the image explains, and ``code_variance`` (the prior's is 1). For
+      patterns of 8 + 8 units, binary (x > 0.5 and z > 0) and "rounded" (to the nearest integer, as in the paper):
+      ``js_sleep`` in bits, with its floor and controls, and indices of alignment; for the `common_patterns`,
+      ``correlation_sleep`` and ``_floor``, means over draws of units, and the ``frequencies`` of one draw. Pictures are
+      uint8.
     """
     key_recon, key_codes, key_phases, key_overlap = jax.random.split(key, 4)
     index = np.concatenate([first_of_each(np.asarray(data.test_label)), np.arange(size.tested)])
     data = unfolded(data)
     x, label = scaled(data.test[index]), data.test_label[index]
-    again = jax.lax.map(lambda key: reconstruct(net, params, x, key)[0], jax.random.split(key_recon, AGAIN))
+    reconstructions = jax.lax.map(lambda key: reconstruct(net, params, x, key)[0], jax.random.split(key_recon, AGAIN))
     phases = net.phases(params, scaled(data.train[: 3 * size.rows // 2]), key_phases, oscillate=False)
-    pictures = jnp.stack([x, again[0], jnp.mean(again, 0), phases.sleep[0][: len(x)]])[:, CLASSES:]
+    pictures = jnp.stack([x, reconstructions[0], jnp.mean(reconstructions, 0), phases.sleep[0][: len(x)]])[:, CLASSES:]
     logits, features = jax.vmap(lambda x: judged(judge.weights, x))(pictures)
     right = jnp.mean(jnp.argmax(logits, -1) == label[CLASSES:], 1)
-    of_shown, of_sleep = (jax.tree.map(lambda leaf, i=i: leaf[i], jax.vmap(verdict)(logits[1::2])) for i in range(2))
-    apart = jax.vmap(lambda other: frechet(other, features[0]))(features[1::2])
+    of_recon, of_sleep = (jax.tree.map(lambda leaf, i=i: leaf[i], jax.vmap(verdict)(logits[1::2])) for i in range(2))
+    distances = jax.vmap(lambda other: frechet(other, features[0]))(features[1::2])
     codes = jax.vmap(lambda key: net.infer(params["inference"], 1, x, key))(jax.random.split(key_codes))
 
     half = size.rows // 2
@@ -92,11 +93,13 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
         jax.tree.map(lambda h, at=at: h[at], phases.wake) for at in (slice(size.rows), slice(size.rows, None))
     )
     sleep = phases.sleep[0], phases.sleep[1]
-    found: Metrics = {}
+    patterns: Metrics = {}
     for end, quantise in QUANTISERS.items():
         overlap = pattern_overlap(key_overlap, wake, sleep, units=UNITS, quantise=quantise)
-        found |= {f"js_{kind}{end}": getattr(overlap, kind).js for kind in ("sleep", "floor", "unpaired", "shuffled")}
-        found |= {f"index_{kind}{end}": getattr(overlap, f"index_{kind}") for kind in ("shuffled", "unpaired")}
+        patterns |= {
+            f"js_{kind}{end}": getattr(overlap, kind).js for kind in ("sleep", "floor", "unpaired", "shuffled")
+        }
+        patterns |= {f"index_{kind}{end}": getattr(overlap, f"index_{kind}") for kind in ("shuffled", "unpaired")}
 
         def common(key: Key, quantise: Quantise = quantise) -> Array:
             first_wake, first_sleep = (jax.tree.map(lambda h: h[:half], of) for of in (wake, sleep))
@@ -105,9 +108,9 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
 
         frequencies = jax.lax.map(common, jax.random.split(key_overlap, DRAWS))
         awake, asleep, again_awake = jnp.moveaxis(frequencies, -1, 0)
-        found[f"correlation_sleep{end}"] = jnp.mean(jax.vmap(correlation)(awake, asleep))
-        found[f"correlation_floor{end}"] = jnp.mean(jax.vmap(correlation)(awake, again_awake))
-        found[f"frequencies{end}"] = frequencies[0]
+        patterns[f"correlation_sleep{end}"] = jnp.mean(jax.vmap(correlation)(awake, asleep))
+        patterns[f"correlation_floor{end}"] = jnp.mean(jax.vmap(correlation)(awake, again_awake))
+        patterns[f"frequencies{end}"] = frequencies[0]
     return {
         "identity": right[1],
         "identity_mean": right[2],
@@ -115,13 +118,13 @@ def assessed(size: Sizes, net: Autoencoder, params: Params, key: Key, data: Imag
         "mse_mean": jnp.mean((pictures[2] - pictures[0]) ** 2),
         "told": explained(*codes),
         "code_variance": jnp.mean(jnp.var(wake[1], 0)),
-        "confidence": of_shown["confidence"],
-        "frechet": apart[0],
+        "confidence": of_recon["confidence"],
+        "frechet": distances[0],
         "sleep_confidence": of_sleep["confidence"],
         "sleep_entropy": of_sleep["entropy"],
-        "sleep_frechet": apart[1],
-        **found,
-        "reconstructed": picture(again[0, :CLASSES]),
+        "sleep_frechet": distances[1],
+        **patterns,
+        "reconstructed": picture(reconstructions[0, :CLASSES]),
         "dreamed": picture(phases.sleep[0][: 2 * CLASSES]),
     }
 
@@ -137,20 +140,20 @@ def common_patterns(
 ) -> Array:
     """Frequencies of patterns of 8 pixels and 8 units of the code, drawn as `pattern_overlap` draws them.
 
-    Patterns are those most frequent in rows of their own: chosen where they are counted, they would be those that luck
-    made frequent in either phase, and the rarer in the other.
+    Patterns are the most frequent ones in separate rows: if they were chosen in the rows where they are counted, they
+    would be those that chance made frequent in one phase, and would be rarer in the other.
 
     Args:
       key: of the draw of units.
       wake: x (n, n_x) and z (n, n_z).
       sleep: likewise.
-      other: likewise, awake again.
-      chosen_in: likewise, awake, rows that choose the patterns.
+      other: likewise, awake on other images.
+      chosen_in: likewise, awake; rows from which the patterns are chosen.
       quantise: "binary" or "round", see `pattern_overlap`.
       top: patterns to return.
 
     Returns:
-      Shape (top, 3): in wake, in sleep, in the other rows awake.
+      Shape (top, 3): frequencies awake, asleep, and awake in the other rows.
     """
     key_x, key_z = jax.random.split(key)
     frequent = jnp.mean(wake[0] > 0.5, 0) > 0.05
@@ -189,16 +192,16 @@ def picture(x: Array) -> Array:
 
 
 def baselines(size: Sizes, latent: int, key: Key, data: Images, judge: Classifier) -> Metrics:
-    """Scores of what needs no network.
+    """Scores of baselines that need no network.
 
     Returns:
-      ``mse_...`` and ``identity_...`` of the mean image, of another test image at random, of black and of principal
-      components, as many as the code has units (``pca``) and 64, and of samples of a Gaussian with the mean and
-      covariance of images (``gauss``); ``entropy_gauss`` of their classes, bits; ``identity``, ``confidence`` and
-      ``entropy`` of real images; ``frechet_...``, from the images, of as many ``real`` ones for training and of all
-      those; pictures.
+      ``mse_...``, ``identity_...`` and ``confidence_...`` of the mean image, of another test image at random, of a
+      black image, of principal components, as many as the code has units (``pca``) and 64, and of samples of a Gaussian
+      with the mean and covariance of images (``gauss``); ``entropy_gauss`` of the samples' classes, in bits;
+      ``identity``, ``confidence`` and ``entropy`` of real images; ``frechet_...``, the distance from the test images of
+      as many ``real`` training images and of all those; pictures.
     """
-    show = first_of_each(np.asarray(data.test_label))
+    first = first_of_each(np.asarray(data.test_label))
     data = unfolded(data)
     train, x, label = scaled(data.train), scaled(data.test[: size.tested]), data.test_label[: size.tested]
     mean = jnp.mean(train, 0)
@@ -218,20 +221,20 @@ def baselines(size: Sizes, latent: int, key: Key, data: Images, judge: Classifie
     }
     logits, features = judged(judge.weights, x)
     real = verdict(logits)
-    found = {
+    metrics = {
         "identity": jnp.mean(jnp.argmax(logits, -1) == label),
         "judge": judge.accuracy,
         "confidence": real["confidence"],
         "entropy": real["entropy"],
         "frechet_real": frechet(judged(judge.weights, train[: size.tested])[1], features),
-        "shown": data.test[show],
+        "shown": data.test[first],
     }
     for name, images in rivals.items():
         logits, others = judged(judge.weights, images)
-        found[f"mse_{name}"] = jnp.mean((images - x) ** 2)
-        found[f"identity_{name}"] = jnp.mean(jnp.argmax(logits, -1) == label)
-        found[f"confidence_{name}"] = verdict(logits)["confidence"]
-        found[f"frechet_{name}"] = frechet(others, features)
+        metrics[f"mse_{name}"] = jnp.mean((images - x) ** 2)
+        metrics[f"identity_{name}"] = jnp.mean(jnp.argmax(logits, -1) == label)
+        metrics[f"confidence_{name}"] = verdict(logits)["confidence"]
+        metrics[f"frechet_{name}"] = frechet(others, features)
         if name == "gauss":
-            found["entropy_gauss"] = verdict(logits)["entropy"]
-    return found
+            metrics["entropy_gauss"] = verdict(logits)["entropy"]
+    return metrics

@@ -19,7 +19,7 @@ METHODS = (
     "marginals",
     "combined_per_layer",
 )
-STEADY = ("identity", "mse", "sleep_frechet")  # of which stability is asked
+STEADY = ("identity", "mse", "sleep_frechet")  # scores that are judged for stability
 GAPS = (
     ("combined", "wake_sleep", "identity"),
     ("combined", "wake_sleep", "told"),
@@ -53,16 +53,16 @@ def jumps(curve: np.ndarray) -> np.ndarray:
     """Jumps of a curve (seeds, points) of positive numbers about its trend, (seeds,).
 
     The root mean square of second differences of its logarithm from the first quarter on, over the square root of 6:
-    the standard deviation of what is independent from point to point.
+    the standard deviation of scatter that is independent from point to point.
     """
     late = np.log(curve[:, curve.shape[1] // 4 :])
     return np.sqrt((np.diff(late, 2, axis=1) ** 2).mean(1) / 6)
 
 
 def spread(values: np.ndarray) -> float:
-    """Standard deviation over the seeds that did not diverge; NaN of fewer than two."""
-    whole = values[np.isfinite(values)]
-    return float(np.std(whole, ddof=1)) if len(whole) > 1 else math.nan
+    """Standard deviation over the seeds that did not diverge; NaN if these are fewer than two."""
+    finite = values[np.isfinite(values)]
+    return float(np.std(finite, ddof=1)) if len(finite) > 1 else math.nan
 
 
 def ran(metrics: Mapping[str, np.ndarray]) -> tuple[str, ...]:
@@ -73,9 +73,9 @@ def ran(metrics: Mapping[str, np.ndarray]) -> tuple[str, ...]:
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Numbers at the end ("method/..."), baselines ("data/..."), and paired differences ("gap/one-other/...").
 
-    ``spread_...`` are standard deviations over seeds; ``jumps_...`` see `jumps`. Of divergences of
-    patterns, ``above_floor`` and ``below_shuffled`` are sleep's, ``pairs`` what it costs wake to have x and z unpaired;
-    ``diagonal`` is how their frequencies correlate awake and asleep, as a share of how two halves of wake do.
+    ``spread_...`` are standard deviations over seeds; for ``jumps_...``, see `jumps`. Of the divergences of patterns,
+    ``above_floor`` and ``below_shuffled`` are sleep's, and ``pairs`` is the cost of unpairing x and z awake.
+    ``diagonal`` is the correlation of their frequencies awake and asleep, as a share of that of two halves of wake.
     """
     summary: dict[str, float] = {}
     methods = ran(metrics)
@@ -122,7 +122,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """Table of every method at the end, beside the baselines, in Markdown."""
+    """Table of all methods at the end, and of the baselines, in Markdown."""
     summary, seeds, methods = summarise(metrics), len(metrics["data/identity"]), ran(metrics)
 
     def of(name: str) -> str:

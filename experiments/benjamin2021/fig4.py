@@ -1,31 +1,32 @@
-"""Figure 4 of Benjamin & Kording (2021): CIFAR-10 in a stochastic hierarchy of convolutions, all learning adversarial.
+"""Figure 4 of Benjamin & Kording (2021): CIFAR-10 in a stochastic convolutional hierarchy, learned adversarially.
 
-The combined objective (gamma = 0.5) with a discriminator for each layer; beside it the same network untrained, and
-wake/sleep alone with the same discriminators ("marginals", gamma = 1), which ties no image to what it is inferred to
-be. All tests are on test images, one sample each; pixels run from -1 to 1.
+The combined objective (gamma = 0.5) has a discriminator for each layer. Controls are the same network untrained, and
+wake/sleep alone with the same discriminators ("marginals", gamma = 1), which does not tie an image to its code. All
+tests are on test images, one sample each; pixels run from -1 to 1.
 
-The paper shows reconstructions and no numbers. Here: the squared error after turning at each layer, beside the mean
-image, another image and principal components; how often a reconstruction is nearer to its own image than to another
-one; whether a classifier finds the same class in it; the Frechet distance of the classifier's features between real
-images and dreams or reconstructions; the class, read out of each layer by ridge regression. The classifier is a small
-convolutional network, trained here. A squared error rewards grey: the mean image is hard to beat for a sharp sample.
+The paper shows reconstructions and no numbers. A reconstruction here goes up to a layer, turns there, and comes down
+again. Measured are its squared error, compared with the mean image, another image and principal components; how often
+it is nearer to its own image than to another one; whether a classifier finds the same class in it; the Frechet distance
+of the classifier's features between real images and dreams or reconstructions; and the class, read out of each layer by
+ridge regression. The classifier is a small convolutional network, trained here. A squared error rewards grey: a sharp
+sample hardly beats the mean image.
 
 The default preset is a smaller problem (16 x 16 pixels, layers half as wide, batches of 32) that starts from larger
 weights and quieter layers than the paper preset: from weights of 0.02 and deviations of 0.7, two hundred steps at
-several times the paper's rates brought grey noise. How it was found, one seed each, squared error on test images after
-turning at layers 1 to 4 (mean image 0.23, another image 0.46), critics' rate 2e-3:
+several times the paper's rates gave grey noise. It was chosen by the runs below, of one seed each; errors are squared
+errors on test images after turning at layers 1 to 4 (mean image 0.23, another image 0.46), and critics' rate is 2e-3:
 
     L_RECON, gamma, lambda, model's rate   steps    h1      h2      h3      h4
     mean, 0.5, 1, 2e-3                     300      0.75    0.31 at the top: nothing learned
     mean, 0.5, 10, 1e-3                    300      0.34    0.48 at the top: nothing learned
     sum, 0.5, 1, 1e-3                      400      0.06    0.24    0.30    0.30
-    sum, 0.5, 10, 1e-3                     400      0.06    0.20    0.43    0.43    taken
+    sum, 0.5, 10, 1e-3                     400      0.06    0.20    0.43    0.43    chosen
     sum, 0.5, 10, 2e-3                     1,200    0.04    0.52    0.56    0.56
     sum, 0.1, 10, 1e-3                     1,200    0.01    0.13    0.78    0.66
 
-So in this time the layers learn from below: what turns at layer 1 is the image, at layer 2 its coarse shades, above it
-one picture for all. The readout of classes is to be measured by that of pixels (h0), of principal components and of the
-untrained network, whose random features may tell something of the class.
+In so few steps the layers learn from below: turned at layer 1, a reconstruction is the image, at layer 2 its coarse
+shades, and above that the same picture for all images. The readout of classes is to be compared with readouts of pixels
+(h0), of principal components, and of the untrained network, because random features may carry the class, too.
 """
 
 import dataclasses
@@ -58,22 +59,22 @@ class Config:
       seeds: networks and orders of the images, shared by all methods.
       data: "cifar10", or "prototypes" (ten random images under noise, which need no files).
       side: pixels, 32 or a divisor of it: images are then averaged over squares.
-      examples: images to learn from, the first of the set.
-      tests: test images, the first of the set, and as many of training for what they are compared with.
-      channels: of layer 1; each further one has twice as many.
+      examples: training images, the first ones of the set.
+      tests: test images, the first ones of the set, and as many training images for readouts and baselines.
+      channels: of layer 1; each layer above has twice as many as the one below it.
       top: neurons of the topmost layer.
       critic_width: channels of the discriminators.
       gamma: weight of wake/sleep against the oscillation.
       reconstruction: weight of the distance between features, summed over them.
       penalty: weight of the gradient penalty.
-      initial_scale: of all weights at first, in units of the library's 0.02.
-      initial_spread: bias of what the softplus makes the layers' standard deviations of, at first.
+      initial_scale: of all initial weights, in units of the library's 0.02.
+      initial_spread: initial bias of the layers' standard deviations, before the softplus.
       steps: of training.
-      points: tests in the course of it, each at the end of a chunk.
+      points: tests in the course of training, each at the end of a chunk.
       batch: images of a step.
       model_rate: of inference and generation.
       critic_rate: of the discriminators.
-      judge_steps: of the classifier, each of 128 images of the whole training split.
+      judge_steps: of the classifier's training, each on 128 images of the whole training split.
     """
 
     seeds: int = 2
@@ -120,13 +121,13 @@ PRESETS = {
 
 
 def probe_of(config: Config) -> Probe:
-    """Numbers of training and test images, equal."""
-    shown = jax.tree.map(lambda leaf: leaf[: config.tests], pictures(config.data, config.side))
-    return Probe(shown, judge(config.data, config.side, config.judge_steps))
+    """Judge, and images that the networks are tested with: as many of training as of test."""
+    images = jax.tree.map(lambda leaf: leaf[: config.tests], pictures(config.data, config.side))
+    return Probe(images, judge(config.data, config.side, config.judge_steps))
 
 
 def initial(net: Dcgan, key: Key, scale: float, spread: float) -> Params:
-    """`init_params` times a factor, but for the biases of what the softplus makes standard deviations of."""
+    """`init_params` times a factor, with the biases of standard deviations, before the softplus, set to `spread`."""
     params = jax.tree.map(lambda leaf: scale * leaf, init_params(key, net))
 
     def narrowed(layer: Params) -> Params:
@@ -137,11 +138,11 @@ def initial(net: Dcgan, key: Key, scale: float, spread: float) -> Params:
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """The trained "combined" and "marginals", the network "untrained", and "data", baselines without a network."""
+    """Parts: "combined" and "marginals" (trained), "untrained" (the initial network), and "data" (its baselines)."""
     net = dcgan((config.side, config.side, 3), config.channels, config.top, config.critic_width)
-    shown, probe = pictures(config.data, config.side), probe_of(config)
-    count = min(config.examples, len(shown.train))
-    axes = components(np.asarray(shown.train)[:count], config.top)
+    images, probe = pictures(config.data, config.side), probe_of(config)
+    count = min(config.examples, len(images.train))
+    axes = components(np.asarray(images.train)[:count], config.top)
     tx = optimiser(config.model_rate, config.critic_rate, epoch_steps=config.steps / EPOCHS)
 
     def weights(key: Key) -> Params:
@@ -156,7 +157,7 @@ def make_parts(config: Config) -> dict[str, Program]:
             weights,
             tx,
             minibatches(count, config.batch),
-            lambda index: Example(signed(shown.train[index]), shown.train_label[index]),
+            lambda index: Example(signed(images.train[index]), images.train_label[index]),
             evaluate,
             steps=config.steps,
             points=config.points,
@@ -174,7 +175,7 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Figures by name: pictures, the course of training, what is read out."""
+    """Figures by name: pictures, the course of training, and readouts by layer."""
     return figures(metrics, summarise(metrics))
 
 

@@ -20,10 +20,10 @@ TITLES = {"combined": LABELS["combined"], "marginals": LABELS["marginals"], "unt
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Numbers at the end of each of `PARTS`, and "data/...".
 
-    Names end in the layer: for `mse`, `nearer` and `kept` the one that is turned at, "top" for the topmost.
-    "part/wake_sleep_h..." and "part/oscillation_h..." are the critics' gaps at the end, "part/growth" the largest of
-    them in the last third of training over the largest before, "part/lost" the share of lanes whose loss was not
-    finite, "fall/..." untrained over trained, "gap/..." paired differences, positive where the paper expects it.
+    Names end in the layer: for `mse`, `nearer` and `kept` the one at which reconstructions turn; "top" is the topmost.
+    "part/wake_sleep_h..." and "part/oscillation_h..." are the critics' gaps at the end, "part/growth" is the largest of
+    them in the last third of training over the largest before, "part/lost" the share of lanes with a non-finite loss,
+    "part/fall_..." untrained over trained, and "gap/..." are paired differences, positive where the paper expects it.
     """
     ends = {part: {k: metrics[f"{part}/{k}"][:, -1] for k in MEASURED} for part in PARTS}
     data = {k[5:]: v[:, 0] for k, v in metrics.items() if k.startswith("data/")}
@@ -57,18 +57,18 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 def _leads_of_ascent(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
     """Differences of the ascending wave from the others: "up_h1-standing" and so on, see `waves`."""
-    found = {}
+    leads = {}
     for way, first in (("up", 1), ("down", 0)):
         by_wave = dict(zip(WAVES, np.moveaxis(metrics[f"{part}/wave_{way}"][:, -1], 1, 0), strict=True))
         ascending = by_wave.pop("ascending")
         for other, values in by_wave.items():
-            leads = (ascending - values).T
-            found |= {f"{way}_h{first + i}-{other}": column for i, column in enumerate(leads)}
-    return found
+            differences = (ascending - values).T
+            leads |= {f"{way}_h{first + i}-{other}": column for i, column in enumerate(differences)}
+    return leads
 
 
 def _by_layer(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns of a metric by the end of their names; those of (seeds,) have none."""
+    """Columns of a metric by the suffix of their names, which is empty for a metric (seeds,)."""
     if values.ndim == 1:
         return {"": values}
     first = 0 if name == "right" else 1
@@ -86,7 +86,7 @@ def growth(critics: np.ndarray) -> np.ndarray:
 def _gaps(
     end: Mapping[str, np.ndarray], marginals: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Paired differences between a network at its end and what is no network, or "marginals", by name."""
+    """Paired differences of a network from baselines without one, or from "marginals", by name."""
     return {
         "mse-other": data["mse_other"] - end["mse"][:, -1],
         "mse-mean": data["mse_mean"] - end["mse"][:, -1],
@@ -101,7 +101,7 @@ def _gaps(
 
 
 def _gaps_to_untrained(end: Mapping[str, np.ndarray], plain: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Paired differences between a network at its end and the untrained one; "right" is the least of the layers'."""
+    """Paired differences of a trained network from the untrained one; "right" is the least over layers."""
     layers = {f"right_h{i}": column for i, column in enumerate((end["right"] - plain["right"]).T) if i}
     return {
         "mse-untrained": plain["mse"][:, -1] - end["mse"][:, -1],
@@ -141,7 +141,7 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def _read_by_components(summary: Mapping[str, float]) -> bool:
-    """Returns whether principal components tell the class better than every layer of the untrained network."""
+    """Returns whether the class is read out better from principal components than from any untrained layer."""
     layers = [f"untrained/right_h{i}" for i in range(1, 100) if f"untrained/right_h{i}" in summary]
     return summary["data/right_pca"] > max(summary[layer] for layer in layers)
 
@@ -152,7 +152,7 @@ ASCENDS = (
     "closely than in one that descends, h2 than in one that stands, too (share of variance, least difference)"
 )
 UP = ("gap/up_h1-descending", *(f"gap/up_h2-{other}" for other in OTHER_WAVES))
-"""Where h1 is driven from below it reads the image itself in a wave that stands, too, so that it has no difference."""
+"""Gaps for `ASCENDS`; none for h1 and the standing wave, where h1, driven from below, reads the image itself, too."""
 AND_DOWN = "And h0 and h1, driven from above, with what generation makes of the layer above"
 
 CLAIMS = [

@@ -31,9 +31,9 @@ def _plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
 
     recalled = {part: metrics[f"{part}/picture_recalled"][0, -1] for part in PARTS}
     dreams = {part: np.stack(np.split(metrics[f"{part}/picture_dream"][0, -1], 2))[0] for part in PARTS}
-    depth, told = len(recalled["combined"]), metrics["combined/told"][0, -1]
+    depth, shares = len(recalled["combined"]), metrics["combined/told"][0, -1]
     rows = [("test images", metrics["data/picture"][0, 0])]
-    rows += [(f"turned at h{i + 1}\n(told {percent(told[i])})", each) for i, each in enumerate(recalled["combined"])]
+    rows += [(f"turned at h{i + 1}\n(told {percent(shares[i])})", each) for i, each in enumerate(recalled["combined"])]
     rows += [(f"at h{depth},\n{TITLES['marginals']}", recalled["marginals"][-1])]
     rows += [("dreams", dreams["combined"])]
     rows += [(f"dreams,\n{TITLES[part]}", dreams[part]) for part in ("marginals", "untrained")]
@@ -52,7 +52,7 @@ def _plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def strip(images: np.ndarray) -> np.ndarray:
-    """Images (N, n, n, 3) from -1 to 1 side by side, a white pixel between."""
+    """Images (N, n, n, 3) from -1 to 1 side by side, with a white pixel between them."""
     framed = np.pad(np.clip((images + 1) / 2, 0, 1), ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=1)
     return np.concatenate(list(framed), 1)[:, :-1]
 
@@ -131,10 +131,10 @@ def _plot_layers(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]
     )
     axes[1].set(xlabel="layer turned at", ylabel="mean squared error", title="Reconstruction", ylim=(0, None))
     axes[2].set(xlabel="layer turned at", ylabel="same class (%)", title="Class that the judge finds", ylim=(0, None))
-    for (wave, line), found in zip(
+    for (wave, line), agreement in zip(
         zip(WAVES, ("-", "--", ":"), strict=True), np.moveaxis(metrics["combined/wave_up"][:, -1], 1, 0), strict=True
     ):
-        axes[3].plot(range(1, depth + 1), found.mean(0), "o", ls=line, color=STYLES["combined"], ms=4, label=wave)
+        axes[3].plot(range(1, depth + 1), agreement.mean(0), "o", ls=line, color=STYLES["combined"], ms=4, label=wave)
     axes[3].set_xticks(range(1, depth + 1), [f"h{i}" for i in range(1, depth + 1)])
     axes[3].set(xlabel="layer driven from below", ylabel="as inference has it (share of variance)")
     axes[3].set(title=f"Oscillations, {TITLES['combined']}", ylim=(None, 1.02))

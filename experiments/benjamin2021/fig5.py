@@ -1,19 +1,19 @@
-"""Figure 5 of Benjamin & Kording (2021): moving digits, predicted in closed loop by what discriminators reward.
+"""Figure 5 of Benjamin & Kording (2021): moving digits, predicted in closed loop, learned from discriminators.
 
-"combined" has critics of frames and of latents and a sleep phase, equation 8; "predicting" is without constraint on the
-latents: gamma = 0, and its D_z has no opinion. In the combined objective D_z, above which there is no layer, compares
-wake with sleep at a weight of 1 whatever gamma. "squared" is no method of the paper: the same network descends the
-squared error, summed over pixels, as a ceiling of what such a measure rewards, with blur. Each method predicts test
-videos from the same seeds, in closed loop: one sample, the mean of all, and of all the one of least error.
+"combined" has critics of frames and of latents and a sleep phase, equation 8; "predicting" does not constrain the
+latents: gamma = 0, and its D_z is always zero. In the combined objective D_z, which has no layer above it, compares
+wake with sleep at a weight of 1 whatever gamma. "squared" is not a method of the paper: the same network descends the
+squared error, summed over pixels, as a limit for this measure, which rewards blur, too. Each method predicts test
+videos from the same seeds, in closed loop; judged are one sample, the mean of all samples, and the one of least error.
 
-Baselines: a blank frame, the mean frame (of the test videos themselves, which favours it), the mean of what was
-watched, its last frame, another video, and, by cheating, the true frame before. A blank frame beats the last one
-from the second frame on; on the paper's task, at every one.
+Baselines: a blank frame, the mean frame (of the test videos themselves, which favours it), the mean of the watched
+frames, the last of them, another video, and, as a cheat, the true previous frame. A blank frame beats the last one
+from the second predicted frame on; on the paper's task, at every one.
 
 The default preset is not the paper's task: one digit of 7 x 7 pixels on 16 x 16, five frames from three, networks a
-quarter as wide, rates 10 to 20 times as high. How it was found, by errors of "combined" on test videos, summed over
-pixels (a blank frame has 3.8, the mean frame 3.4, the last one 3.0 at first and 6.3 at the end, the untrained network
-43), one seed each, two in the last three rows:
+quarter as wide, rates 10 to 20 times as high. It was chosen by errors of "combined" on test videos, summed over pixels
+(a blank frame has 3.8, the mean frame 3.4, the last one 3.0 at first and 6.3 at the end, the untrained network 43),
+with one seed each, and two in the last three rows:
 
     frame      batch   rates (model, critic)   features' weight   after    next frame
     sigmoid    16      1e-3, 2e-3              1, of a mean       400      3.9: black, when it was stopped
@@ -22,14 +22,14 @@ pixels (a blank frame has 3.8, the mean frame 3.4, the last one 3.0 at first and
     identity   8       2e-3, 4e-3              5, of a mean       2,400    5.4: blobs that hardly move
     identity   8       2e-3, 4e-3              0.05, of a sum     2,400    6.2
     identity   8       2e-3, 4e-3              1, of a sum        2,400    3.4: blobs that follow the digit
-    identity   8       2e-3, 4e-3              1, of a sum        4,800    2.3: taken
+    identity   8       2e-3, 4e-3              1, of a sum        4,800    2.3: chosen
 
-The distance between features is what teaches to predict, and a mean of it over features is too little.
+Networks learn to predict by the distance between features; its mean over features is too weak.
 
-What is seen at this scale: predictions follow the digit, within 0.7 pixels at first and 1.4 to 2.0 at the end (the last
-frame: 0.9 and 3.5), and begin with something of its shape, which they lose; their ink is spread, little more than half
-as bright as the digit's. "squared" has the lower error and the fainter blobs. Asleep, "combined" has as much ink as the
-truth, "predicting", whose latents no prior reaches, less than half of it.
+At this scale, predictions follow the digit, within 0.7 pixels at first and 1.4 to 2.0 at the end (the last frame: 0.9
+and 3.5). They begin with something of its shape, which they lose; their ink is spread, little more than half as bright
+as the digit's. "squared" has the lower error and the fainter blobs. Asleep, "combined" has as much ink as the truth;
+"predicting", with latents that no prior constrains, has less than half of it.
 """
 
 import dataclasses
@@ -158,10 +158,10 @@ PRESETS = {
 
 
 class Predicting(NamedTuple):
-    """A network whose latents are free: its D_z says nothing of them.
+    """A network with unconstrained latents: its D_z is zero.
 
     Attributes:
-      net: what it is otherwise.
+      net: the network itself.
     """
 
     net: ConvLstm
@@ -176,9 +176,9 @@ class Predicting(NamedTuple):
         return self.net.phases(params, x, key, parents, oscillate)
 
     def judge(self, params: Params, site: int, activity: tuple[Array, ...]) -> Judgement:
-        """Judgement of frames as the network's; of latents zero."""
-        said = self.net.judge(params, site, activity)
-        return said if site == 0 else jax.tree.map(jnp.zeros_like, said)
+        """Judgement of frames by the network; zero for latents."""
+        judgement = self.net.judge(params, site, activity)
+        return judgement if site == 0 else jax.tree.map(jnp.zeros_like, judgement)
 
     def check(self, params: Params, x: Array) -> None:
         """Checks as the network does."""
@@ -186,7 +186,7 @@ class Predicting(NamedTuple):
 
 
 def squared(net: ConvLstm) -> LearningRule:
-    """The rule that descends the squared error of predictions in closed loop; discriminators rest."""
+    """Rule that descends the squared error of predictions in closed loop; discriminators do not learn."""
 
     def init(params: Params, key: Key, batch: Batch) -> tuple[()]:
         net.check(params, batch.x)
@@ -206,7 +206,7 @@ def squared(net: ConvLstm) -> LearningRule:
 
 
 def build_net(config: Config) -> ConvLstm:
-    """The network, its fields those of the config that have their names."""
+    """The network, with the config's fields of the same names."""
     return conv_lstm(**{name: getattr(config, name) for name in ConvLstm._fields if hasattr(config, name)})
 
 
@@ -238,8 +238,8 @@ def bank_of(config: Config) -> Bank:
     Raises:
       MissingData: if the digits are not on this machine.
     """
-    shown = digits(config.data, config.side)
-    train, test = (image.reshape(-1, config.side, config.side) for image in (shown.train, shown.test))
+    images = digits(config.data, config.side)
+    train, test = (digit.reshape(-1, config.side, config.side) for digit in (images.train, images.test))
     stream = moving_mnist(len(test), config.count, config.videos)
     scene = jax.tree.map(lambda leaf: leaf[0], stream.take(stream.init(jax.random.key(SCENES)), 1)[1])
     return Bank(train, test, scene)
@@ -267,7 +267,7 @@ def part(config: Config, bank: Bank, method: str) -> Program:
     def evaluate(params: Params) -> Metrics:
         return tested(net, params, shown_videos(config, bank), config.samples)
 
-    if method == "untrained":  # the first part of its lane's key makes the weights of all methods
+    if method == "untrained":  # all methods draw their weights from this part of the key
         return once(lambda lane: evaluate(weights(jax.random.split(lane, 3)[0])), 1)
 
     return adversarial_training(
@@ -283,10 +283,10 @@ def part(config: Config, bank: Bank, method: str) -> Program:
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """ "data", the baselines; "untrained"; and `METHODS`."""
-    found = bank_of(config)
-    parts = {"data": once(lambda lane: baselines(shown_videos(config, found), config.context), 1)}
-    return parts | {name: part(config, found, name) for name in ("untrained", *METHODS)}
+    """Parts: "data" (the baselines), "untrained" (the initial network), and `METHODS`."""
+    bank = bank_of(config)
+    parts = {"data": once(lambda lane: baselines(shown_videos(config, bank), config.context), 1)}
+    return parts | {name: part(config, bank, name) for name in ("untrained", *METHODS)}
 
 
 experiment = Experiment(

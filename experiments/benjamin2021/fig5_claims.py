@@ -10,13 +10,13 @@ from plasticity_jax.run import Claim, gap, put, within
 
 Summary = Mapping[str, float]
 
-TRIVIAL = tuple(name for name in BASELINES if name != "previous")  # which cheats
+TRIVIAL = tuple(name for name in BASELINES if name != "previous")  # "previous" cheats
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Numbers at the end of training: "method/measure" over all horizons, "_1" at the first, "_end" at the last.
 
-    "data/measure_baseline" likewise; gaps, named "gap/...", are paired and above 0 where a claim is right.
+    "data/measure_baseline" likewise; "gap/..." are paired differences, above 0 where a claim holds.
     """
     summary: dict[str, float] = {}
     last = {name: values[:, -1] for name, values in metrics.items() if values.ndim > 1}
@@ -68,7 +68,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _by_baseline(meets: Callable[[Summary, str], bool]) -> Callable[[Summary], bool]:
-    """Returns whether any baseline but the one that cheats meets a claim."""
+    """Returns a test of summaries: whether any baseline meets a claim, the one that cheats excepted."""
     return lambda summary: any(meets(summary, name) for name in TRIVIAL)
 
 
@@ -76,9 +76,9 @@ def _many(method: str, title: str) -> Claim:
     gaps = [gap("", "", None, f"gap/{method}/{kind}") for kind in ("mean", "best")]
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
-        found = [each.measure(summary) for each in gaps]
-        told = None if any(holds is None for _, holds in found) else any(holds for _, holds in found)
-        return max(measured for measured, _ in found), told
+        measures = [each.measure(summary) for each in gaps]
+        verdict = None if any(holds is None for _, holds in measures) else any(holds for _, holds in measures)
+        return max(measured for measured, _ in measures), verdict
 
     return Claim(
         f"{method}-many",
@@ -91,11 +91,11 @@ def _many(method: str, title: str) -> Claim:
 
 
 def _leads(summary: Summary, name: str) -> list[str]:
-    """The gaps between the last frame and a method or baseline, one for each horizon; the first must be there."""
-    found = [f"gap/{name}/last_1"]
-    while (following := f"gap/{name}/last_{len(found) + 1}") in summary:
-        found.append(following)
-    return found
+    """Names of the gaps between the last frame and a method or baseline, one for each horizon that was run."""
+    names = [f"gap/{name}/last_1"]
+    while (following := f"gap/{name}/last_{len(names) + 1}") in summary:
+        names.append(following)
+    return names
 
 
 def _copying(method: str, title: str) -> Claim:

@@ -1,4 +1,4 @@
-"""Figures of Figure 5's experiment: pictures, measures by horizon, training, and the pictures moving."""
+"""Figures of Figure 5's experiment: pictures, measures by horizon, training, and an animation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +33,7 @@ COLOURS = {
 
 
 def figures(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Figures by name: pictures, measures by horizon, training, and the pictures moving."""
+    """Figures by name: pictures, measures by horizon, training, and an animation."""
     return {
         "pictures": _plot_pictures(metrics),
         "horizons": _plot_horizons(metrics),
@@ -51,14 +51,14 @@ def reels(metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _plot_pictures(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Two test videos and one prediction of each method, and a dream of those that sleep or could."""
+    """Two test videos with a prediction of each method, and a dream of the first two methods."""
     import matplotlib.pyplot as plt
 
     films = reels(metrics)
     n = metrics["data/error_last"].shape[2]
     watched, side = films["truth"].shape[1] - n, films["truth"].shape[2] + 2
-    shown = [name for name in films if name != LABELS["untrained"]]
-    blocks = [{name: films[name][k] for name in shown} for k in range(2)]
+    names = [name for name in films if name != LABELS["untrained"]]
+    blocks = [{name: films[name][k] for name in names} for k in range(2)]
     ink = metrics["data/ink_true"][0, -1].mean()
     dreams = {
         f"asleep, {LABELS[name]}\n(ink {percent(metrics[f'{name}/dream_ink'][0, -1].mean() / ink)} of truth's)": name
@@ -106,8 +106,8 @@ def _plot_horizons(metrics: Mapping[str, np.ndarray]) -> Any:
     x = np.arange(metrics["data/error_last"].shape[2]) + 1
     rivals = ("blank", "mean", "last", "previous")
     for axis, (what, title) in zip(axes.flat, titles.items(), strict=True):
-        shown = {"brightness": ("true",), "centroid": rivals[1:]}.get(what, rivals)
-        for name in shown:
+        baselines = {"brightness": ("true",), "centroid": rivals[1:]}.get(what, rivals)
+        for name in baselines:
             label, style = BASELINE_STYLES.get(name, ("truth", "-"))
             axis.plot(x, metrics[f"data/{what}_{name}"][0, -1], color="0.45", ls=style, lw=1.2, label=label)
         for method in METHODS:
@@ -118,7 +118,7 @@ def _plot_horizons(metrics: Mapping[str, np.ndarray]) -> Any:
                 axis.plot(x, curve, color=COLOURS[method], ls=":", lw=1.6, label=label)
         axis.set(xlabel="horizon (frames)", ylabel=title, xticks=x)
         if what == "error":
-            axis.set_ylim(0, 1.15 * max(metrics[f"data/error_{name}"].max() for name in shown))
+            axis.set_ylim(0, 1.15 * max(metrics[f"data/error_{name}"].max() for name in baselines))
         elif what == "brightness":
             level = metrics["data/brightness_true"][0, -1]
             axis.set_ylim(0, 1.15 * level.max())
@@ -193,19 +193,19 @@ def _plot_moving(metrics: Mapping[str, np.ndarray]) -> Any:
     figure, axes = plt.subplots(
         SHOWN, len(films), figsize=(1.7 * len(films), 1.6 * SHOWN + 0.6), constrained_layout=True
     )
-    shown = []
+    panels = []
     for column, (name, film) in zip(axes.T, films.items(), strict=True):
         column[0].set_title(name, fontsize=10)
         for axis, each in zip(column, film, strict=True):
             axis.set(xticks=[], yticks=[])
-            shown.append((axis.imshow(each[0], cmap="gray", vmin=0, vmax=255, interpolation="nearest"), each))
+            panels.append((axis.imshow(each[0], cmap="gray", vmin=0, vmax=255, interpolation="nearest"), each))
     title = figure.suptitle("", fontsize=10)
 
     def show(t: int) -> list[Any]:
         title.set_text(f"watched {t + 1}" if t < watched else f"predicted {t + 1 - watched}")
-        for image, film in shown:
+        for image, film in panels:
             image.set_data(film[t])
-        return [title, *(image for image, _ in shown)]
+        return [title, *(image for image, _ in panels)]
 
     return FuncAnimation(figure, show, frames, interval=300)
 

@@ -14,7 +14,7 @@ MEASURES = ("error", "ssim", "ink", "centroid", "brightness")
 LATENT = ("z_mean", "z_variance", "z_apart")
 
 SHOWN, DREAMS = 4, 2
-"""Test videos, and dreams, of which pictures are kept."""
+"""Numbers of test videos and of dreams to keep pictures of."""
 
 PREDICTIONS = 51
 """Key of the predictions of test videos."""
@@ -30,7 +30,7 @@ def centroid(frames: Array) -> Array:
 
 
 def brightness(frames: Array) -> Array:
-    """Mean value of a pixel that is drawn in proportion to its ink, by horizon; blur lowers it. (B, T, H, W, 1)."""
+    """Mean value of a pixel drawn in proportion to its ink, by horizon, of frames (B, T, H, W, 1); blur lowers it."""
     ink = jnp.clip(frames, 0, 1)
     return jnp.sum(ink**2, (0, 2, 3, 4)) / jnp.maximum(jnp.sum(ink, (0, 2, 3, 4)), 1e-6)
 
@@ -52,7 +52,7 @@ def picture(frames: Array) -> Array:
 
 
 def baselines(x: Array, context: int) -> Metrics:
-    """Measures by `compared` of each of `BASELINES`, and of the truth; some of the videos.
+    """Measures by `compared` of each of `BASELINES` and of the truth, and pictures of some videos.
 
     Args:
       x: (B, T, H, W, 1), test videos.
@@ -68,8 +68,8 @@ def baselines(x: Array, context: int) -> Metrics:
         "previous": x[:, context - 1 : -1],
         "other": jnp.roll(true, 1, 0),
     }
-    found = {f"{what}_{name}": v for name, each in predicted.items() for what, v in compared(each, true).items()}
-    return {**found, "video": picture(x)}
+    measures = {f"{what}_{name}": v for name, each in predicted.items() for what, v in compared(each, true).items()}
+    return {**measures, "video": picture(x)}
 
 
 def tested(net: ConvLstm, params: Params, x: Array, samples: int) -> Metrics:
@@ -82,9 +82,9 @@ def tested(net: ConvLstm, params: Params, x: Array, samples: int) -> Metrics:
       samples: K, predictions of each.
 
     Returns:
-      What `compared` measures of one sample, of the mean ("_mean") and of the best ("_best") of K by the error over all
-      horizons; scores "d_x_wake" and so on; of latents, units taken one by one, the root mean square of their means,
-      their mean variance and the divergence from N(0, 1) of Gaussians that have these, in nats; ``dream_ink`` and
+      Measures by `compared` of one sample, of the mean of K ("_mean") and of the best of K ("_best", by the error over
+      all horizons); scores "d_x_wake" and so on; for latents, unit by unit, the root mean square of their means, their
+      mean variance, and the divergence from N(0, 1) of Gaussians with these moments, in nats; ``dream_ink`` and
       ``dream_brightness`` of frames asleep, by bounce; pictures.
     """
     watched, true = x[:, : net.context], x[:, net.context :]
@@ -92,18 +92,18 @@ def tested(net: ConvLstm, params: Params, x: Array, samples: int) -> Metrics:
     drawn = jax.lax.map(lambda key: predict(net, params, watched, key, net.horizon), keys)
     best = jnp.argmin(jnp.sum((drawn - true) ** 2, (2, 3, 4, 5)), 0)
     chosen = drawn[best, jnp.arange(len(x))]
-    found = {}
+    metrics = {}
     for name, predicted in {"": drawn[0], "_mean": jnp.mean(drawn, 0), "_best": chosen}.items():
-        found |= {f"{what}{name}": value for what, value in compared(predicted, true).items()}
+        metrics |= {f"{what}{name}": value for what, value in compared(predicted, true).items()}
     phases = net.phases(params, x, keys[0])
     for phase, activity in phases._asdict().items():
         for site, (name, h) in enumerate(zip("xz", activity, strict=False)):
-            found[f"d_{name}_{phase}"] = jnp.mean(net.judge(params["discriminator"][site], site, (h,)).score)
+            metrics[f"d_{name}_{phase}"] = jnp.mean(net.judge(params["discriminator"][site], site, (h,)).score)
     for phase, z in (("wake", phases.wake[1]), ("sleep", phases.sleep[1])):
         mean, variance = jnp.mean(z, 0), jnp.var(z, 0)
-        found[f"z_mean_{phase}"] = jnp.sqrt(jnp.mean(mean**2))
-        found[f"z_variance_{phase}"] = jnp.mean(variance)
-        found[f"z_apart_{phase}"] = jnp.mean(mean**2 + variance - 1 - jnp.log(variance)) / 2
+        metrics[f"z_mean_{phase}"] = jnp.sqrt(jnp.mean(mean**2))
+        metrics[f"z_variance_{phase}"] = jnp.mean(variance)
+        metrics[f"z_apart_{phase}"] = jnp.mean(mean**2 + variance - 1 - jnp.log(variance)) / 2
     dreams = phases.sleep[0].reshape(len(x), net.horizon, *x.shape[2:])
-    found |= {"dream_ink": jnp.mean(jnp.sum(dreams, (2, 3, 4)), 0), "dream_brightness": brightness(dreams)}
-    return {**found, "picture": picture(drawn[0]), "dream": picture(dreams)[:DREAMS]}
+    metrics |= {"dream_ink": jnp.mean(jnp.sum(dreams, (2, 3, 4)), 0), "dream_brightness": brightness(dreams)}
+    return {**metrics, "picture": picture(drawn[0]), "dream": picture(dreams)[:DREAMS]}

@@ -1,30 +1,32 @@
 """Section 4 of Benjamin & Kording (2021), made checkable: surprise, novelty, polarity, development, silencing.
 
-The digits' autoencoder learns by the combined objective with local discriminators. Two thirds of the way it is copied:
-one copy goes on as before, in each of the others some units are silenced in one phase, from then on.
+The digits' autoencoder learns by the combined objective with local discriminators. After two thirds of training it is
+copied: one copy goes on as before; in each of the others, some units are silenced in one phase from then on.
 
-    part        whose activity is 0                    what the theory lets follow
+    part        silenced                               followers, by the theory
     sleep_code  4 units of the code asleep             the same units awake: inference makes them, and is judged
     wake_code   4 units of the code awake              nothing: asleep they are the prior's, which does not learn
     wake_image  a patch of pixels awake                the same asleep and in the oscillation: generation makes them
 
-A phase can follow where its activity is made by weights that learn: inference at the top, generation at the bottom,
-either in between. What is silenced is silent to the discriminators and to all that reads it. "wake_code" shows that
-the discriminators, then, are never fooled again.
+A phase can follow if weights that learn make its activity: inference at the top, generation at the bottom, either in
+between. Silenced units are silent to the discriminators and to every layer that reads them. In "wake_code", where no
+phase can follow, the discriminators distinguish wake from sleep from then on.
 
-Surprise is |D(w) - D(o)|, or |f(w) - f(o)| of the discriminator's features, of the image layer, over a few cycles of
-the oscillation. It is judged by how well it tells novel images from test digits (AUROC; 0.5 is chance), beside the
-untrained network's, other test digits as "novel", and two rivals that need no discriminator: total ink, and the error
-of reconstruction in pixels. Novel are Omniglot's characters, each with the ink of a digit, and digits upside down,
-contrast-inverted, or with pixels in another order. Both signs of an AUROC are of interest for ink and for D itself.
+Surprise is |D(w) - D(o)|, or |f(w) - f(o)| of the discriminator's features, in the image layer, averaged over a few
+cycles of the oscillation. It is judged by how well it separates novel images from test digits (AUROC; 0.5 is chance),
+and compared with that of the untrained network, with other test digits as "novel", and with two baselines that need no
+discriminator: total ink, and the error of reconstruction in pixels. Novel images are Omniglot's characters, each with
+the ink of a digit, and digits upside down, contrast-inverted, or with pixels in another order. For ink and for D itself
+both directions of an AUROC are of interest.
 
-Settings are those of Figure 3's reduced problem; nothing was tuned for what is claimed here. What does not hold in the
-default preset: the error in pixels tells Omniglot from digits slightly better than the oscillation in features does;
-D tells w from o of test digits too (AUROC 0.81), so that what is expected is not indistinguishable, and, by the seed,
-no more so than inverted digits; D of the image rises with novelty, as the paper says, except that inverted digits, far
-brighter than others, move it up or down by the seed, in an untrained network too; D of the code falls for all other
-kinds. Early in training surprise is the wrong way round (AUROC below 0.5, but for inverted). Errors sent to the code
-are at a cosine of -0.94, short of -0.95, where the floor, other test digits in place of sleep, is itself only -0.96.
+Settings are those of Figure 3's reduced problem; nothing was tuned for the claims here. In the default preset, some do
+not hold. The error in pixels separates Omniglot from digits slightly better than the oscillation in features does. D
+separates w from o of test digits, too (AUROC 0.81), so that expected stimuli are not indistinguishable, and, depending
+on the seed, no more so than inverted digits. D of the image rises with novelty, as the paper expects, except that
+inverted digits, far brighter than others, move it up or down by the seed, in an untrained network, too; D of the code
+falls for all other kinds. Early in training surprise has the wrong sign (AUROC below 0.5, except for inverted digits).
+Errors sent to the code have a cosine of -0.94, short of -0.95; the floor, other test digits in place of sleep, is
+itself only -0.96.
 """
 
 import dataclasses
@@ -69,19 +71,19 @@ class Config:
       data: "mnist" (with Omniglot), or "prototypes" (random images, which need no files).
       side: pixels of an image, 28 or a divisor of it.
       latent: units of the code.
-      hidden: of every conditional.
-      critic_hidden: of each hidden layer of a discriminator.
+      hidden: units of each hidden layer of a conditional.
+      critic_hidden: units of each hidden layer of a discriminator.
       output: "identity" or "sigmoid".
       gamma: of the combined objective.
       reduction: of the distance between features, "mean" or "sum" over them.
-      batch: of a step.
+      batch: images in a step.
       steps: of training.
       points: evaluations.
-      onset: evaluations before units are silenced.
+      onset: number of evaluations before units are silenced.
       model_rate: of inference and generation.
       critic_rate: of the discriminators.
-      silenced: units of the code.
-      patch: pixels on a side, of those silenced in the middle of the image.
+      silenced: units of the code that are silenced.
+      patch: side, in pixels, of the square that is silenced in the middle of the image.
       tested: images of each kind.
       cycles: of the oscillation.
     """
@@ -154,7 +156,7 @@ PRESETS = {
 
 
 def network(config: Config) -> Autoencoder:
-    """Nothing silenced."""
+    """Network with nothing silenced."""
     return autoencoder((config.side**2, config.latent), config.hidden, config.critic_hidden, output=config.output)
 
 
@@ -168,18 +170,18 @@ def chosen(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 def masks(config: Config) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """``up`` and ``down`` of `Silenced`, leaves with an axis of `PARTS`."""
-    all_of, (image, code) = np.ones((len(PARTS), 1)), chosen(config)
+    ones, (image, code) = np.ones((len(PARTS), 1)), chosen(config)
 
     def only(part: str, units: np.ndarray) -> np.ndarray:
-        return all_of - np.array([[name == part] for name in PARTS]) * units
+        return ones - np.array([[name == part] for name in PARTS]) * units
 
     up = only("wake_image", image), only("wake_code", code)
-    down = all_of * np.ones_like(image), only("sleep_code", code)
+    down = ones * np.ones_like(image), only("sleep_code", code)
     return jax.tree.map(lambda mask: jnp.asarray(mask, jnp.zeros(()).dtype), (up, down))
 
 
-def training(config: Config, shown: Stimuli) -> Program:
-    """One network up to the onset, from there on one for each of `PARTS`; metrics have an axis of them."""
+def training(config: Config, images: Stimuli) -> Program:
+    """Training of one network up to the onset, and then of one for each of `PARTS`; metrics have an axis of parts."""
     net = network(config)
     data = digits(config.data, config.side)
     tx = optimiser(config.model_rate, config.critic_rate, epoch_steps=config.steps / EPOCHS)
@@ -206,27 +208,27 @@ def training(config: Config, shown: Stimuli) -> Program:
     def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
         state, metrics = one.chunk(state)
         key, silent = state.lane
-        x = scaled(unfolded(shown.familiar))
+        x = scaled(unfolded(images.familiar))
         spread = spreads(Silenced(net, *silent), state.learner.params, jax.random.fold_in(key, 2), x, units)
         return state, {**jax.tree.map(lambda value: value[0], dict(metrics)), **spread}
 
     def all_parts(states: TrainingState) -> tuple[TrainingState, Metrics]:
         before = states.learner.step[0] < config.onset * (config.steps // config.points)
-        nothing = jax.eval_shape(chunk, jax.tree.map(lambda leaf: leaf[0], states))[1]
-        nothing = jax.tree.map(lambda leaf: jnp.zeros((len(PARTS), *leaf.shape), leaf.dtype), nothing)
+        empty = jax.eval_shape(chunk, jax.tree.map(lambda leaf: leaf[0], states))[1]
+        empty = jax.tree.map(lambda leaf: jnp.zeros((len(PARTS), *leaf.shape), leaf.dtype), empty)
 
         def advance(i: Array, carry: tuple[TrainingState, Metrics]) -> tuple[TrainingState, Metrics]:
-            done = chunk(jax.tree.map(lambda leaf: leaf[i], carry[0]))
-            return jax.tree.map(lambda leaf, entry: leaf.at[i].set(entry), carry, done)
+            advanced = chunk(jax.tree.map(lambda leaf: leaf[i], carry[0]))
+            return jax.tree.map(lambda leaf, entry: leaf.at[i].set(entry), carry, advanced)
 
         # Before the onset one network learns and the others are copies of it.
-        carry = jax.lax.fori_loop(0, jnp.where(before, 1, len(PARTS)), advance, (states, nothing))
+        carry = jax.lax.fori_loop(0, jnp.where(before, 1, len(PARTS)), advance, (states, empty))
         place = jnp.where(before, 0, jnp.arange(len(PARTS)))
         after, metrics = jax.tree.map(lambda leaf: leaf[place], carry)
         states = after._replace(lane=states.lane)
         params, key = jax.tree.map(lambda leaf: leaf[0], (states.learner.params, states.lane[0]))
-        found = assessed(net, params, jax.random.fold_in(key, 1), shown, config.cycles)
-        metrics = {**metrics, **found, "step": states.learner.step[0]}
+        assessment = assessed(net, params, jax.random.fold_in(key, 1), images, config.cycles)
+        metrics = {**metrics, **assessment, "step": states.learner.step[0]}
         return states, jax.tree.map(lambda value: value[None], metrics)
 
     return one._replace(
@@ -236,14 +238,14 @@ def training(config: Config, shown: Stimuli) -> Program:
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """The "training", and the network "untrained"."""
-    shown, net = stimuli(config.data, config.side, config.tested), network(config)
+    """Parts: "training", and "untrained" (the initial network)."""
+    images, net = stimuli(config.data, config.side, config.tested), network(config)
 
     def untrained(key: Key) -> Metrics:
         params = init_params(jax.random.split(key, 3)[0], net)
-        return assessed(net, params, jax.random.fold_in(key, 1), shown, config.cycles)
+        return assessed(net, params, jax.random.fold_in(key, 1), images, config.cycles)
 
-    return {"training": training(config, shown), "untrained": once(untrained, 1)}
+    return {"training": training(config, images), "untrained": once(untrained, 1)}
 
 
 experiment = Experiment(

@@ -20,33 +20,33 @@ from plasticity_jax.run import Claim, gap, put, within
 SWITCHING = COMPARED[:3]
 OVERLAP = ("js_sleep", "js_floor", "js_shuffled", "js_unpaired", "kl_sleep", "index_shuffled", "index_unpaired")
 LEARNED = ("learned", "deviates_more")
-"""Differences from the untrained network, which is then no baseline."""
+"""Differences from the untrained network, which is no baseline for them."""
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Numbers at the end of training, and of the untrained network; differences are paired within a seed.
 
-    ``auroc/state/kind/score`` and ``apart/...``, ``told/kind`` (of D, w from o), ``polarity/state/which/compared``,
-    ``overlap/state/what``, ``silencing/part/what``; the differences that claims are about are under their names, those
-    of the untrained network under ``untrained/...``.
+    ``auroc/state/kind/score`` and ``apart/...``, ``told/state/kind`` (AUROC of D, w against o),
+    ``polarity/state/which/compared``, ``overlap/state/what``, ``silencing/part/what``; the differences that claims are
+    about are under their names, those of the untrained network under ``untrained/...``.
     """
     summary: dict[str, float] = {}
     trained, untrained = ({name: v[:, -1] for name, v in whole(metrics, p).items()} for p in ("training", "untrained"))
-    for state, found in (("trained", trained), ("untrained", untrained)):
+    for state, measures in (("trained", trained), ("untrained", untrained)):
         for i, kind in enumerate(KINDS):
             for j, score in enumerate(SCORES):
-                put(summary, f"auroc/{state}/{kind}/{score}", found["auroc"][:, i, j])
-                put(summary, f"apart/{state}/{kind}/{score}", found["apart"][:, i, j])
+                put(summary, f"auroc/{state}/{kind}/{score}", measures["auroc"][:, i, j])
+                put(summary, f"apart/{state}/{kind}/{score}", measures["apart"][:, i, j])
         for i, kind in enumerate(("familiar", *KINDS)):
-            put(summary, f"told/{state}/{kind}", found["told"][:, i])
+            put(summary, f"told/{state}/{kind}", measures["told"][:, i])
         for which in ("critic", "network"):
             for i, name in enumerate(COMPARED):
-                put(summary, f"polarity/{state}/{which}/{name}", found[which][:, i])
+                put(summary, f"polarity/{state}/{which}/{name}", measures[which][:, i])
         for name in OVERLAP:
-            put(summary, f"overlap/{state}/{name}", found[name])
-        put(summary, f"overlap/{state}/excess", found["js_sleep"] - found["js_floor"])
-    for prefix, found in (("", trained), ("untrained/", untrained)):
-        for name, values in {**_novelty(found), **_polarity(found), **_alignment(found)}.items():
+            put(summary, f"overlap/{state}/{name}", measures[name])
+        put(summary, f"overlap/{state}/excess", measures["js_sleep"] - measures["js_floor"])
+    for prefix, measures in (("", trained), ("untrained/", untrained)):
+        for name, values in {**_novelty(measures), **_polarity(measures), **_alignment(measures)}.items():
             put(summary, f"{prefix}{name}", values)
     for name, values in _learned(trained, untrained).items():
         put(summary, name, values)
@@ -60,10 +60,10 @@ def whole(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]
     return {name.removeprefix(f"{part}/"): values for name, values in metrics.items() if name.startswith(f"{part}/")}
 
 
-def _novelty(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _novelty(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Surprise of a network, and its discriminators' response, by kind of stimulus."""
-    differences = {"alike": 0.1 - np.abs(found["told"][:, 0] - 0.5)}
-    of = {kind: dict(zip(SCORES, found["auroc"][:, i].T, strict=True)) for i, kind in enumerate(KINDS)}
+    differences = {"alike": 0.1 - np.abs(measures["told"][:, 0] - 0.5)}
+    of = {kind: dict(zip(SCORES, measures["auroc"][:, i].T, strict=True)) for i, kind in enumerate(KINDS)}
     for i, (kind, auroc) in enumerate(of.items()):
         for score in ("critic", "features"):
             differences[f"surprise/{kind}/{score}"] = auroc[score] - 0.5
@@ -72,35 +72,35 @@ def _novelty(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for score in ("image_critic", "code_critic"):
             differences[f"rises/{kind}/{score}"] = auroc[score] - 0.5
             differences[f"deviates/{kind}/{score}"] = np.abs(auroc[score] - 0.5) - np.abs(of["again"][score] - 0.5)
-        differences[f"told_more/{kind}"] = found["told"][:, 1 + i] - found["told"][:, 0]
+        differences[f"told_more/{kind}"] = measures["told"][:, 1 + i] - measures["told"][:, 0]
     return differences
 
 
-def _polarity(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Cosines of plasticity, turned over, and below those of the control."""
+def _polarity(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Cosines of plasticity with their signs turned, and the control's less these."""
     differences = {}
     for which in ("critic", "network"):
-        cosine: dict[str, np.ndarray] = dict(zip(COMPARED, found[which].T, strict=True))
+        cosine: dict[str, np.ndarray] = dict(zip(COMPARED, measures[which].T, strict=True))
         for name in SWITCHING:
             differences[f"switches/{which}/{name}"] = -cosine[name]
             differences[f"switches_own/{which}/{name}"] = cosine[_control(name)] - cosine[name]
     return differences
 
 
-def _alignment(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _alignment(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Sleep's divergence from wake, below those of the controls."""
     return {
-        "align/pairs": found["js_unpaired"] - found["js_sleep"],
-        "align/units": found["js_shuffled"] - found["js_sleep"],
+        "align/pairs": measures["js_unpaired"] - measures["js_sleep"],
+        "align/units": measures["js_shuffled"] - measures["js_sleep"],
     }
 
 
 def _learned(trained: Mapping[str, np.ndarray], untrained: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Differences from the untrained network."""
-    floors = [found["js_sleep"] - found["js_floor"] for found in (untrained, trained)]
+    floors = [measures["js_sleep"] - measures["js_floor"] for measures in (untrained, trained)]
     differences = {"align/js": floors[0] - floors[1], "align/kl": untrained["kl_sleep"] - trained["kl_sleep"]}
     for i, kind in enumerate(KINDS):
-        now, before = (dict(zip(SCORES, found["auroc"][:, i].T, strict=True)) for found in (trained, untrained))
+        now, before = (dict(zip(SCORES, measures["auroc"][:, i].T, strict=True)) for measures in (trained, untrained))
         for score in ("critic", "features"):
             differences[f"learned/{kind}/{score}"] = now[score] - before[score]
         for score in ("image_critic", "code_critic"):
@@ -119,9 +119,9 @@ def _control(name: str) -> str:
 def _silencing(
     summary: dict[str, float], metrics: Mapping[str, np.ndarray], part: str, followers: tuple[tuple[int, int], ...]
 ) -> None:
-    """Variance of silenced units in the other phases, over that of the network where nothing is silenced."""
+    """Adds the variance of silenced units in the other phases, over that of the network with nothing silenced."""
     at, onset = PARTS.index(part), first_apart(metrics)
-    variance, told = metrics["training/variance"], metrics["training/wake_sleep"]
+    variance, critic_gap = metrics["training/variance"], metrics["training/wake_sleep"]
     for phase, layer in followers:
         share = variance[:, :, at, phase, layer] / variance[:, :, 0, phase, layer]
         name = f"silencing/{part}/{PHASES[phase]}"
@@ -132,15 +132,15 @@ def _silencing(
         put(summary, f"{name}/goes_on", share[:, onset, 0] - share[:, -1, 0])
         put(summary, f"{name}/alone", share[:, -1, 1] - share[:, -1, 0])
     layer = followers[0][1]
-    put(summary, f"silencing/{part}/gap_opens", told[:, onset, at, layer] - told[:, onset, 0, layer])
-    put(summary, f"silencing/{part}/gap_stays", told[:, -1, at, layer] - told[:, -1, 0, layer])
-    put(summary, f"silencing/{part}/gap_closes", told[:, onset, at, layer] - told[:, -1, at, layer])
+    put(summary, f"silencing/{part}/gap_opens", critic_gap[:, onset, at, layer] - critic_gap[:, onset, 0, layer])
+    put(summary, f"silencing/{part}/gap_stays", critic_gap[:, -1, at, layer] - critic_gap[:, -1, 0, layer])
+    put(summary, f"silencing/{part}/gap_closes", critic_gap[:, onset, at, layer] - critic_gap[:, -1, at, layer])
 
 
 def _of_novel(
     id: str, statement: str, paper: str | None, difference: str, score: str, kinds: Sequence[str] = NOVEL
 ) -> Claim:
-    """A difference is above 0 for every kind; the experiment's own claim where the paper has no words for it."""
+    """Claim that a difference is above 0 for every kind; it is our own if the paper does not state it."""
     names = [f"{difference}/{kind}/{score}" for kind in kinds]
     trivial = None if difference in LEARNED else clear(*(f"untrained/{name}" for name in names))
     return gap(id, statement, paper, *names, own=paper is None, trivial=trivial)

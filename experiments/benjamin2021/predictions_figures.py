@@ -119,9 +119,9 @@ def _plot_silencing(metrics: Mapping[str, np.ndarray]) -> Any:
         draw(
             above, steps, variance[:, :, 0, followers[0][0], 0], color="#999999", label=f"{name_of(followers)}, control"
         )
-        told = metrics["training/wake_sleep"][..., layer]
-        draw(below, steps, told[:, :, at], color="#d55e00", label="some silenced")
-        draw(below, steps, told[:, :, 0], color="#999999", label="nothing silenced")
+        critic_gap = metrics["training/wake_sleep"][..., layer]
+        draw(below, steps, critic_gap[:, :, at], color="#d55e00", label="some silenced")
+        draw(below, steps, critic_gap[:, :, 0], color="#999999", label="nothing silenced")
         above.set(title=TITLES[part], xlabel="training step", ylabel="variance")
         below.set(xlabel="training step", ylabel=f"gap of D of the {('image', 'code')[layer]}, wake - sleep")
         below.axhline(0, color="black", lw=0.8)

@@ -26,11 +26,11 @@ COMPARED = ("image", "oscillation", "code", "image_floor", "code_floor", "image_
 PARTS = ("none", "sleep_code", "wake_code", "wake_image")
 PHASES = ("wake", "sleep", "oscillation")
 FOLLOWERS = {"sleep_code": ((0, 1),), "wake_code": ((1, 1),), "wake_image": ((1, 0), (2, 0))}
-"""By part, phases (and their layer, 0 the image) that are not silenced where another one is."""
+"""Phases that may follow the silenced one, by part; each has the number of its layer, 0 for the image."""
 SHOWN = 400
-"""Stimuli of each kind whose scores are kept."""
+"""Number of stimuli of each kind to keep scores of."""
 PATTERN = (4, 4)
-"""Units of image and code to a pattern."""
+"""Units of image and of code in a pattern."""
 
 
 class Stimuli(NamedTuple):
@@ -41,16 +41,16 @@ class Stimuli(NamedTuple):
 
 
 @functools.cache
-@eval_context()  # a sweep traces what makes the parts
+@eval_context()  # a sweep makes its parts under a trace
 def stimuli(data: str, side: int, tested: int) -> Stimuli:
-    """Test digits, other test digits, and what is no digit: Omniglot's characters, and digits changed.
+    """Test digits, and as novel stimuli other test digits, Omniglot's characters, and altered digits.
 
     Raises:
       ValueError: if there are too few images.
       MissingData: if a set is not on this machine.
     """
-    shown = digits(data, side)
-    pool = np.asarray(shown.test)
+    images = digits(data, side)
+    pool = np.asarray(images.test)
     if 2 * tested > len(pool):
         raise ValueError(f"tested={tested}: twice as many are needed, and there are {len(pool)}")
     familiar, again = pool[:tested], pool[tested : 2 * tested]
@@ -66,14 +66,14 @@ def stimuli(data: str, side: int, tested: int) -> Stimuli:
 
 
 def inked(images: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Images as bright as others: each is multiplied, what exceeds white being white, until its sum is the other's.
+    """Images as bright as others: each is multiplied, and clipped at white, until its sum is the other's.
 
     Args:
       images: (N, pixels) uint8.
       like: (N, pixels) uint8.
 
     Returns:
-      Shape (N, pixels), uint8. What has too few pixels is white where it is not black.
+      Shape (N, pixels), uint8. An image with too few pixels is white where it is not black.
     """
     target, low, high = like.sum(1, dtype=np.int64), np.zeros(len(images)), np.full(len(images), 255.0)
     for _ in range(40):  # the sum grows with the factor
@@ -84,10 +84,10 @@ def inked(images: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 class Silenced(NamedTuple):
-    """A network some of whose units are silent in one direction; a network as `adversarial` takes it.
+    """A network with some units silent in one direction, for `adversarial`.
 
     Attributes:
-      net: whole.
+      net: with nothing silenced.
       up: by layer from the image on, (n_i,), 0 where a unit is silent when driven from below, or by the world; else 1.
       down: the same when driven from above, or by the prior.
     """
@@ -124,11 +124,11 @@ class Silenced(NamedTuple):
 
 
 def spreads(net: Silenced, params: Params, key: Key, x: Array, chosen: Sequence[np.ndarray]) -> Metrics:
-    """Activity of units that are silenced somewhere, and of the others.
+    """Variance and power of the units that some part silences, and of the others.
 
     Returns:
-      ``variance`` and ``power``, the mean square, (phases, layers, 2): awake, asleep, and of the image in the
-      oscillation, nan of the code; the image, the code; means over the units of a layer that are chosen (1, not 0),
+      ``variance`` and ``power``, the mean square, (phases, layers, 2). Phases are wake, sleep and the oscillation (NaN
+      for the code), layers are image and code; the last axis has means over the chosen units of a layer (1, not 0) and
       over the others.
     """
     phases = net.phases(params, x, key)
@@ -146,41 +146,41 @@ def spreads(net: Silenced, params: Params, key: Key, x: Array, chosen: Sequence[
     return {"variance": over(lambda h: jnp.var(h, 0)), "power": over(lambda h: jnp.mean(h**2, 0))}
 
 
-def assessed(net: Autoencoder, params: Params, key: Key, shown: Stimuli, cycles: int) -> Metrics:
-    """Surprise, novelty, polarity and overlap of a network of which nothing is silenced.
+def assessed(net: Autoencoder, params: Params, key: Key, images: Stimuli, cycles: int) -> Metrics:
+    """Surprise, novelty, polarity and overlap of a network with nothing silenced.
 
     Returns:
-      ``auroc`` and ``apart``, (kinds, scores): how well a score tells a kind of stimulus from familiar ones, and the
-      difference of means over the standard deviation of the familiar; ``told``, (1 + kinds,), how well D tells the
-      bottom-up image from the top-down one, of familiar stimuli and of each kind; ``scores`` (1 + kinds, SHOWN, 6),
-      some of them; those of `polarity` and of `overlap`.
+      ``auroc`` and ``apart``, (kinds, scores): how well a score separates a kind of stimulus from familiar ones, and
+      the difference of their means over the standard deviation of the familiar; ``told``, (1 + kinds,), the AUROC of D
+      for the bottom-up image against the top-down one, with familiar stimuli and with each kind; ``scores`` of some
+      stimuli, (1 + kinds, SHOWN, 6); the metrics of `polarity` and of `overlap`.
     """
     key_scores, key_phases, key_overlap = jax.random.split(key, 3)
-    known, novel = (scaled(unfolded(images)) for images in (shown.familiar, shown.novel))
+    known, novel = (scaled(unfolded(pixels)) for pixels in (images.familiar, images.novel))
 
-    def of(x: Array) -> tuple[Array, Array]:
+    def scores_of(x: Array) -> tuple[Array, Array]:
         return scores(net, params, key_scores, x, cycles)
 
-    found, told = jax.lax.map(of, jnp.concatenate([known[None], novel]))
-    base = found[0]
-    tells = jax.vmap(jax.vmap(auroc, (1, 1)), (None, 0))(base, found[1:])
-    apart = (jnp.mean(found[1:], 1) - jnp.mean(base, 0)) / jnp.maximum(jnp.std(base, 0), 1e-9)
+    all_scores, separation = jax.lax.map(scores_of, jnp.concatenate([known[None], novel]))
+    base = all_scores[0]
+    aurocs = jax.vmap(jax.vmap(auroc, (1, 1)), (None, 0))(base, all_scores[1:])
+    apart = (jnp.mean(all_scores[1:], 1) - jnp.mean(base, 0)) / jnp.maximum(jnp.std(base, 0), 1e-9)
     phases, again, shuffled = (
         net.phases(params, x, key)
         for x, key in zip((known, novel[0], novel[-1]), jax.random.split(key_phases, 3), strict=True)
     )
     return {
-        "auroc": tells,
+        "auroc": aurocs,
         "apart": apart,
-        "told": told,
-        "scores": found[:, :SHOWN],
+        "told": separation,
+        "scores": all_scores[:, :SHOWN],
         **polarity(net, params, phases, again, shuffled),
         **overlap(net, params, jnp.concatenate([known, novel[0]]), key_overlap),
     }
 
 
 def scores(net: Autoencoder, params: Params, key: Key, x: Array, cycles: int) -> tuple[Array, Array]:
-    """`SCORES` of stimuli (n, pixels), shape (n, 6), and how well D tells w from o, shape (); means over the cycles."""
+    """`SCORES` of stimuli (n, pixels), (n, 6), and the AUROC of D for w against o, (); means over cycles."""
     of_image, of_code = params["discriminator"]
     up = net.judge(of_image, 0, (x,))
 
@@ -190,11 +190,11 @@ def scores(net: Autoencoder, params: Params, key: Key, x: Array, cycles: int) ->
         down, code = net.judge(of_image, 0, (o,)), net.judge(of_code, 1, (phases.wake[1],))
         moved = jnp.sqrt(jnp.sum((up.features - down.features) ** 2, -1))
         error = jnp.mean((x - o) ** 2, -1)
-        found = jnp.abs(up.score - down.score), moved, error, jnp.sum(x, -1), up.score, code.score
-        return jnp.stack(found, 1), auroc(down.score, up.score)
+        values = jnp.abs(up.score - down.score), moved, error, jnp.sum(x, -1), up.score, code.score
+        return jnp.stack(values, 1), auroc(down.score, up.score)
 
-    found, told = jax.lax.map(cycle, jax.random.split(key, cycles))
-    return jnp.mean(found, 0), jnp.mean(told)
+    by_cycle, separation = jax.lax.map(cycle, jax.random.split(key, cycles))
+    return jnp.mean(by_cycle, 0), jnp.mean(separation)
 
 
 def auroc(negative: Array, positive: Array) -> Array:
@@ -205,7 +205,7 @@ def auroc(negative: Array, positive: Array) -> Array:
 
 
 def polarity(net: Autoencoder, params: Params, phases: Phases, again: Phases, novel: Phases) -> Metrics:
-    """Cosine between what wake and what another phase contribute to learning; -1 where their activity is alike.
+    """Cosine between the contributions of wake and of another phase to learning; -1 where their activity is alike.
 
     Args:
       net: the network.
@@ -222,17 +222,17 @@ def polarity(net: Autoencoder, params: Params, phases: Phases, again: Phases, no
     compared = [(0, phases.sleep[0]), (0, phases.oscillation[0]), (1, phases.sleep[1])]
     compared += [(site, other.wake[site]) for other in (again, novel) for site in range(2)]
 
-    def onto(site: int, h: Array) -> Array:
+    def change_of_critic(site: int, h: Array) -> Array:
         slopes = jax.grad(lambda critic: jnp.mean(net.judge(critic, site, (h,)).score))(params["discriminator"][site])
         return jnp.concatenate([jnp.ravel(w) for w in slopes["w"]])
 
-    def from_it(site: int, h: Array) -> Array:
+    def error_sent(site: int, h: Array) -> Array:
         critic = params["discriminator"][site]
         return jnp.sum(jax.grad(lambda h: jnp.mean(net.judge(critic, site, (h,)).score))(h), 0)
 
     return {
         name: jnp.stack([cosine(effect(site, phases.wake[site]), -effect(site, h)) for site, h in compared])
-        for name, effect in (("critic", onto), ("network", from_it))
+        for name, effect in (("critic", change_of_critic), ("network", error_sent))
     }
 
 
@@ -240,18 +240,18 @@ def overlap(net: Autoencoder, params: Params, x: Array, key: Key) -> Metrics:
     """Patterns of image and code awake and asleep: divergences and indices of `pattern_overlap`, shape () each."""
     key_phases, key_units = jax.random.split(key)
     phases = net.phases(params, x, key_phases, oscillate=False)
-    found = pattern_overlap(key_units, phases.wake, phases.sleep, units=PATTERN, draws=10)  # pyright: ignore
+    overlaps = pattern_overlap(key_units, phases.wake, phases.sleep, units=PATTERN, draws=10)  # pyright: ignore
     return {
-        **{f"js_{name}": getattr(found, name).js for name in ("sleep", "floor", "shuffled", "unpaired")},
-        "kl_sleep": found.sleep.kl,
-        "index_shuffled": found.index_shuffled,
-        "index_unpaired": found.index_unpaired,
+        **{f"js_{name}": getattr(overlaps, name).js for name in ("sleep", "floor", "shuffled", "unpaired")},
+        "kl_sleep": overlaps.sleep.kl,
+        "index_shuffled": overlaps.index_shuffled,
+        "index_unpaired": overlaps.index_unpaired,
     }
 
 
 def first_apart(metrics: Mapping[str, np.ndarray]) -> int:
-    """The first evaluation of networks in which something is silenced: their losses, (seeds, points, parts), differ."""
+    """Index of the first evaluation with silenced units: losses, (seeds, points, parts), differ from there on."""
     losses = metrics["training/loss"]
     first = losses[..., :1]
-    alike = (losses == first) | (np.isnan(losses) & np.isnan(first))  # as they are in a network that diverged before
+    alike = (losses == first) | (np.isnan(losses) & np.isnan(first))  # NaN in all parts if the network diverged before
     return int(np.argmax((~alike).any((0, 2))))

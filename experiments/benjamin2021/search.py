@@ -1,16 +1,16 @@
-"""Sections 3.1 and 5.1 of Benjamin & Kording (2021): can wake/sleep be mended by its optimiser, or by fewer inputs?
+"""Sections 3.1 and 5.1 of Benjamin & Kording (2021): attempts to mend wake/sleep by its optimiser, or by fewer inputs.
 
 "search": adversarial wake/sleep with recurrence, its rates, decay of weights and Adam's b1 and b2 drawn at random, one
-set for all seeds; the first is that of Figure 3's reduced problem, whose b1, b2 and decay are the paper's. The paper's
+set for all seeds; the first is that of Figure 3's reduced problem, with the paper's b1, b2 and decay. The paper's
 wide search "did not produce better reconstructions". "combined" and "bare" (wake/sleep without recurrence), at the
-first of the settings and for as many steps, show what could have been found.
+first setting and for as many steps, show what a search could have reached.
 
-"global" and "local", at three sizes of the image: wake/sleep whose discriminator sees image and code together, and the
-combined objective, whose discriminators see one of them, neither with recurrence. The paper expects learning to suffer
-as a discriminator's inputs grow, "in very large networks"; there are some hundreds here.
+"global" and "local" run at three sizes of the image: wake/sleep with one discriminator of image and code together, and
+the combined objective with a discriminator of each, both without recurrence. The paper expects learning to suffer as a
+discriminator's inputs grow, "in very large networks"; here there are some hundreds.
 
-Seeds of this experiment are its own: nothing that is found here chose a setting of Figure 3, and keys are folded apart
-from those of its seeds. Identity is the share of test digits that are taken for what they are, once reconstructed.
+This experiment has seeds of its own: no result here chose a setting of Figure 3, and its keys differ from those of
+Figure 3's seeds. Identity is the share of test digits that the classifier still recognises once reconstructed.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Key, PyTree
 
 APART = 5
-"""Folded into lanes' keys: no network here has the weights or data of one of Figure 3's."""
+"""Number folded into lanes' keys, so that no network here shares weights or data with one of Figure 3's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Config:
       data: "mnist", or "prototypes" (random images, which need no files).
       sides: pixels of an image, small to large, each 28 or a divisor of it; the search is at the middle one.
       latent: units of the code.
-      hidden: of every conditional, and of each hidden layer of a discriminator.
+      hidden: units of each hidden layer, of conditionals and of discriminators.
       gamma: of the combined objective.
-      batch: of a step.
+      batch: images in a step.
       steps: of training.
-      tries: settings of the optimiser.
-      model_rate: of inference and generation, for all but the search; discriminators' is four times that.
+      tries: settings of the optimiser in the search, the first included.
+      model_rate: of inference and generation, except in the search; that of discriminators is four times as high.
       tested: test images.
     """
 
@@ -107,7 +107,7 @@ class Setting(NamedTuple):
 
 
 def settings(draws: int, model_rate: float) -> Setting:
-    """The paper's decay, b1 and b2 at a rate, then draws: rates and decay log-uniform over decades about these.
+    """The paper's decay, b1 and b2 at a given rate, then random draws: rates and decay log-uniform around these.
 
     Rates run from a tenth to three times that rate, discriminators' from 1 to 10 times the network's, decay from 1e-7
     to 1e-2; b1 from 0 to 0.9, and 1 - b2 from 0.1 to 0.001.
@@ -126,26 +126,26 @@ def scores(net: Autoencoder, params: PyTree, key: Key, data: Images, judge: Clas
     key_made, key_one, key_other = jax.random.split(key, 3)
     data = unfolded(data)
     x, label = scaled(data.test[:tested]), data.test_label[:tested]
-    made = reconstruct(net, params, x, key_made)[0]
+    reconstructed = reconstruct(net, params, x, key_made)[0]
     phases = net.phases(params, x, key_one, oscillate=False)
-    again = net.infer(params["inference"], 1, x, key_other)
-    (_, real), (logits, _), (_, dreamt) = (judged(judge.weights, each) for each in (x, made, phases.sleep[0]))
+    second_code = net.infer(params["inference"], 1, x, key_other)
+    (_, real), (logits, _), (_, dreams) = (judged(judge.weights, each) for each in (x, reconstructed, phases.sleep[0]))
     return {
         "identity": jnp.mean(jnp.argmax(logits, -1) == label),
-        "mse": jnp.mean((made - x) ** 2),
-        "told": explained(phases.wake[1], again),
-        "sleep_frechet": frechet(dreamt, real),
+        "mse": jnp.mean((reconstructed - x) ** 2),
+        "told": explained(phases.wake[1], second_code),
+        "sleep_frechet": frechet(dreams, real),
     }
 
 
 def training(config: Config, side: int, method: str, tried: Setting) -> Program:
-    """One network for each setting, one after another; metrics have an axis of them."""
+    """Training of a network at each setting, one after another; metrics have an axis of settings."""
     data, judge = digits(config.data, side), classifier(config.data, side)
     recurrence = 0 if method in ("bare", "global", "local") else 1
     together = method in ("search", "bare", "global")
-    seen = "global" if together else "local"
+    scope = "global" if together else "local"
     net = autoencoder(
-        (side**2, config.latent), config.hidden, config.hidden, recurrence, seen, output="sigmoid"
+        (side**2, config.latent), config.hidden, config.hidden, recurrence, scope, output="sigmoid"
     )  # fmt: skip
     rule = adversarial(net, 1.0 if together else config.gamma)
 

@@ -14,28 +14,28 @@ from plasticity_jax.run import gap, mean_sem, put, within
 
 SCORES = ("identity", "mse", "told", "sleep_frechet")
 KEPT = 0.5
-"""Share of digits that a good reconstruction keeps, at the least; Figure 3 asks for less than this of wake/sleep."""
+"""Least share of digits that good reconstructions keep; Figure 3 claims that wake/sleep keeps less."""
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Numbers at the end: "search/0/identity" by setting, others by part; and the differences that claims are about.
 
-    "best/identity" and "best/told" are those of the setting whose mean over seeds is the largest, chosen on the same
-    seeds, which favours it; "search/lost" counts networks whose loss was not finite.
+    "best/identity" and "best/told" are those of the setting with the largest mean over seeds, chosen on the same seeds,
+    which favours it; "search/lost" counts networks with a non-finite loss.
     """
     summary: dict[str, float] = {}
-    found = {name: values[:, -1] for name, values in metrics.items() if name.split("/")[1] in SCORES}
-    for name, values in found.items():
+    last = {name: values[:, -1] for name, values in metrics.items() if name.split("/")[1] in SCORES}
+    for name, values in last.items():
         part, score = name.split("/")
         for i, column in enumerate(values.T):
             put(summary, f"{part}/{i}/{score}" if part == "search" else f"{part}/{score}", column)
     for score in ("identity", "told"):
-        put(summary, f"best/{score}", _best(found[f"search/{score}"]))
+        put(summary, f"best/{score}", _best(last[f"search/{score}"]))
     summary["search/lost"] = float((metrics["search/bad_step"] >= 0).any(1).sum())
     for name in ("combined", "bare"):
-        put(summary, f"gap/{name}", found[f"{name}/identity"][:, 0] - _best(found["search/identity"]))
+        put(summary, f"gap/{name}", last[f"{name}/identity"][:, 0] - _best(last["search/identity"]))
     small, large = (f"_{side}/identity" for side in ends(metrics))
-    falls = {kind: (found[f"{kind}{small}"] - found[f"{kind}{large}"])[:, 0] for kind in ("global", "local")}
+    falls = {kind: (last[f"{kind}{small}"] - last[f"{kind}{large}"])[:, 0] for kind in ("global", "local")}
     for kind, values in falls.items():
         put(summary, f"falls/{kind}", values)
     put(summary, "gap/falls", falls["global"] - falls["local"])
@@ -44,14 +44,14 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 def _best(values: np.ndarray) -> np.ndarray:
     """The column of (seeds, settings) with the largest mean over the seeds that did not diverge."""
-    kept = np.where(np.isfinite(values), values, -math.inf)
-    return values[:, int(np.argmax(kept.mean(0)))]
+    finite = np.where(np.isfinite(values), values, -math.inf)
+    return values[:, int(np.argmax(finite.mean(0)))]
 
 
 def ends(metrics: Mapping[str, np.ndarray]) -> tuple[int, int]:
     """The smallest and the largest side."""
-    found = sides(metrics)
-    return found[0], found[-1]
+    ordered = sides(metrics)
+    return ordered[0], ordered[-1]
 
 
 def sides(metrics: Mapping[str, np.ndarray]) -> list[int]:
@@ -74,12 +74,12 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def figures(metrics: Mapping[str, np.ndarray], tried: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Identity by each thing that the search draws, and by the inputs of a discriminator."""
+    """Identity by each setting that the search draws, and by the inputs of a discriminator."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 3, figsize=(11, 7), constrained_layout=True, sharey=True)
-    kept = metrics["search/identity"][:, -1]
-    mean, error = np.array([mean_sem(column) for column in kept.T]).T
+    identity = metrics["search/identity"][:, -1]
+    mean, error = np.array([mean_sem(column) for column in identity.T]).T
     labels = {
         "model_rate": "rate of the network, over the first's",
         "critic_rate": "rate of discriminators, likewise",
@@ -102,8 +102,8 @@ def figures(metrics: Mapping[str, np.ndarray], tried: Mapping[str, np.ndarray]) 
         ("global", COLOURS["wake_sleep_no_recurrence"], "wake/sleep, global"),
         ("local", COLOURS["combined_no_recurrence"], "combined, local"),
     ):
-        ended = [metrics[f"{kind}_{side}/identity"][:, -1, 0] for side in sides(metrics)]
-        mean, error = np.array([mean_sem(column) for column in ended]).T
+        identities = [metrics[f"{kind}_{side}/identity"][:, -1, 0] for side in sides(metrics)]
+        mean, error = np.array([mean_sem(column) for column in identities]).T
         last.errorbar(sides(metrics), mean, np.nan_to_num(error), fmt="o-", color=colour, label=label, capsize=2)
     last.set(xlabel="side of the image (pixels), no recurrence", xticks=sides(metrics))
     last.legend(frameon=False, fontsize=9, loc="lower right")
@@ -112,8 +112,8 @@ def figures(metrics: Mapping[str, np.ndarray], tried: Mapping[str, np.ndarray]) 
     handles, names = axes[0, 0].get_legend_handles_labels()
     legend_below(figure, handles, names, ncols=4)
     figure.suptitle(
-        f"Benjamin & Kording (2021), sections 3.1 and 5.1: {kept.shape[1]} settings of the optimiser, "
-        f"{seeds_in_words(len(kept))}; mean and standard error",
+        f"Benjamin & Kording (2021), sections 3.1 and 5.1: {identity.shape[1]} settings of the optimiser, "
+        f"{seeds_in_words(len(identity))}; mean and standard error",
         fontsize=10,
     )
     return {"search": figure}

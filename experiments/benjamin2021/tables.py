@@ -9,10 +9,10 @@ def cell(summary: Mapping[str, float], name: str, seeds: int, digits: int = 3) -
     """A mean over seeds with its standard error, and with the number of seeds if some of them diverged.
 
     Args:
-      summary: has what `put` added; "-" stands for what it lacks.
+      summary: with numbers added by `put`; a missing one becomes "-".
       name: of the number.
       seeds: of the run.
-      digits: after the point.
+      digits: after the decimal point.
     """
     if name not in summary:
         return "-"

@@ -1,4 +1,4 @@
-"""Ablations: choices that Lindsey & Litwin-Kumar (2020) defend in a word or two, each undone.
+"""Ablations of choices that Lindsey & Litwin-Kumar (2020) justify in a word or two.
 
 1. Error or target as feedback: "we obtained better performance using prediction errors for the regression task, and
    using raw targets for the classification task" (section 4).
@@ -6,15 +6,15 @@
 3. The meta-learning rate of alpha: its "proper selection ... was particularly important" (appendix B.1, tables 3, 4).
 4. beta: "unable to achieve performance improvements by meta-optimizing over beta" in classification (appendix B.1).
 
-FLP (2) is meta-trained with each choice, at each of several rates of alpha: a choice may ask for a rate of its own. A
-seed's error is that at the rate which is best by the geometric mean (in classification, the mean) over the other seeds,
-so that no seed chooses for itself. beta, of the hidden layer, is learned or held at a value; the readout's is learned.
+FLP (2) is meta-trained with each choice, at several rates of alpha, because each choice may need its own rate. A seed's
+error is that at the rate which is best by the geometric mean (in classification, the mean) over the other seeds, so
+that no seed selects its own rate. beta of the hidden layer is learned or held at a value; the readout's is learned.
 
 Both problems are small. Regression: incremental sines of two functions and 20 steps, hidden layers of 32 and 32, i.i.d.
 Classification: Table 2's lives on Omniglot at 14 x 14, two convolutions of 16 channels, 32 hidden units, with the outer
 loop of `lindsey2020_table2`; alpha's rate below the readout is the readout's times a multiplier, which is table 4's
-ratio the other way round. The images have to be there: that half is run by ``--preset omniglot``, or
-``--data omniglot``, and its claims are "not run" otherwise. Rates were looked at on seed 100, which is not reported.
+ratio inverted. This half needs the images: it runs with ``--preset omniglot`` or ``--data omniglot``, and otherwise its
+claims are "not run". Rates were explored on seed 100, which is not reported.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from experiments.lindsey2020 import table2
 from experiments.lindsey2020.ablations_claims import CLAIMS
 from experiments.lindsey2020.ablations_figures import plot, text
 from experiments.lindsey2020.ablations_summary import BETAS, CHOICES, summarise
-from experiments.lindsey2020.banks import Bank, banks, shown
+from experiments.lindsey2020.banks import Bank, banks, network_input
 from experiments.lindsey2020.networks import flp_theta, layers
 from experiments.lindsey2020.swept import swept
 from experiments.lindsey2020.training import held_out, meta_training, over_lives
@@ -46,7 +46,7 @@ from plasticity_jax.tasks.incremental_sines import incremental_sines
 from plasticity_jax.typing import Array, Key, PyTree, Scalar
 
 READOUT_BETA = 0.5
-"""Where the readout's starts; of a clamped readout it is not read."""
+"""Initial beta of the readout; a clamped readout does not use it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,19 +56,19 @@ class Config:
     Attributes:
       seeds: networks, meta-trained independently.
       points: evaluations.
-      lives: to a meta-step.
+      lives: in a meta-step.
       episodes: meta-steps of regression.
       lifetimes: of an evaluation of regression.
       order: of a life, in both problems.
       functions: of an episode of regression.
-      batches: inner steps to each function.
-      batch: points to an inner step.
+      batches: inner steps for each function.
+      batch: points in an inner step.
       hidden: widths of the hidden layers.
       rate: meta-learning rate of weights, feedback and beta.
-      alphas: those of alpha, increasing.
+      alphas: meta-learning rates of alpha, increasing.
       clip: largest norm of the meta-gradient of a group; 0 for none.
-      backoff: fraction of alpha that a life that diverged takes off.
-      data: of classification: "omniglot", "prototypes" (which need no files), or "none" of it.
+      backoff: fraction by which a life that diverged reduces alpha.
+      data: of classification: "omniglot", "prototypes" (which need no files), or "none" to leave it out.
       few_episodes: meta-steps of classification.
       few_lifetimes: of an evaluation.
       side: of the images.
@@ -159,7 +159,7 @@ class Setting(NamedTuple):
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """A program for each problem and choice: every rate of alpha, and for the paper's choice every beta."""
+    """A program for each problem and choice, at every rate of alpha, and for the paper's choice at every beta."""
     parts: dict[str, Program] = {}
     for choice, options in CHOICES["regression"].items():
         parts[f"regression/{choice}"] = swept(
@@ -195,7 +195,7 @@ def holding_beta(life: Life, setting: Setting) -> Life:
 
 
 def with_beta(theta: PyTree, setting: Setting) -> PyTree:
-    """Theta whose beta starts at the setting's, but for the readout's."""
+    """Theta with the setting's initial beta in all layers but the readout."""
     start = jnp.asarray(setting.beta, theta["beta"][0].dtype)
     return {**theta, "beta": (*[start] * (len(theta["beta"]) - 1), theta["beta"][-1])}
 
@@ -214,10 +214,10 @@ def regression(config: Config, options: Mapping[str, Any], setting: Setting) -> 
     errors = held_out(life, stream(1), config.lifetimes)
 
     def evaluate(key: Key, theta: PyTree) -> Metrics:
-        found = errors(key, theta)
+        life_errors = errors(key, theta)
         return {
-            "median": over_lives(found),
-            "mean": jnp.mean(found),
+            "median": over_lives(life_errors),
+            "mean": jnp.mean(life_errors),
             "beta": theta["beta"][0],
             "swept": jnp.asarray(setting.rate),
         }
@@ -242,17 +242,17 @@ def classification(config: Config, options: Mapping[str, Any], setting: Setting,
     cut = layers((height * wide * config.channels, config.width, table2.WAYS), 2, "softmax")
 
     def life(bank: Bank) -> Life:
-        def seen(weights: PyTree, index: Array) -> Array:
-            images = shown(bank.images[index], config.data, inverted=True)
+        def frozen_features(weights: PyTree, index: Array) -> Array:
+            images = network_input(bank.images[index], config.data, inverted=True)
             return cut.features(weights["dense"], features(net, weights["conv"], images))
 
-        born = flp_life(cut.net, prefix=seen, output="clamped", **options)
-        return table2.multiplied(holding_beta(born, setting), setting.rate)
+        plain = flp_life(cut.net, prefix=frozen_features, output="clamped", **options)
+        return table2.multiplied(holding_beta(plain, setting), setting.rate)
 
     def theta(key: Key) -> PyTree:
         key_conv, key_rest = jax.random.split(key)
-        born = with_beta(flp_theta(key_rest, cut, [0.0, config.alpha], READOUT_BETA), setting)
-        return {**born, "prefix": {"conv": init_params(key_conv, net), "dense": born["prefix"]}}
+        initial = with_beta(flp_theta(key_rest, cut, [0.0, config.alpha], READOUT_BETA), setting)
+        return {**initial, "prefix": {"conv": init_params(key_conv, net), "dense": initial["prefix"]}}
 
     def stream(bank: Bank, episodes: int):
         order: Order = config.order
@@ -261,10 +261,10 @@ def classification(config: Config, options: Mapping[str, Any], setting: Setting,
     errors = held_out(life(test), stream(test, 1), config.few_lifetimes)
 
     def evaluate(key: Key, theta: PyTree) -> Metrics:
-        found = 100 * errors(key, theta)
+        life_errors = 100 * errors(key, theta)
         return {
-            "mean": jnp.mean(found),
-            "median": jnp.median(found),
+            "mean": jnp.mean(life_errors),
+            "median": jnp.median(life_errors),
             "beta": theta["beta"][0],
             "swept": jnp.asarray(setting.rate),
         }

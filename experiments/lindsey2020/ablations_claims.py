@@ -20,7 +20,7 @@ def learning_nothing_beats(name: str) -> Callable[[Summary], bool]:
 
 
 def similar(problem: str) -> Claim:
-    """Presynaptic activity after the feedback gives an error similar to that before it."""
+    """Claim that presynaptic activity after the feedback gives an error similar to that before it."""
 
     def measure(summary: Summary) -> tuple[float, bool]:
         before = "error" if problem == "regression" else "target"
@@ -46,7 +46,7 @@ def _nothing(name: str, summary: Summary) -> float:
 
 
 def inside(problem: str) -> Claim:
-    """The best rate has a worse one on either side."""
+    """Claim that the best rate has a worse one on either side."""
     name = f"{problem}/best_rate_is_inside"
     return Claim(
         f"alpha_rate_{problem}_inside",

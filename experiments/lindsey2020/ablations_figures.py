@@ -30,8 +30,8 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
     for problem, variants in of_problems(metrics).items():
         for name, values in variants.items():
             logs = np.log10(values) if problem == "regression" else values
-            found = 10 ** chosen(logs) if problem == "regression" else chosen(logs)
-            lines.append(f"| {problem} | {NAMES[name]} | {cell(found, 3 if problem == 'regression' else 1)} |")
+            final = 10 ** chosen(logs) if problem == "regression" else chosen(logs)
+            lines.append(f"| {problem} | {NAMES[name]} | {cell(final, 3 if problem == 'regression' else 1)} |")
     lines += [
         "",
         "Squared error (median over lives) or percent of wrong answers; standard error over seeds in brackets.",
@@ -41,13 +41,15 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 def of_problems(metrics: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """Errors (seeds, rates) by problem and name of the choice; the paper's choice first."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    by_problem: dict[str, dict[str, np.ndarray]] = {}
     for problem, choices in CHOICES.items():
         if f"{problem}/{next(iter(choices))}/mean" in metrics:
-            found[problem] = {choice: errors(metrics, problem, choice) for choice in choices}
+            by_problem[problem] = {choice: errors(metrics, problem, choice) for choice in choices}
             first, *others = BETAS[problem]
-            found[problem] |= {beta: errors(metrics, problem, next(iter(choices)), beta) for beta in (first, *others)}
-    return found
+            by_problem[problem] |= {
+                beta: errors(metrics, problem, next(iter(choices)), beta) for beta in (first, *others)
+            }
+    return by_problem
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:

@@ -1,4 +1,4 @@
-"""Numbers that the claims on the choices of Lindsey & Litwin-Kumar (2020) read."""
+"""Numbers for the claims on the choices of Lindsey & Litwin-Kumar (2020)."""
 
 from collections.abc import Mapping
 
@@ -44,19 +44,19 @@ def errors(metrics: Mapping[str, np.ndarray], problem: str, choice: str, beta: s
 
 
 def chosen(values: np.ndarray, sign: float = 1.0) -> np.ndarray:
-    """Each seed's value at the rate whose mean over the other seeds is least (greatest, if the sign is -1).
+    """Each seed's value at the rate with the least mean over the other seeds (the greatest, if the sign is -1).
 
     Args:
-      values: (seeds, rates), errors or their logarithms; what is not finite is worse than all else.
+      values: (seeds, rates), errors or their logarithms; a value that is not finite is worse than all others.
       sign: 1 or -1.
 
     Returns:
       (seeds,).
     """
-    whole = np.where(np.isfinite(values), values, np.inf)
-    rows = range(len(whole))
+    finite = np.where(np.isfinite(values), values, np.inf)
+    rows = range(len(finite))
     others = [[k for k in rows if k != seed] or [seed] for seed in rows]
-    at = [int(np.argmin(sign * whole[other].mean(0))) for other in others]
+    at = [int(np.argmin(sign * finite[other].mean(0))) for other in others]
     return np.array([values[seed, k] for seed, k in enumerate(at)])
 
 
@@ -70,17 +70,17 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
         scale, back = (np.log10, lambda x: 10**x) if problem == "regression" else (np.asarray, np.asarray)
         names = {choice: (choice, None) for choice in choices}
         names |= {f"beta/{beta}": (first, beta) for beta in BETAS[problem]}
-        found = {name: chosen(scale(errors(metrics, problem, *of))) for name, of in names.items()}
-        for name, values in found.items():
+        final = {name: chosen(scale(errors(metrics, problem, *of))) for name, of in names.items()}
+        for name, values in final.items():
             put(summary, f"{problem}/{name}", back(values))
         for choice in choices:
             if choice != first:
-                put(summary, f"gap/{problem}/{choice}-{first}", found[choice] - found[first])
+                put(summary, f"gap/{problem}/{choice}-{first}", final[choice] - final[first])
         papers = next(iter(BETAS[problem]))
         for beta in BETAS[problem]:
             if beta != papers:
-                put(summary, f"gap/{problem}/beta/{beta}-{papers}", found[f"beta/{beta}"] - found[f"beta/{papers}"])
-                put(summary, f"gap/{problem}/beta/{papers}-{beta}", found[f"beta/{papers}"] - found[f"beta/{beta}"])
+                put(summary, f"gap/{problem}/beta/{beta}-{papers}", final[f"beta/{beta}"] - final[f"beta/{papers}"])
+                put(summary, f"gap/{problem}/beta/{papers}-{beta}", final[f"beta/{papers}"] - final[f"beta/{beta}"])
         swept = scale(errors(metrics, problem, first))
         put(summary, f"gap/{problem}/rates/worst-best", chosen(swept, -1.0) - chosen(swept))
         best = int(np.argmin(np.where(np.isfinite(swept), swept, np.inf).mean(0)))

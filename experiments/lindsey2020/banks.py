@@ -1,4 +1,4 @@
-"""Images of Omniglot and mini-ImageNet, class by class, as the network of Lindsey & Litwin-Kumar (2020) sees them."""
+"""Images of Omniglot and mini-ImageNet, class by class, as input to the network of Lindsey & Litwin-Kumar (2020)."""
 
 from typing import NamedTuple, cast
 
@@ -11,7 +11,7 @@ from plasticity_jax.data.datasets import Name
 from plasticity_jax.typing import Array
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of ImageNet's colours, by which the authors normalise mini-ImageNet."""
+"""Mean and standard deviation of ImageNet's colours, with which the authors normalise mini-ImageNet."""
 
 
 class Bank(NamedTuple):
@@ -19,7 +19,7 @@ class Bank(NamedTuple):
 
     Attributes:
       images: (classes * per_class, side, side, channels), uint8.
-      classes: how many.
+      classes: their number.
       per_class: images of each.
     """
 
@@ -29,7 +29,7 @@ class Bank(NamedTuple):
 
 
 def banks(data: str, side: int) -> tuple[Bank, Bank]:
-    """The classes to learn from, and those to be judged by."""
+    """Images of the classes for meta-training, and of those for evaluation."""
     if data == "prototypes":
         rng = np.random.default_rng(0)
         prototypes = rng.random((20, 1, side, side, 1)) + 0.2 * rng.standard_normal((20, 12, side, side, 1))
@@ -44,8 +44,8 @@ def banks(data: str, side: int) -> tuple[Bank, Bank]:
     return train, test
 
 
-def shown(images: Array, data: str, inverted: bool) -> Array:
-    """Input to the network of uint8 images: colours normalised, or grey values with ink 1 on paper 0 if inverted."""
+def network_input(images: Array, data: str, inverted: bool) -> Array:
+    """Network input from uint8 images: normalised colours, or grey values, with ink 1 on paper 0 if inverted."""
     values = scaled(images)
     if data == "mini_imagenet":
         return (values - jnp.asarray(MEAN)) / jnp.asarray(STD)

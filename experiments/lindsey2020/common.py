@@ -21,7 +21,7 @@ COLOURS = {
     "gradient_warm": "#cc79a7",
     "oml": "#000000",
 }
-"""Colours of the learners, the same in every figure; the colour-blind can tell them apart (after Okabe and Ito)."""
+"""Colours of the learners, the same in every figure; the colour-blind can distinguish them (after Okabe and Ito)."""
 
 LABELS = {
     "reuse": "feature reuse (1)",
@@ -41,29 +41,31 @@ def not_above(
     *names: str,
     **options: Any,
 ) -> Claim:
-    """Claims that none of these paired differences is above 0; measured is the largest.
+    """Claim that none of these paired differences is above 0; it measures the largest.
 
-    It does not hold if one is above 0 at 95 %, by Student's t; it holds if none is by more than its standard error, and
-    between the two it cannot be told. A few seeds cannot show that there is no difference, only that they see none.
+    It fails if one is above 0 at 95 %, by Student's t; it holds if none is above 0 by more than its standard error; in
+    between it is undecided. A few seeds cannot show that there is no difference, only that they find none.
     """
 
     def measure(summary: Mapping[str, float]) -> tuple[float, bool | None]:
         means = [mean_in(summary, name) for name in names]
-        most = max(mean.value for mean in means)
+        largest = max(mean.value for mean in means)
         if any(mean.seeds == 1 for mean in means):
-            return most, None
+            return largest, None
         if any(mean.value > t_value(mean.seeds) * mean.sem for mean in means):
-            return most, False
-        return most, True if all(mean.value <= mean.sem for mean in means) else None
+            return largest, False
+        return largest, True if all(mean.value <= mean.sem for mean in means) else None
 
     return Claim(id, statement, paper, measure, **options)
 
 
 def cell(values: np.ndarray, digits: int) -> str:
-    """Mean over seeds with its standard error, and how many seeds it lacks if some diverged; values (seeds,)."""
+    """Mean over seeds with its standard error, and the number of finite seeds if some diverged; values (seeds,)."""
     mean, sem = mean_sem(values)
-    whole, seeds = int(np.isfinite(values).sum()), len(values)
-    if not whole:
+    finite, seeds = int(np.isfinite(values).sum()), len(values)
+    if not finite:
         return f"none of {seeds} seeds finite"
     kind = "g" if mean > 1e4 else "f"
-    return f"{mean:.{digits}{kind}} ({sem:.{digits}{kind}})" + ("" if whole == seeds else f", {whole} of {seeds} seeds")
+    return f"{mean:.{digits}{kind}} ({sem:.{digits}{kind}})" + (
+        "" if finite == seeds else f", {finite} of {seeds} seeds"
+    )

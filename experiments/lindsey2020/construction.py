@@ -1,18 +1,19 @@
-r"""The network of appendix A of Lindsey & Litwin-Kumar (2020), which by FLP writes its training set into its output.
+r"""Network of appendix A of Lindsey & Litwin-Kumar (2020), which writes its training set into its output by FLP.
 
 x has J values, y has d. Square matrices W_1, ..., W_N act on phi(x) = [0; discr x; 0_{J^2 d}; discr x], W_N first. With
-G_i = W_{i+1} ... W_N, so that W_i = G_{i-1} G_i^{-1}, what enters W_i is G_i phi(x), and a life of K examples gives
+G_i = W_{i+1} ... W_N, so that W_i = G_{i-1} G_i^{-1}, the input of W_i is G_i phi(x), and a life of K examples gives
 
     z* = G_0 phi(x*) + alpha sum_k sum_i (G_i phi(x_k) . G_i phi(x*)) G_0 G_{i-1}^{-1} B_i discr y_k
          - alpha L sum_k sum_i G_0 G_{i-1}^{-1} diag(B_i discr y_k)^2 G_{i-1} phi(x*) + O(alpha^2)
 
-which is equations 3 to 5; L is 1 for Oja's rule, 0 for Hebb's. The G are epsilon I and a first row that detects whether
+which is equations 3 to 5; L is 1 for Oja's rule, 0 for Hebb's. The G are epsilon I plus a first row that detects if
 x is one of a pair (j, l), and B_i sends discr y to the d entries of that pair's slot (equations 6 and 7): so slot
 (j, l) counts the y of the x_k in {j, l} if x* is in {j, l} too.
 
 Two slips of the print matter. It has the block that copies discr x to the last entries in every G; then every slot
-counts every x_k = x*. And it has N = J^2 matrices, one a pair, while G_N, an empty product, is I and detects nothing
-but x_k = x*: there must be one more W, which rests. "mended" has the block in G_0 alone, and J^2 + 1 matrices.
+counts every x_k = x*. And it has N = J^2 matrices, one for each pair, while G_N, an empty product, is I and detects
+nothing but x_k = x*: one more W is needed, which does not learn. "mended" has the block in G_0 alone, and J^2 + 1
+matrices.
 """
 
 import functools
@@ -32,7 +33,7 @@ from plasticity_jax.rules.hebbian import flp
 from plasticity_jax.typing import Array, Example
 
 Print = Literal["mended", "block", "layers", "printed"]
-"""Which slips are left: none, the block in every G, the missing matrix, or both."""
+"""Slips that are left in: none, the block in every G, the missing matrix, or both."""
 PRINTS: tuple[Print, ...] = ("mended", "block", "layers", "printed")
 
 
@@ -95,11 +96,11 @@ def life_of(layers: int, plastic: tuple[int, ...], n: int, targets: int, rule: s
     """A life of FLP in a network of so many layers, as one compiled function.
 
     Returns:
-      ``(w, b, alpha, x, y, asked) -> z*`` after each example, (K, queries, n); x (K, n), y (K, d), asked (queries, n).
+      ``(w, b, alpha, x, y, queries) -> z*`` after each example, (K, Q, n); x (K, n), y (K, d), queries (Q, n).
     """
-    net = mlp((*[n] * (layers + 1), targets), ["relu"] * layers + ["identity"])  # a readout, which only has to be there
+    net = mlp((*[n] * (layers + 1), targets), ["relu"] * layers + ["identity"])  # the readout is required, but not used
 
-    def run(w: Sequence[Array], b: Sequence[Array], alpha: Array, x: Array, y: Array, asked: Array) -> Array:
+    def run(w: Sequence[Array], b: Sequence[Array], alpha: Array, x: Array, y: Array, queries: Array) -> Array:
         zeros = tuple(jnp.zeros(n) for _ in w)
         params = {
             "forward": {"w": (*w, jnp.zeros((targets, n))), "bias": (*zeros, jnp.zeros(targets))},
@@ -108,34 +109,34 @@ def life_of(layers: int, plastic: tuple[int, ...], n: int, targets: int, rule: s
                 "bias": (*zeros, jnp.zeros(targets)),
             },
         }
-        fed = flp(net, alpha=alpha, beta=1.0, plastic=plastic, signal="target", presynaptic=presynaptic, product=rule)  # pyright: ignore[reportCallIssue, reportArgumentType] # names of options are checked by flp
-        learn = learner(fed, optax.sgd(1.0))
+        own = flp(net, alpha=alpha, beta=1.0, plastic=plastic, signal="target", presynaptic=presynaptic, product=rule)  # pyright: ignore[reportCallIssue, reportArgumentType] # flp checks the names of its options
+        learn = learner(own, optax.sgd(1.0))
         examples = Example(x[:, None], y[:, None])
-        born = learn.init(params, jax.random.key(0), jax.tree.map(lambda leaf: leaf[0], examples))
+        initial = learn.init(params, jax.random.key(0), jax.tree.map(lambda leaf: leaf[0], examples))
 
         def step(state, example):
             state, _ = learn.step(state, example)
-            return state, forward(net, state.params["forward"], asked).h[-2]
+            return state, forward(net, state.params["forward"], queries).h[-2]
 
-        return jax.lax.scan(step, born, examples)[1]
+        return jax.lax.scan(step, initial, examples)[1]
 
     return jax.jit(run)
 
 
 def lived(
-    network: Network, alpha: float, x: np.ndarray, y: np.ndarray, asked: np.ndarray, rule: str, shields: bool
+    network: Network, alpha: float, x: np.ndarray, y: np.ndarray, queries: np.ndarray, rule: str, shields: bool
 ) -> np.ndarray:
-    """z* after each example, (K, queries, n), for inputs as phi gives them.
+    """Outputs z* after each example, (K, Q, n), for inputs in the form of phi.
 
     Args:
       network: its matrices.
       alpha: plasticity.
       x: (K, n).
       y: (K, d).
-      asked: (queries, n).
+      queries: (Q, n).
       rule: "hebb" or "oja".
-      shields: whether an identity that does not learn stands behind each matrix, and presynaptic activity is that after
-        feedback, as in the proof. Otherwise it is that before the feedback, from which nothing has to be shielded.
+      shields: whether an identity that does not learn follows each matrix, with presynaptic activity after feedback, as
+        in the proof. Otherwise presynaptic activity is that before feedback, which needs no shields.
     """
     n, targets = network.b[0].shape
     w, b, plastic = [], [], []
@@ -148,24 +149,24 @@ def lived(
             w.append(np.eye(n))
             b.append(np.zeros((n, targets)))
     life = life_of(len(w), tuple(plastic), n, targets, rule, "after" if shields else "before")
-    return np.asarray(life(tuple(map(jnp.asarray, w)), tuple(map(jnp.asarray, b)), alpha, x, y, asked))
+    return np.asarray(life(tuple(map(jnp.asarray, w)), tuple(map(jnp.asarray, b)), alpha, x, y, queries))
 
 
 def first_order(
-    network: Network, alpha: float, x: np.ndarray, y: np.ndarray, asked: np.ndarray, rule: str
+    network: Network, alpha: float, x: np.ndarray, y: np.ndarray, queries: np.ndarray, rule: str
 ) -> np.ndarray:
-    """z* by equation 3, in plain NumPy, for all examples together: (queries, n)."""
+    """Outputs z* by equation 3, in plain NumPy, for all examples together: (Q, n)."""
     w, n = network.w, len(network.w[0])
-    z = asked @ product(w, n).T
+    z = queries @ product(w, n).T
     for i, back in enumerate(network.b):
         if not network.plastic[i]:
             continue
         before, after = product(w[:i], n), product(w[i + 1 :], n)
-        for seen, told in zip(x, y, strict=True):
-            post = back @ told
-            z = z + alpha * np.outer((asked @ after.T) @ (after @ seen), before @ post)
+        for x_k, y_k in zip(x, y, strict=True):
+            post = back @ y_k
+            z = z + alpha * np.outer((queries @ after.T) @ (after @ x_k), before @ post)
             if rule == "oja":
-                z = z - alpha * asked @ (before @ np.diag(post**2) @ product(w[i:], n)).T
+                z = z - alpha * queries @ (before @ np.diag(post**2) @ product(w[i:], n)).T
     return z
 
 
@@ -173,7 +174,7 @@ def decode(z: np.ndarray, network: Network, alpha: float, values: int) -> tuple[
     """Reads a query and the training set from z* (..., n), as the proof does.
 
     Returns:
-      ``(x*, counts)``: (...,) and (..., J, d), how often each (x, y) was met, before it is rounded.
+      ``(x*, counts)``: (...,) and (..., J, d), how often each (x, y) occurred, before rounding.
     """
     n, targets = network.b[0].shape
     x = np.argmax(z[..., -values:], -1)

@@ -1,18 +1,18 @@
 """Figure 2 of Lindsey & Litwin-Kumar (2020): how networks that learn by FLP differ from feature reuse and gradients.
 
-A: an error with every layer learning, and with all but the readout frozen at birth and the readout fitted in closed
-form to the life's data; and the control, a feature-reuse network whose weights are kept while FLP upstream is learned.
-B: what a task of a continual life does to the answers to the tasks before it. C: cosine between the updates of FLP and
-the negative gradient of the task's loss, at the same weights and batch, means over lifetimes. D: norms of the updates.
-The gradient-based learner of B and D is the paper's: of first order, from the weights that FLP had found. One of second
-order, from scratch, stands beside it: our own, harder comparison. B has the change of the earlier answers after every
-inner step; the paper's is that at the end of each function.
+A: the error with every plastic layer learning, and with all but the readout frozen at birth and the readout fitted in
+closed form to the life's data; and the control, a feature-reuse network that keeps its weights while FLP upstream is
+meta-learned. B: the change that a task of a continual life makes to the outputs for earlier tasks. C: cosine between
+the updates of FLP and the negative gradient of the task's loss, at the same weights and batch, means over lifetimes. D:
+norms of the updates. The gradient-based learner of B and D is the paper's: of first order, from the weights that FLP
+had learned. A learner of second order, from scratch, is our own, harder comparison. B has the change of the earlier
+outputs after every inner step; the paper shows it at the end of each function.
 
-The control gets as many meta-steps again as the feature reuse that it goes on from. So does feature reuse, for claims
-on the control; and once more with its weights kept, so that only the readout's feedback, alpha and beta go on learning:
-what the control has beyond that is from upstream.
+The control continues from feature reuse, with as many meta-steps again. For claims on the control, feature reuse also
+continues for as long, once as it is, and once with its weights kept, so that only the readout's feedback, alpha and
+beta go on learning: any further gain of the control comes from upstream.
 
-The paper does not say whether C is an average over lifetimes, nor if the norms of D are total or relative to the
+The paper does not state whether C is an average over lifetimes, or whether the norms of D are total or relative to the
 weights: here C is a mean over lifetimes, and both norms are judged. Claims on errors are on medians over lives; means,
 as the paper has them, are in the record. Bands are standard errors over networks.
 
@@ -41,14 +41,14 @@ class Config(Sines):
 
     Attributes:
       ridge: of the readout of frozen features.
-      networks: which meta-trainings are run.
+      networks: meta-trainings to run.
     """
 
     ridge: float
     networks: tuple[str, ...] = PARTS
 
     def __post_init__(self) -> None:
-        """Refuses what the analyses cannot be made of, and networks that there are not."""
+        """Refuses problems too small for the analyses, and unknown networks."""
         super().__post_init__()
         if min(self.functions, self.batches, self.lifetimes) < 2:
             counts = f"functions={self.functions}, batches={self.batches} and lifetimes={self.lifetimes}"
@@ -69,7 +69,7 @@ PRESETS = {
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """Meta-trainings; where a part has two halves, the second goes on from what the first has found."""
+    """Meta-trainings; if a part has two halves, the second starts from the result of the first."""
     parts = {
         "iid/reuse": reuse_and(config, flp_learner(config, "reuse")),
         "iid/control": reuse_and(config, flp_learner(config, "flp3", frozen=True)),
@@ -84,18 +84,18 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def one(config: Config, order: Order, learner: SineLearner, *, steps: bool = False) -> Program:
-    """A learner, meta-trained on an order and watched in lives of it; see `analyses`."""
+    """A learner, meta-trained on an order and analysed in lives of that order; see `analyses`."""
     return trained(config, order, learner, analyses(config, order, learner, ridge=config.ridge, steps=steps))
 
 
 def reuse_and(config: Config, after: SineLearner) -> Program:
-    """Feature reuse, and then as many meta-steps of what is made of it."""
+    """Feature reuse, and then as many meta-steps of a learner that starts from it."""
     before = flp_learner(config, "reuse")
     return continued(one(config, "iid", before), one(config, "iid", after), upstream_of_reuse)
 
 
 def flp_and_gradient(config: Config, order: Order) -> Program:
-    """FLP in three layers, and then the paper's gradient-based learner, which starts from the weights found."""
+    """FLP in three layers, and then the paper's gradient-based learner, which starts from its weights."""
     after = gradient_learner(config, config.gradient_warm, config.inner_rate)
     before = one(config, order, flp_learner(config, "flp3"), steps=True)
     return continued(before, one(config, order, after, steps=True), hand_over)
@@ -108,7 +108,7 @@ def second_order(config: Config, order: Order) -> Program:
 
 
 def upstream_of_reuse(old: PyTree, fresh: PyTree) -> PyTree:
-    """Theta of as many plastic layers or more, with what feature reuse has found; FLP upstream is as at the start."""
+    """Theta of as many plastic layers or more, with what feature reuse has learned; FLP upstream is at its start."""
     weights = {name: old["prefix"][name] + old["forward"][name] for name in ("w", "bias")}
     rest = len(fresh["prefix"]["w"])
     return {

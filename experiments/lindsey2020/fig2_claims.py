@@ -1,8 +1,8 @@
 """Claims on Figure 2 of Lindsey & Litwin-Kumar (2020).
 
 The gradient-based learner is the paper's, of first order from FLP's weights; claims against the one of second order
-are ours. The paper says "larger" and "smaller" of the updates in D without a scale: claims relative to the weights are
-ours, and so is the comparison of the control with FLP. The trivial baseline is the best answer that learns nothing in a
+are ours. The paper calls the updates in D "larger" and "smaller" without a scale: claims relative to the weights are
+ours, and so is the comparison of the control with FLP. The trivial baseline is the best answer without learning in a
 life.
 """
 
@@ -37,7 +37,7 @@ def learning_nothing_beats(name: str) -> Callable[[Summary], bool]:
 
 
 def learning_nothing_is_worse_than(name: str) -> Callable[[Summary], bool]:
-    """Returns whether the best answer without learning in the life has no smaller error than a network."""
+    """Returns whether the best answer without learning in the life has at least the error of a network."""
     return lambda summary: summary["no_lifetime_learning"] >= summary[f"error/{name}"]
 
 

@@ -17,9 +17,9 @@ TONES = ("#009e73", "#e69f00", "#4d4d4d")
 STYLES = (":", "--", "-")
 """Lines of layers, from the lowest."""
 BELOW: Mapping[str, Any] = {"frameon": False, "fontsize": 9, "loc": "upper left", "bbox_to_anchor": (0, -0.14)}
-"""Where legends are: clear of the data, and of the line that a record has under its figures."""
+"""Place of legends: clear of the data, and of the line that a record has under its figures."""
 LEARNERS = {"flp3": "flp3", "gradient_warm": "gradient_warm", "gradient": "gradient_second"}
-"""Networks of an order, and the learners whose names and colours they have."""
+"""Networks of an order, and the learners that give them names and colours."""
 
 
 def plot(metrics: Mapping[str, np.ndarray], config: Sines) -> Any:
@@ -112,7 +112,7 @@ def draw_depths(axis: Any, metrics: Mapping[str, np.ndarray]) -> None:
 
 
 def draw_interference(axis: Any, metrics: Mapping[str, np.ndarray], batches: int) -> None:
-    """Panel B: change of the answers to earlier functions since the present one began, and at its end, as the paper."""
+    """Panel B: change of outputs for earlier functions since the present one began; dots are the paper's points."""
     for network, name in LEARNERS.items():
         if not ran(metrics, f"continual/{network}"):
             continue

@@ -1,4 +1,4 @@
-"""Numbers that the claims on Figure 2 of Lindsey & Litwin-Kumar (2020) read, from its metrics."""
+"""Numbers for the claims on Figure 2 of Lindsey & Litwin-Kumar (2020), from its metrics."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ HALVES = {
     "continual/flp3": ("continual/flp3", 0),
     "continual/gradient_warm": ("continual/flp3", 1),
 }
-"""Networks that are not a part of their own: the part, and the half of it."""
+"""Networks that are half of a part: the part, and the index of the half."""
 DEPTHS = {1: "iid/reuse", 2: "iid/flp2", 3: "iid/flp3"}
 NETWORKS = (*HALVES, "iid/flp2", "iid/gradient", "continual/gradient")
 
@@ -54,7 +54,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
             put(summary, f"{what}/{name}/mean", final(metrics, name, f"{what}_mean"))
 
     def put_ratio(key: str, metric: str, worse: str, better: str) -> None:
-        """Mean difference of logarithms, which takes in the blocks or the layers that there are."""
+        """Adds a difference of logarithms, which is a mean over blocks or layers if there are any."""
         if ran(metrics, worse, better):
             ratio = np.log10(final(metrics, worse, metric)) - np.log10(final(metrics, better, metric))
             put(summary, key, ratio.reshape(len(ratio), -1).mean(1))
@@ -85,41 +85,41 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 def sizes(metrics: Mapping[str, np.ndarray], other: str) -> dict[str, float]:
     """Norms of FLP's updates in i.i.d. lives over those of a gradient-based learner, in powers of ten, by layer."""
-    found: dict[str, float] = {}
+    ratios: dict[str, float] = {}
     for metric in ("norm", "relative"):
         ours, theirs = (final(metrics, f"iid/{name}", metric).mean(1) for name in ("flp3", other))
         for k, ratio in enumerate(np.log10(ours / theirs).T):
-            put(found, f"{metric}/{other}/{LAYERS[k]}", ratio)
-            put(found, f"-{metric}/{other}/{LAYERS[k]}", -ratio)
-    return found
+            put(ratios, f"{metric}/{other}/{LAYERS[k]}", ratio)
+            put(ratios, f"-{metric}/{other}/{LAYERS[k]}", -ratio)
+    return ratios
 
 
 def alignment(metrics: Mapping[str, np.ndarray], order: str) -> dict[str, float]:
-    """Cosines in one order: how often weak, how different by layer, and where negative or rising.
+    """Cosines in one order: the share that are weak, their spread over layers, and the shares of signs and trends.
 
-    A layer of a network is negative, rising or falling if its lifetimes' mean is, at 95 % by Student's t.
+    A layer of a network is negative, rising or falling if its mean over lifetimes is, at 95 % by Student's t.
     """
-    found: dict[str, float] = {}
+    measures: dict[str, float] = {}
     steps, lives, rises = (
         final(metrics, f"{order}/flp3", metric) for metric in ("cosine", "cosine_of_lives", "rise_of_lives")
     )  # (seeds, T, P), (seeds, lifetimes, P) twice
-    found[f"weak/{order}"] = float((np.abs(steps) < WEAK).mean())
+    measures[f"weak/{order}"] = float((np.abs(steps) < WEAK).mean())
     for k, values in enumerate(lives.mean(1).T):
-        put(found, f"cosine/{order}/{LAYERS[k]}", values)
-        put(found, f"rise/{order}/{LAYERS[k]}", rises.mean(1)[:, k])
-    put(found, f"rise/{order}/mean", rises.mean((1, 2)))
-    # The highest and the lowest layer are chosen on one half of the lifetimes and held apart on the other.
+        put(measures, f"cosine/{order}/{LAYERS[k]}", values)
+        put(measures, f"rise/{order}/{LAYERS[k]}", rises.mean(1)[:, k])
+    put(measures, f"rise/{order}/mean", rises.mean((1, 2)))
+    # The highest and the lowest layer are chosen on one half of the lifetimes and compared on the other.
     chosen, held = lives[:, ::2].mean(1), lives[:, 1::2].mean(1)
     seeds = np.arange(len(held))
-    put(found, f"spread/{order}", held[seeds, chosen.argmax(1)] - held[seeds, chosen.argmin(1)])
+    put(measures, f"spread/{order}", held[seeds, chosen.argmax(1)] - held[seeds, chosen.argmin(1)])
     for kind, values in (("negative", -lives), ("rising", rises), ("falling", -rises)):
         error = values.std(1, ddof=1) / values.shape[1] ** 0.5
-        found[f"{kind}/{order}"] = float((values.mean(1) > t_value(values.shape[1]) * error).mean())
-    return found
+        measures[f"{kind}/{order}"] = float((values.mean(1) > t_value(values.shape[1]) * error).mean())
+    return measures
 
 
 def periodicity(metrics: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Autocorrelation of a continual life's cosines at a block's length, above that at half a block less and more.
+    """Autocorrelation of a continual life's cosines at a block's length, less that half a block away on both sides.
 
     Returns:
       (seeds, P).

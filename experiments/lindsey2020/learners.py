@@ -27,10 +27,10 @@ class SineLearner(NamedTuple):
     Attributes:
       cut: its network, and where plasticity begins.
       life: its lifetime.
-      rule: that learns theta.
+      rule: learns theta.
       rates: meta-rates of the groups of theta, see `experiments.lindsey2020.training.adams`.
       theta: ``key -> theta``, the initial one.
-      within: ``theta -> rule`` of the plastic layers within a life, whose updates are applied as they are.
+      within: ``theta -> rule`` of the plastic layers within a life; its updates are subtracted as they are.
     """
 
     cut: Layers
@@ -42,7 +42,7 @@ class SineLearner(NamedTuple):
 
 
 def flp_learner(config: Sines, name: str, *, frozen: bool = False) -> SineLearner:
-    """FLP in the last layers; `name` is of `PLASTIC`, and "frozen" keeps the initial weights of theta as they are."""
+    """FLP in the last layers; `name` is one of `PLASTIC`, and `frozen` keeps theta's initial weights as they are."""
     cut, prefix = network(config, PLASTIC[name])
     life = flp_life(cut.net, prefix=prefix)
     rate, alpha = getattr(config, name)
@@ -83,13 +83,13 @@ def gradient_learner(
 
 
 def network(config: Sines, plastic: int) -> tuple[Layers, Prefix | None]:
-    """The network, and the layers in front that rest in a life, if there are any."""
+    """The network, and a prefix of the layers that do not learn in a life, if there are any."""
     cut = layers((config.functions + 1, *config.hidden, 1), plastic)
     return cut, in_blocks(cut.features, config.rows) if cut.front else None
 
 
 def hand_over(old: PyTree, fresh: PyTree) -> PyTree:
-    """The gradient-based learner's theta, with the weights that FLP of as many plastic layers has found."""
+    """The gradient-based learner's theta, with the weights that FLP with as many plastic layers has learned."""
     return {**fresh, "prefix": old["prefix"], "forward": old["forward"]}
 
 

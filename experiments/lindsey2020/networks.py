@@ -19,8 +19,8 @@ class Layers(NamedTuple):
 
     Attributes:
       sizes: n_0, ..., n_L.
-      front: the layers that rest in a life; it may have none.
-      net: those that learn in it.
+      front: the layers that do not learn in a life; None if all do.
+      net: the layers that learn in it.
     """
 
     sizes: tuple[int, ...]
@@ -38,10 +38,10 @@ class Layers(NamedTuple):
 
 
 def layers(sizes: Sequence[int], plastic: int, loss: Loss = "squared") -> Layers:
-    """Rectified layers with an identity output, of which the last `plastic` learn in a life.
+    """Rectified layers with an identity output; the last `plastic` learn in a life.
 
     Raises:
-      ValueError: if there are not as many layers.
+      ValueError: if `plastic` is not from 1 to the number of layers.
     """
     count = len(sizes) - 1
     if not 1 <= plastic <= count:
@@ -52,19 +52,19 @@ def layers(sizes: Sequence[int], plastic: int, loss: Loss = "squared") -> Layers
 
 
 def in_blocks(prefix: Prefix, rows: int) -> Prefix:
-    """The same prefix, evaluated on at most so many inputs at a time, so that what lies between stays in the cache.
+    """The same prefix, evaluated on a limited number of inputs at a time, so that hidden activity stays in the cache.
 
     Args:
-      prefix: of inputs that do not know of each other.
-      rows: the most at a time, of which the largest divisor of their number is taken; 0 takes all at once.
+      prefix: treats inputs independently.
+      rows: limit at a time; blocks have the largest divisor of the number of inputs within it. 0 takes all at once.
     """
     if not rows:
         return prefix
 
     def features(weights: PyTree, x: Array) -> Array:
         count = max(n for n in range(1, min(rows, len(x)) + 1) if len(x) % n == 0)
-        found = jax.lax.map(lambda block: prefix(weights, block), x.reshape(-1, count, *x.shape[1:]))
-        return found.reshape(len(x), *found.shape[2:])
+        outputs = jax.lax.map(lambda block: prefix(weights, block), x.reshape(-1, count, *x.shape[1:]))
+        return outputs.reshape(len(x), *outputs.shape[2:])
 
     return features
 

@@ -1,14 +1,14 @@
-"""OML on characters, unmodified (Javed & White 2019): it meets one class at a time, and is to keep the others.
+"""Unmodified OML (Javed & White 2019) on characters: it learns one class at a time, and should remember the others.
 
-A life of meta-training has one class, of the second half of the background characters: some of its drawings, one to an
-inner step, with the class's number for a label. Asked for are other drawings of it, and drawings of any class at
-random. The class's row of the readout is drawn anew before the life, without which the network would learn the classes
-of meta-training by heart. In evaluation all of the readout is drawn anew, a row for each of the five classes.
+A life of meta-training has one class, from the second half of the background characters. Each inner step has a drawing
+of it, labelled with the class's number. The query has other drawings of it, and drawings of any class at random. The
+class's row of the readout is drawn anew before the life; otherwise the network would memorise the classes of
+meta-training. In evaluation the whole readout is drawn anew, with a row for each of the five classes.
 
 Source: the project's README and code at the time, as far as they are known: inner rate 0.03, 20 steps, meta-rate 1e-4,
-first order, meta-gradient clipped to a norm of 5, batches at random of 64 in the copy of Lindsey & Litwin-Kumar, whose
-settings are not known. Departures: drawings of a class are learned from or asked for, not both, so that there are 15
-steps; and the row that theta keeps is not the one drawn anew, in which the meta-gradient is taken.
+first order, meta-gradient clipped to a norm of 5; random batches of 64 in the copy of Lindsey & Litwin-Kumar, which has
+unknown settings. Departures: a drawing of a class is in the support or in the query, not in both, so that there are 15
+steps; and theta keeps its own row, while the meta-gradient is taken at the row drawn anew.
 """
 
 import jax
@@ -20,18 +20,18 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Episode, Example, Key, PyTree, Updates
 
 DRAWINGS = 20
-"""Of the class in a life: three quarters are an inner step each, the others are asked for."""
+"""Drawings of the class in a life: three quarters are an inner step each, the others are in the query."""
 
 
 def one_class(classes: int, per_class: int, *, remember: int, outputs: int, episodes: int = 1) -> Stream:
     """Lives of a single class as a stream.
 
     Args:
-      classes: to draw from; the life's is one of the second half.
+      classes: to draw from; a life's class is from the second half.
       per_class: images of each, at least 4.
-      remember: images of any class that are asked for, too.
+      remember: images of any class in the query.
       outputs: columns of y, at least `classes`.
-      episodes: lives to a meta-step.
+      episodes: lives in a meta-step.
 
     Returns:
       A `Stream` of `Episode` as `plasticity_jax.tasks.few_shot` has it: indices of images, one-hot numbers of classes.
@@ -51,9 +51,9 @@ def one_class(classes: int, per_class: int, *, remember: int, outputs: int, epis
         label = jax.random.randint(key_class, (), classes // 2, classes)
         own = label * per_class + jax.random.permutation(key_images, per_class)
         anything = jax.random.randint(key_any, (remember,), 0, classes * per_class)
-        asked = jnp.concatenate([own[shots:count], anything]).astype(jnp.int32)
+        query = jnp.concatenate([own[shots:count], anything]).astype(jnp.int32)
         support = own[:shots, None].astype(jnp.int32)
-        return Episode(Example(support, one_hot(support // per_class)), Example(asked, one_hot(asked // per_class)))
+        return Episode(Example(support, one_hot(support // per_class)), Example(query, one_hot(query // per_class)))
 
     def one_hot(label: Array) -> Array:
         return jax.nn.one_hot(label, outputs, dtype=jnp.zeros(()).dtype)
@@ -62,7 +62,7 @@ def one_class(classes: int, per_class: int, *, remember: int, outputs: int, epis
 
 
 def drawing_rows(rule: LearningRule) -> LearningRule:
-    """A rule over theta that is taken where the readout's rows of the lives' classes are drawn anew (Kaiming's)."""
+    """Rule over theta with the readout's rows of the lives' classes drawn anew (Kaiming's)."""
 
     def update(params: PyTree, traces: PyTree, key: Key, batch: Episode) -> tuple[Updates, PyTree, Info]:
         key_rows, key_rest = jax.random.split(key)

@@ -13,7 +13,7 @@ from plasticity_jax.typing import Array, Episode, Key, PyTree
 
 
 def either(streams: Sequence[Stream], first: Array | int) -> Stream:
-    """Streams of one kind of state as one, whose state holds the number of the stream that is taken from."""
+    """Several streams with one kind of state as one stream; its state has the index of the stream to take from."""
 
     def init(key: Key) -> PyTree:
         return jnp.asarray(first, jnp.int32), streams[0].init(key)

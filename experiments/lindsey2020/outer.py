@@ -1,20 +1,20 @@
-"""Section 8 of Lindsey & Litwin-Kumar (2020), which leaves all of it to the future: other rules, other outer loops.
+"""Section 8 of Lindsey & Litwin-Kumar (2020), their future work: other rules and other outer loops.
 
 8.1, rules. "Meta-learning the plasticity rule itself, within some parameterized family": a polynomial of what a synapse
-can read, of which FLP's rule is a point (`plasticity_jax.rules.hebbian.taylor`), starts at that point. "The feedback
-weights themselves being subject to plasticity": `plastic_feedback`, by the same local rule. FLP stands beside them with
-as few numbers: one alpha and one beta for each layer, where the paper has an alpha for each weight.
+can read (`plasticity_jax.rules.hebbian.taylor`) starts from FLP's rule, which is one of the family. "The feedback
+weights themselves being subject to plasticity": `plastic_feedback`, by the same local rule. FLP is compared with as few
+numbers: one alpha and one beta for each layer, where the paper has an alpha for each weight.
 
 8.2, outer loops. "Alternatives to backpropagation-based meta-training (e.g. evolutionary algorithms)": FLP by evolution
-strategies (ES) and persistent ones (PES), and by truncated backpropagation, beside the exact meta-gradient. The last
-two have a life in windows, an outer step each, and are judged at the end of every window, not of the life alone. "To
-meta-train networks that generalize to longer lifetimes than were used": every network is tried in lives up to eight
-times as long.
+strategies (ES) and persistent ones (PES), and by truncated backpropagation, compared with the exact meta-gradient. The
+last two divide a life into windows, with an outer step for each, and are judged at the end of every window, not only at
+the end of the life. "To meta-train networks that generalize to longer lifetimes than were used": every network is
+tested in lives up to eight times as long.
 
-One task: a single sine to a life, batches of 8 points, hidden layers of 12 and 12, the last two layers plastic; on it,
-about 230 numbers are meta-learned. Costs are counted in steps of inner lives, backward steps as two; seconds of an
-outer step are measured on the host, which may be busy. Rates and sizes of perturbations were looked at on
-seed 100, which is not reported; ES and PES have rates of their own.
+The task is a single sine in each life, with batches of 8 points, hidden layers of 12 and 12, and the last two layers
+plastic; about 230 numbers are meta-learned. Costs are counted in steps of inner lives, backward steps as two; seconds
+of an outer step are measured on the host, which may be busy. Rates and sizes of perturbations were explored on seed
+100, which is not reported; ES and PES have rates of their own.
 """
 
 import dataclasses
@@ -51,28 +51,28 @@ class Config:
 
     Attributes:
       seeds: networks, meta-trained independently.
-      steps: meta-steps of the exact meta-gradient and of ES, whole lives; the other two live one window in each.
+      steps: meta-steps of the exact meta-gradient and of ES, on whole lives; the other two have one for each window.
       points: evaluations.
       lifetimes: of an evaluation.
-      lives: to a meta-step.
+      lives: in a meta-step.
       functions: of a life.
-      batches: inner steps to each function.
-      batch: points to an inner step.
+      batches: inner steps for each function.
+      batch: points in an inner step.
       hidden: widths of the hidden layers.
       windows: of a life, for PES and the truncated meta-gradient.
-      longer: lengths of lives at the end, in lives of meta-training; from 1 on.
+      longer: lengths of lives in evaluation, in units of a life of meta-training; the first is 1.
       rate: meta-learning rate of weights, feedback and beta.
       rate_rule: of alpha, of plasticity of the feedback, and of the polynomial's coefficients.
       rate_es: of weights, feedback and beta by ES and PES.
       rate_rule_es: of alpha by ES and PES.
-      alpha: where it starts.
+      alpha: its initial value.
       sigma: perturbation of weights, feedback and beta by ES and PES.
       sigma_rule: of alpha.
       pairs: of perturbed lives.
       clip: largest norm of the meta-gradient of a group.
-      backoff: fraction of alpha that a life that diverged takes off.
+      backoff: fraction by which a life that diverged reduces alpha.
       rules: to meta-train by the exact meta-gradient.
-      loops: outer loops for FLP's rule beside that.
+      loops: other outer loops, for FLP's rule.
     """
 
     seeds: int = 4
@@ -135,9 +135,9 @@ class Outer(NamedTuple):
 
     Attributes:
       rule: over theta.
-      windows: of a life; 1 lives it whole.
+      windows: of a life; 1 is a whole life.
       inner: steps of inner lives in an outer step, backward steps counted as two.
-      es: whether it perturbs.
+      es: whether it is an evolution strategy.
     """
 
     rule: LearningRule
@@ -153,7 +153,7 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def cut_of(config: Config) -> Layers:
-    """The network, of which two layers are plastic."""
+    """The network, with two plastic layers."""
     return layers((config.functions + 1, *config.hidden, 1), 2)
 
 
@@ -199,7 +199,7 @@ def theta_of(config: Config, rule: str, key: Key) -> PyTree:
 
 
 def outer_loop(config: Config, life: Life, loop: str) -> Outer:
-    """One of the outer loops, and what an outer step of it costs."""
+    """One of the outer loops, with the cost of a step."""
     steps = config.lives * config.functions * config.batches
     window = steps // config.windows
     sigma = dict.fromkeys(("prefix", "forward", "feedback", "beta"), config.sigma) | {"alpha": config.sigma_rule}
@@ -216,7 +216,7 @@ def outer_loop(config: Config, life: Life, loop: str) -> Outer:
 def in_windows(stream: Stream, windows: int) -> Stream:
     """Each life of a stream in so many parts, one to a step, all judged by the life's own query.
 
-    It is to be taken from in multiples of the windows.
+    Steps are taken from it in multiples of the windows.
     """
 
     def take(state: PyTree, steps: int) -> tuple[PyTree, Episode]:
@@ -236,7 +236,7 @@ def in_windows(stream: Stream, windows: int) -> Stream:
 
 
 def task(config: Config, episodes: int, length: int = 1) -> Stream:
-    """Lives of the task, or of so many times as many steps."""
+    """Stream of lives of the task, with `length` times as many steps as in meta-training."""
     return incremental_sines(
         functions=config.functions, batches=length * config.batches, batch=config.batch, episodes=episodes
     )
@@ -250,16 +250,16 @@ def make_program(config: Config, rule: str, loop: str) -> Program:
     weights, own = (config.rate_es, config.rate_rule_es) if outer.es else (config.rate, config.rate_rule)
 
     def evaluate(key: Key, theta: PyTree) -> Metrics:
-        found = [errors[length](key, theta) for length in config.longer]
+        life_errors = [errors[length](key, theta) for length in config.longer]
         metrics = {
-            "median": jnp.stack([over_lives(each) for each in found]),
-            "mean": jnp.stack([jnp.mean(each) for each in found]),
+            "median": jnp.stack([over_lives(each) for each in life_errors]),
+            "mean": jnp.stack([jnp.mean(each) for each in life_errors]),
             "length": jnp.asarray(config.longer, float),
             "inner_steps": jnp.asarray(outer.inner * config.steps * outer.windows, float),
         }
         if rule == "taylor":
-            found = [jnp.stack(theta["alpha"][name_of(term)]) for term in TERMS]
-            metrics["coefficients"] = jnp.stack(found)
+            coefficients = [jnp.stack(theta["alpha"][name_of(term)]) for term in TERMS]
+            metrics["coefficients"] = jnp.stack(coefficients)
         elif "alpha" in theta:
             metrics |= {name: jnp.stack(theta[name]) for name in ("alpha", "beta", "alpha_fb") if name in theta}
         return metrics
@@ -280,8 +280,8 @@ def make_program(config: Config, rule: str, loop: str) -> Program:
 
 
 def measure(config: Config, progress: bool = True) -> dict[str, np.ndarray]:
-    """Seconds that outer steps take for a batch of whole lives: "seconds/<loop>", (); compiled, the least of three."""
-    found = {}
+    """Seconds that outer steps take for a batch of whole lives: "seconds/<loop>", (); least of three timings."""
+    seconds = {}
     for loop in ("exact", *config.loops):
         life = life_of(config, "flp")
         outer = outer_loop(config, life, loop)
@@ -295,12 +295,12 @@ def measure(config: Config, progress: bool = True) -> dict[str, np.ndarray]:
         jax.block_until_ready(step(theta, traces, key, batch))
         times = []
         for _ in range(3):
-            begun = time.perf_counter()
+            begin = time.perf_counter()
             for _ in range(10):
                 jax.block_until_ready(step(theta, traces, key, batch))
-            times.append((time.perf_counter() - begun) / 10)
-        found[f"seconds/{loop}"] = np.array(min(times) * outer.windows)
-    return found
+            times.append((time.perf_counter() - begin) / 10)
+        seconds[f"seconds/{loop}"] = np.array(min(times) * outer.windows)
+    return seconds
 
 
 experiment = Experiment(

@@ -1,6 +1,6 @@
-"""Claims on section 8 of Lindsey & Litwin-Kumar (2020), which says what could be, and measures nothing.
+"""Claims on section 8 of Lindsey & Litwin-Kumar (2020), which conjectures, and measures nothing.
 
-Only what the paper conjectures is marked as its own. The trivial baseline is the best answer without learning in life.
+Only the paper's conjectures are marked as its claims. The trivial baseline is the best answer without learning in life.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,24 +12,24 @@ Summary = Mapping[str, float]
 
 
 def learning_nothing_beats(name: str) -> Callable[[Summary], bool]:
-    """Returns whether the best answer without learning in the life has a smaller error than this."""
+    """Returns whether the best answer without learning in the life has a smaller error than a network."""
     return lambda summary: summary["no_lifetime_learning"] < summary[f"{name}/0"]
 
 
 def learns(name: str, words: str) -> Claim:
-    """Errors are below what is possible without learning in the life."""
+    """Claim that errors are below the best without learning in the life."""
     statement = f"{words}: networks learn in their lives, their error is below the best without, powers of ten"
     return gap(f"{name}_learns", statement, None, f"gap/nothing-{name}", own=True)
 
 
 def keeps(name: str, words: str) -> Claim:
-    """Errors in the longest lives are not above those in lives of meta-training, and no network's are infinite."""
+    """Claim that errors in the longest lives are finite, and not above those in lives of meta-training."""
     rise = not_above("", "", None, f"gap/{name}/longer-shorter")
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
-        found, holds = rise.measure(summary)
+        measured, holds = rise.measure(summary)
         lost = summary[f"{name}/diverged"]
-        return (found, holds) if not lost else (float("inf"), False)
+        return (measured, holds) if not lost else (float("inf"), False)
 
     statement = f"{words}: the error in the longest lives is not greater than in those of meta-training, powers of ten"
     return Claim(f"{name}_keeps_in_longer_lives", statement, None, measure, own=True)

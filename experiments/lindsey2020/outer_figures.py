@@ -1,4 +1,4 @@
-"""Other rules and outer loops of section 8 of Lindsey & Litwin-Kumar (2020): errors, costs, and the rules found."""
+"""Other rules and outer loops of section 8 of Lindsey & Litwin-Kumar (2020): errors, costs, and the learned rules."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,11 +41,11 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
         lines.append(f"| {NAMES[name]} | " + " | ".join([*cells, seconds]) + " |")
     lines += ["", "Squared error, median over lives; standard error over seeds in brackets."]
     if "taylor" in run:
-        found = np.asarray(metrics["rule/taylor/coefficients"])[:, -1]
+        coefficients = np.asarray(metrics["rule/taylor/coefficients"])[:, -1]
         lines += ["", "| term: powers of pre, post, weight, feedback | hidden layer | readout |", "|---|---|---|"]
         for k, term in enumerate(TERMS):
             mark = "" if term in OF_FLP else " (not FLP's)"
-            lines.append(f"| {term}{mark} | {cell(found[:, k, 0], 5)} | {cell(found[:, k, 1], 5)} |")
+            lines.append(f"| {term}{mark} | {cell(coefficients[:, k, 0], 5)} | {cell(coefficients[:, k, 1], 5)} |")
     return "\n".join(lines)
 
 
@@ -55,7 +55,7 @@ def names(metrics: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Errors against lives and against inner steps, in longer lives, and the rule that was found."""
+    """Errors against lives and against inner steps, in longer lives, and the learned rule."""
     import matplotlib.pyplot as plt
 
     run = names(metrics)
@@ -73,11 +73,11 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
         if name not in rules or name == "flp":
             x = inner * np.arange(1, points + 1) / points
             draw(axes[0, 1], x, medians[..., 0], color=colour, ls=style, label=NAMES[name])
-        whole = np.isfinite(medians[:, -1]).all(0)
-        draw(axes[1, 0], lengths[whole], medians[:, -1, whole], color=colour, ls=style, label=NAMES[name])
-        if not whole.all():  # what is left would be a mean over the networks that fare best
+        finite = np.isfinite(medians[:, -1]).all(0)
+        draw(axes[1, 0], lengths[finite], medians[:, -1, finite], color=colour, ls=style, label=NAMES[name])
+        if not finite.all():  # a mean over the other networks would be one over the best
             height = 0.98 - 0.05 * run.index(name)
-            lost = np.flatnonzero(~whole)[0]
+            lost = np.flatnonzero(~finite)[0]
             axes[1, 0].plot(lengths[lost], height, "x", color=colour, ms=7, transform=axes[1, 0].get_xaxis_transform())
     axes[0, 0].set(title="a  rules, by the exact meta-gradient", xlabel="meta-steps")
     axes[0, 1].set(title="b  outer loops, of FLP", xlabel="steps of inner lives, backward as two", xscale="log")
@@ -94,10 +94,10 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
         axis.set(yscale="log")
         axis.set_ylabel("squared error on new lives")
     if "taylor" in run:
-        found = np.asarray(metrics["rule/taylor/coefficients"])[:, -1]
+        coefficients = np.asarray(metrics["rule/taylor/coefficients"])[:, -1]
         for layer, (words, shift) in enumerate((("hidden layer", -0.2), ("readout", 0.2))):
-            whole = found[..., layer] / np.abs(found[..., layer]).max(1, keepdims=True)
-            mean, error = mean_and_error(whole)
+            relative = coefficients[..., layer] / np.abs(coefficients[..., layer]).max(1, keepdims=True)
+            mean, error = mean_and_error(relative)
             colour = ("#56b4e9", "#d55e00")[layer]
             axes[1, 1].bar(np.arange(len(TERMS)) + shift, mean, 0.38, yerr=error, capsize=2, color=colour, label=words)
         axes[1, 1].axvline(len(OF_FLP) - 0.5, color="0.6", lw=1, ls="--")

@@ -1,4 +1,4 @@
-"""Numbers that the claims on section 8 of Lindsey & Litwin-Kumar (2020) read."""
+"""Numbers for the claims on section 8 of Lindsey & Litwin-Kumar (2020)."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from plasticity_jax.tasks.incremental_sines import no_lifetime_learning
 
 RULES = ("flp", "plastic_feedback", "taylor")
 LOOPS = ("es", "pes", "truncated")
-"""Beside the exact meta-gradient, which is that of the rules."""
+"""Outer loops besides the exact meta-gradient, which trains the rules."""
 OF_FLP: tuple[Term, ...] = ((1, 1, 0, 0), (1, 0, 0, 1), (0, 2, 1, 0), (0, 1, 1, 1), (0, 0, 1, 2))
 """Terms of FLP's own rule, Oja's."""
 TERMS: tuple[Term, ...] = (*OF_FLP, (1, 0, 0, 0), (0, 0, 1, 0), (1, 0, 1, 1), (1, 1, 0, 1))
@@ -18,7 +18,7 @@ TERMS: tuple[Term, ...] = (*OF_FLP, (1, 0, 0, 0), (0, 0, 1, 0), (1, 0, 1, 1), (1
 
 
 def name_of(term: Term) -> str:
-    """Its powers in a row."""
+    """Powers of a term, in a row."""
     return "".join(map(str, term))
 
 
@@ -30,14 +30,14 @@ def part_of(name: str) -> str:
 
 
 def final(metrics: Mapping[str, np.ndarray], name: str, length: int = 0) -> np.ndarray:
-    """Median error at the end of meta-training, by seed, in lives of the length of that number."""
+    """Median error at the end of meta-training, by seed, in lives of the length with that index."""
     return np.asarray(metrics[f"{part_of(name)}/median"])[:, -1, length]
 
 
 def flp_nearest(coefficients: np.ndarray) -> np.ndarray:
     """Share of a rule's square that the point of FLP (Oja's) nearest to it explains, at any alpha and beta.
 
-    The powers of FLP's terms are linear in alpha once beta is given: beta is looked for on a grid.
+    Coefficients of FLP's terms are linear in alpha once beta is given: the search for beta is on a grid.
 
     Args:
       coefficients: (..., terms), in the order of `TERMS`.
@@ -54,7 +54,7 @@ def flp_nearest(coefficients: np.ndarray) -> np.ndarray:
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Median errors by length of life, paired gaps in powers of ten, costs, and the rules that were found."""
+    """Median errors by length of life, paired gaps in powers of ten, costs, and the learned rules."""
     summary: dict[str, float] = {"no_lifetime_learning": no_lifetime_learning()}
     run = [name for name in (*RULES, *LOOPS) if f"{part_of(name)}/median" in metrics]
     for name in run:
@@ -76,14 +76,14 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
         if f"seconds/{loop}" in metrics:
             summary[f"seconds/{loop}"] = float(metrics[f"seconds/{loop}"])
     if "taylor" in run:
-        found = np.asarray(metrics["rule/taylor/coefficients"])[:, -1]  # (seeds, terms, layers)
+        coefficients = np.asarray(metrics["rule/taylor/coefficients"])[:, -1]  # (seeds, terms, layers)
         for k, term in enumerate(TERMS):
             for layer, words in enumerate(("hidden", "readout")):
-                put(summary, f"taylor/{words}/{name_of(term)}", found[:, k, layer])
+                put(summary, f"taylor/{words}/{name_of(term)}", coefficients[:, k, layer])
         for layer, words in enumerate(("hidden", "readout")):
-            put(summary, f"taylor/{words}/flp", flp_nearest(found[:, :, layer]))
+            put(summary, f"taylor/{words}/flp", flp_nearest(coefficients[:, :, layer]))
     if "plastic_feedback" in run:
-        found = np.asarray(metrics["rule/plastic_feedback/alpha_fb"])[:, -1]
+        alpha_fb = np.asarray(metrics["rule/plastic_feedback/alpha_fb"])[:, -1]
         for layer, words in enumerate(("hidden", "readout")):
-            put(summary, f"plastic_feedback/{words}/alpha_fb", found[:, layer])
+            put(summary, f"plastic_feedback/{words}/alpha_fb", alpha_fb[:, layer])
     return summary

@@ -14,9 +14,9 @@ from plasticity_jax.tasks.incremental_sines import incremental_sines
 from plasticity_jax.tasks.stream import Stream
 
 DEEP = 3
-"""Plastic layers of the gradient-based learners, and of what is held against them."""
+"""Number of plastic layers of the gradient-based learners, and of networks that are compared with them."""
 PLASTIC = {"reuse": 1, "flp2": 2, "flp3": DEEP}
-"""Plastic layers of feature reuse and of FLP."""
+"""Number of plastic layers of feature reuse and of FLP."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,24 +27,24 @@ class Sines:
       seeds: networks, meta-trained independently.
       episodes: meta-steps.
       points: evaluations.
-      lifetimes: of an evaluation, on functions not met in meta-training.
-      lives: episodes to a meta-step.
+      lifetimes: of an evaluation, on new functions.
+      lives: episodes in a meta-step.
       functions: of an episode.
-      batches: inner steps to each function.
-      batch: points to an inner step.
+      batches: inner steps for each function.
+      batch: points in an inner step.
       hidden: widths of the hidden layers.
       reuse: meta-rates of feature reuse: that of weights, feedback and beta, and that of alpha.
       flp2: those of FLP in two layers.
       flp3: those in three.
       gradient_warm: those of the gradient-based learner of first order that starts from FLP's weights: that of weights,
         and that of its inner rates.
-      gradient_second: those of the one of second order, from scratch.
+      gradient_second: those of the learner of second order, from scratch.
       inner_rate: inner rates at the start, for half the squared error.
       clip: largest norm of the meta-gradient of a group; 0 for none.
-      backoff: fraction of alpha, or of the inner rates, that a life that diverged takes off.
-      remat: inner steps that are lived again on the way back, a block at a time; 0 keeps what every step needs. Memory
-        and time alone depend on it, and on `rows`.
-      rows: inputs to the frozen layers at a time, see `in_blocks`; lives of an evaluation are then lived one by one.
+      backoff: fraction by which a life that diverged reduces alpha, or the inner rates.
+      remat: inner steps in a block that the backward pass computes again; 0 stores every step. Only memory and time
+        depend on it, and on `rows`.
+      rows: inputs to the frozen layers at a time, see `in_blocks`; lives of an evaluation then run one by one.
     """
 
     seeds: int
@@ -90,7 +90,7 @@ SMALL_SINES: Mapping[str, Any] = {
     "remat": 0,
     "rows": 0,
 }
-"""The smaller problem, with the outer loop that it needs; how it was tuned is in `lindsey2020_table1`."""
+"""The smaller problem, with the outer loop that it needs; `lindsey2020_table1` describes its tuning."""
 
 PAPER_SINES: Mapping[str, Any] = {
     "seeds": 2,
@@ -122,14 +122,14 @@ def is_full(config: Sines) -> bool:
 
 
 def sines(config: Sines, order: Order, episodes: int) -> Stream:
-    """A batch of lifetimes of the problem."""
+    """Stream of batches of lifetimes of the problem."""
     return incremental_sines(
         order=order, functions=config.functions, batches=config.batches, batch=config.batch, episodes=episodes
     )
 
 
 def in_words(config: Sines) -> str:
-    """The number of meta-steps and lives beside the paper's, and the seeds; for titles."""
+    """Numbers of meta-steps, lives and seeds, with the paper's in brackets; for titles."""
     lives = "a life" if config.lives == 1 else f"{config.lives} lives"
     steps = config.functions * config.batches
     paper = "" if is_full(config) else " (paper: 20,000 of a life of 400)"

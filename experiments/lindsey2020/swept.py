@@ -14,11 +14,11 @@ def swept(make: Callable[[PyTree], Program], settings: PyTree) -> Program:
     """The same seed at each setting, so that settings are paired within the seed.
 
     Args:
-      make: ``setting -> program``, called under the trace; its numbers are for arithmetic.
+      make: ``setting -> program``, called under the trace, where a setting's numbers are traced.
       settings: leaves lead with an axis of settings.
 
     Returns:
-      A `Program` whose metrics have shape (points, settings, ...); a setting that diverges is a result like any other.
+      A `Program` whose metrics have shape (points, settings, ...); a setting that diverges is a result, too.
     """
     first = make(jax.tree.map(lambda leaf: leaf[0], settings))
 

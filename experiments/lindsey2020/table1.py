@@ -1,20 +1,23 @@
-"""Table 1 of Lindsey & Litwin-Kumar (2020): incremental sines, by lives of FLP, feature reuse and gradient descent.
+"""Table 1 of Lindsey & Litwin-Kumar (2020): incremental sines, learned by FLP, feature reuse and gradient descent.
 
-The authors' gradient-based learner was first order, and started from the weights that FLP had found ("gradient, first
-order, from FLP"); here it stands beside itself from scratch, and beside the second order, which it lacked. OML is the
-published one: a fixed inner rate, first order, learned on continual data alone. Every learner is tried on both orders.
+The authors' gradient-based learner was first order, and started from the weights that FLP had learned ("gradient, first
+order, from FLP"); here it is compared with first order from scratch, and with second order, which the paper lacks. OML
+is as published: a fixed inner rate, first order, trained on continual data alone. Every learner is tested on both
+orders.
 
 The default is a smaller problem: 3 functions of 10 batches in place of 10 of 40, three hidden layers of 64 in place of
-eight of 300 to 900, so that lives have 30 steps and not 400. Its outer loop is not the authors' either: four lives to a
-meta-step, each group's meta-gradient clipped to a norm of 1, and a tenth taken off the plasticity by a life that
-diverged, for otherwise alpha grows until all lives do. Lives that still diverge have no mean error: claims that one
-learner beats another are on the median over lives; the mean, as the paper prints, stands beside it, and is what the
-claims on printed errors read. The errors of the smaller problem are not the table's: `paper` judges those.
+eight of 300 to 900, so that lives have 30 steps and not 400. Its outer loop also differs from the authors': a meta-step
+has four lives, each group's meta-gradient is clipped to a norm of 1, and a life that diverged reduces plasticity by a
+tenth, because otherwise alpha grows until all lives diverge. Lives that still diverge have no finite error, so that
+claims that one learner beats another are on the median over lives; the mean, which the paper prints, is recorded, too,
+and the claims on printed errors use it. The smaller problem's errors do not compare with the table's; the preset
+`paper` judges those.
 
-Meta-rates of the smaller problem were tuned for each learner alike, on continual lives, seeds 1001 and 1002, which are
-not reported. First 400 meta-steps (seed 1001) at each of 12 settings: 1e-4, 3e-4, 1e-3, 3e-3 for the weights, times
-3e-6, 3e-5, 3e-4 for alpha or the inner rates (for OML, whose inner rate is not learned: 2e-3, 6e-3, 2e-2). Then the
-best three of each for 2,000 (seed 1002); of these the best is the default. Medians over 40 lives, in that order:
+Meta-rates of the smaller problem were tuned in the same way for all learners, on continual lives, seeds 1001 and 1002,
+which are not reported. First came 400 meta-steps (seed 1001) at each of 12 settings: 1e-4, 3e-4, 1e-3, 3e-3 for the
+weights, times 3e-6, 3e-5, 3e-4 for alpha or the inner rates (for OML, with an inner rate that is not learned: 2e-3,
+6e-3, 2e-2). Then the best three settings of each learner had 2,000 (seed 1002), and the best of these is the default.
+Medians over 40 lives then, in the order of the first stage:
 
     feature reuse            3e-3, 3e-4: .187    3e-3, 3e-5: .224    1e-3, 3e-4: .198
     FLP (2)                  3e-3, 3e-5: .0146   3e-3, 3e-6: .0236   1e-3, 3e-5: .146
@@ -25,15 +28,14 @@ best three of each for 2,000 (seed 1002); of these the best is the default. Medi
     OML                      1e-3, 2e-2: 2.19    1e-3, 2e-3: 2.58    3e-3, 6e-3: 2.96
 
 The optimum of feature reuse and of second order is at a corner of the grid. Before that, rates were tried one by one on
-reported seeds, with those of first order a tenth of the others': FLP's errors were seven times as large then, and
-those of the paper's gradient-based learner thirty times. The meta-rate of OML drops to 0.3 of itself at 1,500, 2,500
-and 3,500 of 20,000 meta-steps in the published code, and all but ends its learning there; `paper` keeps that, the
-smaller problem has the drops in the same proportions, as of a run of 4,000. `long` is the default with ten times the
-meta-steps.
+reported seeds, with those of first order a tenth of the others': FLP's errors were then seven times as large, and those
+of the paper's gradient-based learner thirty times. In the published code, OML's meta-rate drops to 0.3 of its value at
+1,500, 2,500 and 3,500 of 20,000 meta-steps, which all but ends its learning; `paper` keeps that, and the smaller
+problem has the drops at the same fractions of a run of 4,000. `long` is the default with ten times the meta-steps.
 
-An episode of the paper's problem has 85 GFLOP for FLP (2), 71 of them in the frozen layers. Those are evaluated in
-blocks of 656 inputs, and the life is lived again on the way back in blocks of 20 steps: what lies between stays in the
-cache, and time falls from 0.86 to 0.71 s; at the core's rate of products, 180 GFLOP/s, it would be 0.47.
+An episode of the paper's problem takes 85 GFLOP for FLP (2), 71 of them in the frozen layers. Those are evaluated in
+blocks of 656 inputs, and the backward pass computes the life again in blocks of 20 steps: intermediate activity stays
+in the cache, and time falls from 0.86 to 0.71 s; at the core's speed of matrix products, 180 GFLOP/s, it would be 0.47.
 """
 
 import dataclasses
@@ -66,8 +68,8 @@ class Config(Sines):
         its inner rates.
       oml: meta-rate of OML's weights, and its inner rate, which is not learned.
       oml_drops: fractions of the run at which the meta-rate of OML drops to 0.3 of itself.
-      learners: which are run.
-      orders: on which they are meta-trained; OML on "continual" alone.
+      learners: to run.
+      orders: for meta-training; OML is trained on "continual" alone.
     """
 
     gradient_first: tuple[float, float]
@@ -77,7 +79,7 @@ class Config(Sines):
     orders: tuple[str, ...] = ORDERS
 
     def __post_init__(self) -> None:
-        """Refuses learners and orders that there are not."""
+        """Refuses unknown learners and orders."""
         super().__post_init__()
         for field, known in (("learners", LEARNERS), ("orders", ORDERS)):
             if unknown := sorted(set(getattr(self, field)) - set(known)):
@@ -88,12 +90,12 @@ class Config(Sines):
 
 def made_of(config: Config) -> dict[str, tuple[Order, str]]:
     """Order and learner of each part."""
-    found: dict[str, tuple[Order, str]] = {}
+    parts: dict[str, tuple[Order, str]] = {}
     for order in ORDERS:
         for name in LEARNERS:
             if order in config.orders and name in config.learners and (order, name) != ("iid", "oml"):
-                found[f"{order}/{name}"] = order, name
-    return found
+                parts[f"{order}/{name}"] = order, name
+    return parts
 
 
 DEFAULT = Config(
@@ -124,7 +126,7 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def make_program(config: Config, order: Order, name: str) -> Program:
-    """One learner, meta-trained on one order and tried on both."""
+    """One learner, meta-trained on one order and tested on both."""
     learner = learner_named(config, name)
     program = trained(config, order, learner, evaluation(config, learner))
     if name != "gradient_warm":
@@ -134,7 +136,7 @@ def make_program(config: Config, order: Order, name: str) -> Program:
 
 
 def learner_named(config: Config, name: str) -> SineLearner:
-    """The learner of a name in `LEARNERS`; "gradient_warm" as it is before it gets FLP's weights."""
+    """Learner by its name in `LEARNERS`; "gradient_warm" without FLP's weights yet."""
     if name in PLASTIC:
         return flp_learner(config, name)
     if name == "oml":
@@ -145,7 +147,7 @@ def learner_named(config: Config, name: str) -> SineLearner:
 
 
 def evaluation(config: Config, learner: SineLearner) -> Callable[[Key, PyTree], Metrics]:
-    """``(key, theta) -> metrics`` of lives on functions not met, in either order."""
+    """``(key, theta) -> metrics`` of lives on new functions, in both orders."""
     at_a_time = 1 if config.rows else 10
     errors = {
         order: held_out(learner.life, sines(config, order, 1), config.lifetimes, at_a_time=at_a_time)
@@ -153,19 +155,19 @@ def evaluation(config: Config, learner: SineLearner) -> Callable[[Key, PyTree], 
     }
 
     def evaluate(key: Key, theta: PyTree) -> Metrics:
-        found: dict[str, Array] = {}
+        metrics: dict[str, Array] = {}
         for order in ORDERS:
-            found |= judged(errors[order](key, theta), order)
-        found["full_problem"] = jnp.full((), is_full(config), float)
+            metrics |= judged(errors[order](key, theta), order)
+        metrics["full_problem"] = jnp.full((), is_full(config), float)
         if "alpha" in theta:
-            found["largest_alpha"] = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in theta["alpha"]]))
-        return found
+            metrics["largest_alpha"] = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in theta["alpha"]]))
+        return metrics
 
     return evaluate
 
 
 def judged(each: Array, order: Order) -> Metrics:
-    """Errors of lives (lifetimes,) in numbers: mean, median, and the fraction that diverged."""
+    """Mean and median of the errors of lives (lifetimes,), and the fraction of lives that diverged."""
     return {
         f"test_{order}": jnp.mean(each),
         f"median_{order}": over_lives(each),

@@ -1,6 +1,6 @@
 """Claims on Table 1 of Lindsey & Litwin-Kumar (2020).
 
-The paper has no learner of second order, does not set the first-order one from scratch beside FLP, and does not say
+The paper has no learner of second order, does not compare the first-order one from scratch with FLP, and does not state
 how low an error can be without learning in a life: those claims are ours. That bound is also the trivial baseline of
 claims that one learner beats another.
 """
@@ -28,7 +28,7 @@ def gaps(id: str, statement: str, *pairs: str, own: bool = False) -> Claim:
 
 
 def learns(order: str) -> Claim:
-    """Plastic layers learn in a life: their error is, at 95 %, below what is possible without."""
+    """Claim that plastic layers learn in a life: their error is, at 95 %, below the best without learning."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         error = mean_in(summary, f"{order}/flp2")
@@ -57,7 +57,7 @@ def learning_nothing_is_on_a_par(summary: Summary) -> bool:
 
 
 def printed(order: str, method: str, paper: float) -> Claim:
-    """An error of the table is reached, and no life diverges; not judged on another problem, or after fewer lives."""
+    """Claim that an error of the table is reached and no life diverges; open on other problems, or with fewer lives."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         if not summary["full_problem"]:

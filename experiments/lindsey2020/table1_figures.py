@@ -1,4 +1,4 @@
-"""Table 1 of Lindsey & Litwin-Kumar (2020) beside the paper's numbers, and errors in the course of meta-training."""
+"""Table 1 of Lindsey & Litwin-Kumar (2020) with the paper's numbers, and errors in the course of meta-training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from plasticity_jax.tasks.incremental_sines import no_lifetime_learning
 
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """Table 1 in Markdown: the paper's means beside ours, and our medians."""
+    """Table 1 in Markdown: our means and medians, and the paper's means."""
     columns = [f"{WORDS[order]}, {what}" for order in ORDERS for what in ("mean", "median", "paper's mean")]
     lines = [f"| learner | {' | '.join(columns)} |", "|" + "---|" * (len(columns) + 1)]
     for name in LEARNERS:
@@ -35,7 +35,7 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def plot(metrics: Mapping[str, np.ndarray], config: Sines) -> Any:
-    """Errors on new functions in the course of meta-training, for both orders, beside those that the paper prints."""
+    """Errors on new functions in the course of meta-training, for both orders, and those in the paper."""
     import matplotlib.pyplot as plt
 
     orders = [order for order in ORDERS if ran(metrics, order)]
@@ -59,7 +59,7 @@ def plot(metrics: Mapping[str, np.ndarray], config: Sines) -> Any:
 
 
 def draw_order(axis: Any, metrics: Mapping[str, np.ndarray], order: str) -> None:
-    """Curves of all learners on one order, their means at the end, and to the right of them the printed errors."""
+    """Curves of all learners on one order, their means at the end, and the printed errors to the right."""
     end = 0
     for name in ran(metrics, order):
         part = part_of(order, name)

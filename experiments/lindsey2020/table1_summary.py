@@ -1,4 +1,4 @@
-"""Numbers that the claims on Table 1 of Lindsey & Litwin-Kumar (2020) read, from its metrics."""
+"""Numbers for the claims on Table 1 of Lindsey & Litwin-Kumar (2020), from its metrics."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ PAPER = {
     "iid": {"reuse": 0.050, "flp2": 0.00093, "flp3": 0.00051, "gradient_warm": 0.00057, "oml": 0.072},
     "continual": {"reuse": 0.035, "flp2": 0.0016, "flp3": 0.0068, "gradient_warm": 0.069, "oml": 0.40},
 }
-"""Mean squared errors."""
+"""Mean squared errors in the paper."""
 NAMES = {
     "reuse": "Feature reuse (1)",
     "flp2": "FLP (2)",
@@ -24,7 +24,7 @@ NAMES = {
     "gradient_warm": "Gradient-based (3): first order, from FLP",
     "oml": "Original OML (3)",
 }
-"""The paper's names, and our own for the learners that it has not."""
+"""The paper's names, and our own for the learners that it lacks."""
 GAPS = (
     ("reuse", "flp2"),
     ("reuse", "flp3"),
@@ -61,7 +61,7 @@ def final(metrics: Mapping[str, np.ndarray], order: str, method: str, what: str 
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Final errors, medians and means over lives, and their paired gaps in powers of ten; of what was run."""
+    """Final errors, medians and means over lives, and their paired gaps in powers of ten; of the learners that ran."""
     summary: dict[str, float] = {"predict_zero": predict_zero(), "no_lifetime_learning": no_lifetime_learning()}
     for order in ORDERS:
         names = ran(metrics, order)

@@ -1,28 +1,29 @@
 """Table 2 of Lindsey & Litwin-Kumar (2020): new characters from five drawings each, by FLP, feature reuse and SGD.
 
 A life has 25 steps, an image each: five images of five new classes, shuffled ("iid") or class by class ("continual").
-FLP is fed the target, its output is clamped to it, and beta is 1: a plastic layer moves towards the average of what it
-is sent while its target is fed back. Alpha below the readout counts `multiplier` times. The gradient-based learner was
-of first order in the authors' code; here it stands beside the second order, which it lacked.
+FLP receives the target as feedback, its output is clamped to it, and beta is 1: a plastic layer moves towards the
+average of its inputs while its target is fed back. Alpha below the readout is multiplied by `multiplier`. The
+gradient-based learner was of first order in the authors' code; here it is compared with second order, which it lacked.
 
-Feature reuse cannot tell the two orders apart: an image changes its own class's row of the clamped readout alone. Its
-two columns are two samples of one number, in the paper (4.6 and 5.0 %) as here.
+For feature reuse, the two orders are the same: an image changes only its own class's row of the clamped readout. Its
+two columns are two samples of one number, in the paper (4.6 and 5.0 %) and here.
 
-Not as in the authors' code: support and query of a life are disjoint; all 964 background characters are learned from,
-and errors are on all 659 of the evaluation split, with images drawn anew for each life; and likewise for mini-ImageNet.
-Their readout was redrawn before each life of the gradient-based learner; ours is meta-learned. Initial value and
-meta-rate of its inner rates are not known: 1e-3 and 1e-4 in `paper`. The unmodified OML is meta-trained on single
-classes, see `experiments.lindsey2020.oml_characters`; what settings the paper's row had is not known.
+Departures from the authors' code: support and query of a life are disjoint; meta-training uses all 964 background
+characters, and errors are on all 659 of the evaluation split, with images drawn anew for each life; likewise for
+mini-ImageNet. Their readout was redrawn before each life of the gradient-based learner; ours is meta-learned. Initial
+value and meta-rate of its inner rates are unknown; `paper` has 1e-3 and 1e-4. The unmodified OML is meta-trained on
+single classes, see `experiments.lindsey2020.oml_characters`; the settings of the paper's row are unknown.
 
 The default is a smaller problem: images of 28 (not 84), ink 1 on 0 (not 0 on 1), three convolutions of 32 channels (not
-six of 128), 64 hidden units (not 128), 5 logits (not 1,000), 1,600 lives (not 40,000). Its outer loop has four lives to
-a step, each group's meta-gradient clipped to a norm of 1, and starts alpha of the readout at 0.1: from 0, as published,
-900 lives of the full problem taught nothing. Rates are those that `lindsey2020_table2_tuning` found, nine settings for
-each learner, on background characters that are not reported. That hidden plasticity starts at 0 had been found before,
-for FLP alone, at one seed on the evaluation split (after 300 steps 0.1: 38 % wrong, 0.01: 27 %, 0: 24 %).
+six of 128), 64 hidden units (not 128), 5 logits (not 1,000), 1,600 lives (not 40,000). Its outer loop has four lives in
+a step, clips each group's meta-gradient to a norm of 1, and starts alpha of the readout at 0.1: from 0, as published,
+nothing was learned in 900 lives of the full problem. Rates were chosen by `lindsey2020_table2_tuning`, from nine
+settings for each learner, on background characters that are not reported. Hidden plasticity starts at 0; this was
+chosen before, for FLP alone, with one seed on the evaluation split (wrong after 300 steps, from 0.1: 38 %, from 0.01:
+27 %, from 0: 24 %).
 
 mini-ImageNet needs its builder, see `plasticity_jax.data.mini_imagenet_dataset_builder`, and runs with
-``--preset mini_imagenet``; until then its column says that it has not been reached.
+``--preset mini_imagenet``; until then its column reads "not reached yet".
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from experiments.lindsey2020.banks import Bank, banks, shown
+from experiments.lindsey2020.banks import Bank, banks, network_input
 from experiments.lindsey2020.common import ORDERS
 from experiments.lindsey2020.networks import Layers, flp_theta, gradient_theta, layers
 from experiments.lindsey2020.oml_characters import drawing_rows, one_class, with_new_readout
@@ -69,17 +70,17 @@ class Config:
     Attributes:
       seeds: networks, meta-trained independently.
       episodes: meta-steps.
-      lives: to a meta-step.
+      lives: in a meta-step.
       points: evaluations.
-      lifetimes: of an evaluation, on classes not met in meta-training.
+      lifetimes: of an evaluation, on new classes.
       data: "omniglot", "mini_imagenet", or "prototypes": random images under noise, which need no files.
       side: of the images.
       inverted: ink 1 on paper 0.
       channels: of every convolution.
       strides: of the convolutions.
       width: of the layer below the readout.
-      outputs: logits, of which a life's labels are the first five.
-      rate: meta-learning rate of weights and feedback, but for first-order learners.
+      outputs: number of logits; a life's labels are the first five.
+      rate: meta-learning rate of weights and feedback, except of first-order learners.
       rate_first: that of the gradient-based learner of first order.
       rate_oml: that of OML.
       alpha: initial plasticity of the readout.
@@ -90,8 +91,8 @@ class Config:
       inner_rate_first: those of first order.
       inner_rate_oml: the rate of OML, which is not learned.
       rate_rate: meta-learning rate of the inner rates.
-      remember: images of any class that OML is asked for in each life of its meta-training.
-      clip: largest norm of the meta-gradient of a group; 0 for none, and then 5 for OML, as in its code.
+      remember: images of any class in the query of each life of OML's meta-training.
+      clip: largest norm of the meta-gradient of a group; 0 for none, except 5 for OML, as in its code.
       methods: learners to run.
     """
 
@@ -211,15 +212,15 @@ PRESETS = {
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """A program for each learner, which learns both orders; and what the features are worth at birth."""
+    """A program for each learner, on both orders, and "untrained", for the features at birth."""
     data = banks(config.data, config.side)
     return {method: make_program(config, method, *data) for method in (*config.methods, "untrained")}
 
 
 def make_program(config: Config, method: str, train: Bank, test: Bank) -> Program:
-    """One learner, meta-trained and tried on each order; its metrics have shape (points, orders).
+    """One learner, meta-trained and tested on each order; its metrics have shape (points, orders).
 
-    "untrained" is feature reuse that learns in its lives alone. OML's meta-training knows no order.
+    "untrained" is feature reuse without meta-training. OML's meta-training has no order.
     """
     if method == "untrained":
         about = {"full_problem": is_full(config), "mini_imagenet": config.data == "mini_imagenet"}
@@ -237,7 +238,7 @@ def make_program(config: Config, method: str, train: Bank, test: Bank) -> Progra
 def learned(
     config: Config, method: str, train: Bank, test: Bank
 ) -> tuple[Program, Callable[[TrainingState, Array | int], Metrics]]:
-    """A learner's meta-training, and ``(state, order) -> metrics`` of its lives on other classes."""
+    """A learner's meta-training, and ``(state, order) -> metrics`` of its lives on new classes."""
     net = convnet(train.images.shape[1:], config.channels, config.strides)
     height, width = sides(net)[-1]
     by_gradient = method in RATES
@@ -247,11 +248,11 @@ def learned(
     tested = layers((*sizes, WAYS), PLASTIC[method], "softmax") if method == "oml" else cut
 
     def prefix(bank: Bank) -> Prefix:
-        def seen(weights: PyTree, index: Array) -> Array:
-            images = shown(bank.images[index], config.data, config.inverted)
+        def frozen_features(weights: PyTree, index: Array) -> Array:
+            images = network_input(bank.images[index], config.data, config.inverted)
             return cut.features(weights["dense"], features(net, weights["conv"], images))
 
-        return seen
+        return frozen_features
 
     def life(bank: Bank, cut: Layers) -> Life:
         if by_gradient:
@@ -262,10 +263,13 @@ def learned(
         key_conv, key_rest = jax.random.split(key)
         alphas = [config.alpha_hidden] * (cut.plastic - 1) + [config.alpha]
         inner = getattr(config, RATES[method][1]) if by_gradient else 0.0
-        born = gradient_theta(key_rest, cut, inner) if by_gradient else flp_theta(key_rest, cut, alphas, 1.0)
+        initial = gradient_theta(key_rest, cut, inner) if by_gradient else flp_theta(key_rest, cut, alphas, 1.0)
         if method == "oml":
-            born = {**born, "rate": jnp.asarray(inner, jnp.zeros(()).dtype)}  # one for all, of any readout
-        return {**born, "prefix": {"conv": init_params(key_conv, net), "dense": born["prefix"]}}
+            initial = {
+                **initial,
+                "rate": jnp.asarray(inner, jnp.zeros(()).dtype),
+            }  # one rate for all weights, as the readout changes shape
+        return {**initial, "prefix": {"conv": init_params(key_conv, net), "dense": initial["prefix"]}}
 
     def stream(bank: Bank, lives: int, order: Array | int, outputs: int) -> Stream:
         def ordered(name: Order) -> Stream:
@@ -310,7 +314,7 @@ def learned(
 
 
 def for_both_orders(program: Program) -> Program:
-    """A program whose meta-training knows no order, with metrics of shape (points, orders)."""
+    """A program with no order in its meta-training, and with metrics of shape (points, orders)."""
 
     def chunk(state: PyTree) -> tuple[PyTree, Metrics]:
         state, metrics = program.chunk(state)

@@ -41,7 +41,7 @@ NO_COST = not_above("", "", None, "gap/continual-iid/untrained")
 
 
 def printed(column: str, method: str) -> Claim:
-    """An error of the table is reached; not judged on another problem than the column's, or after fewer lives."""
+    """Claim that an error of the table is reached; open on a problem that is not the column's, or after fewer lives."""
     order = "iid" if column == "mini_imagenet" else column
 
     def error(summary: Summary, method: str) -> float | None:
@@ -50,12 +50,12 @@ def printed(column: str, method: str) -> Claim:
         return summary[f"{order}/{method}"]
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
-        found = error(summary, method)
-        return (float("nan"), None) if found is None else (found, found <= PAPER[column][method])
+        measured = error(summary, method)
+        return (float("nan"), None) if measured is None else (measured, measured <= PAPER[column][method])
 
     def trivial(summary: Summary) -> bool:
-        found = error(summary, "untrained")
-        return found is not None and found <= PAPER[column][method]
+        measured = error(summary, "untrained")
+        return measured is not None and measured <= PAPER[column][method]
 
     statement = f"{NAMES[method]}, {WORDS[column]}: the printed error or less (full problem), in percent"
     return Claim(f"printed_{column}_{method}", statement, PAPER[column][method], measure, trivial=trivial)

@@ -1,4 +1,4 @@
-"""Table 2 of Lindsey & Litwin-Kumar (2020) beside the paper's numbers, and errors in the course of meta-training."""
+"""Table 2 of Lindsey & Litwin-Kumar (2020) with the paper's numbers, and errors in the course of meta-training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ SHORT = {
 
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """Table 2 in Markdown: mean and median over lives, and the paper's numbers beside them."""
+    """Table 2 in Markdown: mean and median over lives, and the paper's numbers."""
     mini = bool(np.max(metrics["untrained/mini_imagenet"]))
     heads = ["Omniglot, i.i.d.", "Omniglot, continual", "mini-ImageNet"]
     lines = ["| learner | " + " | ".join(f"{head} | median | paper" for head in heads) + " |", "|---" * 10 + "|"]
@@ -37,8 +37,8 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
                 cells += ["not run", "", paper]
             else:
                 cells.append(cell(final(metrics, order, method), 1))
-                has = f"{method}/median" in metrics
-                cells += [cell(final(metrics, order, method, "median"), 1) if has else "", paper]
+                has_median = f"{method}/median" in metrics
+                cells += [cell(final(metrics, order, method, "median"), 1) if has_median else "", paper]
         lines.append(f"| {NAMES[method]} | " + " | ".join(cells) + " |")
     lines += [
         "",
@@ -49,7 +49,7 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Errors on new classes in the course of meta-training, for both orders, and at its end beside the paper's."""
+    """Errors on new classes in the course of meta-training, for both orders; at its end with the paper's."""
     import matplotlib.pyplot as plt
 
     run = [method for method in METHODS if f"{method}/test" in metrics]

@@ -1,4 +1,4 @@
-"""Numbers that the claims on Table 2 of Lindsey & Litwin-Kumar (2020) read, from its metrics."""
+"""Numbers for the claims on Table 2 of Lindsey & Litwin-Kumar (2020), from its metrics."""
 
 from collections.abc import Mapping
 
@@ -12,13 +12,13 @@ PLASTIC = {"reuse": 1, "flp2": 2, "gradient_first": 2, "gradient_second": 2, "om
 WAYS = 5
 """Classes of a life."""
 CHANCE = 100 * (1 - 1 / WAYS)
-"""Percent of wrong answers."""
+"""Percent of wrong answers at chance."""
 PAPER = {
     "iid": {"reuse": 4.6, "flp2": 3.0, "gradient_first": 3.2, "oml": 3.5},
     "continual": {"reuse": 5.0, "flp2": 2.7, "gradient_first": 3.4, "oml": 7.0},
     "mini_imagenet": {"reuse": 48.2, "flp2": 42.5, "gradient_first": 42.5, "oml": 52.0},
 }
-"""Percent. The gradient-based learner is the authors', of first order; mini-ImageNet is i.i.d."""
+"""Percent of wrong answers in the paper. Its gradient-based learner is of first order; mini-ImageNet is i.i.d."""
 NAMES = {
     **LABELS,
     "gradient_first": "gradient (2), first order",

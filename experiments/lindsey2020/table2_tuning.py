@@ -1,11 +1,11 @@
-"""Rates of Table 2's learners (Lindsey & Litwin-Kumar 2020), looked for alike, on characters that are not reported.
+"""Rates of Table 2's learners (Lindsey & Litwin-Kumar 2020), tuned alike, on characters that are not reported.
 
-The last of the background characters, which are other alphabets, are held out from meta-training and judge it; the
-evaluation split of `lindsey2020_table2` is not looked at. Every learner is tried at three meta-learning rates of its
-weights times three of what drives its plasticity: the meta-rate of alpha for feature reuse and FLP, the initial inner
-rate for the gradient-based learners, the fixed one for OML. The middle setting is that of `lindsey2020_table2` now; a
-claim says of each learner whether another is better by more than a percent of answers, in which case it should move
-there. i.i.d. lives, and as many meta-steps as Table 2's default.
+The last background characters, from other alphabets, are held out from meta-training and judge it; the evaluation split
+of `lindsey2020_table2` is not used. Every learner is tried at three meta-learning rates of its weights times three
+values of what drives its plasticity: the meta-rate of alpha for feature reuse and FLP, the initial inner rate for the
+gradient-based learners, the fixed one for OML. The middle setting is the present one of `lindsey2020_table2`; a claim
+for each learner states that no other is better by more than a percent of answers. If one is, Table 2 should adopt it.
+Lives are i.i.d., and meta-steps as many as in Table 2's default.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class Config:
       episodes: meta-steps.
       points: evaluations.
       lifetimes: of an evaluation.
-      held: background characters that judge.
+      held: background characters that are held out.
       rates: factors of the meta-learning rate of the weights, increasing, odd in number, the middle one 1.
       drives: factors of what drives plasticity, likewise.
       small: the smoke problem of `lindsey2020_table2`, which needs no files.
@@ -85,7 +85,7 @@ class Factors(NamedTuple):
 
 
 def split(bank: Bank, held: int) -> tuple[Bank, Bank]:
-    """All classes but the last ones, and those."""
+    """Images of the first classes, and of the last ones, which are held out."""
     at = bank.classes - held
     if at < held:
         raise ValueError(f"held={held} leaves {at} of {bank.classes} background classes to learn from")
@@ -117,7 +117,7 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Errors at all settings, which is best, and what the middle one, Table 2's own, costs more than that."""
+    """Errors at all settings, the best setting, and the excess error of the middle one, Table 2's own."""
     summary: dict[str, float] = {}
     for method in METHODS:
         if f"{method}/test" not in metrics:
@@ -135,7 +135,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def settled(method: str) -> Claim:
-    """No other setting is better than Table 2's by more than the margin."""
+    """Claim that no other setting is better than Table 2's by more than the margin."""
     return Claim(
         f"settled_{method}",
         f"{NAMES[method]}: no setting tried is better than Table 2's own by more than {MARGIN:g} percent of answers",
@@ -146,7 +146,7 @@ def settled(method: str) -> Claim:
 
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """The best setting of each learner beside Table 2's own, in Markdown."""
+    """The best setting of each learner, and the cost of Table 2's own, in Markdown."""
     summary = summarise(metrics)
     lines = [
         "| learner | rate of weights | drive of plasticity | error there | Table 2's own costs |",

@@ -1,4 +1,4 @@
-"""Meta-training of Lindsey & Litwin-Kumar (2020), an Adam for each group of theta, and evaluation on lives not met."""
+"""Meta-training of Lindsey & Litwin-Kumar (2020), an Adam for each group of theta, and evaluation on new lives."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,21 +17,21 @@ from plasticity_jax.typing import Array, Batch, Episode, Key, PyTree, Scalar
 def adams(
     rates: Mapping[str, optax.ScalarOrSchedule], theta: PyTree, clip: Scalar = 0.0, backoff: Scalar = 0.0
 ) -> optax.GradientTransformation:
-    """An Adam for each group of theta; a meta-gradient that is not finite leaves all of them as they were.
+    """One Adam for each group of theta; a meta-gradient that is not finite leaves their states as they are.
 
     Args:
       rates: by group; "weights" is that of "prefix" and "forward", which share an Adam.
-      theta: for its groups.
+      theta: names the groups.
       clip: largest norm of a group's gradient; 0 does not clip. May be a tracer, and so may `backoff`.
-      backoff: fraction of the plasticity (alpha, or the inner rates) that a life that diverged takes off. Such a life
-        shows only that plasticity was too strong; where every life diverges, nothing else leads back.
+      backoff: fraction by which a life that diverged reduces plasticity (alpha, or the inner rates). Such a life shows
+        only that plasticity was too strong; if every life diverges, nothing else reduces it.
     """
-    known = isinstance(clip, int | float)  # not a tracer
-    most = clip if known else jnp.where(clip > 0, clip, jnp.finfo(clip.dtype).max)
+    is_number = isinstance(clip, int | float)  # not a tracer
+    largest = clip if is_number else jnp.where(clip > 0, clip, jnp.finfo(clip.dtype).max)
 
     def one(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
         adam = optax.adam(rate)
-        return adam if known and clip == 0 else optax.chain(optax.clip_by_global_norm(most), adam)
+        return adam if is_number and clip == 0 else optax.chain(optax.clip_by_global_norm(largest), adam)
 
     names = {group: "weights" if group in ("prefix", "forward") else group for group in theta}
     grouped = optax.partition({name: one(rates[name]) for name in set(names.values())}, names)
@@ -60,7 +60,7 @@ def meta_training(
     clip: Scalar = 0.0,
     backoff: Scalar = 0.0,
 ) -> Program:
-    """Meta-training, an evaluation at the end of each of its chunks.
+    """Meta-training, with an evaluation at the end of each chunk.
 
     Args:
       rule: over theta.
@@ -74,7 +74,7 @@ def meta_training(
       backoff: see `adams`.
 
     Returns:
-      A `Program` whose lane is a key, which alone decides on the initial theta and on the episodes.
+      A `Program` with a key for a lane, which alone determines the initial theta and the episodes.
     """
     if episodes % points:
         raise ValueError(f"points={points} must divide episodes={episodes}")
@@ -108,7 +108,7 @@ def meta_training(
 
 
 def held_out(life: Life, stream: Stream, lifetimes: int, at_a_time: int = 10) -> Callable[[Key, PyTree], Array]:
-    """``(key, theta) -> errors`` (lifetimes,) of lives on the episodes of a stream of another key."""
+    """``(key, theta) -> errors`` (lifetimes,), of lives on new episodes of a stream."""
 
     def errors(key: Key, theta: PyTree) -> Array:
         key_stream, key_lives = jax.random.split(key)
@@ -125,17 +125,17 @@ def held_out(life: Life, stream: Stream, lifetimes: int, at_a_time: int = 10) ->
 
 
 def over_lives(errors: Array) -> Array:
-    """The median of errors (lifetimes,); a life that diverged has an infinite one."""
+    """Median of errors (lifetimes,); a life that diverged counts as infinite."""
     return jnp.median(jnp.where(jnp.isfinite(errors), errors, jnp.inf), 0)
 
 
 def continued(first: Program, second: Program, hand_over: Callable[[PyTree, PyTree], PyTree]) -> Program:
-    """One meta-training, and then another of as many chunks that starts from what it found.
+    """One meta-training, followed by another of as many chunks that starts from its result.
 
     Args:
       first: see `meta_training`.
       second: likewise.
-      hand_over: ``(theta that the first ends in, initial theta of the second) -> theta``.
+      hand_over: ``(final theta of the first, initial theta of the second) -> theta``.
 
     Returns:
       A `Program` of both; its metrics are those that both have, and "stage", 0 or 1.

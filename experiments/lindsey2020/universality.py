@@ -1,19 +1,19 @@
-r"""Section 4.2 of Lindsey & Litwin-Kumar (2020): the network of the universality theorem, built and lived in.
+r"""Section 4.2 of Lindsey & Litwin-Kumar (2020): the network of the universality theorem, constructed and run.
 
-The theorem says that for any learning algorithm f(training set, x*) there is a network that by FLP becomes it. Its
-proof (appendix A) builds one: see `experiments.lindsey2020.construction`. Here it lives through training sets, by the
+The theorem states that for any learning algorithm f(training set, x*) there is a network that becomes it by FLP. The
+proof (appendix A) constructs one: see `experiments.lindsey2020.construction`. Here it learns training sets by the
 library's FLP, in double precision, and three things are measured.
 
-1. How near the counts that are read from its output z* come to those of the training set, for every x*. If all round to
-   the right ones, then f_out, a universal approximator, can compute any algorithm from them; f_out is not built.
-2. Equations 1 to 3, in networks of random weights: what is left of z* beyond them falls as alpha^2.
+1. Errors of the counts that are read from its output z*, against those of the training set, for every x*. If all counts
+   round to the right ones, f_out, a universal approximator, can compute any algorithm from them; f_out is not built.
+2. Equations 1 to 3, in networks of random weights: the part of z* beyond them falls as alpha^2.
 3. A learning algorithm of real x and y, Nadaraya and Watson's smoother, computed from the counts: the paper's "to
-   arbitrary precision" is J values of x and as many of y. "binned" is the same from the true counts, what is lost by
-   them alone; the mean of the y met is the baseline.
+   arbitrary precision" is J values of x and as many of y. "binned" is the smoother of the true counts, for the loss by
+   binning alone; the baseline is the mean of the training set's y.
 
 As printed, the decoding of the proof gives the wrong counts. Either of two slips is enough: a block of equation 6 that
 belongs in G_0 alone, and J^2 matrices for J^2 pairs where one more is needed. Mended, it gives the right ones. The
-theorem does not suffer: the counts that come out wrong are still a function of the training set that can be undone.
+theorem is not affected: the wrong counts are still an invertible function of the training set.
 
 The plasticity of the proof is small, and so must be alpha K (the second order, for Oja's rule) and epsilon^2 K.
 """
@@ -44,9 +44,9 @@ from plasticity_jax.run import Experiment, Range
 
 Small = Annotated[float, Range(1e-9, 0.5)]
 TARGETS = 2
-"""d, values of y, wherever there is no algorithm of real numbers."""
+"""d, number of values of y, except for the smoother."""
 BANDWIDTH = 0.15
-"""Of the smoother, for x in [0, 1]."""
+"""Bandwidth of the smoother, for x in [0, 1]."""
 QUERIES = 50
 
 
@@ -58,14 +58,14 @@ class Config:
       seeds: training sets.
       examples: K, in a life.
       values: J, numbers of values of x, increasing.
-      at: J where alpha, epsilon, the slips of the print and shields are looked at.
-      epsilon: what makes the G invertible.
+      at: J for the sweeps of alpha and epsilon, the slips of the print, and the shields.
+      epsilon: makes the G invertible.
       alpha: plasticity.
-      epsilons: decreasing.
-      alphas: decreasing.
-      fine: J of the smoother, as many as values of y, increasing.
+      epsilons: to sweep, decreasing.
+      alphas: to sweep, decreasing.
+      fine: J of the smoother, of x and of y alike, increasing.
       layers: N of the random networks of equations 1 to 3.
-      units: width of theirs.
+      units: width of these networks.
     """
 
     seeds: int = 4
@@ -108,68 +108,68 @@ def life_errors(
 ) -> np.ndarray:
     """Largest error of a count, of all (x, y), after each example, for each query: (seeds, K, J).
 
-    Infinite where the query itself is read wrongly.
+    It is infinite where the query itself is decoded wrongly.
     """
-    targets, asked = network.b[0].shape[1], np.arange(values)
-    found = []
+    targets, queries = network.b[0].shape[1], np.arange(values)
+    errors = []
     for seed in range(seeds):
         x, y = drawn(seed, count, values, targets)
-        seen, told = features(x, values, targets), np.eye(targets)[y]
-        z = lived(network, alpha, seen, told, features(asked, values, targets), rule, shields)
+        inputs, one_hot_y = features(x, values, targets), np.eye(targets)[y]
+        z = lived(network, alpha, inputs, one_hot_y, features(queries, values, targets), rule, shields)
         read, counts = decode(z, network, alpha, values)
         worst = np.abs(counts - counted(x, y, values, targets)[:, None]).max((2, 3))
-        found.append(np.where(read == asked, worst, np.inf))
-    return np.stack(found)
+        errors.append(np.where(read == queries, worst, np.inf))
+    return np.stack(errors)
 
 
 def rest_of_equations(config: Config, rule: Literal["hebb", "oja"]) -> np.ndarray:
     """Largest entry of z* beyond equation 3, by alpha: (seeds, alphas); weights, features and feedback are random.
 
-    None is negative, so that the rectifiers never act.
+    They are not negative, so that the rectifiers never act.
     """
-    found = []
+    remainders = []
     for seed in range(config.seeds):
         rng = np.random.default_rng([seed, config.layers, config.units])
-        n, many = config.units, range(config.layers)
-        w = [rng.random((n, n)) * 2 / n for _ in many]
-        network = Network(w, [rng.random((n, TARGETS)) for _ in many], [True for _ in many])
-        x, asked = rng.random((3, n)), rng.random((2, n))
+        n, layers = config.units, range(config.layers)
+        w = [rng.random((n, n)) * 2 / n for _ in layers]
+        network = Network(w, [rng.random((n, TARGETS)) for _ in layers], [True for _ in layers])
+        x, queries = rng.random((3, n)), rng.random((2, n))
         y = np.eye(TARGETS)[rng.integers(0, TARGETS, 3)]
         rests = []
         for alpha in config.alphas:
-            z = lived(network, alpha, x, y, asked, rule, shields=True)[-1]
-            rests.append(np.abs(z - first_order(network, alpha, x, y, asked, rule)).max())
-        found.append(rests)
-    return np.array(found)
+            z = lived(network, alpha, x, y, queries, rule, shields=True)[-1]
+            rests.append(np.abs(z - first_order(network, alpha, x, y, queries, rule)).max())
+        remainders.append(rests)
+    return np.array(remainders)
 
 
-def smoother(x: np.ndarray, y: np.ndarray, asked: np.ndarray, weight: np.ndarray | float = 1.0) -> np.ndarray:
-    """Nadaraya and Watson's estimate at the points asked for (Q,), from points (N,), by weight (Q, N)."""
-    kernel = weight * np.exp(-((asked[:, None] - x) ** 2) / (2 * BANDWIDTH**2))
+def smoother(x: np.ndarray, y: np.ndarray, queries: np.ndarray, weight: np.ndarray | float = 1.0) -> np.ndarray:
+    """Nadaraya and Watson's estimate at queries (Q,), from points (N,), by weight (Q, N)."""
+    kernel = weight * np.exp(-((queries[:, None] - x) ** 2) / (2 * BANDWIDTH**2))
     return kernel @ y / kernel.sum(1)
 
 
 def smoother_errors(values: int, seed: int, config: Config) -> tuple[float, float, float]:
     """Root mean squares of differences from the smoother: by FLP's counts, by the true counts, and of the mean of y."""
     rng = np.random.default_rng([seed, 7])
-    x, phase, asked = rng.random(config.examples), rng.random(), rng.random(QUERIES)
+    x, phase, queries = rng.random(config.examples), rng.random(), rng.random(QUERIES)
     y = np.clip(0.5 + 0.4 * np.sin(2 * np.pi * (x + phase)) + 0.05 * rng.standard_normal(len(x)), 0, 1)
-    want = smoother(x, y, asked)
+    expected = smoother(x, y, queries)
 
-    bins, y_bins, asked_bins = (np.minimum((each * values).astype(int), values - 1) for each in (x, y, asked))
+    bins, y_bins, query_bins = (np.minimum((each * values).astype(int), values - 1) for each in (x, y, queries))
     middle = (np.arange(values) + 0.5) / values
     at_x, at_y = (each.ravel() for each in np.meshgrid(middle, middle, indexing="ij"))
     network = construct(values, values, config.epsilon)
-    seen, told = features(bins, values, values), np.eye(values)[y_bins]
-    z = lived(network, config.alpha, seen, told, features(np.arange(values), values, values), "hebb", False)[-1]
+    inputs, one_hot_y = features(bins, values, values), np.eye(values)[y_bins]
+    z = lived(network, config.alpha, inputs, one_hot_y, features(np.arange(values), values, values), "hebb", False)[-1]
     read, counts = decode(z, network, config.alpha, values)
     true = np.broadcast_to(counted(bins, y_bins, values, values)[-1], counts.shape)
 
     def error(counts: np.ndarray, read: np.ndarray) -> float:
-        weight = np.round(counts).reshape(values, -1)[asked_bins]
-        return float(np.sqrt(np.mean((smoother(at_x, at_y, middle[read[asked_bins]], weight) - want) ** 2)))
+        weight = np.round(counts).reshape(values, -1)[query_bins]
+        return float(np.sqrt(np.mean((smoother(at_x, at_y, middle[read[query_bins]], weight) - expected) ** 2)))
 
-    return error(counts, read), error(true, np.arange(values)), float(np.sqrt(np.mean((y.mean() - want) ** 2)))
+    return error(counts, read), error(true, np.arange(values)), float(np.sqrt(np.mean((y.mean() - expected) ** 2)))
 
 
 def measure(config: Config, progress: bool = True) -> dict[str, np.ndarray]:
@@ -182,7 +182,7 @@ def measure(config: Config, progress: bool = True) -> dict[str, np.ndarray]:
       end of life; "equations/<rule>/rest" (seeds, alphas); "smoother/flp", "/binned" and "/mean" (seeds, J's).
     """
     seeds, count, at = config.seeds, config.examples, config.at
-    found = {
+    metrics = {
         "values/J": np.array(config.values),
         "values/width": np.array([width(J, TARGETS) for J in config.values]),
         "values/layers": np.array([2 * (J**2 + 1) for J in config.values]),
@@ -190,29 +190,29 @@ def measure(config: Config, progress: bool = True) -> dict[str, np.ndarray]:
         "epsilon/epsilon": np.array(config.epsilons),
         "smoother/J": np.array(config.fine),
     }
-    found["values/weights"] = found["values/width"] ** 2 * (found["values/J"] ** 2 + 1)
+    metrics["values/weights"] = metrics["values/width"] ** 2 * (metrics["values/J"] ** 2 + 1)
     with jax.enable_x64(True):
         networks = {J: construct(J, TARGETS, config.epsilon) for J in {*config.values, at}}
         for rule in RULES:
             errors = [life_errors(networks[J], config.alpha, seeds, count, J, rule).max(2) for J in config.values]
-            found[f"values/{rule}/error"] = np.stack(errors, -1)
+            metrics[f"values/{rule}/error"] = np.stack(errors, -1)
             shielded = life_errors(networks[at], config.alpha, seeds, count, at, rule, shields=True)
-            found[f"shields/{rule}/error"] = shielded.max(2)
+            metrics[f"shields/{rule}/error"] = shielded.max(2)
             errors = [life_errors(networks[at], a, seeds, count, at, rule)[:, -1].max(1) for a in config.alphas]
-            found[f"alpha/{rule}/error"] = np.stack(errors, -1)
-            found[f"equations/{rule}/rest"] = rest_of_equations(config, rule)
+            metrics[f"alpha/{rule}/error"] = np.stack(errors, -1)
+            metrics[f"equations/{rule}/rest"] = rest_of_equations(config, rule)
         for slips in PRINTS:
             network = construct(at, TARGETS, config.epsilon, slips)
-            found[f"print/{slips}/error"] = life_errors(network, config.alpha, seeds, count, at, "hebb")
-        least = min(config.alphas)  # lest the second order be seen
+            metrics[f"print/{slips}/error"] = life_errors(network, config.alpha, seeds, count, at, "hebb")
+        least = min(config.alphas)  # so that the second order is negligible
         errors = [construct(at, TARGETS, epsilon) for epsilon in config.epsilons]
         errors = [life_errors(network, least, seeds, count, at, "hebb")[:, -1].max(1) for network in errors]
-        found["epsilon/error"] = np.stack(errors, -1)
+        metrics["epsilon/error"] = np.stack(errors, -1)
         rows = [[smoother_errors(J, seed, config) for J in config.fine] for seed in range(seeds)]
     for name, values in zip(("flp", "binned", "mean"), np.moveaxis(np.array(rows), -1, 0), strict=True):
-        found[f"smoother/{name}"] = values
+        metrics[f"smoother/{name}"] = values
     true = [counted(*drawn(seed, count, at, TARGETS), at, TARGETS).max((1, 2)) for seed in range(seeds)]
-    return {**found, "untrained/error": np.stack(true)}
+    return {**metrics, "untrained/error": np.stack(true)}
 
 
 def make_parts(config: Config) -> Mapping[str, object]:

@@ -1,7 +1,7 @@
 """Numbers and claims on the universality theorem of Lindsey & Litwin-Kumar (2020).
 
-The trivial baseline is the network before it learns, whose counts are all 0; for the smoother it is the mean of the y
-that were met.
+The trivial baseline is the network before it learns, with counts of 0; for the smoother it is the mean of the training
+set's y.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,7 +61,7 @@ def nothing_learned(summary: Mapping[str, float]) -> bool:
 
 
 def right(id: str, statement: str, *names: str, own: bool = False) -> Claim:
-    """All counts are right, for every query, after every example, in every training set."""
+    """Claim that all counts are right, for every query, after every example, in every training set."""
     return all_within(id, statement, None, 1.0, 1.0, *names, own=own, trivial=nothing_learned)
 
 

@@ -1,4 +1,4 @@
-"""The network of the universality theorem of Lindsey & Litwin-Kumar (2020): its errors, and what it takes."""
+"""The network of the universality theorem of Lindsey & Litwin-Kumar (2020): its errors and its size."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ PRINT = {
     "printed": ("both slips: as printed", "#d55e00", ":"),
 }
 LEAST = 1e-14
-"""What is drawn for an error of 0."""
+"""Value that is drawn for an error of 0."""
 
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
@@ -33,19 +33,19 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Errors of counts by example, slip, alpha and epsilon; what is left of equation 3; a smoother, by J."""
+    """Errors of counts by example, slip, alpha and epsilon; the rest beyond equation 3; a smoother, by J."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
     seeds, count, _ = metrics["values/hebb/error"].shape
     examples = np.arange(1, count + 1)
-    shown, labels = metrics["values/J"], {"lw": 1.6}
-    for k, J in enumerate(shown):
+    sizes, line = metrics["values/J"], {"lw": 1.6}
+    for k, J in enumerate(sizes):
         for rule, style in zip(RULES, ("-", "--"), strict=True):
-            shade = 0.75 - 0.75 * k / (len(shown) - 1)
+            shade = 0.75 - 0.75 * k / (len(sizes) - 1)
             errors = metrics[f"values/{rule}/error"][..., k].max(0)
             label = f"J = {J}" if rule == "hebb" else None
-            axes[0, 0].plot(examples, errors, style, color=plt.get_cmap("viridis")(shade), label=label, **labels)
+            axes[0, 0].plot(examples, errors, style, color=plt.get_cmap("viridis")(shade), label=label, **line)
     axes[0, 0].plot([], [], "k--", label="Oja's rule")
     axes[0, 0].set(title="a  by J, mended", xlabel="examples lived", ylabel="largest error of a count")
     for slips, (words, colour, style) in PRINT.items():

@@ -1,4 +1,4 @@
-"""Lives of a network watched step by step: answers, updates against the gradient, and features frozen at birth."""
+"""Lives of a network, recorded step by step: outputs, updates against the gradient, and features frozen at birth."""
 
 from collections.abc import Callable
 
@@ -27,9 +27,9 @@ def analyses(
     Args:
       config: the problem.
       order: of the lives.
-      learner: whose lives they are.
+      learner: that lives.
       ridge: see `frozen_error`.
-      steps: whether those of every inner step are kept, too.
+      steps: whether to keep metrics of every inner step, too.
     """
     net, life = learner.cut.net, learner.life
     continual = order == "continual"
@@ -40,16 +40,16 @@ def analyses(
 
         def one(episode: Episode) -> Metrics:
             episode, params = life.embed(theta, episode), life.params(theta)
-            rule, asked = learner.within(theta), steps and continual
-            answers, reports = lived(net, rule, params, episode, config.functions, asked=asked)
-            found = {"error": jnp.mean((answers[-1].reshape(episode.query.y.shape) - episode.query.y) ** 2)}
+            rule, every_step = learner.within(theta), steps and continual
+            outputs, reports = lived(net, rule, params, episode, config.functions, every_step=every_step)
+            metrics = {"error": jnp.mean((outputs[-1].reshape(episode.query.y.shape) - episode.query.y) ** 2)}
             if continual:
-                found["interference"] = interference(answers)
+                metrics["interference"] = interference(outputs)
             else:
-                found["frozen"] = frozen_error(net, params, episode, ridge)
-            if asked:
-                found["interference_of_steps"] = of_earlier(reports.pop("change"))
-            return {**found, **reports} if steps else found
+                metrics["frozen"] = frozen_error(net, params, episode, ridge)
+            if every_step:
+                metrics["interference_of_steps"] = of_earlier(reports.pop("change"))
+            return {**metrics, **reports} if steps else metrics
 
         first = jax.tree.map(lambda leaf: leaf[0], episodes)
         at_a_time = 1 if config.rows else min(10, config.lifetimes)
@@ -58,51 +58,51 @@ def analyses(
     return evaluate
 
 
-def over_lifetimes(found: Metrics) -> Metrics:
-    """Medians of errors and means of all over lifetimes; of cosines, also each life's mean and rise.
+def over_lifetimes(metrics: Metrics) -> Metrics:
+    """Medians of errors and means of all metrics over lifetimes; for cosines, also each life's mean and rise.
 
     Args:
-      found: by name, each (lifetimes, ...); "cosine", if there is one, (lifetimes, T, P).
+      metrics: by name, each (lifetimes, ...); "cosine", if there is one, (lifetimes, T, P).
 
     Returns:
       The same names without the axis of lifetimes; "error_mean" and "frozen_mean", where "error" and "frozen" are
-      medians; "cosine_of_lives" and "rise_of_lives" (lifetimes, P), for what a layer does on average, and its chance.
+      medians; "cosine_of_lives" and "rise_of_lives" (lifetimes, P), for a layer's average and its standard error.
       The rise is the slope of the least-squares line, times T.
     """
     judged = ("error", "frozen")
-    means = {f"{name}_mean" if name in judged else name: jnp.mean(values, 0) for name, values in found.items()}
-    means |= {name: over_lives(found[name]) for name in judged if name in found}
-    if "cosine" in found:
-        steps = found["cosine"].shape[1]
+    means = {f"{name}_mean" if name in judged else name: jnp.mean(values, 0) for name, values in metrics.items()}
+    means |= {name: over_lives(metrics[name]) for name in judged if name in metrics}
+    if "cosine" in metrics:
+        steps = metrics["cosine"].shape[1]
         t = jnp.arange(steps) - (steps - 1) / 2
-        means["cosine_of_lives"] = jnp.mean(found["cosine"], 1)
-        means["rise_of_lives"] = jnp.einsum("t,ltp->lp", t, found["cosine"]) / jnp.sum(t * t) * steps
+        means["cosine_of_lives"] = jnp.mean(metrics["cosine"], 1)
+        means["rise_of_lives"] = jnp.einsum("t,ltp->lp", t, metrics["cosine"]) / jnp.sum(t * t) * steps
     return means
 
 
 def lived(
-    net: Chain, rule: LearningRule, params: Params, episode: Episode, functions: int, *, asked: bool = False
+    net: Chain, rule: LearningRule, params: Params, episode: Episode, functions: int, *, every_step: bool = False
 ) -> tuple[Array, dict[str, Array]]:
-    """A life under plain steps, watched.
+    """Outputs and updates in the course of a life under plain steps.
 
     Args:
       net: the plastic layers.
       rule: theirs; its updates are applied as they are.
       params: at birth.
-      episode: one; its support (T, b, ...) is cut into as many blocks as functions, after each of which all is asked.
+      episode: one; its support (T, b, ...) is cut into a block for each function, and the query follows each block.
       functions: K.
-      asked: whether all is asked after every step, too.
+      every_step: whether the query follows every step, too.
 
     Returns:
-      ``(answers, reports)``: answers (K, K, q, n_out), after a block, to a function; reports (T, P) for each plastic
+      ``(outputs, reports)``: outputs (K, K, q, n_out), after a block, for a function; reports (T, P) for each plastic
       layer: "cosine" of the change of w and the negative gradient, "norm" of the change, "relative" to that of w; if
-      asked, "change" (T, K), mean square by which a block has so far changed the answers to a function.
+      `every_step`, "change" (T, K), mean square by which a block has so far changed the outputs for a function.
     """
     rules = {"own": rule, "exact": backprop(net)}
 
-    def answers_of(params: Params) -> Array:
-        found = forward(net, params["forward"], episode.query.x).h[-1]
-        return found.reshape(functions, -1, found.shape[-1])
+    def outputs_of(params: Params) -> Array:
+        y = forward(net, params["forward"], episode.query.x).h[-1]
+        return y.reshape(functions, -1, y.shape[-1])
 
     def step(params: Params, batch: Example) -> tuple[Params, dict[str, Array]]:
         updates, _, _ = compare(rules, params, {"own": (), "exact": ()}, jax.random.key(0), batch)
@@ -116,25 +116,25 @@ def lived(
         return jax.tree.map(jnp.subtract, params, updates["own"]), report
 
     def block(params: Params, batches: Example) -> tuple[Params, tuple[Array, dict[str, Array]]]:
-        before = answers_of(params) if asked else None
+        before = outputs_of(params) if every_step else None
 
         def watched_step(params: Params, batch: Example) -> tuple[Params, dict[str, Array]]:
             params, report = step(params, batch)
             if before is not None:
-                report["change"] = jnp.mean(jnp.sum((answers_of(params) - before) ** 2, -1), -1)
+                report["change"] = jnp.mean(jnp.sum((outputs_of(params) - before) ** 2, -1), -1)
             return params, report
 
         params, reports = jax.lax.scan(watched_step, params, batches)
-        return params, (answers_of(params), reports)
+        return params, (outputs_of(params), reports)
 
     blocks = jax.tree.map(lambda leaf: leaf.reshape(functions, -1, *leaf.shape[1:]), episode.support)
-    _, (answers, reports) = jax.lax.scan(block, params, blocks)
+    _, (outputs, reports) = jax.lax.scan(block, params, blocks)
     reports = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), reports)
-    return answers, reports
+    return outputs, reports
 
 
 def of_earlier(change: Array) -> Array:
-    """Mean over the functions met before the present one, from the second block on: what `interference` is at its end.
+    """Mean over the functions of earlier blocks, from the second block on; at the end of a block it is `interference`.
 
     Args:
       change: (T, K), see `lived`.
@@ -151,5 +151,7 @@ def of_earlier(change: Array) -> Array:
 def frozen_error(net: Chain, params: Params, episode: Episode, ridge: Scalar) -> Array:
     """Error of the best readout of the features at birth, fitted to all of the life's data."""
     support = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), episode.support)
-    seen, asked = (forward(net, params["forward"], data.x).h[-2] for data in (support, episode.query))
-    return jnp.mean((linear_readout(seen, support.y, ridge)(asked) - episode.query.y) ** 2)
+    support_features, query_features = (
+        forward(net, params["forward"], data.x).h[-2] for data in (support, episode.query)
+    )
+    return jnp.mean((linear_readout(support_features, support.y, ridge)(query_features) - episode.query.y) ** 2)

@@ -1,4 +1,4 @@
-"""Processes of the bench of peers: a script in a peer's environment, ours beside it, and both in turns on one core."""
+"""Processes of the bench of peers: a peer's script in its own environment and ours, which take turns on one core."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import numpy as np
 
 SCRIPTS = Path(__file__).parent / "_peer_scripts"
 ROUND_S = 0.3
-"""Processor seconds of a round, at least."""
+"""Least processor seconds of a round."""
 
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
@@ -27,16 +27,16 @@ ENVIRONMENT = {
 
 
 class PeerError(RuntimeError):
-    """One line that says what went wrong with a peer."""
+    """An error of a peer, as one line."""
 
 
 class Side(NamedTuple):
-    """Who does the work.
+    """One side of a comparison: this library or a peer.
 
     Attributes:
-      name: what messages call it.
-      python: of its environment.
-      script: that it runs.
+      name: its name in messages.
+      python: the Python of its environment.
+      script: the script that it runs.
     """
 
     name: str
@@ -45,17 +45,17 @@ class Side(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Times, memory and results of a work.
+    """Times, memory and results of both sides on a work.
 
     Attributes:
-      ratio: of the medians, theirs over ours.
-      ours_s: median processor seconds of a round.
-      theirs_s: likewise.
+      ratio: ratio of the medians, theirs over ours.
+      ours_s: our median processor seconds of a call.
+      theirs_s: their median processor seconds of a call.
       spread: largest over smallest ratio of a pair.
-      ours_mb: the most memory that the process held.
-      theirs_mb: likewise.
-      ours: arrays that it left.
-      theirs: likewise.
+      ours_mb: peak memory of our process.
+      theirs_mb: peak memory of their process.
+      ours: our arrays.
+      theirs: their arrays.
     """
 
     ratio: float
@@ -69,10 +69,10 @@ class Pairs(NamedTuple):
 
 
 class Worker:
-    """A script at work, which answers a line with a line; a context that ends it."""
+    """A running script that answers each line with a line; a context manager that ends it."""
 
     def __init__(self, side: Side, *arguments: str):
-        """Starts it; see `_peer_scripts.serve`."""
+        """Starts the script; see `_peer_scripts.serve`."""
         self.name, self.errors = side.name, tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         try:
             self.process = subprocess.Popen(
@@ -97,10 +97,10 @@ class Worker:
         self.errors.close()
 
     def ask(self, line: str | None = None) -> dict[str, Any]:
-        """The next answer, to a line if there is one.
+        """The next line from the script, after a line is sent to it if one is given.
 
         Raises:
-          PeerError: if the process ends instead, or answers what is not an object of JSON.
+          PeerError: if the process ends instead, or the line is not a JSON object.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -114,15 +114,16 @@ class Worker:
         if not answer:
             code = self.process.wait()
             self.errors.seek(0)
-            said = [text.strip() for text in self.errors if text.strip()]
-            raise PeerError(f"{self.name}: its script ended with {code}: {said[-1] if said else 'and said nothing'}")
+            messages = [text.strip() for text in self.errors if text.strip()]
+            reason = messages[-1] if messages else "no message"
+            raise PeerError(f"{self.name}: its script ended with {code}: {reason}")
         try:
-            found = json.loads(answer)
+            value = json.loads(answer)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise PeerError(f"{self.name}: its script answered {answer.strip()[:80]!r}, which is not an object of JSON")
-        return found
+            value = None
+        if not isinstance(value, dict):
+            raise PeerError(f"{self.name}: its script wrote {answer.strip()[:80]!r}, which is not a JSON object")
+        return value
 
 
 def ours() -> Side:
@@ -131,27 +132,27 @@ def ours() -> Side:
 
 
 def probe(side: Side) -> dict[str, Any]:
-    """Versions of a peer, and what it has.
+    """Versions, rules and cells of a peer.
 
     Raises:
-      PeerError: if its script fails, or answers something else.
+      PeerError: if its script fails, or writes something else.
     """
     with Worker(side, "probe") as worker:
-        found = worker.ask()
-    if missing := [key for key in ("versions", "rules", "cells") if not isinstance(found.get(key), dict)]:
-        raise PeerError(f"{side.name}: its script answered without {', '.join(missing)}")
-    return found
+        answer = worker.ask()
+    if missing := [key for key in ("versions", "rules", "cells") if not isinstance(answer.get(key), dict)]:
+        raise PeerError(f"{side.name}: its script wrote no {', '.join(missing)}")
+    return answer
 
 
 def in_pairs(ours: Side, theirs: Side, what: Mapping[str, Any], arrays: Mapping[str, Any], pairs: int) -> Pairs:
-    """Has both sides do a work, in turns, on the first core that this process may use.
+    """Runs a work on both sides in turns, on the first core that this process may use.
 
     Args:
-      ours: the library's side; its arrays that begin with "given/" go to the other.
-      theirs: the peer's.
+      ours: the library's side; its arrays with names that begin with "given/" are passed to the other side.
+      theirs: the peer's side.
       what: the work, JSON-able.
       arrays: its parameters and inputs.
-      pairs: of rounds, each as many calls as take `ROUND_S`.
+      pairs: number of pairs of rounds; each round has as many calls as take `ROUND_S`.
 
     Returns:
       Medians, memory and results.
@@ -163,14 +164,14 @@ def in_pairs(ours: Side, theirs: Side, what: Mapping[str, Any], arrays: Mapping[
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         workers, results = [], []
         for number, side in enumerate((ours, theirs)):
-            given, out = (str(Path(folder) / f"{kind}{number}.npz") for kind in ("given", "out"))
-            passed = {key[6:]: value for found in results for key, value in found.items() if key.startswith("given/")}
-            np.savez(given, what=json.dumps(dict(what)), **arrays, **passed)
-            workers.append(stack.enter_context(Worker(side, "work", given, out, str(core))))
+            inputs, outputs = (str(Path(folder) / f"{kind}{number}.npz") for kind in ("given", "out"))
+            passed = {key[6:]: value for result in results for key, value in result.items() if key.startswith("given/")}
+            np.savez(inputs, what=json.dumps(dict(what)), **arrays, **passed)
+            workers.append(stack.enter_context(Worker(side, "work", inputs, outputs, str(core))))
             workers[-1].ask()
-            results.append(_found(side, out))
-        once = [_number(worker, worker.ask("1"), "seconds") for worker in workers]
-        calls = [max(1, round(ROUND_S / max(each, 1e-6))) for each in once]
+            results.append(_arrays(side, outputs))
+        one_call = [_number(worker, worker.ask("1"), "seconds") for worker in workers]
+        calls = [max(1, round(ROUND_S / max(each, 1e-6))) for each in one_call]
         seconds, memory = [], [0.0, 0.0]
         for pair in range(pairs):
             taken = {}
@@ -179,24 +180,29 @@ def in_pairs(ours: Side, theirs: Side, what: Mapping[str, Any], arrays: Mapping[
                 taken[i] = _number(workers[i], answer, "seconds") / calls[i]
                 memory[i] = _number(workers[i], answer, "mb")
             seconds.append((taken[0], taken[1]))
-    mine, other = (statistics.median(each) for each in zip(*seconds, strict=True))
+    ours_s, theirs_s = (statistics.median(each) for each in zip(*seconds, strict=True))
     ratios = [b / a for a, b in seconds]
-    return Pairs(other / mine, mine, other, max(ratios) / min(ratios), memory[0], memory[1], results[0], results[1])
+    return Pairs(
+        theirs_s / ours_s, ours_s, theirs_s, max(ratios) / min(ratios), memory[0], memory[1], results[0], results[1]
+    )
 
 
-def _found(side: Side, out: str) -> dict[str, Any]:
+def _arrays(side: Side, path: str) -> dict[str, Any]:
+    """The arrays that a script has written."""
     try:
-        with np.load(out) as file:
+        with np.load(path) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise PeerError(f"{side.name}: its script left no arrays that can be read: {error}") from None
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], start: Mapping[str, Any], kind: str) -> float:
-    """The largest difference of what both found, over the largest number; of learned weights, over the largest change.
+    """The largest difference between both sides' arrays, relative to the largest entry.
+
+    Differences of learned weights are relative to the largest change of a weight.
 
     Raises:
-      PeerError: if they found different things, or something that is not finite.
+      PeerError: if the sides have different arrays, or numbers that are not finite.
     """
     worst, names = 0.0, [name for name in ours if name.startswith(f"{kind}/") and name in theirs]
     if kind == "gradient" and not names:
@@ -216,5 +222,5 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], start: Mappin
 def _number(worker: Worker, answer: Mapping[str, Any], key: str) -> float:
     value = answer.get(key)
     if not isinstance(value, int | float) or not value > 0:
-        raise PeerError(f"{worker.name}: its script answered {key}={value!r}, which is not a positive number")
+        raise PeerError(f"{worker.name}: its script wrote {key}={value!r}, which is not a positive number")
     return float(value)

@@ -1,4 +1,4 @@
-"""Results of the bench of peers, as a page in Markdown: what each peer has, and the works side by side."""
+"""Results of the bench of peers as a page in Markdown: the works side by side, and the rules and cells of each peer."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -27,24 +27,24 @@ def page(result: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
-      result: of ``plasticity bench peers``, as its JSON has it.
+      result: the result of ``plasticity bench peers``, as in its JSON.
 
     Returns:
-      Markdown, every number of it from the result.
+      Markdown; all its numbers are from the result.
 
     Raises:
-      ValueError: if the result is not one of this family.
+      ValueError: if the result is not of this family.
     """
     rows: Rows | None = result.get("peers")
     if not isinstance(rows, Mapping) or "machine" not in rows:
         raise ValueError("no result of the bench of peers: make one by plasticity bench peers --out FILE")
     machine, library = rows["machine"], result.get("machine", {})
-    there = {name: row for name, row in rows.items() if "versions" in row}
+    installed = {name: row for name, row in rows.items() if "versions" in row}
     works = {name: row for name, row in rows.items() if "times_peer" in row}
     missing = {name: row["not_measured"] for name, row in rows.items() if "not_measured" in row}
     mode = ", quick: a few small works, too short to judge by" if result.get("quick") else ""
     versions = {"plasticity_jax": library.get("versions", {}) | {"commit": library.get("commit")}}
-    versions |= {name: row["versions"] for name, row in there.items()}
+    versions |= {name: row["versions"] for name, row in installed.items()}
     parts = [
         "# Peers",
         f"Written by `plasticity bench peers --table FILE` on {machine['date']}, on one core of {machine['processor']}"
@@ -55,10 +55,10 @@ def page(result: Mapping[str, Any]) -> str:
         twice = any(row["cell"] == "lstm" and row.get("gradients_differ_by", 0) > 0.1 for row in works.values())
         caption = f"{CAPTION} {TWICE}" if twice else CAPTION
         parts += ["## The same work", table(HEAD, [_work(row) for row in works.values()]), caption]
-    if there:
-        parts += ["## Who has which rule", _has(there, "rules", factories()), OWN_NAMES]
-        cells = dict.fromkeys(name for row in there.values() for name in row["cells"])
-        parts += ["## Who has which cell or layer", _has(there, "cells", list(cells))]
+    if installed:
+        parts += ["## Who has which rule", _has(installed, "rules", factories()), OWN_NAMES]
+        cells = dict.fromkeys(name for row in installed.values() for name in row["cells"])
+        parts += ["## Who has which cell or layer", _has(installed, "cells", list(cells))]
     if missing:
         parts += ["## Not measured", table(["", "why"], [[name, why] for name, why in missing.items()])]
     return "\n\n".join(parts) + "\n"
@@ -94,9 +94,9 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def read_table(text: str, heading: str) -> list[dict[str, str]]:
-    """The lines of the table under a heading of a page, by column; none where there is no such heading."""
-    _, found, rest = text.partition(f"## {heading}\n")
-    lines = [line for line in rest.split("\n## ")[0].splitlines() if line.startswith("| ")] if found else []
+    """The rows of the table under a heading of a page, by column; none if there is no such heading."""
+    _, separator, rest = text.partition(f"## {heading}\n")
+    lines = [line for line in rest.split("\n## ")[0].splitlines() if line.startswith("| ")] if separator else []
     cells = [[cell.strip() for cell in line[2:-2].split(" | ")] for line in lines]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
@@ -111,7 +111,7 @@ def _work(row: Mapping[str, Any]) -> list[str]:
 
 
 def _rate(value: float) -> str:
-    """Three digits, with k and M."""
+    """Three digits of a rate, with k for thousands and M for millions."""
     for size, letter in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{letter}"
@@ -123,24 +123,23 @@ def _versions(of: Mapping[str, Any]) -> str:
 
 
 def factories() -> list[str]:
-    """Names of all that makes a rule from a cell, a net or a life."""
-    found = [name for name in rules.__all__ if _makes_a_rule(getattr(rules, name))]
-    built = {"online_rule", "feedback_rule", "windowed_rule", "local_rule"}  # parts of rules, not rules
-    return sorted({*found, *(name for name in meta.__all__ if _makes_a_rule(getattr(meta, name)))} - built)
+    """Names of all functions that return a rule of a cell, a net or a life."""
+    names = {name for room in (rules, meta) for name in room.__all__ if _returns_a_rule(getattr(room, name))}
+    return sorted(names - {"online_rule", "feedback_rule", "windowed_rule", "local_rule"})  # which build other rules
 
 
-def _makes_a_rule(thing: Any) -> bool:
-    return inspect.isfunction(thing) and thing.__annotations__.get("return") is LearningRule
+def _returns_a_rule(member: Any) -> bool:
+    return inspect.isfunction(member) and member.__annotations__.get("return") is LearningRule
 
 
-def _has(there: Rows, kind: str, names: Sequence[str]) -> str:
-    """Our names by peer; a name that no peer has is in one line at the end."""
+def _has(installed: Rows, kind: str, names: Sequence[str]) -> str:
+    """A table of our names and each peer's; names that no peer has are listed in a line at the end."""
     lines, alone = [], []
     for name in names:
-        theirs = [row[kind].get(name, "-") for row in there.values()]
+        theirs = [row[kind].get(name, "-") for row in installed.values()]
         if set(theirs) == {"-"}:
             alone.append(name)
         else:
             lines.append([f"`{name}`", *theirs])
-    text = table(["ours", *there], lines)
+    text = table(["ours", *installed], lines)
     return text + (f"\n\nNo peer here is known to have {', '.join(f'`{name}`' for name in alone)}." if alone else "")

@@ -1,7 +1,7 @@
-"""Plain NumPy loops of some rules, against which these are timed: one stream, one step after the other.
+"""Plain NumPy loops of some rules, against which the rules are timed: one stream, one step after another.
 
-Written from the equations, in the dtype of the weights, and about as fast as NumPy goes: results go to buffers. The
-tests hold each of them to the rule's own numbers, so that a ratio is one of the same work.
+They are written from the equations, in the dtype of the weights, and with buffers for all results, about as fast as
+NumPy allows. The tests compare each of them with the rule's numbers, so that both sides of a ratio do the same work.
 
     rhat = [r; x; 1],  v = W rhat,  r <- (1 - alpha) r + alpha tanh(v),  z = W_out [r; 1],  c = (softmax(z) - y) W_out
 """
@@ -14,10 +14,10 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Credit: TypeAlias = Callable[[int, Array, Array, Array], Array]
-"""``(t, rhat (m,), alpha phi'(v) (n, 1), rate times c (n, 1)) -> what W loses (n, m)``."""
+"""``(t, rhat (m,), alpha phi'(v) (n, 1), rate times c (n, 1)) -> decrease of W (n, m)``."""
 
 GUARD = 1e-7
-"""On both sides of a ratio of norms, as the rules have it."""
+"""Added to both sides of a ratio of norms, as in the rules."""
 
 
 def rflo(w: Array, w_out: Array, x: Array, y: Array, *, alpha: float, rate: float) -> tuple[Array, Array, Array]:
@@ -29,10 +29,10 @@ def rflo(w: Array, w_out: Array, x: Array, y: Array, *, alpha: float, rate: floa
       x: (T, n_in).
       y: (T, n_out).
       alpha: inverse time constant.
-      rate: of learning.
+      rate: learning rate.
 
     Returns:
-      w and w_out at the end, and the losses (T,).
+      The final w and w_out, and the losses (T,).
     """
     trace, fresh, change = np.zeros_like(w), np.empty_like(w), np.empty_like(w)
     keep = np.array(1 - alpha, w.dtype)
@@ -52,18 +52,18 @@ def uoro(
     """UORO with SGD: A <- rho_0 J A + rho_1 nu, B <- B / rho_0 + (nu phi') rhat^T / rho_1, gradient (c . A) B.
 
     Args:
-      w: and the others as in `rflo`.
+      w: see `rflo`.
       w_out: see `rflo`.
       x: see `rflo`.
       y: see `rflo`.
       alpha: see `rflo`.
       rate: see `rflo`.
-      a: (n,), A at first.
-      b: (n, m), B at first.
+      a: (n,), initial A.
+      b: (n, m), initial B.
       nu: (T, n), signs.
 
     Returns:
-      As `rflo`.
+      The same as `rflo`.
     """
     w, a, b = w.copy(), a.copy(), b.copy()
     n, post, fresh, change = len(w), np.empty((len(w), 1), w.dtype), np.empty_like(w), np.empty_like(w)
@@ -95,27 +95,27 @@ def kf_rtrl(
     """KF-RTRL with SGD: A <- nu_0 rho_0 A + nu_1 rho_1 rhat, B <- nu_0 J B / rho_0 + nu_1 D / rho_1, gradient (c B) A.
 
     Args:
-      w: and the others as in `rflo`.
+      w: see `rflo`.
       w_out: see `rflo`.
       x: see `rflo`.
       y: see `rflo`.
       alpha: see `rflo`.
       rate: see `rflo`.
-      a: (m,), A at first.
-      b: (n, n), B at first.
+      a: (m,), initial A.
+      b: (n, n), initial B.
       nu: (T, 2), signs.
 
     Returns:
-      As `rflo`.
+      The same as `rflo`.
     """
     w, a, b = w.copy(), a.copy(), b.copy()
     n, row, left, change = len(w), np.empty_like(a), np.empty_like(b[:1]), np.empty_like(w)
     recurrent, leak, jacobian, ahead = w[:, :n], np.array(1 - alpha, w.dtype), np.empty_like(b), np.empty_like(b)
-    of_jacobian, of_b = (matrix.reshape(-1)[:: n + 1] for matrix in (jacobian, b))  # their diagonals
+    diagonal_of_jacobian, diagonal_of_b = (matrix.reshape(-1)[:: n + 1] for matrix in (jacobian, b))
 
     def credit(t: int, rhat: Array, gain: Array, c: Array) -> Array:
         np.multiply(gain, recurrent, jacobian)
-        np.add(of_jacobian, leak, of_jacobian)
+        np.add(diagonal_of_jacobian, leak, diagonal_of_jacobian)
         np.dot(jacobian, b, ahead)
         keep, write = _balance(_norm(ahead), _norm(a)), _balance(_norm(gain), _norm(rhat))
         old, new = nu[t]
@@ -123,7 +123,7 @@ def kf_rtrl(
         np.multiply(rhat, new * write, row)
         np.add(a, row, a)
         np.multiply(ahead, old / keep, b)
-        np.add(of_b, (new / write) * gain[:, 0], of_b)
+        np.add(diagonal_of_b, (new / write) * gain[:, 0], diagonal_of_b)
         np.dot(c.T, b, left)
         return np.multiply(left.T, a, change)
 
@@ -145,21 +145,21 @@ def impression(
     """Impression learning with SGD, two steps awake and two asleep.
 
     Awake s = z + sigma xi, r = tanh(W s) + sigma eta, and D_s and D learn; asleep r = D r + sigma eta,
-    s = D_s r + sigma xi, and W does; each by the other stream's error.
+    s = D_s r + sigma xi, and W learns; each by the other stream's error.
 
     Args:
       w: (n, n_s), W.
       d_s: (n_s, n), D_s.
       d: (n,), D.
       z: (T, n_s), the stimulus.
-      sigma_inf: of inference, sensory layer first.
-      sigma_gen: of generation.
-      rate: of learning.
+      sigma_inf: standard deviations of the noise of inference, sensory layer first.
+      sigma_gen: standard deviations of the noise of generation.
+      rate: learning rate.
       xi: (T, n_s), normals.
       eta: (T, n), normals.
 
     Returns:
-      W, D_s and D at the end.
+      The final W, D_s and D.
     """
     w, d_s, d = w.copy(), d_s.copy(), d.copy()
     r, awake = np.zeros_like(d), True
@@ -182,7 +182,7 @@ def impression(
 def _learned(
     credit: Credit, w: Array, w_out: Array, x: Array, y: Array, alpha: float, rate: float
 ) -> tuple[Array, Array, Array]:
-    """Runs the network, whose w is changed in place, and teaches it."""
+    """Runs the network and trains it; w is changed in place."""
     dtype, (n, m), w_out, p = w.dtype, w.shape, w_out.copy(), np.empty_like(y)
     keep, leak, step = (np.array(value, dtype) for value in (1 - alpha, alpha, rate))
     rhat, read, h, risen = np.ones(m, dtype), np.ones(n + 1, dtype), np.empty(n, dtype), np.empty(n, dtype)

@@ -1,10 +1,10 @@
-"""Speed of adversarial learning: images per second, against what the counted products would take.
+"""Speed of adversarial learning: images per second, compared with the time of the counted products alone.
 
-A step is a whole one: samples of all phases, both players' gradients with the penalty, two Adams; some in one scan, as
-in training, images drawn from an array on the device. Counted are the products of the method as it is written down: of
-every linear map of m multiplications, m forward, m for the gradient of its weights, m for that of its input where one
-is asked for; of a critic under the penalty 4 m for each pair of phases, and about m more where its layers are
-normalised. They are held against the machine's rate of large products in the same run.
+A timed call is a scan over a few complete training steps: samples of all phases, both players' gradients with the
+penalty, two Adams, and images drawn from an array on the device. The count is of the products of the method as it is
+written down. A linear map of m multiplications takes m forward, m for the gradient of its weights, and m for that of
+its input where it is needed. A critic under the penalty takes 4 m more for each pair of phases, and about m more if its
+layers are normalised. The rate of these products is compared with the machine's rate of large products in the same run.
 """
 
 import itertools
@@ -31,20 +31,20 @@ def critic(maps: Sequence[float], phases: int, waves: int, data: bool, normalise
     """Multiplications of a discriminator: both players' gradients, and the penalty.
 
     Args:
-      maps: of its hidden maps.
-      phases: that it sees.
-      waves: pairs of phases that the penalty is taken between.
-      data: whether what it sees awake is data, which needs no gradient.
-      normalised: whether its layers are, so that the penalty's gradient goes down through them once more.
+      maps: multiplications of each of its hidden maps.
+      phases: number of phases that it receives.
+      waves: number of pairs of phases between which the penalty is taken.
+      data: whether its wake input is data, which needs no gradient.
+      normalised: whether its layers are normalised, so that the penalty's gradient passes through them once more.
     """
     total, rest = sum(maps), sum(maps[1:])
-    # Forward; errors and weights for the critic; errors down to its input for the network.
+    # Forward; errors and weight gradients for the critic; errors back to its input for the network.
     players = phases * (total + (rest + total) + (rest + maps[0])) - data * maps[0]
     return players + waves * (4 * total + normalised * (total + rest))
 
 
 def dense_multiplications(net: networks.Autoencoder, gamma: float) -> float:
-    """Multiplications of an image in a step of the autoencoder with one layer of neurons."""
+    """Multiplications for an image in a step of the autoencoder with one layer of neurons."""
 
     def chain(*sizes: int) -> list[int]:
         return [a * b for a, b in itertools.pairwise(sizes)]
@@ -56,14 +56,14 @@ def dense_multiplications(net: networks.Autoencoder, gamma: float) -> float:
     count = 3 * (sum(up) + across[latent]) - up[0]
     count += 3 * (1 + combined) * (sum(down) + across[pixels]) - down[0]  # the prior needs no gradient
     for site in net.sites:
-        seen = 3 if combined and site == (0,) else 2
+        phases = 3 if combined and site == (0,) else 2
         maps = chain(sum(net.sizes[layer] for layer in site), net.critic_hidden, net.critic_hidden)
-        count += critic(maps, seen, seen - 1, site == (0,), False)
+        count += critic(maps, phases, phases - 1, site == (0,), False)
     return count
 
 
 def convolutional_multiplications(net: networks.Dcgan, params: Params) -> float:
-    """Multiplications of an image in a step of the convolutional hierarchy, gamma below 1."""
+    """Multiplications for an image in a step of the convolutional hierarchy, with gamma below 1."""
 
     def kernel(layer: Params) -> int:
         return layer["kernel"].size
@@ -79,13 +79,13 @@ def convolutional_multiplications(net: networks.Dcgan, params: Params) -> float:
         stride = round((sides[layer] ** 2 * net.critic_width / weights["readout"]["w"].size) ** 0.25)
         after = [(sides[layer] // stride**i) ** 2 for i in (1, 2)]
         maps = [kernel(weights[name]) * n for name, n in zip(("first", "second"), after, strict=True)]
-        seen = 3 if layer < net.depth else 2
-        count += critic(maps, seen, seen - 1, layer == 0, True)
+        phases = 3 if layer < net.depth else 2
+        count += critic(maps, phases, phases - 1, layer == 0, True)
     return count
 
 
 def training(net: AdversarialNet, gamma: float, params: Params, shape: tuple[int, ...], batch: int) -> Call:
-    """Some whole steps, a scan inside one jit, on images or videos drawn from an array on the device."""
+    """A call of several complete steps in one jitted scan, on images or videos drawn from an array on the device."""
     key = jax.random.key(0)
     rates = {"model": MODEL_RATE, "critic": CRITIC_RATE}
     players: dict[Hashable, optax.GradientTransformation] = {who: optax.adam(rate, 0.5) for who, rate in rates.items()}
@@ -107,7 +107,7 @@ def training(net: AdversarialNet, gamma: float, params: Params, shape: tuple[int
 
 
 def of_product(call: Call, batch: int, multiplications: float, seconds: float) -> Row:
-    """The rate of the counted products, as a fraction of that of the machine's."""
+    """The rate of the counted products, as a fraction of the machine's rate of large products."""
     plain, counted = product()
     least = in_turns({"rule": call, "product": plain}, seconds)
     speed, rate = STEPS * batch / least["rule"], counted / least["product"]
@@ -120,7 +120,7 @@ def of_product(call: Call, batch: int, multiplications: float, seconds: float) -
 
 
 def rows(quick: bool) -> Iterator[tuple[str, Row]]:
-    """All rows, as they are measured."""
+    """All rows, each as soon as it is measured."""
     key, seconds, on_cpu = jax.random.key(2), 0.3 if quick else 10.0, jax.default_backend() == "cpu"
     stacks = {
         "wake/sleep": (networks.autoencoder(discriminators="global"), 1.0),
@@ -149,8 +149,8 @@ def bench(quick: bool, say: Say) -> dict[str, Row]:
     """Measures the family.
 
     Args:
-      quick: the autoencoder only.
-      say: told each row when it is done.
+      quick: measure the autoencoder only.
+      say: called with a line about each row when it is measured.
 
     Returns:
       Rows by name.

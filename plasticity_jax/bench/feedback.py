@@ -1,7 +1,7 @@
-"""Speed of the feedback family: what a step costs beside one of backpropagation on the same network.
+"""Speed of the feedback family: the time of a step relative to backpropagation on the same network.
 
-The limit of node perturbation counts the products alone: 2 first + 3 rest for backpropagation, 2 first + 5 rest for it,
-first and rest being one product with the first layer's weights and with those of all others.
+The limit of node perturbation counts the products alone: 2 first + 3 rest for backpropagation, and 2 first + 5 rest for
+node perturbation, where first is a product with the first layer's weights, and rest one with those of all other layers.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ SECONDS = (9, 300)
 WIDTHS = ((784, 50, 20, 10), (784, 512, 200, 10))
 BATCH = 32
 CHANNELS = (16, 32)
-"""Of two convolutions of kernel 5, a pool of 2 behind each, in front of the readout of ten classes."""
+"""Channels of two convolutions of kernel 5, each with a pool of 2, before a readout of ten classes."""
 
 QUICK = ("feedback_alignment", "node_perturbation")
 CONVOLUTIONAL = (
@@ -55,7 +55,7 @@ def conv_net() -> Chain:
 
 
 def by_autodiff(net: Chain) -> LearningRule:
-    """`jax.value_and_grad` of the convolutional network, written here as anybody would write it."""
+    """`jax.value_and_grad` of the convolutional network, written in the usual way."""
 
     def loss(weights: PyTree, batch: Example) -> jax.Array:
         h = batch.x
@@ -92,7 +92,7 @@ RULES: dict[str, Callable[[Chain], LearningRule]] = {
 
 
 def training(rule: str, net: Chain) -> tuple[Learner, Callable[[jax.Array], PyTree]]:
-    """A learner of a network, and ``key -> state``."""
+    """A learner of a network, and its ``key -> state``."""
     learn = learner(RULES[rule](net), optax.sgd(1e-2))
     pathway = "direct" if rule == "direct_feedback_alignment" else "chain"
 
@@ -111,7 +111,7 @@ def examples(net: Chain, steps: int) -> Example:
 
 
 def scan(rule: str, net: Chain, steps: int, seeds: int) -> Call:
-    """Runs a rule for a number of steps, a number of seeds at once."""
+    """A call that runs a rule for a number of steps, with several seeds at once."""
     learn, init = training(rule, net)
     batches = examples(net, steps)
 
@@ -122,26 +122,26 @@ def scan(rule: str, net: Chain, steps: int, seeds: int) -> Call:
 
 
 def step(rule: str, net: Chain) -> Call:
-    """One step as a program of its own: loops slow convolutions down."""
+    """A call of one step as a separate program, since loops slow convolutions down."""
     learn, init = training(rule, net)
     batch = jax.tree.map(lambda leaf: leaf[0], examples(net, 1))
     return partial(jax.jit(learn.step), jax.jit(init)(jax.random.key(0)), batch)
 
 
-def beside(call: Call, backprop: Call, steps: int, seconds: float) -> Row:
-    """A step's time as a multiple of backpropagation's."""
+def relative_to_backprop(call: Call, backprop: Call, steps: int, seconds: float) -> Row:
+    """The time of a step as a multiple of backpropagation's."""
     least = in_turns({"rule": call, "backprop": backprop}, seconds)
     return {"times_backprop": least["rule"] / least["backprop"], "us_per_step": 1e6 * least["rule"] / steps}
 
 
 def limit(widths: Sequence[int]) -> float:
-    """Operations of a node-perturbation step over those of a backpropagation step, products alone."""
+    """Ratio of operations of a step of node perturbation and of backpropagation, products alone."""
     first, *rest = (a * b for a, b in itertools.pairwise(widths))
     return (2 * first + 5 * sum(rest)) / (2 * first + 3 * sum(rest))
 
 
-def beside_pytorch(widths: Sequence[int], backprop: Call, steps: int, seconds: float) -> Row:
-    """MNIST epochs of 60,000 examples a second by `backprop`, over those of PyTorch's."""
+def relative_to_pytorch(widths: Sequence[int], backprop: Call, steps: int, seconds: float) -> Row:
+    """MNIST epochs (60,000 examples) per second of `backprop`, divided by those of PyTorch."""
     import torch  # pyright: ignore[reportMissingImports]
 
     layers: list[Any] = []
@@ -164,7 +164,7 @@ def beside_pytorch(widths: Sequence[int], backprop: Call, steps: int, seconds: f
 
 
 def rows(quick: bool) -> Iterator[tuple[str, Row]]:
-    """All rows, as they are measured."""
+    """All rows, each as soon as it is measured."""
     seconds = 0.3 if quick else 3.0
     for widths in WIDTHS[:1] if quick else WIDTHS:
         size, net = "-".join(map(str, widths)), dense_net(widths)
@@ -172,7 +172,7 @@ def rows(quick: bool) -> Iterator[tuple[str, Row]]:
         steps = int(np.clip(5e9 / operations, 20, 500))
         backprop = scan("backprop", net, steps, 1)
         for rule in QUICK if quick else (rule for rule in RULES if rule not in ("backprop", "value_and_grad")):
-            row = beside(scan(rule, net, steps, 1), backprop, steps, seconds)
+            row = relative_to_backprop(scan(rule, net, steps, 1), backprop, steps, seconds)
             yield f"{rule} {size} batch={BATCH}", row | ({"limit": limit(widths)} if "node" in rule else {})
         if quick:
             return
@@ -180,12 +180,12 @@ def rows(quick: bool) -> Iterator[tuple[str, Row]]:
             ten = in_turns({"ten": scan(rule, net, steps, 10), "one": scan(rule, net, steps, 1)}, seconds)
             yield f"{rule} {size} ten seeds", {"times_one_seed": ten["ten"] / ten["one"]}
         if importlib.util.find_spec("torch") is not None:
-            yield f"backprop {size} beside PyTorch", beside_pytorch(widths, backprop, steps, seconds)
+            yield f"backprop {size} beside PyTorch", relative_to_pytorch(widths, backprop, steps, seconds)
     net, steps = conv_net(), 10
     backprop = scan("backprop", net, steps, 1)
     for rule in CONVOLUTIONAL:
-        yield f"{rule} conv {CHANNELS}", beside(scan(rule, net, steps, 1), backprop, steps, seconds)
-    row = beside(step("value_and_grad", net), step("backprop", net), 1, seconds)
+        yield f"{rule} conv {CHANNELS}", relative_to_backprop(scan(rule, net, steps, 1), backprop, steps, seconds)
+    row = relative_to_backprop(step("value_and_grad", net), step("backprop", net), 1, seconds)
     yield f"value_and_grad conv {CHANNELS} outside of a scan", row
 
 
@@ -193,8 +193,8 @@ def bench(quick: bool, say: Say) -> dict[str, Row]:
     """Measures the family.
 
     Args:
-      quick: two rules on the smaller network.
-      say: told each row when it is done.
+      quick: measure two rules on the smaller network.
+      say: called with a line about each row when it is measured.
 
     Returns:
       Rows by name.

@@ -1,8 +1,8 @@
-"""Speed of the two-stream rules, beside the machine's rate of normals, and a plain NumPy loop.
+"""Speed of the two-stream rules, relative to the machine's rate of normals and to a plain NumPy loop.
 
-The floor of a step is its random numbers, one normal for each sampled variable, at the rate at which the same cores
-draw them in bulk; what a step's products take is measured too, and taken off. Stimuli are at hand before the clock
-starts.
+The floor of a step is the time of its random numbers, one normal for each sampled variable, at the rate at which the
+same cores draw them in bulk. The time of a step's products is measured too, and subtracted. Stimuli are made before the
+clock starts.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from plasticity_jax.typing import Array, Example, Key
 
 SECONDS = (6, 200)
 MOST_STEPS, WEIGHT_STEPS, BYTES = 5000, 4e9, 2e9
-"""Of a timed call: steps, at most; weights times steps of all seeds, about; and what the weights may take."""
+"""Of a timed call: most steps; approximate number of weights times steps of all seeds; and most bytes of weights."""
 RULES = ("impression", "wake_sleep", "neural_variational", "reparameterised")
 RATES = {"neural_variational": 1e-6}
 SIGMA_INF, SIGMA_GEN, RATE = (0.01, 0.01), (0.01, 0.158), 1e-3
@@ -32,13 +32,13 @@ NEURONS, STIMULI, SEEDS = 20, 100, 20
 
 
 def normals(lanes: int = 20, each: int = 1 << 17) -> tuple[Call, int]:
-    """The drawing of standard normals in bulk on all cores, and their number."""
+    """A call that draws standard normals in bulk on all cores, and their number."""
     many = sweep(lambda key: jnp.sum(prng.normal(key, each, jnp.dtype(jnp.float32))))
     return partial(many, jax.vmap(jax.random.key)(jnp.arange(lanes))), lanes * each
 
 
 def training(name: str, neurons: int, stimuli: int, seeds: int) -> tuple[Call, int]:
-    """One rule with SGD on a recorded stimulus, and the steps of all its seeds."""
+    """A call of one rule with SGD on a recorded stimulus, and its number of steps over all seeds."""
     net = two_stream((stimuli, neurons), SIGMA_INF, SIGMA_GEN)
     learn = learner(getattr(generative, name)(net), optax.sgd(RATES.get(name, RATE)))
     steps_taken = max(20, min(MOST_STEPS, int(WEIGHT_STEPS / (2 * neurons * stimuli * seeds))))
@@ -55,7 +55,7 @@ def training(name: str, neurons: int, stimuli: int, seeds: int) -> tuple[Call, i
 
 
 def products(neurons: int, stimuli: int, seeds: int) -> tuple[Call, int]:
-    """Nothing but r = W s, s = D r, and a change of one of them by an outer product; and the steps of all seeds."""
+    """A call of r = W s, s = D r and an outer product that changes W or D, and its number of steps over all seeds."""
 
     def steps(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         def both(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
@@ -77,7 +77,7 @@ def products(neurons: int, stimuli: int, seeds: int) -> tuple[Call, int]:
 
 
 def rival(neurons: int, stimuli: int, steps: int = 2000) -> tuple[Call, int]:
-    """Impression learning as a plain NumPy loop, the drawing of its noise included; and its steps."""
+    """A call of impression learning as a plain NumPy loop that also draws the noise, and its number of steps."""
     params = jax.tree.map(np.asarray, init_params(jax.random.key(0), two_stream((stimuli, neurons))))
     generation, rng = params["generation"], np.random.default_rng(0)
     weights = params["inference"]["w"][0], generation["w"][0], generation["transition"]
@@ -91,7 +91,7 @@ def rival(neurons: int, stimuli: int, steps: int = 2000) -> tuple[Call, int]:
 
 
 def against_floor(name: str, seconds: float) -> Row:
-    """A step's seconds, without those of its products, over those of its random numbers; and those of a plain loop."""
+    """The time of a step without its products, relative to that of its random numbers; and the time of a plain loop."""
     calls = {
         "rule": training(name, NEURONS, STIMULI, SEEDS),
         "normals": normals(),
@@ -110,14 +110,14 @@ def against_floor(name: str, seconds: float) -> Row:
 
 
 def over(name: str, other: str, seconds: float) -> Row:
-    """A step's time as a multiple of another rule's."""
+    """The time of a step as a multiple of another rule's."""
     calls = {each: training(each, NEURONS, STIMULI, SEEDS) for each in (name, other)}
     least = in_turns({each: call for each, (call, _) in calls.items()}, seconds)
     return {f"times_{other}": (least[name] / calls[name][1]) / (least[other] / calls[other][1])}
 
 
 def rows(quick: bool) -> Iterator[tuple[str, Row]]:
-    """All rows, as they are measured."""
+    """All rows, each as soon as it is measured."""
     seconds, size = 0.3 if quick else 3.0, f"neurons={NEURONS} stimuli={STIMULI} seeds={SEEDS}"
     for name in RULES[:1] if quick else RULES:
         yield f"{name} {size}", against_floor(name, seconds)
@@ -137,8 +137,8 @@ def bench(quick: bool, say: Say) -> dict[str, Row]:
     """Measures the family.
 
     Args:
-      quick: one rule only.
-      say: told each row when it is done.
+      quick: measure one rule only.
+      say: called with a line about each row when it is measured.
 
     Returns:
       Rows by name.

@@ -1,9 +1,9 @@
 """Speed and memory of differentiable meta-training, at the size of Lindsey & Litwin-Kumar's regression.
 
-An episode (life, meta-gradient, four Adams), one of several in a scan as in training, is held against the time that its
-products alone would take at the rates of this machine, measured in the same run: those of the frozen layers as large
-products, those of the plastic layers as the small ones of the scan. Memory is what the compiler reserves, arguments
-included.
+The time of an episode (life, meta-gradient, four Adams), one of several in a scan as in training, is compared with the
+time that its products alone would take at the rates of this machine, measured in the same run: large products for the
+frozen layers, and the small products of the scan for the plastic layers. Memory is what the compiler reserves,
+arguments included.
 """
 
 import itertools
@@ -32,7 +32,7 @@ BATCH, FUNCTIONS = 32, 10
 STEPS = 400
 """Steps of a life."""
 EPISODES = 3
-"""Episodes of a timed scan: the first pays for memory that the others find there."""
+"""Episodes of a timed scan; the first one allocates the memory that the others reuse."""
 RATES = {"prefix": 1e-4, "forward": 1e-4, "feedback": 1e-4, "alpha": 1e-8, "beta": 1e-4}
 
 
@@ -40,10 +40,10 @@ class Training(NamedTuple):
     """A meta-learner of FLP on sines.
 
     Attributes:
-      learn: the learner over theta.
+      learn: the learner of theta.
       theta: ``key -> theta``.
-      sizes: of the layers.
-      plastic: how many of them learn in a life.
+      sizes: sizes of the layers.
+      plastic: number of layers that learn in a life.
     """
 
     learn: Learner
@@ -52,7 +52,7 @@ class Training(NamedTuple):
     plastic: int
 
     def start(self, seed: int | jax.Array, steps: int) -> tuple[LearnerState, Episode]:
-        """A state, and an episode of so many inner steps."""
+        """A state, and an episode with that number of inner steps."""
         key = jax.random.fold_in(jax.random.key(0), seed)
         stream = incremental_sines(functions=FUNCTIONS, batches=steps // FUNCTIONS, batch=BATCH)
         _, episodes = stream.take(stream.init(key), 1)
@@ -85,7 +85,7 @@ def training(plastic: int, remat: bool = False, sizes: Sequence[int] = SIZES) ->
 
 
 def operations(sizes: Sequence[int], plastic: int, steps: int, query: int) -> dict[str, float]:
-    """Operations in the products of an episode, forward and backward: of the layers in front, and of the scan."""
+    """Operations in the products of an episode, forward and backward, of the frozen layers and of the scan."""
     weights = [a * b for a, b in itertools.pairwise(sizes)]
     front, behind = weights[:-plastic], weights[-plastic:]
     rows = steps * BATCH + query
@@ -95,7 +95,7 @@ def operations(sizes: Sequence[int], plastic: int, steps: int, query: int) -> di
 
 
 def repeated(rows: int, repetitions: int, width: int = 300) -> tuple[Call, float]:
-    """Products (rows, width) with (width, width), one after the other; and their operations."""
+    """A call of successive products of (rows, width) with (width, width), and its number of operations."""
     x = jax.random.normal(jax.random.key(0), (rows, width))
     w = jax.random.normal(jax.random.key(1), (width, width)) / width**0.5
     many = jax.jit(lambda x, w: jax.lax.fori_loop(0, repetitions, lambda _, x: x @ w.T, x))
@@ -103,7 +103,7 @@ def repeated(rows: int, repetitions: int, width: int = 300) -> tuple[Call, float
 
 
 def of_products(plastic: int, sizes: Sequence[int], steps: int, seconds: float) -> Row:
-    """An episode's seconds over those that its products would take."""
+    """The time of an episode, relative to that of its products alone."""
     meta = training(plastic, sizes=sizes)
     state, episode = jax.jit(lambda: meta.start(0, steps))()
     episodes = jax.tree.map(lambda leaf: jnp.stack([leaf] * EPISODES), episode)
@@ -122,24 +122,24 @@ def of_products(plastic: int, sizes: Sequence[int], steps: int, seconds: float) 
 
 
 def memory(plastic: int, steps: int, remat: bool, sizes: Sequence[int] = SIZES, timed: bool = False) -> Row:
-    """Gigabytes reserved for an episode, and if asked for the microseconds of an inner step."""
+    """Gigabytes reserved for an episode, and, if `timed`, the microseconds of an inner step."""
     meta = training(plastic, remat, sizes)
     state, episode = jax.eval_shape(lambda: meta.start(0, steps))
     compiled = jax.jit(meta.learn.step, donate_argnums=0).lower(state, episode).compile()
-    found = compiled.memory_analysis()
-    assert found is not None
-    reserved = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
-    row = {"gb": (reserved - found.alias_size_in_bytes) / 1e9}
+    analysis = compiled.memory_analysis()
+    assert analysis is not None
+    reserved = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    row = {"gb": (reserved - analysis.alias_size_in_bytes) / 1e9}
     if timed:
         state, episode = jax.jit(lambda: meta.start(0, steps))()
-        begun = clock()
+        start = clock()
         jax.block_until_ready(compiled(state, episode))
-        row["us_per_inner_step"] = 1e6 * (clock() - begun) / steps
+        row["us_per_inner_step"] = 1e6 * (clock() - start) / steps
     return row
 
 
 def of_seeds(count: int, seconds: float) -> Row:
-    """An episode's seconds in a `sweep` of seeds, for each of them, as a multiple of a seed's alone."""
+    """The time of an episode for each seed in a `sweep` of seeds, as a multiple of that of a single seed."""
     meta = training(2)
     many, calls = sweep(lambda state, episode: meta.learn.step(state, episode)[0]), {}
     for seeds in (count, 1):
@@ -150,7 +150,7 @@ def of_seeds(count: int, seconds: float) -> Row:
 
 
 def rows(quick: bool) -> Iterator[tuple[str, Row]]:
-    """All rows, as they are measured."""
+    """All rows, each as soon as it is measured."""
     if quick:
         yield f"flp2 {len(QUICK_SIZES) - 1} layers, life of 100", of_products(2, QUICK_SIZES, 100, 0.3)
         return
@@ -172,8 +172,8 @@ def bench(quick: bool, say: Say) -> dict[str, Row]:
     """Measures the family.
 
     Args:
-      quick: one short life of a small network.
-      say: told each row when it is done.
+      quick: measure one short life of a small network.
+      say: called with a line about each row when it is measured.
 
     Returns:
       Rows by name.

@@ -1,4 +1,4 @@
-"""Speed of the online family: beside plain NumPy loops, the machine's matrix products, and the leaky cell."""
+"""Speed of the online family, relative to plain NumPy loops, the machine's matrix products, and the leaky cell."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from plasticity_jax.typing import Example, Key
 
 SECONDS = (10, 400)
 SIZE, ALPHA, RATE, LAGS = 2, 0.5, 1e-3, (3, 5)
-"""Inputs, and outputs, of the Add task; the leaky cell's inverse time constant; and the learning rate."""
+"""Number of inputs and outputs of the Add task; the leaky cell's inverse time constant; learning rate; lags of Add."""
 
 RULES = (
     "fixed_recurrent",
@@ -46,7 +46,7 @@ CELLS: dict[str, Callable[[int], Neurons]] = {
 
 
 def program(name: str, cell: Neurons, steps: int, points: int = 1, chunks: int = 1) -> Program:
-    """One rule learning Add on a cell; a lane is a key and, if they are not those above, its "rate" and its "lags"."""
+    """One rule that learns Add on a cell; a lane is a key and a mapping, which may set its "rate" and its "lags"."""
 
     def build(lane: tuple[Key, Mapping[str, Any]]) -> tuple[Learner, Stream]:
         rule, rate = getattr(online, name)(cell), lane[1].get("rate", RATE)
@@ -66,18 +66,18 @@ def keys(seeds: int) -> Key:
 
 
 def training(name: str, cell: Neurons, steps: int, seeds: int) -> Call:
-    """Runs a rule for a number of steps, a number of seeds at once."""
+    """A call that runs a rule for a number of steps, with several seeds at once."""
     one = program(name, cell, steps)
     return partial(sweep(one.chunk), sweep(one.init)((keys(seeds), {})))
 
 
 def rival(name: str, n: int, steps: int) -> Call:
-    """Runs a rule for a number of steps in a plain NumPy loop on Add, random numbers included."""
+    """A call that runs a rule for a number of steps in a plain NumPy loop on Add, random numbers included."""
     stream, params = add(LAGS, round(1 / ALPHA)), init_params(jax.random.key(0), CELLS["leaky"](n))["forward"]
     _, examples = stream.take(stream.init(jax.random.key(1)), steps)
     x, y = (np.asarray(leaf)[:, 0] for leaf in examples[:2])
     w, w_out = np.asarray(params["w"])[0], np.asarray(params["w_out"])
-    given, rng = partial(getattr(_rivals, name), w, w_out, x, y, alpha=ALPHA, rate=RATE), np.random.default_rng(0)
+    loop, rng = partial(getattr(_rivals, name), w, w_out, x, y, alpha=ALPHA, rate=RATE), np.random.default_rng(0)
 
     def noise() -> dict[str, np.ndarray]:
         if name == "rflo":
@@ -86,11 +86,11 @@ def rival(name: str, n: int, steps: int) -> Call:
         signs = rng.integers(0, 2, (steps, width)).astype(w.dtype) * 2 - 1
         return {"a": rng.standard_normal(a, w.dtype), "b": rng.standard_normal(b, w.dtype), "nu": signs}
 
-    return lambda: given(**noise())
+    return lambda: loop(**noise())
 
 
 def against_numpy(name: str, n: int, seeds: int, budget: int, seconds: float) -> Row:
-    """Steps times seeds per second over the steps per second of the rule's plain loop."""
+    """Steps times seeds per second, relative to the steps per second of the rule's plain loop."""
     steps, loop = max(4, budget // seeds), 3000
     least = in_turns({"ours": training(name, CELLS["leaky"](n), steps, seeds), "numpy": rival(name, n, loop)}, seconds)
     ours, numpy = steps * seeds / least["ours"], loop / least["numpy"]
@@ -98,7 +98,7 @@ def against_numpy(name: str, n: int, seeds: int, budget: int, seconds: float) ->
 
 
 def of_product(n: int, seeds: int, seconds: float) -> Row:
-    """RTRL's rate of 2 n^3 (n + n_in + 1) operations a step, as a fraction of the matrix product's."""
+    """The rate of RTRL's 2 n^3 (n + n_in + 1) operations per step, as a fraction of the matrix product's rate."""
     operations = 2 * n**3 * (n + SIZE + 1)
     steps = max(4, int(4e9 / operations / seeds))
     call, counted = product()
@@ -108,9 +108,9 @@ def of_product(n: int, seeds: int, seconds: float) -> Row:
 
 
 def on_cell(rule: str, name: str, n: int, seeds: int, budget: float, seconds: float) -> Row:
-    """A step's time as a multiple of that on the leaky cell, and beside it how many times the numbers it carries.
+    """The time of a step as a multiple of that on the leaky cell, and the same ratio by operations.
 
-    By operations a trace of S variables and G gates costs G S^2 times that of the leaky cell.
+    By operations, a trace of S variables and G gates costs G S^2 times that of the leaky cell.
     """
     cell = CELLS[name](n)
     gates, variables = len(cell.gates), len(cell.variables)
@@ -143,7 +143,7 @@ def import_seconds() -> float:
 
 
 def rows(quick: bool) -> Iterator[tuple[str, Row]]:
-    """All rows, as they are measured."""
+    """All rows, each as soon as it is measured."""
     seconds = 0.3 if quick else 3.0
     for name in ("rflo",) if quick else ("rflo", "uoro", "kf_rtrl"):
         yield f"{name} n=32 seeds=20", against_numpy(name, 32, 20, 100_000 if quick else 200_000, seconds)
@@ -169,8 +169,8 @@ def bench(quick: bool, say: Say) -> dict[str, Row]:
     """Measures the family.
 
     Args:
-      quick: one row of a kind.
-      say: told each row when it is done.
+      quick: measure one row of each kind.
+      say: called with a line about each row when it is measured.
 
     Returns:
       Rows by name.

@@ -1,8 +1,8 @@
-"""Speed, memory and gradients beside those of other libraries, on the same work in one run.
+"""Speed, memory and gradients compared with those of other libraries, on the same work in one run.
 
-Each peer lives in an environment of its own, in the folder that ``PLASTICITY_PEERS`` names; where one is missing the
-bench says by what command it is made. A script there and one of ours do the same work with the same weights and inputs,
-in turns and on one core, and what they find is compared. A ratio is one of medians, of processor seconds.
+Each peer has its own environment, in the folder that ``PLASTICITY_PEERS`` names; if one is missing, the bench prints
+the command that makes it. A peer's script and one of ours do the same work with the same weights and inputs, in turns
+on one core, and their results are compared. A ratio is that of median processor seconds.
 """
 
 import datetime
@@ -20,13 +20,13 @@ from plasticity_jax.bench._peer_process import SCRIPTS, PeerError, Side, differe
 from plasticity_jax.bench._timing import Say
 
 SECONDS = (2, 900)
-"""Without any peer, and with all of them; in quick mode each adds some twenty."""
+"""Without any peer, and with all of them; in quick mode each peer adds about twenty."""
 
 HOME = "PLASTICITY_PEERS"
-"""Names the folder with an environment for each peer."""
+"""Environment variable that names the folder with an environment for each peer."""
 
 N_IN, N_OUT, CHECK, RATE = 2, 2, 10, 1e-3
-"""Sizes of the recurrent works; the steps over which gradients are summed; and the learning rate of all."""
+"""Inputs and outputs of the recurrent works; steps over which gradients are summed; and the learning rate."""
 WIDTHS = (784, 512, 200, 10)
 GATES = {"leaky": 1, "gru": 4, "lstm": 4, "lif": 1, "alif": 1}
 SPIKING = ("lif", "alif")
@@ -35,7 +35,7 @@ OPTIONS = {
     "lif": {"decay": 0.9},
     "alif": {"decay": 0.9, "adaptation_decay": 0.98, "strength": 0.1},
 }
-"""Of the cells: a vanilla network, and the constants of spiking neurons."""
+"""Options of the cells: a vanilla network, and the constants of spiking neurons."""
 KAPPA = 0.9
 """Share of its filter that a leaky readout keeps at each step."""
 
@@ -44,9 +44,9 @@ class Peer(NamedTuple):
     """Another library.
 
     Attributes:
-      name: its own.
-      script: in `_peer_scripts`; None where no work is written for it.
-      install: what pip is told, one command after the other.
+      name: its name.
+      script: its script in `_peer_scripts`; None if no work is written for it.
+      install: arguments of pip, for one command after another.
     """
 
     name: str
@@ -66,19 +66,19 @@ PEERS = (
     Peer("learned_optimization", None, ("learned_optimization",)),
     Peer("vanilla-rtrl", None, ()),
 )
-"""In the order of the table."""
+"""The peers in the order of the table."""
 
 
 class Work(NamedTuple):
-    """One thing that both sides do.
+    """A work that both sides do.
 
     Attributes:
-      peer: who else does it.
-      what: what the scripts are told; "rule" is ours, "theirs" the peer's.
+      peer: name of the other library.
+      what: description of the work for the scripts; "rule" is our name of the rule, "theirs" the peer's.
       make: ``rng -> arrays``.
-      units: in a round.
-      unit: what is counted.
-      agree: None if both must find the same numbers, or why they cannot.
+      units: number of units in a round.
+      unit: the unit that is counted.
+      agree: None if both sides must get the same numbers, or the reason why they cannot.
     """
 
     peer: str
@@ -90,19 +90,19 @@ class Work(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name of its row."""
+        """Name of the work's row."""
         what = self.what
         size = f"n={what['n']} streams={what['streams']}" if "n" in what else what["size"]
         return f"{self.peer}: {what['rule']} by {what['theirs']}, {what['cell']} {size}"
 
 
 def of_streams(rng: np.random.Generator, what: Mapping[str, Any], *steps: int) -> dict[str, Any]:
-    """Weights of a cell and its readout, and inputs and classes of streams."""
+    """Weights of a cell and its readout, with inputs and classes of streams."""
     cell, n, lead = what["cell"].removeprefix("their "), what["n"], (steps[0], what["streams"], *steps[1:])
     w = normal(rng, (GATES[cell], n, n + N_IN + 1), n**-0.5)
-    if cell == "gru":  # the candidate's two sums, of its input and of its recurrent activity
+    if cell == "gru":  # the candidate has two sums, over its inputs and over recurrent activity
         w[2, :, :n], w[3, :, n:-1] = 0, 0
-    if cell in SPIKING:  # inputs that make them fire
+    if cell in SPIKING:  # weights of inputs that make the neurons fire
         w[:, :, n:-1] *= np.float32(0.3 * n**0.5)
     classes = np.eye(N_OUT, dtype=np.float32)[rng.integers(0, N_OUT, lead)]
     return {"w": w, "w_out": normal(rng, (N_OUT, n + 1), n**-0.5), "x": normal(rng, (*lead, N_IN)), "y": classes}
@@ -114,7 +114,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0)
 
 
 def stepwise(rule: str, theirs: str, cell: str, n: int, streams: int, agree: str | None = None) -> Work:
-    """An online rule of braintrace, which learns at each step."""
+    """A work of an online rule, ours and braintrace's, with learning at each step."""
     name = cell.removeprefix("their ")
     steps = int(np.clip(4e7 / (streams * GATES[name] * n**2), CHECK, 10_000))
     what = {"task": "online", "rule": rule, "theirs": theirs, "cell": cell, "n": n, "streams": streams}
@@ -124,7 +124,7 @@ def stepwise(rule: str, theirs: str, cell: str, n: int, streams: int, agree: str
 
 
 def windowed(cell: str, n: int, streams: int = 20, windows: int = 10, length: int = 50) -> Work:
-    """BPTT through windows, by PyTorch's own recurrent layer."""
+    """A work of BPTT through windows, against PyTorch's recurrent layer."""
     layer = {"leaky": "nn.RNN", "gru": "nn.GRU"}[cell]
     what = {"task": "windows", "rule": "bptt", "theirs": layer, "cell": cell, "n": n, "streams": streams}
     what |= {"options": OPTIONS.get(cell, {}), "check": 3, "rate": RATE}
@@ -133,7 +133,7 @@ def windowed(cell: str, n: int, streams: int = 20, windows: int = 10, length: in
 
 
 def aligned(peer: str, theirs: str, steps: int = 50, batch: int = 32) -> Work:
-    """Feedback alignment on layers."""
+    """A work of feedback alignment on layers."""
     size = f"{'-'.join(map(str, WIDTHS))} batch={batch}"
     what = {"task": "layers", "rule": "feedback_alignment", "theirs": theirs, "cell": "dense", "size": size}
     what |= {"widths": WIDTHS, "check": CHECK, "rate": RATE}
@@ -149,7 +149,7 @@ def aligned(peer: str, theirs: str, steps: int = 50, batch: int = 32) -> Work:
 
 
 def strategies(rule: str, theirs: str, size: int, pairs: int = 32) -> Work:
-    """Evolution strategies over the weights that a life begins with; a check gives both the same perturbations."""
+    """A work of evolution strategies over the initial weights of a life; the check fixes the perturbations."""
     windows, repeat, length, batch = 4, 5, 10, 8
     what = {"task": "outer", "rule": rule, "theirs": theirs, "cell": "regression", "size": f"D={size} pairs={pairs}"}
     what |= {"pairs": pairs, "sigma": 0.1, "windows": windows, "repeat": repeat, "rate": RATE}
@@ -189,30 +189,30 @@ def works(quick: bool) -> Iterator[Work]:
 
 
 def measure(work: Work, theirs: Side, quick: bool) -> dict[str, Any]:
-    """A row: ours over theirs in units per second, and all that it comes from."""
+    """A row with the ratio of our rate and theirs, and the numbers that it is computed from."""
     arrays = work.make(np.random.default_rng(0))
-    found = in_pairs(ours(), theirs, work.what, arrays, 3 if quick else 7)
+    pairs = in_pairs(ours(), theirs, work.what, arrays, 3 if quick else 7)
     what = work.what
     row: dict[str, Any] = {
-        "times_peer": found.ratio,
-        "ours_per_s": work.units / found.ours_s,
-        "peer_per_s": work.units / found.theirs_s,
-        "spread": found.spread,
-        "ours_mb": found.ours_mb,
-        "peer_mb": found.theirs_mb,
+        "times_peer": pairs.ratio,
+        "ours_per_s": work.units / pairs.ours_s,
+        "peer_per_s": work.units / pairs.theirs_s,
+        "spread": pairs.spread,
+        "ours_mb": pairs.ours_mb,
+        "peer_mb": pairs.theirs_mb,
         "unit": work.unit,
         "peer": work.peer,
         **{key: what[key] for key in ("rule", "theirs", "cell", "n", "streams", "size") if key in what},
     }
     if work.agree is not None:
         return row | {"not_compared": work.agree}
-    row["gradients_differ_by"] = difference(found.ours, found.theirs, arrays, "gradient")
-    learned = difference(found.ours, found.theirs, arrays, "learned")
+    row["gradients_differ_by"] = difference(pairs.ours, pairs.theirs, arrays, "gradient")
+    learned = difference(pairs.ours, pairs.theirs, arrays, "learned")
     return row if np.isnan(learned) else row | {"learned_differ_by": learned}
 
 
 def side(peer: Peer, home: Path | None) -> Side:
-    """A peer's script and its Python.
+    """A peer's side.
 
     Raises:
       PeerError: if there is no work for it, or no environment.
@@ -228,14 +228,14 @@ def side(peer: Peer, home: Path | None) -> Side:
 
 
 def command(peer: Peer, home: Path | None) -> str:
-    """Command that makes a peer's environment, in one line."""
+    """Command that makes a peer's environment, as one line."""
     at = f"{home or 'DIR'}/{peer.name}"
     pips = (f"{at}/bin/pip install --log {at}/pip.log {what}" for what in peer.install)
     return " && ".join((f"python3 -m venv {at}", *pips))
 
 
 def refusal(environment: Path) -> str:
-    """The last error in the log of an environment's pip after which nothing was installed, or nothing."""
+    """The last error in an environment's log of pip, if nothing was installed after it; otherwise empty."""
     log = environment / "pip.log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     installed = max((i for i, line in enumerate(lines) if "Successfully installed" in line), default=-1)
@@ -244,29 +244,29 @@ def refusal(environment: Path) -> str:
 
 
 def rows(quick: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All rows, as they are measured: the machine, the peers, and the works of those that are there."""
+    """All rows, each as soon as it is measured: the machine, the peers, and the works of the installed peers."""
     named = os.environ.get(HOME)
     home = Path(named).absolute() if named else None
     yield "machine", {"cores": 1, "processor": processor(), "date": datetime.date.today().isoformat()}
-    there = {}
+    installed = {}
     for peer in PEERS:
         try:
-            there[peer.name] = side(peer, home)
-            yield peer.name, probe(there[peer.name])
+            installed[peer.name] = side(peer, home)
+            yield peer.name, probe(installed[peer.name])
         except PeerError as error:
-            there.pop(peer.name, None)
-            why = (refusal(home / peer.name) if home is not None else "") or str(error)
-            yield peer.name, {"not_measured": why}
+            installed.pop(peer.name, None)
+            reason = (refusal(home / peer.name) if home is not None else "") or str(error)
+            yield peer.name, {"not_measured": reason}
     for work in works(quick):
-        if work.peer in there:
+        if work.peer in installed:
             try:
-                yield work.name, measure(work, there[work.peer], quick)
+                yield work.name, measure(work, installed[work.peer], quick)
             except PeerError as error:
                 yield work.name, {"not_measured": str(error)}
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -279,15 +279,15 @@ def bench(quick: bool, say: Say) -> dict[str, dict[str, Any]]:
     """Measures the family.
 
     Args:
-      quick: one small work of each peer.
-      say: told each row when it is done, and how to make a peer that is missing.
+      quick: measure one small work of each peer.
+      say: called with a line about each row when it is measured, or with the command that installs a missing peer.
 
     Returns:
-      Rows by name: "machine", each peer with what it has, and each work.
+      Rows by name: "machine", each peer with its versions, rules and cells, and each work.
     """
-    kept = {}
+    by_name = {}
     for name, row in rows(quick):
-        kept[name] = row
+        by_name[name] = row
         if "not_measured" in row:
             say(f"{name}: {row['not_measured']}")
         elif "times_peer" in row:
@@ -297,4 +297,4 @@ def bench(quick: bool, say: Say) -> dict[str, dict[str, Any]]:
             say(f"{name}: {', '.join(f'{of} {version}' for of, version in row['versions'].items())}")
     if not os.environ.get(HOME):
         say(f"make some, and name their folder: {HOME}=DIR")
-    return kept
+    return by_name

@@ -1,4 +1,4 @@
-"""Speed of the runner: what settings within a seed, a grid, many lanes, and the host loop cost beside plain sweeps."""
+"""Speed of the runner: settings within a seed, grids, many lanes and the host loop, relative to plain sweeps."""
 
 import tempfile
 import time
@@ -18,7 +18,7 @@ from plasticity_jax.typing import PyTree
 
 SECONDS = (13, 100)
 LAGS = (np.array([3, 2], np.int32), np.array([5, 4], np.int32))
-"""Lags of Add by setting: two readings of one figure."""
+"""The two lags of Add, each at two settings."""
 SAVE_EVERY_S, CHUNKS_A_SAVE = 10.0, 10
 
 
@@ -28,7 +28,7 @@ def settings_within_a_seed(steps: int) -> Program:
 
 
 def two_readings(seeds: int, steps: int, seconds: float) -> Row:
-    """Time of RTRL at two settings within a seed, as a multiple of as many lanes in a plain sweep."""
+    """Time of RTRL at two settings within a seed, relative to the same number of lanes in a plain sweep."""
     paired, plain = settings_within_a_seed(steps), program("rtrl", CELLS["leaky"](32), steps)
     states = sweep(paired.init)(keys(seeds))
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), states)
@@ -39,7 +39,7 @@ def two_readings(seeds: int, steps: int, seconds: float) -> Row:
 
 
 def through_run(seeds: int, steps: int, chunks: int, rounds: int) -> Row:
-    """The same through `plasticity_jax.run.run`: its time for more chunks, less its time for one of them."""
+    """The same through `plasticity_jax.run.run`: the difference of its times for several chunks and for one."""
     plain = program("rtrl", CELLS["leaky"](32), steps)
     paired = settings_within_a_seed(steps)
     flat = sweep(plain.init)((jnp.repeat(keys(seeds), 2), {"lags": tuple(np.tile(lag, seeds) for lag in LAGS)}))
@@ -50,7 +50,7 @@ def through_run(seeds: int, steps: int, chunks: int, rounds: int) -> Row:
 
 
 def extra_seconds(one: Program, lanes: PyTree, chunks: int, rounds: int) -> float:
-    """Seconds of a run's chunks after the first: compilation and the initial state are in both that are compared."""
+    """Seconds of a run's chunks after the first, by a difference that leaves out compilation and the initial state."""
 
     def of(count: int) -> None:
         run(one._replace(chunks=count), lanes, name="bench", progress=False)
@@ -60,7 +60,7 @@ def extra_seconds(one: Program, lanes: PyTree, chunks: int, rounds: int) -> floa
 
 
 def grid(seeds: int, rates: int, steps: int, seconds: float) -> Row:
-    """Time of a grid of seeds and learning rates, RFLO on Add, as a multiple of as many seeds at one rate."""
+    """Time of RFLO on Add with a grid of seeds and learning rates, relative to the same number of seeds at one rate."""
     one, lanes = program("rflo", CELLS["leaky"](32), steps), keys(seeds * rates)
     state, chunk = sweep(one.init)((lanes, {})), sweep(one.chunk)
     settings = {"grid": {"rate": jnp.tile(jnp.geomspace(1e-4, 1e-2, rates), seeds)}, "seeds": {}}
@@ -73,7 +73,7 @@ def grid(seeds: int, rates: int, steps: int, seconds: float) -> Row:
 
 
 def lane_costs(counts: tuple[int, ...], budget: int, seconds: float) -> Iterator[tuple[str, Row]]:
-    """A lane's step among many, RFLO with n = 8, in nanoseconds and as a multiple of that among fewer."""
+    """Time of a lane's step of RFLO (n = 8) for each number of lanes, in nanoseconds and relative to fewer lanes."""
     before, cell = 0.0, CELLS["leaky"](8)
     states = sweep(program("rflo", cell, 1).init)((keys(max(counts)), {}))
     for lanes in counts:
@@ -89,8 +89,8 @@ def lane_costs(counts: tuple[int, ...], budget: int, seconds: float) -> Iterator
 def host_loop(seeds: int, chunks: int, rounds: int) -> Row:
     """Share of the loop and its saves in the time between two saves, in per cent.
 
-    The loop is measured on chunks of a step of one small lane, whose own time counts with it; a save on the state of
-    RTRL at two settings, in seconds of the wall, for it waits for the disk.
+    The loop is measured on chunks of one step of one small lane, including the time of the step. A save is measured on
+    the state of RTRL at two settings, in wall time, because it waits for the disk.
     """
     loop = extra_seconds(program("rflo", CELLS["leaky"](4), 1), (keys(1), {}), chunks, rounds) / chunks
     state = jax.eval_shape(jax.vmap(settings_within_a_seed(1).init), keys(seeds)).learner
@@ -99,9 +99,9 @@ def host_loop(seeds: int, chunks: int, rounds: int) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         store = Checkpoints(folder, {})
         for done in range(6):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             store.save(Saved(done, arrays, {}, 0.0))
-            least = min(least, time.perf_counter() - begun)
+            least = min(least, time.perf_counter() - start)
     return {
         "per_cent": 100 * (least + CHUNKS_A_SAVE * loop) / SAVE_EVERY_S,
         "loop_ms_per_chunk": 1e3 * loop,
@@ -111,7 +111,7 @@ def host_loop(seeds: int, chunks: int, rounds: int) -> Row:
 
 
 def rows(quick: bool) -> Iterator[tuple[str, Row]]:
-    """All rows, as they are measured."""
+    """All rows, each as soon as it is measured."""
     seconds = 0.3 if quick else 5.0
     yield "two settings within a seed, rtrl n=32", two_readings(2 if quick else 20, 1000, seconds)
     yield "20 seeds x 8 rates, rflo n=32", grid(20, 8, 200 if quick else 1000, seconds)
@@ -125,8 +125,8 @@ def bench(quick: bool, say: Say) -> dict[str, Row]:
     """Measures the family.
 
     Args:
-      quick: what is within a sweep only, on few lanes.
-      say: told each row when it is done.
+      quick: measure only sweeps, on few lanes.
+      say: called with a line about each row when it is measured.
 
     Returns:
       Rows by name.

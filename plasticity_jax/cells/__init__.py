@@ -1,4 +1,4 @@
-"""Recurrent networks for the online rules: cells of neurons, and `Cell`, tier one, whose step may be anything."""
+"""Recurrent networks for the online rules: cells of neurons, and `Cell`, tier one, with any pure step."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ __all__ = [
 def init_params(key: Key, cell: Neurons | Cell, dtype: Any = None) -> Params:
     """Initial weights of a cell of either tier.
 
-    W as the cell says, W_out ~ N(0, 1/n), feedback W_fb ~ N(0, 1/n_out), the readout's bias 0.
+    W as the cell draws it, W_out ~ N(0, 1/n), feedback W_fb ~ N(0, 1/n_out), the readout's bias 0.
 
     Args:
       key: split, one part for each matrix.
@@ -58,7 +58,7 @@ def init_params(key: Key, cell: Neurons | Cell, dtype: Any = None) -> Params:
       ``"own": {name: (n,)}`` where neurons have parameters that learn; for a `Cell` ``"cell"`` in place of ``"w"``.
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if it is not a cell.
 
     Example:
       >>> import jax

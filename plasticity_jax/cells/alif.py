@@ -36,9 +36,9 @@ def alif(
         u^t = decay u^{t-1} + v^t / threshold - z^{t-1}
         a^t = adaptation_decay a^{t-1} + strength z^{t-1},   z^t = H(u^t - 1 - a^t)
 
-    Two variables, the voltage u and what spikes have added to the threshold, a, both in units of the threshold at rest;
-    one gate. In the notation of Bellec et al. (2020), u = v / v_th, a = beta a / v_th, decay = alpha, adaptation_decay
-    = rho and strength = beta / v_th. Reset, refractory time and surrogate slope are those of
+    Two variables, the voltage u and the adaptation a, by which spikes have raised the threshold, both in units of the
+    threshold at rest; one gate. In the notation of Bellec et al. (2020), u = v / v_th, a = beta a / v_th, decay =
+    alpha, adaptation_decay = rho and strength = beta / v_th. Reset, refractory time and surrogate slope are those of
     `plasticity_jax.cells.lif`.
 
     Args:
@@ -54,15 +54,15 @@ def alif(
         elementwise callable of u - 1 - a.
       spike: an elementwise callable u - 1 - a -> z with its own derivative, in place of the step and its slope.
       reset: "subtract" takes one threshold at rest from the voltage after a spike, "zero" sets it back.
-      reset_derivative: whether D = ds'/ds, which traces and credit are carried by, includes the reset; see `lif`.
+      reset_derivative: whether D = ds'/ds, which carries traces and credit, includes the reset; see `lif`.
       refractory: steps after a spike in which a neuron cannot fire.
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
-      learn: names among "decay", "threshold", "adaptation_decay" and "strength" that each neuron learns. Nothing keeps
-        them in their range while they learn: give them a small rate of their own with `optax.partition`.
+      learn: names among "decay", "threshold", "adaptation_decay" and "strength" that each neuron learns. They are not
+        confined to their range while they learn: give them a small learning rate of their own with `optax.partition`.
       mask: see `neurons`.
 
     Returns:
-      The cell, with initial weights as `lif` has them; what learns is in ``params["forward"]["own"]``.
+      The cell, with the initial weights of `lif`; parameters that learn are in ``params["forward"]["own"]``.
 
     Raises:
       ValueError: if a coefficient is outside its range, or a name is not known.
@@ -76,7 +76,7 @@ def alif(
       ...     s = cells.advance(cell, weights, s, x)
       ...     return s, cell.output(s)
       >>> _, z = jax.lax.scan(step, jnp.zeros((2, 1)), jnp.ones((100, 1)))
-      >>> bool(z[:20].sum() > 2 * z[-20:].sum())  # a constant input, and spikes that thin out
+      >>> bool(z[:20].sum() > 2 * z[-20:].sum())  # with a constant input, spikes become rarer
       True
 
     Reference:
@@ -88,18 +88,18 @@ def alif(
     in_range("strength", strength, 0, why="what a spike adds to the threshold")
 
     def course(p: Own, s: Array, z: Array, v: Array) -> Course:
-        still = jnp.zeros_like(z)
+        zero = jnp.zeros_like(z)
         u = membrane(p, s[0], z, v, reset)
         adaptation = p["adaptation_decay"] * s[1] + p["strength"] * z
         return Course(
             [*u.s, adaptation],
             [*u.by_s, p["adaptation_decay"]],
             [*u.by_z, p["strength"]],
-            [*u.by_v, still],
+            [*u.by_v, zero],
             {
-                **{name: [*rows, still] for name, rows in u.by_own.items()},
-                "adaptation_decay": [still, s[1]],
-                "strength": [still, z],
+                **{name: [*rows, zero] for name, rows in u.by_own.items()},
+                "adaptation_decay": [zero, s[1]],
+                "strength": [zero, z],
             },
         )
 

@@ -33,11 +33,11 @@ class Cell(NamedTuple):
       n_in: inputs.
       n_out: outputs.
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
-      name: what messages call it.
+      name: its name in messages.
 
     Example:
       >>> import jax, jax.numpy as jnp, plasticity_jax as pj
-      >>> cell = Cell(  # two layers, the second of which receives the first at once
+      >>> cell = Cell(  # two layers; the second receives the first within the same step
       ...     init_params=lambda key: 0.5 * jax.random.normal(key, (2, 3, 3)),
       ...     init_state=lambda: (jnp.zeros(3), jnp.zeros(3)),
       ...     step=lambda w, s, x: (h := jnp.tanh(w[0] @ s[0] + x), jnp.tanh(w[1] @ h + s[1])),
@@ -82,6 +82,6 @@ def init_cell(key: Key, cell: Cell, dtype: Any = None) -> PyTree:
 
 
 def start_vector(cell: Cell, dtype: Any) -> tuple[Array, Callable[[Array], PyTree]]:
-    """The state at rest as one vector, and the function that gives a vector the state's form."""
+    """The state at rest as one vector, and the function that turns a vector back into a state."""
     state = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), cell.init_state())
     return ravel_pytree(state)

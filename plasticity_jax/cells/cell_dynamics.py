@@ -12,7 +12,7 @@ from plasticity_jax.typing import Array, PyTree, Scalar
 
 
 class CellLocal(NamedTuple):
-    """A step of a cell of tier one, from which its derivatives are taken again when they are asked for.
+    """A step of a cell of tier one, from which its derivatives are recomputed when they are needed.
 
     Attributes:
       s_tm1: (N,), state before the step.
@@ -42,11 +42,11 @@ class CellDynamics:
         _, unravel = start_vector(self.cell, s.dtype)
         before = unravel(s)
         after = self.cell.step(weights["cell"], before, x)
-        forms = [jax.tree.map(jnp.shape, state) for state in (before, after)]
-        if jax.tree.structure(before) != jax.tree.structure(after) or forms[0] != forms[1]:
+        shapes = [jax.tree.map(jnp.shape, state) for state in (before, after)]
+        if jax.tree.structure(before) != jax.tree.structure(after) or shapes[0] != shapes[1]:
             raise ValueError(
-                f"{self.cell.name}: step returns a state of shapes {forms[1]}, and init_state one of {forms[0]}; they "
-                "must be alike"
+                f"{self.cell.name}: step returns a state of shapes {shapes[1]}, and init_state one of {shapes[0]}; "
+                "they must be alike"
             )
         return jax.flatten_util.ravel_pytree(after)[0].astype(s.dtype)
 
@@ -55,8 +55,8 @@ class CellDynamics:
     ) -> tuple[Array, CellLocal]:
         """See `Dynamics`."""
         s = self._move(weights, s_tm1, x)
-        on = jnp.ones((), s.dtype) if alive is None else alive
-        return s if noise is None else s + noise, CellLocal(s_tm1, x, on)
+        alive = jnp.ones((), s.dtype) if alive is None else alive
+        return s if noise is None else s + noise, CellLocal(s_tm1, x, alive)
 
     def push(self, weights: PyTree, local: CellLocal, a: Array) -> Array:
         """See `Dynamics`."""

@@ -1,4 +1,4 @@
-"""The door of every rule on a cell: what comes in is checked once, and brought to one dtype."""
+"""Entry of every rule on a cell: params and batch are checked once and cast to one dtype."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,12 +19,12 @@ class Sizes(NamedTuple):
 
     Attributes:
       n_in: inputs.
-      n: neurons; for a cell of tier one the numbers of its state.
+      n: neurons; for a cell of tier one the size of its state.
       n_out: outputs.
       m: presynaptic activities, n + n_in + 1.
-      variables: S, to a neuron.
-      gates: G, to a neuron.
-      own: P, parameters of a neuron that learn.
+      variables: S, of each neuron.
+      gates: G, of each neuron.
+      own: P, the parameters of each neuron that learn.
       dtype: of the weights.
       weights: shapes and dtypes of the cell's weights, a tree.
     """
@@ -43,7 +43,7 @@ class Sizes(NamedTuple):
 def enter(
     cell: AnyCell, params: Params, batch: Example, feedback: str, axes: tuple[str, ...] = ("B",)
 ) -> tuple[dict[str, Any], Example, Sizes]:
-    """Params as dicts, the batch in the weights' dtype, and the sizes of the problem, once all of them fit together.
+    """Params as dicts, the batch in the weights' dtype, and the sizes of the problem; checks that all fit together.
 
     Args:
       cell: of either tier; one of neurons if the feedback is "back".
@@ -53,7 +53,7 @@ def enter(
       axes: the leading axes of the batch, ("B",) or ("B", "S").
 
     Raises:
-      TypeError: if batch or params are of another kind.
+      TypeError: if batch or params are of the wrong type.
       ValueError: if a group is missing, the batch is empty, or a label is out of range.
       AssertionError: (chex) naming the array and the shape that it should have.
     """
@@ -170,7 +170,7 @@ def cell_weights(cell: AnyCell, params: Params) -> dict[str, Any]:
 
 
 def same_streams(state: Array, streams: int) -> None:
-    """Refuses a batch of another size than the traces were made for."""
+    """Refuses a batch with another number of streams than the traces have."""
     if state.shape[0] != streams:
         raise ValueError(
             f"batch.x has B={streams} streams, but the traces were made for {state.shape[0]}: a stream's traces are "
@@ -184,7 +184,7 @@ def keep_dtypes(new: PyTree, old: PyTree) -> PyTree:
 
 
 def _dicts(tree: PyTree) -> PyTree:
-    """Mappings as dicts, but for a cell's own params, whose form its step knows."""
+    """Mappings as dicts, except a cell's own params, which keep the form that its step expects."""
     if not isinstance(tree, Mapping):
         return tree
     return {name: leaf if name == "cell" else _dicts(leaf) for name, leaf in tree.items()}

@@ -1,14 +1,14 @@
 r"""The derivatives of one step of a cell, in the form that rules use, for cells of either tier.
 
-A rule of the online wing never looks into a cell: it carries the state s and asks for J = ds^t / ds^{t-1} and for the
-immediate influence of the weights, as products with vectors wherever a product is enough:
+A rule of the online wing does not depend on a cell's internals: it carries the state s and uses J = ds^t / ds^{t-1}
+and the immediate influence of the weights, as products with vectors wherever a product is enough:
 
-    push   J a             how a small change of the state is carried forward by one step
-    pull   c J             how credit for the state is carried back by one step
-    weigh  c ds^t / dW     what credit for the state says of the weights that made this step, as a tree like theirs
+    push   J a             a small change of the state, carried forward by one step
+    pull   c J             credit for the state, carried back by one step
+    weigh  c ds^t / dW     the gradient of the weights by this step, given credit for the state; a tree like the weights
 
-What a step leaves for its derivatives, its `local`, is a tree of arrays, so that a rule can keep it for later.
-Where a trial starts, J is zero, and with it everything that a rule would have carried over the edge.
+The arrays from which a step's derivatives are computed, its `local`, are a tree, so that a rule can keep it for later.
+Where a trial starts, J is zero, so that a rule carries nothing over from the trial before.
 """
 
 import functools
@@ -54,7 +54,7 @@ class Dynamics(Protocol):
         ...
 
     def for_pulls(self, weights: PyTree) -> PyTree:
-        """The weights as `pull` reads them, which pays where one W carries many vectors back."""
+        """The weights in the form that `pull` reads, made once where one W carries many vectors back."""
         ...
 
     def jacobian(self, weights: PyTree, local: Any) -> Array:
@@ -194,11 +194,11 @@ class NeuronsDynamics:
         return jnp.concatenate([local.gain, local.own_gain], 1) if self.names else local.gain
 
     def fade(self, decay: Array, trace: PyTree) -> PyTree:
-        """Traces with the axes of `influence`, carried on by each neuron's own D (S, S, n)."""
+        """Traces with the axes of `influence`, carried forward by each neuron's own D (S, S, n)."""
 
         def leaf(trace: Array) -> Array:
-            kept = decay[:, :, None, :, None] if trace.ndim == 4 else decay
-            return total(kept[:, b] * trace[b][None] for b in range(len(trace)))
+            factor = decay[:, :, None, :, None] if trace.ndim == 4 else decay
+            return total(factor[:, b] * trace[b][None] for b in range(len(trace)))
 
         return jax.tree.map(leaf, trace)
 
@@ -232,7 +232,7 @@ class NeuronsDynamics:
 
 
 def total(terms: Iterable[Array]) -> Array:
-    """The sum over a neuron's variables or gates, term by term: on a CPU XLA sums so short an axis far more slowly."""
+    """The sum over a neuron's variables or gates, term by term: on a CPU, XLA sums a short axis far more slowly."""
     return functools.reduce(jnp.add, terms)
 
 
@@ -268,7 +268,7 @@ def check_cell(cell: Any) -> None:
 
 
 def need_neurons(cell: Any, rule: str) -> Neurons:
-    """The cell, if it is one of neurons.
+    """Returns the cell if it is a cell of neurons.
 
     Raises:
       TypeError: if it is of tier one, whose Jacobian has no structure that the rule could use.

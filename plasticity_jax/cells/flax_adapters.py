@@ -19,11 +19,11 @@ from plasticity_jax.typing import Array, Key, PyTree
 
 
 def from_flax(module: Any, n_in: int, n_out: int, *, loss: Loss = "softmax") -> Neurons | Cell:
-    """Makes a cell of a recurrent module of flax.linen.
+    """Makes a cell from a recurrent module of flax.linen.
 
     ``nn.GRUCell``, ``nn.LSTMCell``, ``nn.OptimizedLSTMCell`` and ``nn.SimpleCell`` become cells of neurons, for every
     rule. Any other module with ``initialize_carry(key, (n_in,))`` and ``__call__(carry, x) -> (carry, y)`` becomes a
-    `Cell` with the state (carry, y), for the rules that take any step; a carry that is drawn is drawn once, from key 0.
+    `Cell` with the state (carry, y), for the rules that take any step; a random carry is drawn once, from key 0.
     Initial weights come from the module's own initialisers.
 
     Args:
@@ -33,12 +33,12 @@ def from_flax(module: Any, n_in: int, n_out: int, *, loss: Loss = "softmax") -> 
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
 
     Returns:
-      A `Neurons`, whose weights `weights_from_flax` takes from the module's, or a `Cell`, whose
-      ``params["forward"]["cell"]`` are the module's params as they stand.
+      A `Neurons`, for which `weights_from_flax` converts the module's weights, or a `Cell`, with the module's params as
+      ``params["forward"]["cell"]``.
 
     Raises:
-      TypeError: if it is not such a module.
-      ValueError: if it has an option or a collection that a cell has not, or its activity is not a vector.
+      TypeError: if it is not a recurrent module.
+      ValueError: if it has an option or a collection that a cell lacks, or its activity is not a vector.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp, optax
@@ -84,18 +84,18 @@ def _of_neurons(module: Any, n_in: int, n_out: int, loss: Loss) -> Neurons:
         cell = make(n_in, n, n_out, loss=loss, activation=phi, gate_activation=_known(module.gate_fn))
 
     def init_w(key: Key, cell: Neurons, dtype: Any) -> Array:
-        real = jnp.promote_types(dtype, jnp.float32)  # there is no orthogonal matrix below it
+        real = jnp.promote_types(dtype, jnp.float32)  # QR needs float32 at least
         carry = jax.tree.map(lambda leaf: leaf.astype(real), module.initialize_carry(key, (n_in,)))
-        made = module.clone(param_dtype=real).init(key, carry, jnp.zeros((n_in,), real))
-        return weights_from_flax(cell, made).astype(dtype)
+        flax_params = module.clone(param_dtype=real).init(key, carry, jnp.zeros((n_in,), real))
+        return weights_from_flax(cell, flax_params).astype(dtype)
 
     return cell._replace(init_w=init_w, start=_start(module, n_in))
 
 
 def _known(function: Callable[..., Any]) -> Any:
-    """The name of a nonlinearity of which the derivative is written out, or the function itself."""
+    """The name of a nonlinearity with a written-out derivative, or the function itself."""
     written_out = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}
-    return next((name for name, known in written_out.items() if function is known), function)
+    return next((name for name, nonlinearity in written_out.items() if function is nonlinearity), function)
 
 
 def _residual(n_in: int, n: int, n_out: int, activation: Any, loss: Loss) -> Neurons:

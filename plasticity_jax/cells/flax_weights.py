@@ -1,4 +1,4 @@
-"""Weights of a cell from those of the flax.linen module that has its equations, and back.
+"""Conversion of weights between a cell and the flax.linen module with the same equations.
 
     W_g = [kernel of the recurrent layer, transposed | kernel of the input layer, transposed | bias]
 
@@ -19,12 +19,12 @@ from plasticity_jax.typing import Array, PyTree
 
 
 class Layers(NamedTuple):
-    """flax's names for what one gate receives; None where it receives nothing.
+    """Names of the flax layers that one gate receives; None where it receives nothing.
 
     Attributes:
       recurrent: layer of the recurrent activity.
       input: layer of the input.
-      bias: which of the two has the bias.
+      bias: the one of the two that has the bias.
     """
 
     recurrent: str | None
@@ -38,11 +38,11 @@ LAYERS = {
     "leaky": (Layers("h", "i", "i"),),
     "residual": (Layers("h", "i", "i"),),
 }
-"""For each cell that flax has too, the layers of each gate, in the order of the cell's gates."""
+"""Layers of each gate, in the order of the cell's gates, for each cell that flax has too."""
 
 
 def weights_from_flax(cell: Neurons, flax_params: PyTree) -> Array:
-    """The weights W of a cell from the params of the flax module that has the same equations.
+    """The weights W of a cell, from the params of the flax module that has the same equations.
 
     Args:
       cell: a `gru`, `lstm` or `leaky` with alpha = 1, built by hand or by `from_flax`.
@@ -87,7 +87,7 @@ def weights_from_flax(cell: Neurons, flax_params: PyTree) -> Array:
 
 
 def weights_to_flax(cell: Neurons, w: Array) -> PyTree:
-    """The params of the flax module that has a cell's equations, from the cell's weights.
+    """The params of the flax module that has the same equations as a cell, from the cell's weights.
 
     Args:
       cell: a `gru`, `lstm` or `leaky` with alpha = 1, built by hand or by `from_flax`.
@@ -139,7 +139,7 @@ def _layers_of(cell: Any) -> tuple[Layers, ...]:
 
 
 def _forgets_at_once(cell: Neurons) -> bool:
-    """Returns whether a neuron's state depends on the one before only through the sums; True if that is traced."""
+    """Returns whether a neuron's state depends on the one before only through the sums; True if traced."""
     with jax.ensure_compile_time_eval():
         decay = by_autodiff(cell, {}, jnp.full((1, cell.n), 0.5), jnp.full((1, cell.n), 0.5)).decay
     return isinstance(decay, Tracer) or not np.any(decay)
@@ -155,12 +155,12 @@ def _check_params(cell: Neurons, gates: tuple[Layers, ...], given: Any) -> None:
                 bias = {"bias": (n,)} if layer == layers.bias else {}
                 wanted[layer] = {"kernel": (rows, n), **bias}
     if not isinstance(given, Mapping) or set(given) != set(wanted):
-        found = ", ".join(sorted(given)) if isinstance(given, Mapping) else type(given).__name__
-        raise ValueError(f"{cell.name} has the layers {', '.join(sorted(wanted))} in flax; given were {found}")
+        names = ", ".join(sorted(given)) if isinstance(given, Mapping) else type(given).__name__
+        raise ValueError(f"{cell.name} has the layers {', '.join(sorted(wanted))} in flax; given were {names}")
     for layer, leaves in wanted.items():
         if set(given[layer]) != set(leaves):
-            found = ", ".join(sorted(given[layer]))
-            raise ValueError(f"{cell.name}: layer {layer!r} has {', '.join(leaves)} in flax; given were {found}")
+            names = ", ".join(sorted(given[layer]))
+            raise ValueError(f"{cell.name}: layer {layer!r} has {', '.join(leaves)} in flax; given were {names}")
         for leaf, shape in leaves.items():
             if np.shape(given[layer][leaf]) != shape:
                 raise ValueError(

@@ -32,8 +32,8 @@ def gru(
         k = phi(W_in x + b_in + r (W_hn h + b_hn))          candidate
         h' = (1 - z) k + z h
 
-    One variable, the activity h, and four gates: the candidate receives its input and its recurrent activity apart, for
-    the reset acts on the latter alone.
+    One variable, the activity h, and four gates: the candidate receives its input and its recurrent activity
+    separately, because the reset acts only on the latter.
 
     Args:
       n_in: inputs.

@@ -19,9 +19,9 @@ def orthogonal_weights(key: Key, cell: "Neurons", dtype: Any) -> Array:
 
 
 def gates_from(key_rec: Key, key_in: Key, cell: "Neurons", dtype: Any) -> Array:
-    """Draws as `orthogonal_weights`, from a key for W_rec and one for W_in."""
+    """The weights of `orthogonal_weights`, from one key for W_rec and one for W_in."""
     n, n_in, sums = cell.n, cell.n_in, len(cell.gates)
-    real = jnp.promote_types(dtype, jnp.float32)  # there is no QR below it
+    real = jnp.promote_types(dtype, jnp.float32)  # QR needs float32 at least
 
     def orthogonal(words: Array) -> Array:
         return jax.random.orthogonal(jax.random.wrap_key_data(words, impl=jax.random.key_impl(key_rec)), n, dtype=real)

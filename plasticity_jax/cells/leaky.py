@@ -27,8 +27,8 @@ def leaky(
 
         v^t = W rhat^t,   r^t = (1 - alpha) r^{t-1} + alpha phi(v^t),   rhat^t = [r^{t-1}; x^t; 1]
 
-    One variable, the rate r, and one gate. alpha is the inverse time constant, in units of one over a step; with alpha
-    = 1 it is the vanilla network.
+    One variable, the rate r, and one gate. alpha is the inverse time constant in units of 1 / step; with alpha = 1
+    it is the vanilla network.
 
     Args:
       n_in: inputs.
@@ -37,8 +37,8 @@ def leaky(
       alpha: inverse time constant in (0, 1], a number or (n,); may be a tracer.
       activation: phi, a key of `plasticity_jax.ops.activations.ACTIVATIONS` or an elementwise callable.
       loss: "softmax", "squared" (half the sum of squares) or a callable ``(z, y) -> ()``.
-      learn: ("alpha",) if each neuron's alpha is to learn, from the value that is given. Nothing keeps it in its range
-        while it learns: give it a small rate of its own with `optax.partition`.
+      learn: ("alpha",) if each neuron's alpha learns, starting from the given value. It is not confined to its range
+        while it learns: give it a small learning rate of its own with `optax.partition`.
       mask: see `neurons`.
 
     Returns:
@@ -86,10 +86,10 @@ def leaky(
 
 
 def split_own(name: str, values: dict[str, Any], learn: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``(constants, own)``: coefficients that stay as they are given, and those that learn.
+    """``(constants, own)``: the coefficients that stay constant, and those that learn.
 
     Raises:
-      ValueError: if `learn` names what the cell does not have.
+      ValueError: if `learn` names a parameter that the cell does not have.
     """
     learn = (learn,) if isinstance(learn, str) else tuple(learn)
     unknown = [each for each in learn if each not in values]

@@ -17,16 +17,16 @@ def leaky_readout(cell: Neurons, decay: Scalar, *, learn: bool = False) -> Neuro
 
     `read` is what the cell's own readout would receive; for spiking neurons, their spikes. Filtering commutes with
     W_out: z - b is the leaky readout y^t = decay y^{t-1} + sum_j w_j z_j^t of Bellec et al. (2020), with decay = kappa.
-    It is not scaled by 1 - decay. The output's bias is added to what is filtered, where theirs is filtered with it.
+    The filter is not scaled by 1 - decay. The output's bias is added after filtering; theirs is filtered, too.
 
     Args:
       cell: a network of neurons.
       decay: share of the filter kept at each step, in [0, 1], a number or (n,); may be a tracer.
-      learn: whether the decay learns, one for each neuron, as ``own["readout_decay"]``. Nothing keeps it in its range
+      learn: whether the decay learns, one for each neuron, as ``own["readout_decay"]``. It is not confined to its range
         while it learns.
 
     Returns:
-      The cell with the variable "filtered" after its own, which the readout receives.
+      The cell with one more variable, "filtered", the last one, which the readout receives.
 
     Raises:
       TypeError: if the cell is not one of neurons.
@@ -61,18 +61,18 @@ def leaky_readout(cell: Neurons, decay: Scalar, *, learn: bool = False) -> Neuro
 
     def parted(own: Own, s: Array) -> tuple[Own, Array]:
         """The cell's own parameters, and the filter's decay."""
-        kept = own[NAME] if learn else jnp.asarray(decay, s.dtype)
-        return {name: value for name, value in own.items() if name != NAME}, kept
+        filter_decay = own[NAME] if learn else jnp.asarray(decay, s.dtype)
+        return {name: value for name, value in own.items() if name != NAME}, filter_decay
 
-    def filtered(s: Array, s_cell: Array, kept: Array) -> Array:
-        return jnp.concatenate([s_cell, (kept * s[-1] + cell.read(s_cell))[None]])
+    def filtered(s: Array, s_cell: Array, filter_decay: Array) -> Array:
+        return jnp.concatenate([s_cell, (filter_decay * s[-1] + cell.read(s_cell))[None]])
 
     def update(own: Own, s: Array, v: Array) -> Array:
-        own, kept = parted(own, s)
-        return filtered(s, cell.update(own, s[:-1], v), kept)
+        own, filter_decay = parted(own, s)
+        return filtered(s, cell.update(own, s[:-1], v), filter_decay)
 
     def partials(own: Own, s: Array, v: Array) -> Derivatives:
-        own, kept = parted(own, s)
+        own, filter_decay = parted(own, s)
         s_cell, decays, gain, own_gain = derivatives(cell, own, s[:-1], v)
         decays = jnp.broadcast_to(decays, (*decays.shape[:2], cell.n))
         slope = slope_of(cell.read, s_cell)[:, None]
@@ -80,14 +80,14 @@ def leaky_readout(cell: Neurons, decay: Scalar, *, learn: bool = False) -> Neuro
         def with_filter(rows: Array) -> Array:
             return jnp.concatenate([rows, jnp.sum(slope * rows, 0, keepdims=True)])
 
-        last = jnp.zeros_like(s).at[-1].set(kept)
+        last = jnp.zeros_like(s).at[-1].set(filter_decay)
         own_gain = with_filter(own_gain)
         if learn:
-            at = names.index(NAME)
+            place = names.index(NAME)
             column = jnp.zeros_like(s).at[-1].set(s[-1])[:, None]
-            own_gain = jnp.concatenate([own_gain[:, :at], column, own_gain[:, at:]], 1)
+            own_gain = jnp.concatenate([own_gain[:, :place], column, own_gain[:, place:]], 1)
         return Derivatives(
-            filtered(s, s_cell, kept),
+            filtered(s, s_cell, filter_decay),
             jnp.concatenate([with_filter(decays), last[:, None]], 1),
             with_filter(gain),
             own_gain,

@@ -40,13 +40,13 @@ def lif(
     receive. The derivative of H is a surrogate psi (`plasticity_jax.cells.spike_function`). In the notation of Bellec
     et al. (2020), u = v / v_th and decay = alpha = exp(-dt / tau_m): a threshold divides what a neuron receives.
 
-    reset = "zero" sets the voltage back in place of subtracting: u^t = decay (1 - z^{t-1}) u^{t-1} + v^t / threshold.
-    With `refractory` r, a neuron that has fired stays silent for r steps, z = psi = 0, while it goes on to integrate;
+    reset = "zero" sets the voltage to 0 instead of subtracting: u^t = decay (1 - z^{t-1}) u^{t-1} + v^t / threshold.
+    With `refractory` r, a neuron that has fired stays silent for r steps, z = psi = 0, while it continues to integrate;
     one more variable counts them down.
 
     Initial weights are N(0, 1/n) between neurons and N(0, 1/n_in) from inputs, both times threshold
-    sqrt(1 - decay^2); biases are 0. Inputs that are white noise of variance one then give a voltage without reset a
-    standard deviation of one threshold.
+    sqrt(1 - decay^2); biases are 0. White noise of variance one as input then gives the voltage, without
+    resets, a standard deviation of one threshold.
 
     Args:
       n_in: inputs.
@@ -59,16 +59,16 @@ def lif(
       spike: an elementwise callable u - 1 -> z with its own derivative, in place of the step and its slope; a smooth
         one makes the network differentiable. It counts as a spike, for the refractory time, where z > 1/2.
       reset: "subtract" takes one threshold from the voltage after a spike, "zero" sets it back.
-      reset_derivative: whether D = du'/du, which traces and credit are carried by, includes the reset. Derivatives
-        by `jax.grad` through a rule's own steps (meta-gradients) include it in either case.
+      reset_derivative: whether D = du'/du, which carries traces and credit, includes the reset. Derivatives by
+        `jax.grad` through a rule's own steps (meta-gradients) include it in either case.
       refractory: steps after a spike in which a neuron cannot fire.
       loss: "softmax", "squared" or a callable ``(z, y) -> ()``.
-      learn: names among "decay" and "threshold" that each neuron learns, from the values that are given. Nothing keeps
-        them in their range while they learn: give them a small rate of their own with `optax.partition`.
+      learn: names among "decay" and "threshold" that each neuron learns, starting from the given values. They are not
+        confined to their range while they learn: give them a small learning rate of their own with `optax.partition`.
       mask: see `neurons`.
 
     Returns:
-      The cell; what learns is in ``params["forward"]["own"]``.
+      The cell; parameters that learn are in ``params["forward"]["own"]``.
 
     Raises:
       ValueError: if a coefficient is outside its range, or a name is not known.
@@ -111,14 +111,14 @@ def lif(
 
 
 class Course(NamedTuple):
-    """A step of spiking neurons as a function of s, z and v, each variable's derivatives beside it.
+    """A step of spiking neurons as a function of s, z and v, with the derivatives of each variable.
 
     Attributes:
       s: variables after the step, (n,) each.
-      by_s: derivative of each by itself, at a fixed z.
-      by_z: of each by the neuron's own last spike.
-      by_v: of each by the drive.
-      by_own: of each by each parameter, by name.
+      by_s: derivative of each by its own value before the step, at fixed z.
+      by_z: derivative of each by the neuron's own last spike.
+      by_v: derivative of each by the drive.
+      by_own: derivatives of each by the parameters, by name.
     """
 
     s: Sequence[Array]
@@ -143,12 +143,13 @@ def membrane(p: Own, u: Array, z: Array, v: Array, reset: str) -> Course:
     """The step of the voltage u (n,) of neurons that fired z (n,) and receive v (1, n)."""
     gain = 1 / p["threshold"]
     if reset == "subtract":
-        held, by_u, by_z = u, p["decay"], -jnp.ones_like(u)
-        kept = p["decay"] * u - z
+        by_decay, by_u, by_z = u, p["decay"], -jnp.ones_like(u)
+        undriven = p["decay"] * u - z
     else:
-        held, by_u, by_z = (1 - z) * u, p["decay"] * (1 - z), -p["decay"] * u
-        kept = p["decay"] * held
-    return Course([kept + gain * v[0]], [by_u], [by_z], [gain], {"decay": [held], "threshold": [-gain * gain * v[0]]})
+        by_decay, by_u, by_z = (1 - z) * u, p["decay"] * (1 - z), -p["decay"] * u
+        undriven = p["decay"] * by_decay
+    by_own = {"decay": [by_decay], "threshold": [-gain * gain * v[0]]}
+    return Course([undriven + gain * v[0]], [by_u], [by_z], [gain], by_own)
 
 
 def spiking(
@@ -169,7 +170,7 @@ def spiking(
     """Builds a network of spiking neurons of one gate.
 
     Args:
-      name: what messages call it.
+      name: its name in messages.
       sizes: ``(n_in, n, n_out)``.
       variables: names of the variables, the voltage first.
       values: coefficients by name, "decay" and "threshold" among them.
@@ -202,12 +203,12 @@ def spiking(
 
     def after(own: Own, s: Array, z: Array, v: Array) -> tuple[Array, Course]:
         """The state after a step, and the step's course."""
-        given = {key: jnp.asarray(value, s.dtype) for key, value in constants.items()}
-        step = course({**given, **own}, s, z, v)
+        fixed = {key: jnp.asarray(value, s.dtype) for key, value in constants.items()}
+        step = course({**fixed, **own}, s, z, v)
         rows = list(step.s)
         if refractory:
-            left = jnp.floor(jnp.maximum(s[-1] - 1, 0))  # a whole number already: floor has no derivative
-            rows.append(jnp.where(z > 0.5, jnp.full_like(left, refractory), left))
+            silence = jnp.floor(jnp.maximum(s[-1] - 1, 0))  # a whole number already: floor has no derivative
+            rows.append(jnp.where(z > 0.5, jnp.full_like(silence, refractory), silence))
         return jnp.stack(rows), step
 
     def update(own: Own, s: Array, v: Array) -> Array:
@@ -219,8 +220,8 @@ def spiking(
         s_next, step = after(own, s, z, v)
 
         def stacked(rows: Sequence[Array]) -> Array:
-            count = [jnp.zeros_like(s[0])] * (len(variables) - len(rows))
-            return jnp.stack([*(jnp.broadcast_to(row, s[0].shape) for row in rows), *count])
+            silence = [jnp.zeros_like(s[0])] * (len(variables) - len(rows))
+            return jnp.stack([*(jnp.broadcast_to(row, s[0].shape) for row in rows), *silence])
 
         by_z = stacked(step.by_z if reset_derivative else [jnp.zeros_like(z), *step.by_z[1:]])
         by_s = stacked(step.by_s)[:, None] * jnp.eye(len(s), dtype=s.dtype)[..., None]
@@ -251,7 +252,7 @@ def spiking(
 
 
 def _weights_of_scale(decay: Scalar, threshold: Scalar) -> Callable[[Key, Neurons, Any], Array]:
-    """Initial weights under which white noise of variance one moves the voltage by a threshold."""
+    """Initial weights by which white noise of variance one gives the voltage a deviation of one threshold."""
 
     def init_w(key: Key, cell: Neurons, dtype: Any) -> Array:
         key_rec, key_in = jax.random.split(key)

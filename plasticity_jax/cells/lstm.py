@@ -1,7 +1,7 @@
 """Long short-term memory, in the equations of `flax.linen.LSTMCell` and `OptimizedLSTMCell`.
 
-h is a variable of its own, so that reading it costs nothing; no neuron remembers it: D_cc = f, D_hc = o phi'(c') f, and
-all else of D is 0.
+h is a variable of its own, so that reading it costs nothing. A neuron's next state depends on its own c but not
+directly on its own h: D_cc = f, D_hc = o phi'(c') f, and all other entries of D are 0.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def lstm(
     Two variables, the memory c and the activity h that neurons and readout receive, and the gates input i, forget f,
     candidate k and output o.
 
-    All biases start at 0, as flax's do; give a forget gate another with ``w.at[1, :, -1].set(1.0)``.
+    All biases start at 0, as in flax; ``w.at[1, :, -1].set(1.0)`` gives the forget gates another bias.
 
     Args:
       n_in: inputs.
@@ -75,17 +75,17 @@ def lstm(
         return jnp.stack([memory, sig(v[3]) * phi(memory)])
 
     def partials(own: Own, s: Array, v: Array) -> Derivatives:
-        write, keep, candidate, show = sig(v[0]), sig(v[1]), phi(v[2]), sig(v[3])
-        memory = keep * s[0] + write * candidate
-        shown = phi(memory)
-        seen, none = show * slope(memory, shown), jnp.zeros_like(memory)  # seen = dh'/dc'
+        i, f, candidate, o = sig(v[0]), sig(v[1]), phi(v[2]), sig(v[3])
+        memory = f * s[0] + i * candidate
+        squashed, zero = phi(memory), jnp.zeros_like(memory)
+        hidden_by_memory = o * slope(memory, squashed)
         onto_memory = jnp.stack(
-            [candidate * sig_slope(v[0], write), s[0] * sig_slope(v[1], keep), write * slope(v[2], candidate), none]
+            [candidate * sig_slope(v[0], i), s[0] * sig_slope(v[1], f), i * slope(v[2], candidate), zero]
         )
-        onto_hidden = (seen[None] * onto_memory).at[3].set(shown * sig_slope(v[3], show))
-        decay = jnp.stack([jnp.stack([keep, none]), jnp.stack([seen * keep, none])])
+        onto_hidden = (hidden_by_memory[None] * onto_memory).at[3].set(squashed * sig_slope(v[3], o))
+        decay = jnp.stack([jnp.stack([f, zero]), jnp.stack([hidden_by_memory * f, zero])])
         own_gain = jnp.zeros((2, 0, s.shape[1]), s.dtype)
-        return Derivatives(jnp.stack([memory, show * shown]), decay, jnp.stack([onto_memory, onto_hidden]), own_gain)
+        return Derivatives(jnp.stack([memory, o * squashed]), decay, jnp.stack([onto_memory, onto_hidden]), own_gain)
 
     return neurons(
         n_in=n_in,

@@ -1,4 +1,4 @@
-"""Masks of connections: which of a cell's weights exist, as NumPy arrays, for they decide on what is computed."""
+"""Masks of a cell's connections, as NumPy arrays, because they decide what is computed."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from plasticity_jax.typing import Key
 
 
 def stack_mask(layers: Sequence[int], n_in: int) -> np.ndarray:
-    """Mask of a stack of recurrent layers: each receives from itself and, a step late, from the layer below.
+    """Mask of a stack of recurrent layers: each receives its own activity and, one step late, that of the layer below.
 
     Args:
       layers: neurons of each layer, from the bottom; their sum is the cell's n.
@@ -33,15 +33,15 @@ def stack_mask(layers: Sequence[int], n_in: int) -> np.ndarray:
     if not layers or min(layers) < 1:
         raise ValueError(f"layers={tuple(layers)} must name at least one layer, of at least one neuron each")
     layer = np.repeat(np.arange(len(layers)), layers)
-    step = layer[:, None] - layer[None]
+    height = layer[:, None] - layer[None]
     to_input = np.repeat((layer == 0)[:, None], n_in, 1)
-    return np.concatenate([(step == 0) | (step == 1), to_input, np.ones((len(layer), 1), bool)], 1)
+    return np.concatenate([(height == 0) | (height == 1), to_input, np.ones((len(layer), 1), bool)], 1)
 
 
 def sparse_mask(key: Key, n: int, share: float) -> np.ndarray:
-    """Random connections between neurons, each of which exists with a given probability, and each neuron's to itself.
+    """Random connections between neurons, each with a given probability, and every neuron's connection to itself.
 
-    Weights keep their scale: multiply W_rec by 1 / sqrt(share) for sums of the variance that a full network has.
+    Weights are not rescaled: multiply W_rec by 1 / sqrt(share) for sums with the variance of a full network.
 
     Args:
       key: consumed.

@@ -44,7 +44,7 @@ class Neurons(NamedTuple):
     """A network of neurons; build it with a cell's factory, such as `leaky`, or with `neurons`.
 
     Attributes:
-      name: what messages call it.
+      name: its name in messages.
       n_in: inputs.
       n: neurons.
       n_out: outputs.
@@ -57,7 +57,7 @@ class Neurons(NamedTuple):
       mask: (G, n, m), bool, the connections that exist; None: all.
       loss: "softmax", "squared" (half the sum of squares) or a callable ``(z, y) -> ()``.
       init_w: ``(key, cell, dtype) -> (G, n, m)``, initial weights.
-      start: (S,), what every neuron's variables start from.
+      start: (S,), initial values of every neuron's variables.
       partials: ``(own, s, v) -> Derivatives`` written out; None takes them by autodiff.
     """
 
@@ -110,7 +110,7 @@ def neurons(
         z^t    = W_out [read(s^t); 1]             W_out in R^{n_out x (n+1)}
 
     A neuron has S variables and receives G sums over its synapses, its gates; `own` are parameters of each neuron, (n,)
-    each, which learn beside the weights. `plasticity_jax.cells.init_params` makes both.
+    each, which learn along with the weights. `plasticity_jax.cells.init_params` draws both.
 
     Args:
       n_in: inputs.
@@ -121,15 +121,15 @@ def neurons(
       read: ``s -> (n,)``, what the readout receives; None: the output.
       variables: a name for each of the S variables.
       gates: a name for each of the G sums.
-      receives: for each gate whether it receives the recurrent activity, the input and the bias; None: all of them.
+      receives: whether each gate receives the recurrent activity, the input and the bias; None: all three.
       own: initial values, numbers or (n,), of each neuron's own parameters that learn.
       mask: connections that exist: (n, n) between neurons, (n, m) with inputs and biases, or (G, n, m) gate by gate;
         None: all. `plasticity_jax.cells.stack_mask` and `sparse_mask` make some.
       loss: "softmax", "squared" (half the sum of squares) or a callable ``(z, y) -> ()``.
       init_w: ``(key, cell, dtype) -> (G, n, m)``; None: W_rec orthogonal, W_in ~ N(0, 1/n_in), biases 0, gate by gate.
-      start: what the variables start from, one number or one for each; None: 0.
+      start: initial values of the variables, one number or one for each; None: 0.
       partials: the derivatives of `update` written out, where that is faster than autodiff.
-      name: what messages call the cell.
+      name: of the cell in messages.
 
     Returns:
       The `Neurons`.
@@ -162,25 +162,25 @@ def neurons(
         raise ValueError(
             f"{name}: receives has {len(receives)} entries for {sums} gates: give (recurrent, input, bias) for each"
         )
-    begin = (float(start or 0),) * rows if start is None or isinstance(start, int | float) else tuple(start)
-    if len(begin) != rows:
-        raise ValueError(f"{name}: start has {len(begin)} values for the {rows} variables {', '.join(variables)}")
-    out = _first if output is None else output
+    starts = (float(start or 0),) * rows if start is None or isinstance(start, int | float) else tuple(start)
+    if len(starts) != rows:
+        raise ValueError(f"{name}: start has {len(starts)} values for the {rows} variables {', '.join(variables)}")
+    output = _first if output is None else output
     cell = Neurons(
         name,
         int(n_in),
         int(n),
         int(n_out),
         update,
-        out,
-        out if read is None else read,
+        output,
+        output if read is None else read,
         tuple(variables),
         tuple(gates),
         dict(own or {}),
         connections(name, receives, mask, n, n_in),
         loss,
         orthogonal_weights if init_w is None else init_w,
-        begin,
+        starts,
         partials,
     )
     check_functions(cell)
@@ -243,14 +243,14 @@ def advance(cell: Neurons, weights: PyTree, s_tm1: Array, x: Array, noise: Array
 
 
 def updated(cell: Neurons, own: Own, s: Array, v: Array) -> Array:
-    """`Neurons.update` in the dtype of s, whatever that of the cell's constants."""
+    """`Neurons.update` in the dtype of s, whatever the dtype of the cell's constants."""
     return cell.update(own, s, v).astype(s.dtype)
 
 
 def gate_sums(cell: Neurons, w: Array, s_tm1: Array, x: Array, noise: Array | None) -> tuple[Array, Array]:
     """``(rhat, v)`` of shapes (m,) and (G, n)."""
     rhat = jnp.concatenate([cell.output(s_tm1), x, jnp.ones((1,), w.dtype)])
-    # Not w @ rhat: mapped over streams, that product wants its operands copied.
+    # Not w @ rhat: mapped over streams, that product would copy its operands.
     v = (rhat @ w.reshape(-1, cell.m).T).reshape(len(cell.gates), cell.n)
     return rhat, v if noise is None else v + noise
 

@@ -27,8 +27,8 @@ def spike_function(slope: Slope = "triangle") -> Callable[[Array], Array]:
         z = 1 if x > 0 else 0,   dz/dx := psi(x)
 
     x is a voltage above its threshold, in units of the threshold. The derivative of a step is zero almost everywhere;
-    psi takes its place in every derivative, and psi' in second derivatives, so that meta-gradients see how psi changes
-    with x.
+    psi takes its place in every derivative, and psi' in second derivatives, so that meta-gradients include how psi
+    changes with x.
 
         triangle       0.3 max(0, 1 - |x|)                  Bellec et al. (2020), gamma = 0.3
         sigmoid        4 sigma(4 x) (1 - sigma(4 x))        the slope of sigma(4 x)

@@ -1,4 +1,4 @@
-"""The words of ``--vary`` and ``--draw``, read by the type of the field that they vary."""
+"""Values of ``--vary`` and ``--draw``, parsed by the type of the field."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from plasticity_jax.command.catalog import CliError, pick
+from plasticity_jax.command.catalog import pick
+from plasticity_jax.command.errors import CliError
 from plasticity_jax.run.fields import kind_of
 
 HELP = "use FIELD=1,2,3 or FIELD=low:high:count or FIELD=low:high:log:count"
@@ -16,47 +17,47 @@ def varied(words: Sequence[str], config: Any) -> dict[str, list[Any]]:
     """The values of every field that ``--vary`` names.
 
     Args:
-      words: ``FIELD=VALUES`` each.
-      config: the Config whose fields they are.
+      words: words of the form ``FIELD=VALUES``.
+      config: the Config that has the fields.
 
     Raises:
       CliError: for an unknown field, a field that cannot be varied, or values that cannot be read.
     """
-    found: dict[str, list[Any]] = {}
+    values: dict[str, list[Any]] = {}
     for word in words:
         name, kind, text = _field(word, config, HELP)
-        if name in found:
+        if name in values:
             raise CliError(f"--vary {name} is given twice: join its values with commas")
-        values = _range(text, kind) if ":" in text else [_value(each, kind, word) for each in text.split(",")]
-        found[name] = list(dict.fromkeys(values))
-        if not found[name]:
+        listed = _range(text, kind) if ":" in text else [_value(each, kind, word) for each in text.split(",")]
+        values[name] = list(dict.fromkeys(listed))
+        if not values[name]:
             raise CliError(f"--vary {word} has no values; {HELP}")
-    return found
+    return values
 
 
 def drawn(words: Sequence[str], config: Any) -> dict[str, tuple[Any, ...]]:
     """The range of every field that ``--draw`` names, as `plasticity_jax.run.grid.draws` takes it.
 
     Raises:
-      CliError: as `varied`.
+      CliError: in the same cases as `varied`.
     """
-    about = "use FIELD=low:high or FIELD=low:high:log"
-    found: dict[str, tuple[Any, ...]] = {}
+    usage = "use FIELD=low:high or FIELD=low:high:log"
+    ranges: dict[str, tuple[Any, ...]] = {}
     for word in words:
-        name, kind, text = _field(word, config, about)
+        name, kind, text = _field(word, config, usage)
         low, *rest = text.split(":")
         if kind is str or len(rest) not in (1, 2) or rest[1:] not in ([], ["log"]):
-            raise CliError(f"--draw {word} is no range; {about}")
-        found[name] = (_value(low, float, word), _value(rest[0], float, word), *rest[1:])
-    return found
+            raise CliError(f"--draw {word} is no range; {usage}")
+        ranges[name] = (_value(low, float, word), _value(rest[0], float, word), *rest[1:])
+    return ranges
 
 
-def _field(word: str, config: Any, about: str) -> tuple[str, type, str]:
+def _field(word: str, config: Any, usage: str) -> tuple[str, type, str]:
     """Name, type and text of ``NAME=TEXT``."""
     name, equals, text = word.partition("=")
     name = name.strip().lstrip("-").replace("-", "_")
     if not equals or not text:
-        raise CliError(f"{word} has no values; {about}")
+        raise CliError(f"{word} has no values; {usage}")
     kinds = {field.name: kind_of(config, field.name) for field in dataclasses.fields(config)}
     pick("field", name, kinds)
     if name == "seeds" or kinds[name] not in (int, float, str):
@@ -66,7 +67,7 @@ def _field(word: str, config: Any, about: str) -> tuple[str, type, str]:
 
 
 def _range(text: str, kind: type) -> list[Any]:
-    """Values at even distances, or at even ratios, from ``low:high[:log]:count``."""
+    """Values that ``low:high[:log]:count`` describes, equally spaced, or with equal ratios if "log" is given."""
     low, high, *rest = text.split(":")
     if kind is str or len(rest) not in (1, 2) or rest[:-1] not in ([], ["log"]):
         raise CliError(f"{text} is no range; {HELP}")

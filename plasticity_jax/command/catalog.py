@@ -1,4 +1,4 @@
-"""Catalogue of experiments, found without importing them, and the loading and configuring of one of them."""
+"""Catalogue of experiments, found without importing them; one of them is then loaded and configured."""
 
 import ast
 import contextlib
@@ -14,15 +14,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plasticity_jax.command.errors import CliError, bad_values, missing, one_line
+
 if TYPE_CHECKING:
     from plasticity_jax.run.experiment import Experiment
 
 NAME = "experiment"
 """The name of a file's `Experiment`."""
-
-
-class CliError(Exception):
-    """One line for stderr that says what is wrong and what to do."""
 
 
 class Entry(NamedTuple):
@@ -31,7 +29,7 @@ class Entry(NamedTuple):
     Attributes:
       id: the file's name, after that of its folder if that is a package in the experiments' folder.
       path: the file.
-      title: what it reproduces, or why it cannot be read.
+      title: the experiment's title, or the reason why the file cannot be read.
       cost: expected cost by preset.
     """
 
@@ -42,13 +40,13 @@ class Entry(NamedTuple):
 
 
 def entries(root: Path) -> list[Entry]:
-    """Every file that holds an `Experiment`, in a folder and in the folders of it, sorted by id.
+    """Every file that holds an `Experiment`, in a folder and its subfolders, sorted by id.
 
-    A file that is broken is listed as such, if it mentions an experiment, and hides no other.
+    A broken file that mentions an experiment is listed as broken, and the other files are still listed.
     """
     paths = [path for pattern in ("*.py", "*/*.py") for path in root.glob(pattern) if path.name != "__init__.py"]
-    found = (_entry(path, id_of(path, root)) for path in paths)
-    return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.id)
+    listed = (_entry(path, id_of(path, root)) for path in paths)
+    return sorted((entry for entry in listed if entry is not None), key=lambda entry: entry.id)
 
 
 def id_of(path: Path, root: Path | None = None) -> str:
@@ -58,7 +56,7 @@ def id_of(path: Path, root: Path | None = None) -> str:
 
 
 def find(name: str, root: Path) -> Entry:
-    """The experiment of an id, or of a file's path.
+    """The experiment with an id, or in a file.
 
     Raises:
       CliError: if there is none.
@@ -75,10 +73,10 @@ def find(name: str, root: Path) -> Entry:
     if not listed:
         raise CliError(f"there are no experiments in {root}: give a file, as in my_experiment.py")
     pick("experiment", name, dict.fromkeys(entry.id for entry in listed))
-    found = [entry for entry in listed if entry.id == name]
-    if len(found) > 1:
-        raise CliError(f"{name} is the id of {' and of '.join(str(entry.path) for entry in found)}: give the file")
-    return found[0]
+    matches = [entry for entry in listed if entry.id == name]
+    if len(matches) > 1:
+        raise CliError(f"{name} is the id of {' and of '.join(str(entry.path) for entry in matches)}: give the file")
+    return matches[0]
 
 
 def load(entry: Entry) -> "Experiment":
@@ -96,14 +94,14 @@ def load(entry: Entry) -> "Experiment":
     except Exception as error:
         cause = f"{type(error).__name__}: {one_line(error)}"
         raise CliError(f"experiment {entry.id} cannot be imported from {entry.path}: {cause}") from error
-    found = getattr(module, NAME, None)
-    if not isinstance(found, Experiment):
+    experiment = getattr(module, NAME, None)
+    if not isinstance(experiment, Experiment):
         raise CliError(f"{entry.path} holds no experiment: assign one, {NAME} = plasticity_jax.run.Experiment(...)")
-    return found
+    return experiment
 
 
 def configure(experiment: "Experiment", preset: str, seeds: int | None, overrides: Sequence[str]) -> Any:
-    """A preset's config with what the command line changes in it.
+    """A preset's config with the changes that the command line makes.
 
     Args:
       experiment: the experiment.
@@ -128,24 +126,11 @@ def configure(experiment: "Experiment", preset: str, seeds: int | None, override
     return config
 
 
-@contextlib.contextmanager
-def bad_values() -> Any:
-    """Turns what a value that cannot be meant raises into the one line that says so.
-
-    Raises:
-      CliError: for a ValueError, a number out of range or a division by 0.
-    """
-    try:
-        yield
-    except (ValueError, ArithmeticError) as error:
-        raise CliError(f"bad value: {one_line(error)}; see --help for every field") from error
-
-
 def pick(kind: str, name: str, known: Iterable[str]) -> str:
     """Returns the name if it is known.
 
     Raises:
-      CliError: if not, naming the nearest and all the others.
+      CliError: if it is not; the message names the nearest known name, and all of them.
     """
     known = list(known)
     if name in known:
@@ -155,21 +140,8 @@ def pick(kind: str, name: str, known: Iterable[str]) -> str:
     raise CliError(f"unknown {kind} {one_line(name)}: {guess}there are {', '.join(known) or 'none'}")
 
 
-def missing(package: str | None) -> CliError:
-    """The line for an optional package that is not installed."""
-    return CliError(
-        f'the package {package} is not installed: run pip install "plasticity_jax[all]", or pip install -e ".[all]" in '
-        "the project's folder"
-    )
-
-
-def one_line(error: BaseException | str) -> str:
-    """An error's message, or a text, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _imported(path: Path) -> ModuleType:
-    """The module of a file, by its dotted name where it lies in a package; its folder is searched for its imports."""
+    """The module of a file, by its dotted name if the file is in a package; its folder is searched for its imports."""
     top, names = path.parent, [path.stem]
     while (top / "__init__.py").exists():
         names.insert(0, top.name)
@@ -179,7 +151,7 @@ def _imported(path: Path) -> ModuleType:
             sys.path.insert(0, str(top))
         return _imported_as(".".join(names), path)
     if str(top) not in sys.path:
-        sys.path.append(str(top))  # last: a file there may be called as a package is
+        sys.path.append(str(top))  # last: a file there may have the name of a package
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -189,7 +161,7 @@ def _imported(path: Path) -> ModuleType:
 
 
 def _imported_as(name: str, path: Path) -> ModuleType:
-    """The module of that name, which must be that file."""
+    """The module of a name, which must be the given file."""
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -203,7 +175,7 @@ def _imported_as(name: str, path: Path) -> ModuleType:
 
 
 def _entry(path: Path, id: str) -> Entry | None:
-    """The list's line for a file; None if it holds no experiment."""
+    """The entry for a file; None if it holds no experiment."""
     try:
         text = path.read_text(encoding="utf-8")
         if "Experiment(" not in text:
@@ -222,7 +194,7 @@ def _entry(path: Path, id: str) -> Entry | None:
 
 
 def _call(tree: ast.Module) -> ast.Call | None:
-    """The call that makes the experiment."""
+    """The call in a file that makes the experiment; None if there is none."""
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)
@@ -236,20 +208,20 @@ def _parse(kind: type, default: Any, words: Sequence[str]) -> Any:
         import tyro
     except ImportError as error:
         raise missing("tyro") from error
-    said = io.StringIO()
+    output = io.StringIO()
     width = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "1000"  # tyro wraps its boxes to the terminal; the message is wanted on one line
+    os.environ["COLUMNS"] = "1000"  # tyro wraps its boxes to the terminal, and the message must stay on one line
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
             return tyro.cli(kind, default=default, args=list(words), config=(tyro.conf.FlagConversionOff,))
     except SystemExit:
-        lines = [line.strip(" │╭╰╮╯─-━┃") for line in said.getvalue().splitlines()]
-        rule = lines.index("", 1) if "" in lines[1:] else 0  # under the box's title
+        lines = [line.strip(" │╭╰╮╯─-━┃") for line in output.getvalue().splitlines()]
+        rule = lines.index("", 1) if "" in lines[1:] else 0  # the line below the box's title
         message = next((line for line in lines[rule:] if line), "the overrides cannot be parsed")
         for start in ("Error parsing Config: ", "Error parsing "):
             message = message.removeprefix(start)
         raise ValueError(message) from None
-    except IndexError:  # what tyro makes of a tuple of tuples without values
+    except IndexError:  # raised by tyro for a tuple of tuples without values
         raise ValueError(f"{' '.join(words)} lacks values") from None
     finally:
         os.environ.pop("COLUMNS")

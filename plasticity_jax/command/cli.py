@@ -1,4 +1,4 @@
-"""The command line. Whatever its user can mend is one line on stderr and exit code 2."""
+"""The command line. An error that the user can mend is one line on stderr, with exit code 2."""
 
 import argparse
 import contextlib
@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from plasticity_jax.command.catalog import CliError, configure, entries, find, load, missing, one_line, pick
+from plasticity_jax.command.catalog import configure, entries, find, load, pick
+from plasticity_jax.command.errors import CliError, one_line, one_line_errors
 from plasticity_jax.command.words import LONG, UNMET, parser
 
 FAILED = 2
@@ -26,11 +27,12 @@ def main(argv: Sequence[str] | None = None, *, program: str = "plasticity", root
     Args:
       argv: the words after the program's name; by default the command line's.
       program: the program's name, for messages.
-      root: the folder of the experiments; by default ``experiments`` in the current folder, or else that folder.
+      root: the folder of the experiments; by default ``experiments`` in the current folder if it exists, or else the
+        current folder.
 
     Returns:
-      0; 2 for what one line on stderr explains; 3 if ``--check`` found a claim that does not hold; 130
-      after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
+      0 on success; 2 after an error, which one line on stderr explains; 3 if a claim does not hold under ``--check``;
+      130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if root is None:
@@ -46,21 +48,21 @@ def main(argv: Sequence[str] | None = None, *, program: str = "plasticity", root
         return FAILED
     except (KeyboardInterrupt, SystemExit) as stop:
         code = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
-        if not isinstance(code, int) or code <= 128:  # the parser's own, after --help
+        if not isinstance(code, int) or code <= 128:  # the parser exits after --help
             raise
-        _complain(_to_go_on(argv, program))
+        _complain(_resume_hint(argv, program))
         return code
 
 
 def main_of_process(program: str = "plasticity", root: Path | None = None) -> NoReturn:
-    """Runs a command in a process of its own: where no chunk is to be saved, Ctrl-C ends it without a traceback."""
+    """Runs a command as a process. Ctrl-C ends it without a traceback, at once if no chunk needs to be saved."""
 
     def exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{_to_go_on(sys.argv[1:], program)}\n".encode())
+            os.write(2, f"\n{_resume_hint(sys.argv[1:], program)}\n".encode())
         os._exit(128 + number)
 
-    for number in range(3):  # a closed one is not to become a file that is opened later
+    for number in range(3):  # a closed descriptor would be reused for the next file that is opened
         try:
             os.fstat(number)
         except OSError:
@@ -77,7 +79,7 @@ def _complain(line: str) -> None:
             print(line, file=sys.stderr)
 
 
-def _to_go_on(argv: Sequence[str], program: str) -> str:
+def _resume_hint(argv: Sequence[str], program: str) -> str:
     again = argv if "--resume" in argv or argv[0] not in LONG else [*argv, "--resume"]
     return f"interrupted; to go on: {program} {shlex.join(again)}"
 
@@ -114,23 +116,25 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     from plasticity_jax.command import engine, tables
     from plasticity_jax.run.lock import locked
 
-    own = args.name or args.preset
-    folder, record = args.out / name / own, args.root / "records" / name / own
-    with _one_line_errors(args), locked(folder):
+    last_part = args.name or args.preset
+    folder, record = args.out / name / last_part, args.root / "records" / name / last_part
+    with one_line_errors(args), locked(folder):
         if args.redraw:
-            found = not (folder / "metrics.npz").exists() and (record / "metrics.npz").exists()
-            result = engine.redraw(experiment, record if found else folder)
+            only_record = not (folder / "metrics.npz").exists() and (record / "metrics.npz").exists()
+            result = engine.redraw(experiment, record if only_record else folder)
         else:
-            how = {"resume": args.resume, "save_every_s": args.save_every, "sub_batch": args.sub_batch}
+            options = {"resume": args.resume, "save_every_s": args.save_every, "sub_batch": args.sub_batch}
             if not args.resume and not args.overwrite:
                 engine.check_replaceable(folder, dataclasses.asdict(config))
-            result = engine.run_experiment(experiment, name, args.preset, config, folder, **how)
+            result = engine.run_experiment(experiment, name, args.preset, config, folder, **options)
         if result.claims:
             print(f"{tables.claims_table(result.claims)}\n\n{tables.counts(result.claims)}")
         if result.claims and args.preset == "smoke":
             print("smoke sizes show that all runs, and are too small for most claims to hold")
         if experiment.text is not None:
             print(f"\n{(result.folder / 'table.md').read_text(encoding='utf-8')}")
+        elif not result.claims and (numbers := tables.numbers_table(result.summary, result.metrics)):
+            print(numbers)
         print(f"files: {result.folder}")
         _complain_of_lost(result)
         if args.record and result.folder != record:
@@ -139,10 +143,10 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _complain_of_lost(result) -> None:
-    """Raises the one line for lanes that diverged for good."""
-    lost = [bad for bad in result.diverged if not bad.recovered]
+    """Raises an error that names the lanes that diverged and did not recover."""
+    lost = [lane for lane in result.diverged if not lane.recovered]
     if lost:
-        lanes = ", ".join(f"{bad.part} seed {bad.seed} (step {bad.step})" for bad in lost[:8])
+        lanes = ", ".join(f"{lane.part} seed {lane.seed} (step {lane.step})" for lane in lost[:8])
         more = f" and {len(lost) - 8} more" if lost[8:] else ""
         raise CliError(
             f"the loss, the weights or the updates were not finite in {lanes}{more}: lower the step size there; "
@@ -151,7 +155,7 @@ def _complain_of_lost(result) -> None:
 
 
 def _choose(args: argparse.Namespace, rest: Sequence[str]):
-    """The experiment, its id and its Config, once JAX is told how to run; None if only help was asked for."""
+    """The experiment, its id and its Config, with JAX set up to run them; None if only help was asked for."""
     if args.id is None:
         if args.help:
             args.parser.print_help()
@@ -169,7 +173,7 @@ def _choose(args: argparse.Namespace, rest: Sequence[str]):
     if args.command == "sweep" and not args.help:
         from plasticity_jax.run.hosts import join_hosts
 
-        with _one_line_errors(args):
+        with one_line_errors(args):
             join_hosts(args.hosts, args.host, args.coordinator)
     experiment = load(entry)
     config = configure(experiment, args.preset, args.seeds, [] if args.help else rest)
@@ -182,38 +186,6 @@ def _choose(args: argparse.Namespace, rest: Sequence[str]):
     return None
 
 
-@contextlib.contextmanager
-def _one_line_errors(args: argparse.Namespace):
-    """Turns what its user can mend into one line, unless the traceback was asked for.
-
-    Raises:
-      CliError: with that line.
-    """
-    from plasticity_jax.data import MissingData
-    from plasticity_jax.run import RunError
-
-    try:
-        yield
-    except (CliError, RunError, MissingData, ModuleNotFoundError, OSError, MemoryError) as error:
-        if args.traceback and not isinstance(error, CliError):
-            raise
-        if isinstance(error, ModuleNotFoundError):
-            raise missing(error.name) from error
-        raise error if isinstance(error, CliError) else CliError(one_line(error)) from error
-    except (ValueError, ArithmeticError) as error:
-        if args.traceback:
-            raise
-        where = (
-            "" if args.traceback is None else f" ({type(error).__name__}; --traceback shows where, --help every field)"
-        )
-        raise CliError(f"{one_line(error)}{where}") from error
-    except Exception as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) or args.traceback:
-            raise
-        message = f"out of memory: take fewer seeds, smaller sizes or a smaller --sub-batch ({one_line(error)[:120]})"
-        raise CliError(message) from error
-
-
 def _sweep(args: argparse.Namespace, rest: Sequence[str]) -> int:
     if not args.help and args.id is not None and not args.vary and not args.draw:
         raise CliError("sweep needs a field: --vary FIELD=1,2,3 or --draw FIELD=low:high")
@@ -223,7 +195,7 @@ def _sweep(args: argparse.Namespace, rest: Sequence[str]) -> int:
     experiment, name, config = chosen
     from plasticity_jax.command.sweep import sweep_command
 
-    with _one_line_errors(args):
+    with one_line_errors(args):
         sweep_command(args, experiment, name, config)
     return 0
 
@@ -237,7 +209,7 @@ def _compare(args: argparse.Namespace, rest: Sequence[str]) -> int:
     chosen = {key: value for key, value in chosen.items() if value is not None}
     rules = [rule.strip() for rule in args.rules.split(",")] if args.rules else []
     net = args.cell or args.chain
-    with _one_line_errors(argparse.Namespace(traceback=None)):
+    with one_line_errors(argparse.Namespace(traceback=None)):
         if args.points:
             chosen["points"] = [int(step) for step in args.points.split(",")]
         print(compare.compare_command(net, rules, out=args.out / "compare" / one_line(net).replace(" ", ""), **chosen))
@@ -252,7 +224,7 @@ def _report(args: argparse.Namespace, rest: Sequence[str]) -> int:
         raise CliError(f"there are no records in {records}: give the folder of a run's --out, as in results")
     home = records.parent if args.folder is None else records
     text, target = report(records, home, f"{args.program} report"), home / "RESULTS.md"
-    with _one_line_errors(argparse.Namespace(traceback=None)):
+    with one_line_errors(argparse.Namespace(traceback=None)):
         from plasticity_jax.run.record import atomic
 
         with atomic(target) as file:
@@ -265,7 +237,7 @@ def _bench(args: argparse.Namespace, rest: Sequence[str]) -> int:
     from plasticity_jax.run.devices import use_all_cores
 
     use_all_cores()
-    with _one_line_errors(argparse.Namespace(traceback=False)):
+    with one_line_errors(argparse.Namespace(traceback=False)):
         bench = importlib.import_module("plasticity_jax.bench")
         from plasticity_jax.run import describe_run
         from plasticity_jax.run.record import plain, write_json

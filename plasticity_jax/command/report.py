@@ -1,4 +1,4 @@
-"""RESULTS.md out of the records: the claims first, paper by paper; nothing in it is typed in by hand."""
+"""RESULTS.md, written from the records: the claims first, paper by paper, and no number typed by hand."""
 
 import json
 import re
@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plasticity_jax.command.catalog import CliError, one_line
-from plasticity_jax.command.tables import changed, number
+from plasticity_jax.command import tables
+from plasticity_jax.command.errors import CliError, one_line
+from plasticity_jax.command.tables import changed, main_names, number
 
 STATES = ("reproduced at paper scale", "reproduced at reduced scale", "does not hold", "not run")
 
 
 class Record(NamedTuple):
-    """A run's folder, and its JSON files by name."""
+    """A run's folder and the contents of its JSON files."""
 
     folder: Path
     summary: Mapping[str, Any]
@@ -22,7 +23,7 @@ class Record(NamedTuple):
 
     @property
     def paper(self) -> str:
-        """The experiment's id, or its citekey, as in ``author2020_figure``."""
+        """The paper's citekey, from an id such as ``author2020_figure``; otherwise the experiment's id."""
         name = self.folder.parent.name
         return name.partition("_")[0] if re.match(r"[a-z]+\d{4}[a-z]?_", name) else name
 
@@ -33,7 +34,7 @@ class Record(NamedTuple):
 
     @property
     def at_paper_scale(self) -> bool:
-        """Returns whether it is the preset ``paper``, with nothing changed but seeds and the choice of what to run."""
+        """Returns whether it is the preset ``paper``, with no change except the seeds and the selection of parts."""
         rest = [value for key, value in self.meta.get("overrides", {}).items() if key != "seeds"]
         chosen = all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in rest)
         return self.meta.get("preset", self.folder.name) == "paper" and chosen
@@ -45,7 +46,7 @@ class Record(NamedTuple):
 
     @property
     def anchor(self) -> str:
-        """The link to its heading on the page of results."""
+        """Anchor of its heading on the page of results."""
         return re.sub(r"[^a-z0-9_ -]", "", self.label.lower()).replace(" ", "-")
 
 
@@ -54,8 +55,8 @@ def report(records: Path, home: Path, command: str) -> str:
 
     Args:
       records: the folder that holds ``ID/PRESET/{summary,meta,config}.json``.
-      home: the folder that the text is to lie in.
-      command: what writes the text.
+      home: the folder of RESULTS.md.
+      command: the command that writes it, for its first lines.
 
     Returns:
       Markdown, the same for the same records.
@@ -63,46 +64,46 @@ def report(records: Path, home: Path, command: str) -> str:
     Raises:
       CliError: if a record cannot be read.
     """
-    read = [read_record(path.parent) for path in sorted(records.glob("*/*/summary.json"))]
+    listed = [read_record(path.parent) for path in sorted(records.glob("*/*/summary.json"))]
     try:
-        return _text(read, home, command)
+        return _text(listed, home, command)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise CliError(f"a record in {records} lacks what a run writes ({one_line(error)}): run it again") from error
 
 
-def _text(read: Sequence[Record], home: Path, command: str) -> str:
-    claims = [claim for record in read for claim in record.claims]
+def _text(records: Sequence[Record], home: Path, command: str) -> str:
+    claims = [claim for record in records for claim in record.claims]
     lines = [
         "# Results",
         "",
         f"Written by `{command}`; do not edit by hand.",
-        f"{len(read)} records; of {len(claims)} claims {_tally(claims)}.",
+        f"{len(records)} records; of {len(claims)} claims {_tally(claims)}.",
         "",
         f"| claims | {' | '.join(STATES)} |",
         f"|---|{'---|' * len(STATES)}",
     ]
-    papers = sorted({record.paper for record in read})
+    papers = sorted({record.paper for record in records})
     for paper in papers:
         for own, whose in ((False, paper), (True, f"{paper}, our own")):
-            rows = [(record, claim) for record in read if record.paper == paper for claim in claims_of(record, own)]
+            rows = [(record, claim) for record in records if record.paper == paper for claim in claims_of(record, own)]
             if rows:
                 counted = [sum(_standing(*row) == state for row in rows) for state in STATES]
                 lines.append(f"| {whose} | {' | '.join(map(str, counted))} |")
-    lines += ["", *_standings(read)]
+    lines += ["", *_standings(records)]
     for paper in papers:
         lines += ["", f"## {paper}"]
-        for record in [record for record in read if record.paper == paper]:
+        for record in [record for record in records if record.paper == paper]:
             lines += ["", *_section(record, home)]
     return "\n".join(lines) + "\n"
 
 
-def _standings(read: Sequence[Record]) -> list[str]:
-    """One row for each record: what it reproduces, at which scale, and how many claims of either kind hold."""
+def _standings(records: Sequence[Record]) -> list[str]:
+    """A table with a row for each record: the figure, the scale, and the counts of claims that hold."""
     lines = [
         "| record | reproduces | scale | seeds | the paper's claims | our own |",
         "|---|---|---|---|---|---|",
     ]
-    for record in read:
+    for record in records:
         words = [word for word in (record.meta.get("scale"), changed(record.meta)) if word]
         cells = [
             f"[{record.label}](#{record.anchor})",
@@ -116,7 +117,7 @@ def _standings(read: Sequence[Record]) -> list[str]:
 
 
 def held(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Counts of the claims that hold, that were run and that were not, in words; "-" if there is no claim."""
+    """Numbers of claims that hold, that were run and that were not run, in words; "-" if there is no claim."""
     if not claims:
         return "-"
     missing = sum(claim["holds"] is None for claim in claims)
@@ -142,7 +143,7 @@ def read_record(folder: Path) -> Record:
 
 
 def claims_of(record: Record, own: bool) -> Sequence[Mapping[str, Any]]:
-    """The rows of the claims that are the paper's, or of those that are our own."""
+    """The rows of our own claims, or of the paper's."""
     return [claim for claim in record.claims if claim.get("own", False) == own]
 
 
@@ -189,29 +190,19 @@ def verdict(claim: Mapping[str, Any]) -> str:
 
 
 def _fold(record: Record) -> list[str]:
-    """All numbers of the summary, hidden until they are asked for."""
-    values, seeds = record.summary["summary"], record.meta.get("seeds")
-    shown = [key for key in values if not _belongs(key, values) and key != "seeds"]
-    if not shown:
+    """All numbers of the summary, in a block that the reader can unfold."""
+    names = main_names(record.summary["summary"])
+    if not names:
         return []
-    lines = ["", f"<details><summary>{len(shown)} numbers, over {seeds} seeds</summary>", ""]
+    lines = ["", f"<details><summary>{len(names)} numbers, over {record.meta.get('seeds')} seeds</summary>", ""]
     lines += ["| measured | mean ± standard error |", "|---|---|"]
-    lines += [f"| {cell(key)} | {mean_and_error(record, key)} |" for key in shown]
+    lines += [f"| {cell(name)} | {mean_and_error(record, name)} |" for name in names]
     return [*lines, "", "</details>"]
 
 
 def mean_and_error(record: Record, key: str) -> str:
-    """A number of the summary with its standard error, and how many seeds it is of where some are lost."""
-    values, seeds = record.summary["summary"], record.meta.get("seeds")
-    error = f" ± {number(values[f'{key}_sem'])}" if f"{key}_sem" in values else ""
-    count = values.get(f"{key}_n", seeds)
-    lost = f" ({count} of {seeds} seeds)" if isinstance(seeds, int) and count is not None and count < seeds else ""
-    return f"{number(values[key])}{error}{lost}"
-
-
-def _belongs(key: str, values: Mapping[str, Any]) -> bool:
-    """Returns whether a key is the standard error, or the number of seeds, of another."""
-    return any(key.endswith(end) and key.removesuffix(end) in values for end in ("_sem", "_n"))
+    """A number of a record's summary with its standard error, and the number of its seeds if some of them diverged."""
+    return tables.mean_and_error(record.summary["summary"], key, record.meta.get("seeds"))
 
 
 def provenance(record: Record) -> str:

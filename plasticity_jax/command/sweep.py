@@ -1,4 +1,4 @@
-"""The command ``sweep``: its plan, its costs, its record and its picture."""
+"""The command ``sweep``: a plan, its costs, a record and a picture."""
 
 import argparse
 import contextlib
@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from plasticity_jax.command.axes import drawn, varied
-from plasticity_jax.command.catalog import CliError, bad_values
 from plasticity_jax.command.engine import check_replaceable, check_writable
+from plasticity_jax.command.errors import CliError, bad_values
 from plasticity_jax.command.sweep_plan import plan, plan_text
 from plasticity_jax.command.sweep_results import shown_names, sweep_figure, sweep_table
 from plasticity_jax.command.sweep_run import programs, run_sweep
@@ -25,33 +25,33 @@ from plasticity_jax.run.record import write_figures
 
 
 class _Enough(Exception):
-    """Ends a program of which only the cost was asked for."""
+    """Ends a program once its cost is known."""
 
 
 def sweep_command(args: argparse.Namespace, experiment: Experiment, name: str, config: Any) -> None:
     """Runs the command.
 
     Args:
-      args: its words, parsed.
-      experiment: what is swept.
+      args: the parsed words of the command.
+      experiment: the experiment to sweep.
       name: its id.
-      config: the fields that do not vary.
+      config: the Config with the fields that do not vary.
 
     Raises:
-      CliError: for fields or values that make no sweep.
+      CliError: for fields or values that cannot be swept.
       RunError: see `plasticity_jax.run.run`.
     """
     first = jax.process_index() == 0
     points = _grid(args, config)
     with bad_values():
-        found = plan(experiment, config, points)
-        parts = len(experiment.parts(found.programmes[0].config))
+        planned = plan(experiment, config, points)
+        parts = list(experiment.parts(planned.programmes[0].config))
     folder = args.out / name / (args.name or f"{args.preset}-sweep")
     if first:
-        print(f"{name}, preset {args.preset}: {plan_text(found, parts)}", flush=True)
-    costs = _Costs(len(found.programmes) * parts, args.plan)
+        print(f"{name}, preset {args.preset}: {plan_text(planned, len(parts))}", flush=True)
+    costs = _Costs(len(planned.programmes) * len(parts), args.plan)
     if args.plan:
-        for work in programs(experiment, found):
+        for work in programs(experiment, planned):
             with contextlib.suppress(_Enough):
                 run(
                     work.program,
@@ -72,7 +72,7 @@ def sweep_command(args: argparse.Namespace, experiment: Experiment, name: str, c
             name,
             args.preset,
             config,
-            found,
+            planned,
             folder,
             resume=args.resume,
             save_every_s=args.save_every,
@@ -83,13 +83,13 @@ def sweep_command(args: argparse.Namespace, experiment: Experiment, name: str, c
         if summary is None:
             return
         names, unknown = shown_names(summary, args.show)
-        table = sweep_table(found, summary, names)
+        table = sweep_table(planned, summary, names)
         (folder / "table.md").write_text(table + "\n", encoding="utf-8")
         title = f"{experiment.title}\n{name}, {args.preset}: {points.seeds} seeds"
         for stale in folder.glob("*.png"):
             stale.unlink()
         if names:
-            write_figures(folder, {"sweep": sweep_figure(found, summary, names, title)})
+            write_figures(folder, {"sweep": sweep_figure(planned, summary, names, title, parts)})
     print(f"\n{table}\n\nfiles: {folder}")
     if unknown:
         raise CliError(f"{unknown}; with --resume it is drawn anew")
@@ -110,21 +110,21 @@ def _grid(args: argparse.Namespace, config: Any) -> Grid:
 
 
 class _Costs:
-    """Says what each program costs when its first chunk is done, and what all of them will."""
+    """Prints the cost of each program when its first chunk is done, with an estimate for all programs."""
 
-    def __init__(self, programs: int, only: bool):
-        self.programs, self.only, self.known = programs, only, []
+    def __init__(self, programs: int, only_plan: bool):
+        self.programs, self.only_plan, self.seconds = programs, only_plan, []
 
     def report(self, label: str, cost: Cost) -> None:
-        self.known.append(cost.seconds)
+        self.seconds.append(cost.seconds)
         memory = "memory unknown" if cost.memory is None else _bytes(cost.memory)
-        mean = sum(self.known) / len(self.known)
+        mean = sum(self.seconds) / len(self.seconds)
         say(
             f"{label}: {cost.lanes} lanes, {cost.lanes_at_a_time} at a time on {cost.devices} devices, {memory}; "
             f"compiled in {_duration(cost.compile_seconds)}, {cost.chunks} chunks of {_duration(cost.chunk_seconds)}: "
             f"{_duration(cost.seconds)}, about {_duration(mean * self.programs)} for all {self.programs} parts"
         )
-        if self.only:
+        if self.only_plan:
             raise _Enough
 
 

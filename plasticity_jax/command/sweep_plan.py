@@ -1,7 +1,7 @@
-"""The plan of a sweep: its fields times seeds, as few programs as there are static shapes.
+"""The plan of a sweep: points times seeds as lanes, in as few programs as possible.
 
 A field that only enters arithmetic (a rate, a leak, a noise level) can be traced: all its values are lanes of one
-program. A field on which shapes or Python's decisions depend needs a program for each of its values.
+program. A field that determines shapes or branches in Python is static: it needs a program for each of its values.
 """
 
 import dataclasses
@@ -13,24 +13,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from plasticity_jax.command.catalog import CliError, one_line
 from plasticity_jax.command.engine import check_parts
+from plasticity_jax.command.errors import CliError, one_line
 from plasticity_jax.run.experiment import Experiment
 from plasticity_jax.run.fields import kind_of
 from plasticity_jax.run.grid import Grid
 from plasticity_jax.typing import PyTree
 
 MOST_TRIED = 8
-"""Programs on which it is tried whether a field can be traced; of more, the first and the last."""
+"""Most programs that are traced to find the static fields; of more programs, only the first and the last are."""
 
 
 class Programme(NamedTuple):
     """The points of a sweep that run as one program for each part.
 
     Attributes:
-      config: the Config of the first of them.
-      points: their places in the grid's order.
-      static: the values of the static fields, which they share.
+      config: the Config of the first point.
+      points: indices of the points in the grid's order.
+      static: the values of the static fields, which the points share.
     """
 
     config: Any
@@ -39,13 +39,13 @@ class Programme(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The programs that a sweep will run, and for which points.
+    """The programs that a sweep will run, with their points.
 
     Attributes:
       grid: points times seeds.
-      values: of every field, point by point, as the Config takes them.
-      traced: fields that are lanes of one program.
-      static: fields that need a program for each value, and why.
+      values: for each point, the value of every field, with the type that the Config takes.
+      traced: names of the fields whose values are lanes of one program.
+      static: names of the fields that need a program for each value, with the reasons.
       programmes: the programs.
     """
 
@@ -57,12 +57,12 @@ class Plan(NamedTuple):
 
 
 def plan(experiment: Experiment, config: Any, grid: Grid) -> Plan:
-    """Finds out which fields can be traced, and groups the points of a grid by the values of the others.
+    """Finds the fields that can be traced, and groups the points of a grid by the values of the other fields.
 
     Args:
-      experiment: what is swept.
-      config: the fields that do not vary.
-      grid: the others.
+      experiment: the experiment to sweep.
+      config: a Config with the values of the fields that do not vary.
+      grid: the values of the fields that vary.
 
     Raises:
       CliError: if the Config refuses a point.
@@ -76,7 +76,7 @@ def plan(experiment: Experiment, config: Any, grid: Grid) -> Plan:
             experiment.check(configs[-1])
         except ValueError as error:
             raise CliError(f"bad point {words(point)}: {one_line(error)}") from error
-    # An integer is not traced: in int32 it wraps and divides otherwise than in Python.
+    # An integer is not traced: int32 overflows, and divides differently from Python.
     static = {
         name: "it is an integer" if kind is int else "it is no number"
         for name, kind in kinds.items()
@@ -86,10 +86,11 @@ def plan(experiment: Experiment, config: Any, grid: Grid) -> Plan:
     for name in [name for name in kinds if name not in static]:
         programmes = _grouped(values, configs, static)
         chosen = programmes if len(programmes) <= MOST_TRIED else [programmes[0], programmes[-1]]
-        both = [_extremes(name, [configs[i] for i in programme.points]) for programme in chosen]
-        why = next((why for ends in both if (why := _why_static(experiment, ends, [*traced, name]))), None)
-        if why:
-            static[name] = why
+        extremes = [_extremes(name, [configs[i] for i in programme.points]) for programme in chosen]
+        reasons = (_why_static(experiment, ends, [*traced, name]) for ends in extremes)
+        reason = next((reason for reason in reasons if reason), None)
+        if reason:
+            static[name] = reason
         else:
             traced.append(name)
     programmes = _grouped(values, configs, static)
@@ -97,34 +98,34 @@ def plan(experiment: Experiment, config: Any, grid: Grid) -> Plan:
     return Plan(grid, values, tuple(traced), static, tuple(programmes))
 
 
-def plan_text(found: Plan, parts: int) -> str:
-    """The plan in lines: lanes, fields traced or static, programs."""
-    shape, points = " x ".join(map(str, found.grid.shape)), math.prod(found.grid.shape)
-    lines = [f"{shape} points x {found.grid.seeds} seeds = {points * found.grid.seeds} lanes"]
-    if found.traced:
-        lines.append(f"traced, as lanes of one program: {', '.join(found.traced)}")
-    lines += [f"static, a program for each value: {name} ({why})" for name, why in found.static.items()]
-    count = len(found.programmes)
+def plan_text(planned: Plan, parts: int) -> str:
+    """The plan in words: numbers of lanes, traced and static fields, and programs."""
+    shape, points = " x ".join(map(str, planned.grid.shape)), math.prod(planned.grid.shape)
+    lines = [f"{shape} points x {planned.grid.seeds} seeds = {points * planned.grid.seeds} lanes"]
+    if planned.traced:
+        lines.append(f"traced, as lanes of one program: {', '.join(planned.traced)}")
+    lines += [f"static, a program for each value: {name} ({why})" for name, why in planned.static.items()]
+    count = len(planned.programmes)
     lines.append(f"{count} program{'s' * (count > 1)}, of {parts} part{'s' * (parts > 1)} each")
     return "\n".join(lines)
 
 
 def with_fields(config: Any, values: Mapping[str, Any]) -> Any:
-    """A Config with other, maybe traced, values in some of its fields; they are not checked anew."""
-    changed = object.__new__(type(config))  # not a copy, which would keep what properties have cached
+    """A Config with other values in some of its fields; they may be traced, and are not checked again."""
+    changed = object.__new__(type(config))  # not a copy, which would keep the values of cached properties
     for field in dataclasses.fields(config):
         object.__setattr__(changed, field.name, values.get(field.name, getattr(config, field.name)))
     return changed
 
 
 def in_default_precision(numbers: Any) -> jax.Array:
-    """Floats, or integers, as an array of JAX's default precision."""
+    """An array of floats, or of integers, in JAX's default precision."""
     kind = float if np.asarray(numbers).dtype.kind == "f" else int
     return jnp.asarray(numbers, jnp.zeros((), kind).dtype)
 
 
 def _grouped(values: Sequence[Mapping[str, Any]], configs: Sequence[Any], static: Iterable[str]) -> list[Programme]:
-    """The points by the values of the static fields."""
+    """The programs, each with the points that share the values of the static fields."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, point in enumerate(values):
         groups.setdefault(tuple(point[name] for name in static), []).append(i)
@@ -135,18 +136,18 @@ def _grouped(values: Sequence[Mapping[str, Any]], configs: Sequence[Any], static
 
 
 def _extremes(name: str, configs: Sequence[Any]) -> tuple[Any, Any]:
-    """The Config of a field's least value, and the same with its greatest."""
+    """The Config with a field's least value, and the same Config with its greatest value."""
     greatest = max(getattr(config, name) for config in configs)
     least = min(configs, key=lambda config: getattr(config, name))
     return least, with_fields(least, {name: greatest})
 
 
 def _why_static(experiment: Experiment, configs: tuple[Any, Any], names: Sequence[str]) -> str | None:
-    """Why the last of these fields cannot be traced beside the others; None if it can.
+    """The reason why the last of the named fields cannot be traced together with the others; None if it can.
 
-    It is traced if the program takes shape without its value. A program that does not read it must be the same one for
-    both Configs, for what Python makes of a number (a text, a branch on its type) leaves no other trace; beside
-    arithmetic that reads it, it goes unseen.
+    A field is traced if the program can be built without its value. If the program does not read the traced value, it
+    must be the same for both Configs, since Python may use a number in ways that tracing does not show (as text, or in
+    a branch on its type). If it is also read in arithmetic, such use goes unnoticed.
     """
 
     def chunks(config: Any) -> PyTree:
@@ -162,15 +163,14 @@ def _why_static(experiment: Experiment, configs: tuple[Any, Any], names: Sequenc
     try:
         numbers = {name: in_default_precision(getattr(configs[0], name)) for name in names}
         jaxpr, shapes = trace(numbers)
-    except Exception as error:  # whatever a number's place in Python code may raise when it is not known
+    except Exception as error:  # Python code may raise anything if a number that it needs is traced
         kind = type(error).__name__.replace("Tracer", "").replace("ConversionError", "")
-        known = {"Bool": "it decides what is built", "Integer": "it is a size", "Array": "NumPy reads it"}
-        return known.get(kind, "it decides on shapes, or on what is built")
-    form = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (shapes, usual[0][1], usual[1][1])]
-    if not (form[0] == form[1] == form[2] and sizes[0] == sizes[1] == sizes[2]):
+        reasons = {"Bool": "it decides what is built", "Integer": "it is a size", "Array": "NumPy reads it"}
+        return reasons.get(kind, "it decides on shapes, or on what is built")
+    forms = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (shapes, usual[0][1], usual[1][1])]
+    if not (forms[0] == forms[1] == forms[2] and sizes[0] == sizes[1] == sizes[2]):
         return "shapes or precisions change with it"
-    place = sorted(numbers).index(names[-1])
-    variable = jaxpr.jaxpr.invars[place]
+    variable = jaxpr.jaxpr.invars[sorted(numbers).index(names[-1])]
     is_read = any(variable is atom for eqn in jaxpr.jaxpr.eqns for atom in eqn.invars)
     is_read = is_read or any(variable is atom for atom in jaxpr.jaxpr.outvars)
     if not is_read and str(usual[0][0]) != str(usual[1][0]):
@@ -179,11 +179,11 @@ def _why_static(experiment: Experiment, configs: tuple[Any, Any], names: Sequenc
 
 
 def _check_axes(experiment: Experiment, programmes: Sequence[Programme], seeds: int) -> None:
-    """Traces every program, and compares the axes of their metrics and their memory, before any of them runs.
+    """Traces every program before any of them runs, and checks the axes of its metrics and its memory.
 
     Raises:
-      RunError: if the states of so many lanes cannot fit.
-      CliError: if a metric has other axes in one program than in another, which no record can hold.
+      RunError: if the states of so many lanes do not fit.
+      CliError: if a metric has different axes in two programs, which a record cannot hold.
     """
     axes: dict[str, int] = {}
     for programme in programmes:
@@ -204,7 +204,7 @@ def _as(kind: type, value: Any) -> Any:
 
 
 def words(point: Mapping[str, Any]) -> str:
-    """The fields of a point and their values, on one line."""
+    """The fields of a point with their values, on one line."""
     return ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
     )

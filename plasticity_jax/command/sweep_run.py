@@ -1,4 +1,4 @@
-"""The run of a sweep: a program after the other, and one record with labelled axes."""
+"""The run of a sweep: one program after another, and a record with labelled axes."""
 
 import dataclasses
 import re
@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from plasticity_jax.command.catalog import one_line
 from plasticity_jax.command.engine import overrides
+from plasticity_jax.command.errors import one_line
 from plasticity_jax.command.sweep_plan import Plan, Programme, in_default_precision, with_fields, words
 from plasticity_jax.run.experiment import Arrays, Experiment
 from plasticity_jax.run.hosts import gathered, share
@@ -30,11 +30,11 @@ class Work(NamedTuple):
     """One part of one program of a sweep, ready to run.
 
     Attributes:
-      label: names it in messages and checkpoints.
-      programme: the points of the grid that it is for.
-      part: its place among the parts.
-      name: the part's name.
-      program: what to run.
+      label: name in messages and checkpoints.
+      programme: the points of the grid that it runs.
+      part: index of the part.
+      name: name of the part.
+      program: the program to run.
       lanes: this host's share of the points times seeds.
     """
 
@@ -46,13 +46,13 @@ class Work(NamedTuple):
     lanes: PyTree
 
 
-def programs(experiment: Experiment, found: Plan) -> Iterator[Work]:
-    """Every part of every program of a plan, one after the other."""
-    for number, programme in enumerate(found.programmes):
-        lanes = share(_lanes([found.values[i] for i in programme.points], found.traced, found.grid.seeds))
+def programs(experiment: Experiment, plan: Plan) -> Iterator[Work]:
+    """Every part of every program of a plan, one after another."""
+    for number, programme in enumerate(plan.programmes):
+        lanes = share(_lanes([plan.values[i] for i in programme.points], plan.traced, plan.grid.seeds))
         for part, (name, program) in enumerate(experiment.parts(programme.config).items()):
             at = re.sub(r"[^\w.=,+-]", "", words(programme.static))
-            label = f"{number:03d}.{at}.{name}" if len(found.programmes) > 1 else name
+            label = f"{number:03d}.{at}.{name}" if len(plan.programmes) > 1 else name
             yield Work(label, programme, part, name, _lanewise(experiment, programme.config, name, program), lanes)
 
 
@@ -61,7 +61,7 @@ def run_sweep(
     name: str,
     preset: str,
     config: Any,
-    found: Plan,
+    plan: Plan,
     folder: Path,
     *,
     resume: bool,
@@ -73,17 +73,17 @@ def run_sweep(
     """Runs all programs of a plan and writes the record.
 
     Args:
-      experiment: what is swept.
+      experiment: the experiment to sweep.
       name: its id.
       preset: the preset that the config comes from.
-      config: the fields that do not vary.
-      found: the plan.
-      folder: where the record and the checkpoints go.
-      resume: continue what was interrupted.
+      config: a Config with the values of the fields that do not vary.
+      plan: the plan of the sweep.
+      folder: the folder of the record and the checkpoints.
+      resume: continue an interrupted sweep.
       save_every_s: seconds between checkpoints.
       sub_batch: see `plasticity_jax.run.sweep`.
       progress: show bars.
-      report: given the cost of each program and part once its first chunk is done.
+      report: called with the label and the cost of each part of each program once its first chunk is done.
 
     Returns:
       The summary at each point by name, with the grid's axes; None on hosts that do not write the record.
@@ -91,10 +91,10 @@ def run_sweep(
     Raises:
       RunError: see `plasticity_jax.run.run`.
     """
-    begun = time.perf_counter()
-    pieces: list[dict[str, np.ndarray]] = []  # metrics by programme, (points, seeds, ...)
+    start = time.perf_counter()
+    pieces: list[dict[str, np.ndarray]] = []  # for each program its metrics, (points, seeds, ...)
     seconds, steps, sittings = 0.0, 0, {}
-    for work in programs(experiment, found):
+    for work in programs(experiment, plan):
         if work.part == 0:
             pieces.append({})
         outcome = run(
@@ -109,45 +109,45 @@ def run_sweep(
                 "experiment": name,
                 "title": experiment.title,
                 **dataclasses.asdict(work.programme.config),
-                "traced": list(found.traced),
+                "traced": list(plan.traced),
             },
             sub_batch=sub_batch,
             report=lambda cost, label=work.label: report(label, cost),
         )
         count = len(work.programme.points)
-        for metric, array in gathered(outcome.metrics, count * found.grid.seeds).items():
-            pieces[-1][f"{work.name}/{metric}"] = array.reshape(count, found.grid.seeds, *array.shape[1:])
+        for metric, array in gathered(outcome.metrics, count * plan.grid.seeds).items():
+            pieces[-1][f"{work.name}/{metric}"] = array.reshape(count, plan.grid.seeds, *array.shape[1:])
         seconds += outcome.seconds
         steps += outcome.seed_steps
         sittings[work.label] = outcome.sittings
         del outcome
     if jax.process_index():
         return None
-    metrics = _joined(found, pieces)
-    stacked = {metric: values.reshape(*found.grid.shape, *values.shape[1:]) for metric, values in metrics.items()}
+    metrics = _joined(plan, pieces)
+    stacked = {metric: values.reshape(*plan.grid.shape, *values.shape[1:]) for metric, values in metrics.items()}
     settings = dataclasses.asdict(config)
     meta = {
         "experiment": name,
         "title": experiment.title,
         "preset": preset,
         "overrides": overrides(experiment, preset, settings),
-        "axes": found.grid.axes(),
-        "traced": list(found.traced),
-        "static": dict(found.static),
-        **describe_run(seconds=seconds, seed_steps=steps, seeds=found.grid.seeds, ignore=NOT_CODE),
-        "this_sitting_seconds": round(time.perf_counter() - begun, 3),
+        "axes": plan.grid.axes(),
+        "traced": list(plan.traced),
+        "static": dict(plan.static),
+        **describe_run(seconds=seconds, seed_steps=steps, seeds=plan.grid.seeds, ignore=NOT_CODE),
+        "this_sitting_seconds": round(time.perf_counter() - start, 3),
         "hosts": jax.process_count(),
         "sittings": merged(sittings),
     }
-    for stale in ("meta.json", "summary.json"):  # of another sweep, which the new numbers are not to be taken for
+    for stale in ("meta.json", "summary.json"):  # an earlier sweep's, which would not describe the new numbers
         (folder / stale).unlink(missing_ok=True)
-    write_npz(folder / "metrics.npz", stacked)  # whatever becomes of the summary
+    write_npz(folder / "metrics.npz", stacked)  # saved even if the summary then fails
     write_json(folder / "config.json", settings)
     write_json(folder / "meta.json", meta)
-    summary = _summarised(experiment, config, found, pieces, progress)
+    summary = _summarised(experiment, config, plan, pieces, progress)
     points = [
         {"at": at, "summary": {key: values.ravel()[i] for key, values in summary.items()}}
-        for i, at in enumerate(found.values)
+        for i, at in enumerate(plan.values)
     ]
     write_npz(folder / "metrics.npz", stacked | {f"{SUMMARY}{key}": values for key, values in summary.items()})
     write_json(folder / "summary.json", {"summary": {}, "claims": [], "points": points})
@@ -155,7 +155,7 @@ def run_sweep(
 
 
 def _lanewise(experiment: Experiment, config: Any, part: str, program: Program) -> Program:
-    """A part's program with lanes ``{"key", "values"}``, the traced fields among them."""
+    """A part's program with lanes ``{"key", "values"}``, in which "values" are those of the traced fields."""
 
     def at(values: Mapping[str, Any]) -> Program:
         return experiment.parts(with_fields(config, values))[part] if values else program
@@ -172,29 +172,29 @@ def _lanewise(experiment: Experiment, config: Any, part: str, program: Program) 
 
 
 def _lanes(values: Sequence[Mapping[str, Any]], traced: Sequence[str], seeds: int) -> dict[str, Any]:
-    """All lanes of a programme, seeds innermost, the same keys at every point."""
+    """All lanes of a program, seeds innermost, with the same keys at every point."""
     keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(seeds), len(values)))
     columns = {name: np.repeat([point[name] for point in values], seeds) for name in traced}
     return {"key": keys, "values": {name: in_default_precision(column) for name, column in columns.items()}}
 
 
-def _joined(found: Plan, pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _joined(plan: Plan, pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Metrics of all points in the grid's order, (points, seeds, ...).
 
-    What a program has fewer of than others (points of its curves, say) is NaN; what it lacks altogether, too.
+    Entries that a program lacks are NaN, whether its arrays are shorter or a metric is missing.
     """
     joined = {}
     for name in dict.fromkeys(name for piece in pieces for name in piece):
         shapes = {piece[name].shape[1:] for piece in pieces if name in piece}
         if len({len(shape) for shape in shapes}) > 1:
-            raise AssertionError(f"{name} has other axes at some points, which the plan has not seen")
+            raise AssertionError(f"{name} has other axes at some points, which the plan has not checked")
         whole = all(name in piece for piece in pieces) and len(shapes) == 1
         shape = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
         dtype = next(piece[name].dtype for piece in pieces if name in piece)
-        array = np.zeros((len(found.values), *shape), dtype if whole or dtype.kind == "f" else float)
+        array = np.zeros((len(plan.values), *shape), dtype if whole or dtype.kind == "f" else float)
         if not whole:
             array[...] = np.nan
-        for programme, piece in zip(found.programmes, pieces, strict=True):
+        for programme, piece in zip(plan.programmes, pieces, strict=True):
             if name in piece:
                 index = tuple(slice(length) for length in piece[name].shape[1:])
                 for i, values in zip(programme.points, piece[name], strict=True):
@@ -206,33 +206,33 @@ def _joined(found: Plan, pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str
 def _summarised(
     experiment: Experiment,
     config: Any,
-    found: Plan,
+    plan: Plan,
     pieces: Sequence[Mapping[str, np.ndarray]],
     progress: bool,
 ) -> dict[str, np.ndarray]:
-    """The experiment's summary at each point, and how many seeds diverged there, with the grid's axes."""
-    rows: list[Mapping[str, float]] = [{} for _ in found.values]
-    for programme, piece in zip(found.programmes, pieces, strict=True):
+    """The experiment's summary at each point, and the number of seeds that diverged there, with the grid's axes."""
+    rows: list[Mapping[str, float]] = [{} for _ in plan.values]
+    for programme, piece in zip(plan.programmes, pieces, strict=True):
         for k, i in enumerate(programme.points):
             metrics = {name: values[k] for name, values in piece.items()}
             steps = [values for name, values in metrics.items() if name.endswith("/bad_step")]
-            bad = [(values >= 0).reshape(found.grid.seeds, -1).any(1) for values in steps]
+            bad = [(values >= 0).reshape(plan.grid.seeds, -1).any(1) for values in steps]
             lost = {"diverged": int(np.any(bad, axis=0).sum())} if bad else {}
-            whole = dataclasses.replace(config, **found.values[i])
-            rows[i] = {**_summary(experiment, whole, metrics, found.values[i], progress), **lost}
+            whole = dataclasses.replace(config, **plan.values[i])
+            rows[i] = {**_summary(experiment, whole, metrics, plan.values[i], progress), **lost}
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: np.array([row.get(name, np.nan) for row in rows], float).reshape(found.grid.shape) for name in names}
+    return {name: np.array([row.get(name, np.nan) for row in rows], float).reshape(plan.grid.shape) for name in names}
 
 
 def _summary(
     experiment: Experiment, config: Any, metrics: Arrays, point: Mapping[str, Any], progress: bool
 ) -> Mapping[str, float]:
-    """The summary at one point; nothing, and a line that says so, where the experiment cannot make one."""
+    """The summary at one point; if the experiment fails to make it, it is empty, with a warning on stderr."""
     try:
         if experiment.measure is not None:
             metrics = {**metrics, **experiment.measure(config, progress)}
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what diverged there
+            warnings.simplefilter("ignore")  # about seeds that diverged
             summary = experiment.summarise(metrics)
         return {name: float(value) for name, value in summary.items()}
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Data sets on disk as arrays, and minibatches of them: beside `run`, the only room that touches files."""
+"""Data sets on disk as arrays, and minibatches of them. Apart from `run`, no other room reads or writes files."""
 
 from typing import TYPE_CHECKING
 

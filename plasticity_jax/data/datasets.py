@@ -1,9 +1,9 @@
 """Data sets on disk, as NumPy arrays: prepared by tensorflow-datasets, read without TensorFlow and without the network.
 
-A set is a folder ``NAME/VERSION`` of array_record files, in the directory that the environment variable TFDS_DATA_DIR
-names (``~/tensorflow_datasets`` if it does not). What was read is kept as .npz in the user's cache folder, so that the
-second time costs no decoding; where there is no such folder it is decoded each time. `plasticity_jax.data.minibatches`
-draws batches from the arrays on the device.
+A set is a folder ``NAME/VERSION`` of array_record files, in the directory given by the environment variable
+TFDS_DATA_DIR (by default ``~/tensorflow_datasets``). Decoded arrays are kept as .npz in the user's cache folder;
+without such a folder they are decoded each time. `plasticity_jax.data.minibatches` draws batches from the arrays on
+the device.
 """
 
 import contextlib
@@ -21,23 +21,23 @@ import numpy as np
 from plasticity_jax.ops.checks import one_of
 
 CHUNK = 4096
-"""Records to a read: fewer, larger reads are no faster and hold every record twice."""
+"""Records in a read: fewer, larger reads are no faster and hold every record twice."""
 
 LAYOUT = 1
-"""Number of the layout of the arrays below; a new one makes old cache files void."""
+"""Number of the layout of the arrays below; a new number invalidates old cache files."""
 
 
 class MissingData(RuntimeError):
-    """A data set, or what reads it, is not there; the message, one line, says how to get it."""
+    """Error for a data set or reader that is missing; its message, one line, states how to get it."""
 
 
 class DataSet(NamedTuple):
     """Facts about a data set that are known without opening it.
 
     Attributes:
-      files: by split, the tensorflow-datasets split that holds it.
-      build: ``(decode, records, split) -> arrays``; decode makes an image of its bytes.
-      manual: of a set that cannot be downloaded: from what its user makes it, and the Python line that does.
+      files: for each split, the tensorflow-datasets split that contains it.
+      build: ``(decode, records, split) -> arrays``; decode turns bytes into an image.
+      manual: for a set that cannot be downloaded: its source, and the Python line that builds it.
     """
 
     files: Mapping[str, str]
@@ -50,7 +50,7 @@ def _integers(records: Sequence[Any], field: str) -> np.ndarray:
 
 
 def _images(decode: Callable[[bytes], np.ndarray], records: Sequence[Any], gray: bool = False) -> np.ndarray:
-    """(N, height, width, channels) uint8; gray keeps one of three channels that are the same."""
+    """Images (N, height, width, channels) uint8; gray keeps one of three equal channels."""
     images = np.empty(0, np.uint8)
     for i, record in enumerate(records):
         image = decode(record.feature["image"].bytes_list.value[0])
@@ -74,7 +74,7 @@ def _omniglot(decode: Callable[[bytes], np.ndarray], records: Sequence[Any], spl
 
 
 def _spoken_digit(decode: Callable[[bytes], np.ndarray], records: Sequence[Any], split: str) -> dict[str, np.ndarray]:
-    """Files are named DIGIT_SPEAKER_RECORDING.wav; recordings 0 to 4 of each speaker and digit are the test split."""
+    """Recordings of a split, by file names DIGIT_SPEAKER_RECORDING.wav: numbers 0 to 4 are the test split."""
     names = [record.feature["audio/filename"].bytes_list.value[0].decode() for record in records]
     recording = [int(name.removesuffix(".wav").split("_")[2]) for name in names]
     chosen = [i for i, number in enumerate(recording) if (number < 5) == (split == "test")]
@@ -112,7 +112,7 @@ SETS: Mapping[Name, DataSet] = {
 
 
 def load(name: Name, split: Split = "train") -> dict[str, np.ndarray]:
-    """One split of a data set as arrays; their first axis is the example.
+    """One split of a data set as arrays, with the example as first axis.
 
     mnist (60,000 and 10,000) and cifar10 (50,000 and 10,000): image (N, height, width, channels) uint8, label (N,)
     int32. omniglot (train: the 964 background characters; test: the other 659; small1, small2): the same with one
@@ -120,19 +120,19 @@ def load(name: Name, split: Split = "train") -> dict[str, np.ndarray]:
     (test: recordings 0 to 4 of each speaker and digit, 300; train: the other 2,700): audio (N, longest) int16, zeros
     from length (N,) int32 on, label, and filename (N,), a string DIGIT_SPEAKER_RECORDING.wav. mini_imagenet (train,
     validation, test: 64, 16 and 20 classes of 600 images): image (N, 84, 84, 3) uint8, label (N,) int32, which counts
-    the classes of all three splits, and wnid (N,), the class's name in ImageNet; nobody may pass it on, so its user
-    builds it, with `plasticity_jax.data.mini_imagenet_dataset_builder`.
+    the classes of all three splits, and wnid (N,), the class's name in ImageNet. The set may not be passed on; build it
+    with `plasticity_jax.data.mini_imagenet_dataset_builder`.
 
     Args:
       name: of the set.
       split: "train" or "test"; omniglot also has "small1" and "small2", mini_imagenet "validation".
 
     Returns:
-      Arrays by name, the caller's own.
+      Arrays by name, which the caller may change.
 
     Raises:
       ValueError: if the set or the split is not known.
-      MissingData: if the set is not prepared, or tensorflow-datasets not installed.
+      MissingData: if the set is not prepared, or tensorflow-datasets is not installed.
 
     Example:
       >>> load("mnist", "valid")
@@ -151,7 +151,7 @@ def load(name: Name, split: Split = "train") -> dict[str, np.ndarray]:
     if arrays is None:
         try:
             arrays = _read(folder, name, split)
-        except ImportError as error:  # the sets that only TensorFlow can read are those prepared with it
+        except ImportError as error:  # only sets that were prepared with TensorFlow need it
             package = "tensorflow" if error.name == "tensorflow" else '"plasticity_jax[data]"'
             raise MissingData(f"reading {name} in {folder} needs {error.name}: pip install {package}") from error
         if cache is not None:
@@ -160,7 +160,7 @@ def load(name: Name, split: Split = "train") -> dict[str, np.ndarray]:
 
 
 def _folder(name: Name, source: str) -> Path:
-    """The newest version of a set that holds the split as array_record."""
+    """Folder of the newest version of a set that contains the split as array_record."""
     given = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     root = _expanded(given)
     prepare = f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
@@ -210,12 +210,12 @@ def _read(folder: Path, name: Name, split: str) -> dict[str, np.ndarray]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """array_record complains of the size in which tensorflow-datasets groups records, which is no error."""
+    """Returns whether a log record is more than array_record's harmless warning about the group size of records."""
     return "group size" not in str(record.msg)
 
 
 def _expanded(path: str) -> Path | None:
-    """The path with the home directory in place of its ~; None if there is no home directory."""
+    """The path with ~ replaced by the home directory; None if there is no home directory."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -223,10 +223,10 @@ def _expanded(path: str) -> Path | None:
 
 
 def _cache_file(folder: Path, name: str, split: str) -> Path | None:
-    """Named after what the folder holds, so that another or renewed set of the same version is read anew."""
-    held = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
+    """Cache file named after the folder's content, so that a changed set of the same version is read again."""
+    content = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
     info = folder / "dataset_info.json"
-    text = repr((LAYOUT, held)).encode() + (info.read_bytes() if info.exists() else b"")
+    text = repr((LAYOUT, content)).encode() + (info.read_bytes() if info.exists() else b"")
     home = _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     if home is None:
         return None
@@ -235,7 +235,7 @@ def _cache_file(folder: Path, name: str, split: str) -> Path | None:
 
 
 def _from_cache(path: Path) -> dict[str, np.ndarray] | None:
-    """None if there is none, or it is damaged (the zip's checksums tell)."""
+    """Arrays in a cache file; None if it is missing or damaged, by the zip's checksums."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return dict(stored)
@@ -244,7 +244,7 @@ def _from_cache(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _to_cache(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Whole or not at all; a cache that cannot be written costs time, not the result."""
+    """Writes a cache file completely or not at all; an error costs time, not the result."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(suffix=".partial", dir=path.parent)

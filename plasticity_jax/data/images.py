@@ -1,25 +1,25 @@
-"""Labelled images on the host: in rows by class, at another size, and two splits without a class in common."""
+"""Labelled images on the host: grouped by class, resized, and checks that two splits share no class."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 CHUNK = 1024
-"""Images to a resize at a time, which are float32 meanwhile."""
+"""Images that are resized at a time, as float32."""
 
 
 def by_class(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Images in rows, a row for each class, on the host.
+    """Images grouped by class, one row for each class, on the host.
 
     Args:
       images: (N, ...).
       labels: (N,), any integers.
 
     Returns:
-      Shape (classes, per_class, ...): classes by their labels in ascending order, the images of each in theirs.
+      Shape (classes, per_class, ...): classes in ascending order of labels, images of a class in the given order.
 
     Raises:
-      ValueError: if the classes are not of the same size, or labels and images not as many.
+      ValueError: if the classes differ in size, or the numbers of labels and images differ.
 
     Example:
       >>> by_class(np.arange(6), np.array([7, 2, 2, 7, 2, 7]))
@@ -39,11 +39,11 @@ def by_class(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def check_disjoint(train_labels: np.ndarray, test_labels: np.ndarray) -> None:
-    """Refuses a split of which both sides have a class.
+    """Refuses training and test splits that share a class.
 
     Args:
-      train_labels: of the classes that meta-training sees, (N,).
-      test_labels: of those that it is judged by, (M,).
+      train_labels: of the classes of meta-training, (N,).
+      test_labels: of the classes of the test, (M,).
 
     Raises:
       ValueError: if a class is in both.
@@ -57,7 +57,7 @@ def check_disjoint(train_labels: np.ndarray, test_labels: np.ndarray) -> None:
 
 
 def resize(images: np.ndarray, side: int) -> np.ndarray:
-    """Square images of another size, each new pixel a weighted mean of those near it (bilinear, antialiased).
+    """Square images of another size; each new pixel is a weighted mean of nearby pixels (bilinear, antialiased).
 
     Args:
       images: (N, H, W, C) uint8.

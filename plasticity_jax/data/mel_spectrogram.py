@@ -6,11 +6,12 @@ r"""Mel spectrograms in decibels, as librosa defines them, in NumPy on the host.
 Frames are centred, the edges padded with zeros; 128 filters, triangles evenly spaced on Slaney's mel scale from 0 to
 11,025 Hz, each of unit area. Recordings at 8,000 Hz are brought to 22,050 Hz first.
 
-Source: the defaults of librosa 0.11, `resample`, `feature.melspectrogram` and `power_to_db(ref=np.max)`; the tests hold
-filters and spectrogram to librosa's numbers to rounding. Its resampler, soxr, is met by a filter of the same band edges
-and attenuation: on the test split of the spoken digits the spectrograms differ by 0.007 dB (root mean square) below
-3,000 Hz, by 0.1 dB over all mels, and in their standard deviation by 0.002 of 21.99 dB. SciPy's own filter, librosa's
-"polyphase", is too blunt for recordings at 8,000 Hz: its images just above 4,000 Hz lie up to 52 dB above the floor.
+Source: the defaults of librosa 0.11, `resample`, `feature.melspectrogram` and `power_to_db(ref=np.max)`. In the tests,
+filters and spectrogram agree with librosa's to rounding. Its resampler, soxr, is approximated by a filter with the same
+band edges and attenuation: on the test split of the spoken digits the spectrograms differ by 0.007 dB (root mean
+square) below 3,000 Hz, by 0.1 dB over all mels, and in their standard deviation by 0.002 of 21.99 dB. SciPy's own
+filter, librosa's "polyphase", is not sharp enough for recordings at 8,000 Hz: its images just above 4,000 Hz lie up to
+52 dB above the floor.
 """
 
 import functools
@@ -21,16 +22,16 @@ import numpy as np
 from scipy import signal, sparse
 
 RATE = 22050
-"""Hz, of the spectrogram."""
+"""Sampling rate of the spectrogram, in Hz."""
 
 RECORDED = 8000
-"""Hz, of the recordings."""
+"""Sampling rate of the recordings, in Hz."""
 
 MELS = 128
 WINDOW = 2048
 HOP = 512
 RANGE = 80.0
-"""Decibels below the loudest entry of a file, where its spectrogram is cut off."""
+"""Decibels below the loudest entry of a file at which its spectrogram is cut off."""
 
 PASS, STOP, ATTENUATION = 0.913, 1.0, 126.0
 """Edges of the resampler's transition band, as shares of 4,000 Hz, and its attenuation in dB: soxr's at 20 bits."""
@@ -41,13 +42,13 @@ def mel_spectrogram(audio: np.ndarray, rate: int = RECORDED) -> np.ndarray:
 
     Args:
       audio: (samples,), int16, or floats in [-1, 1].
-      rate: in Hz, 8,000 or 22,050.
+      rate: sampling rate in Hz, 8,000 or 22,050.
 
     Returns:
       (1 + samples at 22,050 Hz // 512, 128), float32, decibels from -80 to 0; a frame is 23.2 ms.
 
     Raises:
-      ValueError: if the audio is empty, not of one channel, or of another rate.
+      ValueError: if the audio is empty, has more than one channel, or another rate.
 
     Example:
       >>> time = np.arange(4000) / 8000
@@ -98,7 +99,7 @@ def _resampler() -> tuple[int, int, np.ndarray]:
 
 @functools.cache
 def _sparse_filters() -> sparse.csr_array:
-    """A frequency is in two triangles at most; a dense product of this size is slower, and wakes BLAS's threads."""
+    """The filters as a sparse matrix: each frequency is in at most two, and a dense product is slower."""
     return sparse.csr_array(mel_filters())
 
 
@@ -106,7 +107,7 @@ def _sparse_filters() -> sparse.csr_array:
 def mel_filters() -> np.ndarray:
     """Weights of the 1,025 frequencies in each of the 128 mels.
 
-    Slaney's scale: a mel is 200/3 Hz up to 1,000 Hz; beyond, 27 mels are a factor of 6.4.
+    On Slaney's scale a mel is 200/3 Hz up to 1,000 Hz; above, 27 mels are a factor of 6.4.
 
     Returns:
       (128, 1025), read-only.

@@ -1,6 +1,6 @@
-"""mini-ImageNet as a tensorflow-datasets builder, from the customary folder that its user supplies.
+"""mini-ImageNet as a tensorflow-datasets builder, from a folder in the customary form that the user supplies.
 
-The images are ImageNet's and may not be passed on, so there is nothing to download. The folder holds
+The images are ImageNet's and may not be passed on, so there is nothing to download. The folder contains
 
     images/                            every image that the split files name
     train.csv, val.csv, test.csv       columns filename and label (the class, such as n01532829)
@@ -8,7 +8,7 @@ The images are ImageNet's and may not be passed on, so there is nothing to downl
 as Ravi & Larochelle (2017) split it: 64, 16 and 20 classes of 600 images. `build` needs no TensorFlow; afterwards
 `plasticity_jax.data.load("mini_imagenet")` reads what it wrote.
 
-Only who builds the set imports this file: a builder is a subclass, so tensorflow-datasets must be there to define it.
+Import this file only to build the set: a builder is a subclass, so its definition needs tensorflow-datasets.
 """
 
 import csv
@@ -22,13 +22,13 @@ SIDE = 84
 FILES = {"train": "train.csv", "validation": "val.csv", "test": "test.csv"}
 
 Rows = list[tuple[str, str]]
-"""(filename, label) of each image of a split, in the file's order."""
+"""(filename, label) of each image of a split, in the order of the split file."""
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Images (84, 84, 3) uint8, label the class's rank among the names of all three splits, wnid that name.
+    """Images (84, 84, 3) uint8; label, the rank of the class among the names of all three splits; wnid, that name.
 
-    Images are kept in the order of the split files. Those of another size are resized by the mean over areas, whatever
+    Images keep the order of the split files. Images of another size are resized by means over areas, without keeping
     their proportions, as is customary.
     """
 
@@ -56,16 +56,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         folder = dl_manager.manual_dir
         splits = {split: _rows(folder / file) for split, file in FILES.items()}
         names = {split: {label for _, label in rows} for split, rows in splits.items()}
-        for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-            if shared := sorted(names[one] & names[other]):
+        for split, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            if shared := sorted(names[split] & names[other]):
                 raise ValueError(
-                    f"{FILES[one]} and {FILES[other]} in {folder} share {len(shared)} classes, such as {shared[0]}: "
+                    f"{FILES[split]} and {FILES[other]} in {folder} share {len(shared)} classes, such as {shared[0]}: "
                     "the splits must have no class in common"
                 )
         images = folder / "images"
-        there = {path.name for path in images.iterdir()} if images.is_dir() else set()
+        files = {path.name for path in images.iterdir()} if images.is_dir() else set()
         for split, rows in splits.items():
-            if missing := [filename for filename, _ in rows if filename not in there]:
+            if missing := [filename for filename, _ in rows if filename not in files]:
                 raise ValueError(
                     f"{FILES[split]} names {len(missing)} images that {images} lacks, such as {missing[0]}: "
                     "add them, or take their lines out"
@@ -82,8 +82,8 @@ def build(folder: str, data_dir: str | None = None) -> None:
     """Writes the set as array_record files, for `plasticity_jax.data.load`.
 
     Args:
-      folder: what the module's docstring describes.
-      data_dir: where to; TFDS_DATA_DIR as it was when tensorflow-datasets was imported, or else its default, if None.
+      folder: as in the module's docstring.
+      data_dir: where to write; None: TFDS_DATA_DIR as of the import of tensorflow-datasets, or else its default.
 
     Raises:
       ValueError: in one line, if a split file or an image is missing or cannot be read, or splits share a class.
@@ -103,7 +103,7 @@ def _rows(path: Any) -> Rows:
 
 
 def _png(path: Any) -> bytes:
-    """Encoded here: given an array, tensorflow-datasets would ask TensorFlow."""
+    """An image encoded as PNG: tensorflow-datasets would need TensorFlow to encode an array."""
     import cv2
 
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)

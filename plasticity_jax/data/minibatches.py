@@ -1,7 +1,7 @@
-"""Minibatches of a data set that lies on the device: the stream holds indices, and a step looks its examples up.
+"""Minibatches of a data set on the device: the stream holds indices, and each step looks up its examples.
 
 A chunk of a thousand steps of 32 MNIST digits would be 100 MB in float32; their indices are 128 KB. So `minibatches`
-streams indices, and `looking_up` makes of a learner of examples one of indices:
+streams indices, and `looking_up` turns a learner of examples into a learner of indices:
 
     images, labels = jnp.asarray(data["image"]), jnp.asarray(data["label"])
     learn = looking_up(pj.learner(rule, tx), lambda index: Example(scaled(images[index]), labels[index]))
@@ -62,10 +62,10 @@ def minibatches(count: int, batch: int = 32) -> Stream:
 
 
 def looking_up(learn: Learner, fetch: Callable[[Array], Batch]) -> Learner:
-    """A learner fed with indices: each is looked up inside the step, and nothing larger is ever laid out in time.
+    """A learner that takes indices and looks them up inside the step, so that only indices are stored along time.
 
     Args:
-      learn: takes batches of examples.
+      learn: learner of batches of examples.
       fetch: ``(B,) indices -> batch``, such as a gather from resident arrays with its scaling.
 
     Returns:

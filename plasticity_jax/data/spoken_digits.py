@@ -1,6 +1,6 @@
 r"""The spoken digits as spectrogram frames, normalised over a split.
 
-    X <- (X + |min X|) / std X        X all frames of a split, in decibels
+    X <- (X + |min X|) / std X        X: all frames of a split, in decibels
 
 Source: Bredenberg et al. (2021), Figure 4 and the authors' code; the Free Spoken Digit Dataset, Jackson et al. (2018).
 """
@@ -18,11 +18,11 @@ class SpokenDigits(NamedTuple):
 
     Attributes:
       frames: (N, 128), float32, normalised: 0 is silence.
-      starts: (files,), int32, where each recording begins in the frames.
-      lengths: (files,), int32, its frames.
+      starts: (files,), int32, index of the first frame of each recording.
+      lengths: (files,), int32, the number of its frames.
       labels: (files,), int32, the digit.
-      scale: what a unit of `frames` is in decibels.
-      floor: what 0 is in decibels: ``scale * frames + floor`` is the spectrogram.
+      scale: decibels of a unit of `frames`.
+      floor: decibels of 0: ``scale * frames + floor`` is the spectrogram.
     """
 
     frames: np.ndarray
@@ -37,14 +37,14 @@ def load_spoken_digits(split: Literal["train", "test"] = "train") -> SpokenDigit
     """The recordings as mel spectrograms, each relative to its own loudest entry, normalised over the split.
 
     Args:
-      split: "train", 2,700 recordings, computed in some seconds, or "test", 300.
+      split: "train", 2,700 recordings, which take some seconds to compute, or "test", 300.
 
     Returns:
       A `SpokenDigits`, of 52,326 or 5,713 frames.
 
     Raises:
       ValueError: if the split is not known.
-      MissingData: if the set is not prepared, or tensorflow-datasets not installed.
+      MissingData: if the set is not prepared, or tensorflow-datasets is not installed.
     """
     data = load("spoken_digit", split)
     parts = [mel_spectrogram(audio[:n]) for audio, n in zip(data["audio"], data["length"], strict=True)]

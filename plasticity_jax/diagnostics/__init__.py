@@ -1,4 +1,4 @@
-"""Measures of a rule's credit against the exact one, computed beside the learning and never part of it."""
+"""Measures of a rule's credit against the exact credit, computed alongside learning and never part of it."""
 
 from typing import TYPE_CHECKING
 

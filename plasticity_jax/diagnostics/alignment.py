@@ -2,11 +2,11 @@ r"""Distances of feedback from weight transport: errors and signs of matrices, a
 
     relative error   |W - B| / |W|                            0 if B = W
     sign congruence  mean of (sign W sign B + 1) / 2          1/2 by chance
-    local angle      between e~ B and e~ W                    of the matrix alone, on the error that it is given
+    local angle      between e~ B and e~ W                    of the matrix alone, for the error that it receives
     true angle       between e~ B and dL/dh                   of all the feedback above
 
-A local angle can be small where the true one is not, as in feedback alignment. Angles are means over the batch, and are
-not folded: 90 degrees is chance, more is the wrong way.
+A local angle can be small where the true angle is not, as in feedback alignment. Angles are means over the batch, and
+are not folded: 90 degrees is chance, more is the wrong direction.
 Source: Lansdell, Prakash & Kording (2020), figure 2, whose angles are local, folded, and of one example.
 """
 
@@ -30,9 +30,9 @@ class Alignment(NamedTuple):
 
     Attributes:
       relative_error: |W - B| / |W|, 0 if B = W.
-      sign_congruence: fraction of the entries of W and B of one sign, in [0, 1]; 1/2 by chance.
-      local_angle: between e~ B and e~ W, of the feedback weights alone on the error that they are given; degrees.
-      true_angle: between e~ B and dL/dh, of all the feedback above; degrees. 90 is chance, more is the wrong way.
+      sign_congruence: fraction of the entries of W and B with equal signs, in [0, 1]; 1/2 by chance.
+      local_angle: between e~ B and e~ W, of the feedback weights alone, for the error that they receive; degrees.
+      true_angle: between e~ B and dL/dh, of all the feedback above; degrees. 90 is chance, more the wrong direction.
     """
 
     relative_error: Array
@@ -48,7 +48,7 @@ def relative_error(w: Array, b: Array) -> Array:
 
 
 def sign_congruence(w: Array, b: Array) -> Array:
-    """Fraction of entries of one sign, shape (); a zero counts one half."""
+    """Fraction of entries with equal signs, shape (); a zero counts one half."""
     return jnp.mean((jnp.sign(_flat(w)) * jnp.sign(_flat(b)) + 1) / 2)
 
 
@@ -60,7 +60,7 @@ def angle(a: Array, b: Array) -> Array:
       b: same shape.
 
     Returns:
-      Shape (), degrees in [0, 180]; a row that vanishes counts 90.
+      Shape (), degrees in [0, 180]; a row of zeros counts 90.
 
     Example:
       >>> import jax.numpy as jnp
@@ -74,17 +74,17 @@ def angle(a: Array, b: Array) -> Array:
 def alignment(
     net: Chain, params: Params, batch: Example, pathway: Pathway = "chain", back: Sequence[Array] | None = None
 ) -> Alignment:
-    """Feedback against the transport of weights, on a batch.
+    """Alignment of feedback with weight transport, on a batch.
 
     Args:
       net: the network.
       params: its weights.
       batch: any number of examples.
-      pathway: "chain", where each matrix is held against the weights of its layer, or "direct", where it is held
-        against the product of all weights above (what is owed to the layer in a linear network). Where something
-        above the first layer is not dense, there is no such matrix, and all but the true angle is NaN.
-      back: L - 1 weights that carry errors back; None is ``params["feedback"]["w_fb"]``. Give those of a rule that
-        does not read that group, as sign symmetry: ``[jnp.sign(w) for w in params["forward"]["w"][1:]]``.
+      pathway: "chain", where each matrix is compared with the weights of its layer, or "direct", where it is compared
+        with the product of all weights above (the exact feedback to the layer in a linear network). If a layer above
+        the first is not dense, there is no such matrix, and all but the true angle are NaN.
+      back: L - 1 weights that carry errors back; None: ``params["feedback"]["w_fb"]``. Needed for a rule that does not
+        read that group, such as sign symmetry: ``[jnp.sign(w) for w in params["forward"]["w"][1:]]``.
 
     Returns:
       The `Alignment` of every hidden layer.
@@ -99,33 +99,33 @@ def alignment(
     """
     batch = entered(net, params, batch, pathway if back is None else None)
     matrices: Sequence[Array] = params["feedback"]["w_fb"] if back is None else back
-    owed = list(params["forward"]["w"][1:])
+    transported = list(params["forward"]["w"][1:])
     activity = forward(net, params["forward"], batch.x)
     error = activity.pull[-1](unweighted(net, activity.h[-1], batch.y, batch.weight)[1])
-    given = carry_back(net, activity, error, matrices, pathway)
-    exact = carry_back(net, activity, error, owed)
-    layers = range(len(owed))
+    carried = carry_back(net, activity, error, matrices, pathway)
+    exact = carry_back(net, activity, error, transported)
+    layers = range(len(transported))
     if pathway == "direct":
         if others_than_dense(net):
-            unknown = jnp.full((len(owed),), jnp.nan, error.dtype)
-            true = [angle(_rows(given.credit[i]), _rows(exact.credit[i])) for i in layers]
+            unknown = jnp.full((len(transported),), jnp.nan, error.dtype)
+            true = [angle(_rows(carried.credit[i]), _rows(exact.credit[i])) for i in layers]
             return Alignment(unknown, unknown, unknown, jnp.stack(true))
-        for i in reversed(range(len(owed) - 1)):
-            owed[i] = owed[i + 1] @ owed[i]
-        wanted = [given.source[i] @ owed[i] for i in layers]
+        for i in reversed(range(len(transported) - 1)):
+            transported[i] = transported[i + 1] @ transported[i]
+        wanted = [carried.source[i] @ transported[i] for i in layers]
     else:
-        wanted = [credit_through(net, i + 1, owed[i], activity, given.source[i]) for i in layers]
-    credit, wanted, true = ([_rows(c) for c in each] for each in (given.credit, wanted, exact.credit))
+        wanted = [credit_through(net, i + 1, transported[i], activity, carried.source[i]) for i in layers]
+    credit, wanted, true = ([_rows(c) for c in each] for each in (carried.credit, wanted, exact.credit))
     return Alignment(
-        jnp.stack([relative_error(owed[i], matrices[i]) for i in layers]),
-        jnp.stack([sign_congruence(owed[i], matrices[i]) for i in layers]),
+        jnp.stack([relative_error(transported[i], matrices[i]) for i in layers]),
+        jnp.stack([sign_congruence(transported[i], matrices[i]) for i in layers]),
         jnp.stack([angle(credit[i], wanted[i]) for i in layers]),
         jnp.stack([angle(credit[i], true[i]) for i in layers]),
     )
 
 
 def _flat(weights: PyTree) -> Array:
-    """All entries of a weight in one row."""
+    """All entries of a weight as one vector."""
     return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(weights)])
 
 
@@ -135,7 +135,7 @@ def _rows(credit: Array) -> Array:
 
 
 def feedback_rank(traces: NodePerturbationTraces, tolerance: float = 1e-6) -> Array:
-    """Number of directions that the errors on which B is regressed have taken (assumption A3 asks for all).
+    """Number of directions taken by the errors on which B is regressed (assumption A3 requires all).
 
     Args:
       traces: of `node_perturbation` with estimator "ridge" or "offline".

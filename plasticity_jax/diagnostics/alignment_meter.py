@@ -1,9 +1,9 @@
 r"""Alignment of several rules on one trajectory, step by step.
 
-u_i^s is the update by which rule i credits step s: it emits it at step s + l_i, l_i its lag. All rules read the same
-weights and batches, and nothing of what they say is applied, so that their updates for one step can be compared:
+u_i^s is the update by which rule i credits step s, emitted at step s + l_i, where l_i is its lag. All rules read the
+same weights and batches, and none of their updates are applied, so that their updates for one step can be compared:
 
-    cosine_ij^s = u_i^s . u_j^s / (|u_i^s| |u_j^s|)        where neither vanishes
+    cosine_ij^s = u_i^s . u_j^s / (|u_i^s| |u_j^s|)        where neither is 0
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from plasticity_jax.ops.norms import safe_norm
 from plasticity_jax.typing import Array, Batch, Key, Params, PyTree, Traces, Updates
 
 Select = Callable[[Updates], PyTree]
-"""``updates -> what of them is compared``."""
+"""``updates -> the part of them to compare``."""
 
 
 class MeterState(NamedTuple):
@@ -28,7 +28,7 @@ class MeterState(NamedTuple):
     Attributes:
       traces: each rule's, by name.
       recent: (L + 1, R, P), each rule's last updates, newest first; L is the longest lag.
-      step: shape (), int32, steps seen.
+      step: shape (), int32, steps taken.
     """
 
     traces: dict[str, Traces]
@@ -41,8 +41,8 @@ class Reading(NamedTuple):
 
     Attributes:
       updates: each rule's, by name, as it emitted them at this step.
-      cosines: (R, R), of the updates for the step L steps ago; 0 where they do not count.
-      counted: (R, R), bool: that step was one, and neither rule was silent on it.
+      cosines: (R, R), of the updates for the step L steps ago; 0 where not counted.
+      counted: (R, R), bool: L steps have passed, and neither update is 0.
     """
 
     updates: dict[str, Updates]
@@ -51,7 +51,7 @@ class Reading(NamedTuple):
 
 
 class AlignmentMeter(NamedTuple):
-    """Rules that look on while weights do whatever they do.
+    """Rules that are evaluated alongside learning, without changing the weights.
 
     Attributes:
       init: ``(params, key, batch) -> state``.
@@ -63,14 +63,14 @@ class AlignmentMeter(NamedTuple):
 
 
 def hidden_weights(updates: Updates) -> PyTree:
-    """The weights that a rule has to find credit for: their gradient is not given by the output's error alone.
+    """The weights that need credit assignment, because the output's error alone does not give their gradient.
 
     Args:
-      updates: of the params of a cell or a chain; of any others all is returned.
+      updates: of the params of a cell or a chain; any others are returned whole.
 
     Returns:
-      Of a cell all but the readout, which is not late where its rule is; of a chain the weights below the last layer,
-      or those of the only one. Biases of chains are left out.
+      Of a cell all but the readout, which has no lag even where the rest of the rule has one; of a chain the weights
+      below the last layer, or those of the only layer. Biases of chains are left out.
 
     Example:
       >>> import jax, plasticity_jax as pj
@@ -92,26 +92,26 @@ def hidden_weights(updates: Updates) -> PyTree:
 def alignment_meter(
     rules: Mapping[str, LearningRule], *, lags: Mapping[str, int] | None = None, select: Select = hidden_weights
 ) -> AlignmentMeter:
-    """Reads the alignment of rules step by step, each credited to its own step; the weights may move meanwhile.
+    """Builds a meter of the alignment of rules at each step; the weights may change meanwhile.
 
     Args:
       rules: rules by name.
-      lags: steps by which a rule's updates are late, where it is not what `LearningRule.lag` says.
-      select: what of the updates is compared.
+      lags: the lags of rules, where they differ from `LearningRule.lag`.
+      select: the part of the updates to compare.
 
     Returns:
-      The `AlignmentMeter`. It holds L + 1 updates of each rule.
+      The `AlignmentMeter`, which stores L + 1 updates of each rule.
 
     Raises:
       TypeError: if the rules are not given by name.
-      ValueError: if there is none, or lags name another or are no whole numbers from 0 on.
+      ValueError: if there are no rules, or lags name an unknown rule or are not whole numbers of at least 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, plasticity_jax as pj
       >>> cell = pj.cells.leaky(n_in=2, n=8, n_out=2)
       >>> meter = alignment_meter({"rtrl": pj.rules.rtrl(cell), "rflo": pj.rules.rflo(cell)})
       >>> key, batch = jax.random.key(0), pj.Example(jnp.ones((1, 2)), jnp.array([1]))
-      >>> def learn(carry, _):  # RTRL learns, and RFLO looks on
+      >>> def learn(carry, _):  # RTRL learns, and RFLO is compared with it
       ...     params, state = carry
       ...     state, reading = meter.step(state, params, key, batch)
       ...     params = jax.tree.map(lambda p, g: p - 0.1 * g, params, reading.updates["rtrl"])
@@ -123,10 +123,10 @@ def alignment_meter(
       >>> bool((0.5 < cosines).all()), bool(cosines[-1] < cosines[0])
       (True, True)
     """
-    late = checked_lags(rules, lags)
-    latest = max(late.values())
-    # A rule of lag l speaks at step t of step t - l: hold every other rule's word back until the latest has spoken.
-    delay = np.array([latest - late[name] for name in rules])
+    lag_of = checked_lags(rules, lags)
+    longest = max(lag_of.values())
+    # At step t a rule of lag l credits step t - l: delay each rule's updates until those of the longest lag are there.
+    delay = np.array([longest - lag_of[name] for name in rules])
 
     def chosen(updates: Mapping[str, Updates]) -> Array:
         return jnp.stack([flat(select(updates[name])) for name in rules])
@@ -136,16 +136,16 @@ def alignment_meter(
             name: rule.init(params, jax.random.fold_in(key, i), batch) for i, (name, rule) in enumerate(rules.items())
         }
         shape = jax.eval_shape(lambda: chosen(compare(rules, params, traces, key, batch)[0]))
-        return MeterState(traces, jnp.zeros((latest + 1, *shape.shape), shape.dtype), jnp.zeros((), jnp.int32))
+        return MeterState(traces, jnp.zeros((longest + 1, *shape.shape), shape.dtype), jnp.zeros((), jnp.int32))
 
     def step(state: MeterState, params: Params, key: Key, batch: Batch) -> tuple[MeterState, Reading]:
         updates, traces, _ = compare(rules, params, state.traces, key, batch)
         recent = jnp.concatenate([chosen(updates)[None], state.recent[:-1]])
-        spoken = recent[delay, jnp.arange(len(rules))]
-        norms = jax.vmap(safe_norm)(spoken)
-        speaks = (norms != 0) & (state.step >= latest)
-        unit = spoken / jnp.where(norms != 0, norms, 1)[:, None]
-        counted = speaks[:, None] & speaks[None]
+        aligned = recent[delay, jnp.arange(len(rules))]
+        norms = jax.vmap(safe_norm)(aligned)
+        nonzero = (norms != 0) & (state.step >= longest)
+        unit = aligned / jnp.where(norms != 0, norms, 1)[:, None]
+        counted = nonzero[:, None] & nonzero[None]
         reading = Reading(updates, jnp.where(counted, unit @ unit.T, 0), counted)
         return MeterState(traces, recent, state.step + 1), reading
 
@@ -158,14 +158,14 @@ def checked_lags(rules: Mapping[str, LearningRule], lags: Mapping[str, int] | No
         raise TypeError('give the rules by name, as in {"rtrl": rtrl(cell)}')
     if not rules:
         raise ValueError("there is no rule to compare: give one or more by name")
-    given = {} if lags is None else lags
-    for name in given:
+    lags = {} if lags is None else lags
+    for name in lags:
         if name not in rules:
             raise ValueError(f"lags name {name!r}, which is none of the rules {', '.join(rules)}")
-        whole(f"lags[{name!r}]", given[name], 0, "steps")
-    return {name: given.get(name, rule.lag) for name, rule in rules.items()}
+        whole(f"lags[{name!r}]", lags[name], 0, "steps")
+    return {name: lags.get(name, rule.lag) for name, rule in rules.items()}
 
 
 def flat(tree: PyTree) -> Array:
-    """All entries of a tree in one row."""
+    """All entries of a tree as one vector."""
     return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])

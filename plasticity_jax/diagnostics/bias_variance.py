@@ -8,9 +8,10 @@ Of estimates e_gk, in G groups of K keys each, with m_g the mean of a group and 
 
 Groups are scanned, the keys of one are vmapped: memory is that of K estimates, and of three more for the sums, which
 are merged group by group by the formula of Chan, Golub & LeVeque (1983). Both sums are of squares about a mean, so that
-float32 does. What does not vary at all is taken to be known to rounding, eps |m|, so that ratios stay finite.
+float32 is enough. An entry that does not vary at all is assumed to have a rounding error, eps |m|, so that ratios stay
+finite.
 
-Both signal-to-noise ratios are of the mean that was measured: without any signal they are 1 / (G K), not 0.
+Both signal-to-noise ratios use the measured mean: without any signal they are 1 / (G K), not 0.
 Source of the first of them: the code of Bredenberg et al. (2021), figure 2.
 """
 
@@ -32,9 +33,9 @@ class Moments(NamedTuple):
 
     Attributes:
       mean: the estimate's tree.
-      variance: same tree, of one estimate, entry by entry.
+      variance: same tree, of one estimate, for each entry.
       standard_error: same tree, of the mean.
-      snr: (), mean^2 / variance, averaged over all entries; one that is always zero counts zero.
+      snr: (), mean^2 / variance, averaged over all entries; an entry that is always zero counts zero.
       snr_total: (), |mean|^2 over the sum of variances.
     """
 
@@ -56,8 +57,8 @@ class BiasVariance(NamedTuple):
       snr_total: ().
       bias: same tree, mean - reference.
       z: same tree, bias in standard errors.
-      cosine: (), of the mean to the reference; 0 if either vanishes.
-      norm_ratio: (), |mean| / |reference|; 0 if the reference vanishes.
+      cosine: (), between the mean and the reference; 0 if either is 0.
+      norm_ratio: (), |mean| / |reference|; 0 if the reference is 0.
       rms_error: (), root of the mean over estimates of |estimate - reference|^2.
     """
 
@@ -78,19 +79,19 @@ def moments(estimate: Callable[[Key], PyTree], keys: Key) -> Moments:
 
     Args:
       estimate: ``key -> tree`` of floating leaves; independent keys give independent estimates.
-      keys: (groups, per_group), at least two groups; as many estimates are held at a time as there are in one.
+      keys: (groups, per_group), at least two groups; memory is that of the estimates in one group.
 
     Returns:
       The `Moments`.
 
     Raises:
-      ValueError: if keys have another shape, or an estimate holds numbers that are not floating.
+      ValueError: if keys have another shape, or an estimate has leaves that are not floating.
 
     Example:
       >>> import jax
       >>> keys = jax.random.split(jax.random.key(0), (10, 100))
-      >>> found = moments(lambda key: 3 + 2 * jax.random.normal(key), keys)
-      >>> bool(abs(found.mean - 3) < 0.3), bool(abs(found.variance - 4) < 1)
+      >>> statistics = moments(lambda key: 3 + 2 * jax.random.normal(key), keys)
+      >>> bool(abs(statistics.mean - 3) < 0.3), bool(abs(statistics.variance - 4) < 1)
       (True, True)
 
     Reference:
@@ -106,14 +107,14 @@ def moments(estimate: Callable[[Key], PyTree], keys: Key) -> Moments:
 
     def add_group(carry: tuple[PyTree, PyTree, PyTree], x: tuple[Array, Key]) -> tuple[tuple[PyTree, ...], None]:
         mean, within, between = carry
-        done, keys_of_group = x
+        earlier, keys_of_group = x
         samples = jax.vmap(estimate)(keys_of_group)
-        # About the first sample, so that equal samples have exactly their mean, and variance zero.
+        # Relative to the first sample, so that equal samples have an exact mean and no variance.
         own = jax.tree.map(lambda s: s[0] + jnp.mean(s - s[:1], 0), samples)
         within = jax.tree.map(lambda w, s, m: w + jnp.sum((s - m[None]) ** 2, 0), within, samples, own)
         step = jax.tree.map(jnp.subtract, own, mean)
-        between = jax.tree.map(lambda b, d: b + d**2 * (done / (done + 1)).astype(d.dtype), between, step)
-        mean = jax.tree.map(lambda m, d: m + d / (done + 1).astype(d.dtype), mean, step)
+        between = jax.tree.map(lambda b, d: b + d**2 * (earlier / (earlier + 1)).astype(d.dtype), between, step)
+        mean = jax.tree.map(lambda m, d: m + d / (earlier + 1).astype(d.dtype), mean, step)
         return (mean, within, between), None
 
     (mean, within, between), _ = jax.lax.scan(add_group, (zeros, zeros, zeros), (jnp.arange(groups), keys))
@@ -126,12 +127,12 @@ def moments(estimate: Callable[[Key], PyTree], keys: Key) -> Moments:
 
 
 def bias_variance(estimate: Callable[[Key], PyTree], keys: Key, reference: PyTree) -> BiasVariance:
-    """Bias, variance and signal-to-noise of a random estimate against what it should be.
+    """Bias, variance and signal-to-noise of a random estimate against a reference.
 
     Args:
       estimate: see `moments`.
       keys: (groups, per_group), see `moments`.
-      reference: the estimate's tree.
+      reference: true value, a tree like the estimate.
 
     Returns:
       The `BiasVariance`.
@@ -142,38 +143,39 @@ def bias_variance(estimate: Callable[[Key], PyTree], keys: Key, reference: PyTre
     Example:
       >>> import jax
       >>> keys = jax.random.split(jax.random.key(0), (20, 50))
-      >>> found = bias_variance(lambda key: 1 + jax.random.normal(key, (3,)), keys, 2 * jax.numpy.ones(3))
-      >>> bool((found.z < -10).all()), round(float(found.norm_ratio), 1)
+      >>> statistics = bias_variance(lambda key: 1 + jax.random.normal(key, (3,)), keys, 2 * jax.numpy.ones(3))
+      >>> bool((statistics.z < -10).all()), round(float(statistics.norm_ratio), 1)
       (True, 0.5)
     """
-    found = moments(estimate, keys)
+    statistics = moments(estimate, keys)
     chex.assert_trees_all_equal_shapes(
-        found.mean, reference, custom_message="the reference must have the structure and shapes of an estimate"
+        statistics.mean, reference, custom_message="the reference must have the structure and shapes of an estimate"
     )
-    bias = jax.tree.map(jnp.subtract, found.mean, reference)
+    bias = jax.tree.map(jnp.subtract, statistics.mean, reference)
 
     def in_errors(off: Array, error: Array, mean: Array, wanted: Array) -> Array:
         return _ratio(off, error, jnp.maximum(jnp.abs(mean), jnp.abs(wanted)))
 
-    z = jax.tree.map(in_errors, bias, found.standard_error, found.mean, reference)
-    mean, wanted, off, power = (ravel_pytree(tree)[0] for tree in (found.mean, reference, bias, found.variance))
+    z = jax.tree.map(in_errors, bias, statistics.standard_error, statistics.mean, reference)
+    trees = (statistics.mean, reference, bias, statistics.variance)
+    mean, wanted, off, power = (ravel_pytree(tree)[0] for tree in trees)
     length = safe_norm(wanted)
     norm_ratio = jnp.where(length > 0, safe_norm(mean) / jnp.where(length > 0, length, 1), 0)
     rms_error = jnp.sqrt(jnp.sum(off**2) + jnp.sum(power) * (1 - 1 / keys.size))
-    return BiasVariance(*found, bias, z, cosine(mean, wanted), norm_ratio, rms_error)
+    return BiasVariance(*statistics, bias, z, cosine(mean, wanted), norm_ratio, rms_error)
 
 
 def updates_along(rule: LearningRule, params: Params, key: Key, batches: Batch) -> Updates:
-    """A rule's updates along a stream at fixed weights: none of them is applied.
+    """A rule's updates along a stream at fixed weights: no update is applied.
 
     Args:
       rule: any rule.
-      params: what it updates.
+      params: the fixed weights.
       key: of its init and of all its steps.
       batches: leaves (T, B, ...).
 
     Returns:
-      The updates, leaves (T, ...): ``lambda key: updates_along(rule, params, key, batches)`` is an estimate of theirs.
+      The updates, leaves (T, ...); ``lambda key: updates_along(rule, params, key, batches)`` is an estimate of them.
 
     Example:
       >>> import jax, jax.numpy as jnp, plasticity_jax as pj
@@ -194,7 +196,7 @@ def updates_along(rule: LearningRule, params: Params, key: Key, batches: Batch) 
 
 
 def _ratio(x: Array, spread: Array, scale: Array) -> Array:
-    """x / spread, the spread no smaller than the rounding of scale; 0 / 0 is 0."""
+    """x / spread, with the spread at least the rounding error of scale; 0 / 0 is 0."""
     spread = jnp.maximum(spread, jnp.finfo(spread.dtype).eps * jnp.abs(scale))
     positive = spread > 0
     return jnp.where(positive, x / jnp.where(positive, spread, 1), 0)

@@ -1,16 +1,16 @@
-r"""Several rules on one trajectory: how their updates are aligned, and how good an estimate of the exact ones they are.
+r"""Several rules on one trajectory: the alignment of their updates, and their bias and variance as estimates.
 
     alignment_ij    mean over steps of the cosines of `plasticity_jax.diagnostics.alignment_meter`
 
-Against g, the reference's updates end to end over the steps, the updates e of a rule with mean m and variance v over
-draws of its noise have, at weights that stay,
+With g the reference's updates, concatenated over the steps, and m and v the mean and variance of a rule's updates over
+draws of its noise, all at fixed weights:
 
     bias            |m - g| / |g|
-    bias error      |standard error of m| / |g|, what the bias of an unbiased rule measures by chance
+    bias error      |standard error of m| / |g|, the bias that an unbiased rule shows by chance
     spread          sqrt(sum v) / |g|
-    snr             (m . g / |g|)^2 / sum v, of one estimate: how far it goes along g, over its noise; both as powers
+    snr             (m . g / |g|)^2 / sum v, of one estimate: the power of its mean along g over that of its noise
 
-A rule without noise has a spread of 0 and an snr that is infinite, or not a number if it says nothing along g.
+A rule without noise has a spread of 0 and an snr that is infinite, or not a number if its mean has no part along g.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ from plasticity_jax.typing import Array, Batch, Key, Params
 
 @jax.tree_util.register_static
 class Names(tuple[str, ...]):
-    """Names of rules in the order of an axis: part of a result's structure, so that it passes through jit and vmap."""
+    """Names of rules in the order of an axis, a static part of a result, so that it passes through jit and vmap."""
 
 
 class Comparison(NamedTuple):
@@ -44,13 +44,13 @@ class Comparison(NamedTuple):
 
     Attributes:
       names: of the rules, in the order of every axis R.
-      alignment: (R, R), mean cosine of two rules' updates for the same step; not a number where a rule is silent.
-      counted: (R, R), int32, the steps over which it is a mean.
+      alignment: (R, R), mean cosine of two rules' updates for the same step; NaN where no step is counted.
+      counted: (R, R), int32, number of steps in the mean.
       cosine: (R,), mean cosine of an update with the reference's, a column of `alignment`.
-      cosine_of_mean: (R,), of the mean over draws, all steps end to end, with the reference; 0 if either vanishes.
+      cosine_of_mean: (R,), of the mean over draws, all steps concatenated, with the reference; 0 if either is 0.
       norm_ratio: (R,), length of that mean over the reference's.
       bias: (R,), relative to the reference's length.
-      bias_error: (R,), the part of it that chance explains.
+      bias_error: (R,), the part of it that is expected by chance.
       spread: (R,), of one estimate, relative to the reference's length.
       snr: (R,), signal-to-noise of one estimate along the reference.
     """
@@ -79,29 +79,29 @@ def comparison(
     burn_in: int = 0,
     select: Select = hidden_weights,
 ) -> Comparison:
-    """Compares rules on one trajectory at fixed weights: with each other, and with one that is exact.
+    """Compares rules on one trajectory at fixed weights, with each other and with an exact rule.
 
-    Every rule draws from keys of its own, for two that share one may draw the same signs. What a rule is silent on is
-    no part of its cosines, which `Comparison.counted` tells; its bias takes a zero as the estimate that it is.
+    Every rule draws from keys of its own, because rules that share a key may draw the same signs. Steps at which a
+    rule's update is 0 are left out of its cosines (`Comparison.counted` counts the others), but not of its bias.
 
     Args:
       rules: rules by name.
       params: the weights that all of them read.
-      key: of the rules' starts and of their noise.
+      key: of the rules' initial traces and of their noise.
       batches: leaves (T, B, ...), the trajectory.
-      reference: name of the rule that the others are held to, which draws no random numbers.
-      lags: steps by which a rule's updates are late, where it is not what `LearningRule.lag` says.
-      samples: groups, at least two, and draws in each; as many trajectories of updates are held as there are in a
-        group. A rule that draws no random numbers runs once.
-      burn_in: first steps that are not counted, while traces grow from nothing.
-      select: what of the updates is compared.
+      reference: name of the rule that the others are compared with; it must draw no random numbers.
+      lags: the lags of rules, where they differ from `LearningRule.lag`.
+      samples: groups, at least two, and draws in each; memory is that of the trajectories of updates in one group. A
+        rule that draws no random numbers runs once.
+      burn_in: first steps that are not counted, while traces build up.
+      select: the part of the updates to compare.
 
     Returns:
-      The `Comparison`, of the last T - burn_in - L steps that all rules have credited, L being the longest lag.
+      The `Comparison`, over the T - burn_in - L steps that all rules have credited, where L is the longest lag.
 
     Raises:
       TypeError: if the rules are not given by name.
-      ValueError: if a name is not one of theirs, a lag or the burn-in is no whole number from 0 on, the trajectory is
+      ValueError: if a name is not a rule's, a lag or the burn-in is not a whole number of at least 0, the trajectory is
         too short, or the reference draws random numbers.
 
     Example:
@@ -112,54 +112,53 @@ def comparison(
       >>> def measured(key):
       ...     params, (_, batches) = pj.cells.init_params(key, cell), stream.take(stream.init(key), 30)
       ...     return comparison(rules, params, key, batches, reference="rtrl", burn_in=10)
-      >>> found = jax.jit(measured)(jax.random.key(0))
-      >>> rtrl, uoro = found.spread.tolist()  # without any noise, and with more of it than signal
-      >>> rtrl == 0.0, uoro > 1.0, bool(found.cosine[1] < 0.5 < found.cosine[0])
+      >>> result = jax.jit(measured)(jax.random.key(0))
+      >>> rtrl, uoro = result.spread.tolist()  # no noise, and more noise than signal
+      >>> rtrl == 0.0, uoro > 1.0, bool(result.cosine[1] < 0.5 < result.cosine[0])
       (True, True, True)
 
     Reference:
       Marschall, Cho & Savin, "A unified framework of online learning algorithms for training recurrent neural
       networks", JMLR 2020.
     """
-    late = checked_lags(rules, lags)
+    lag_of = checked_lags(rules, lags)
     whole("burn_in", burn_in, 0, "steps")
     if reference not in rules:
         raise ValueError(f"reference={reference!r} is none of the rules {', '.join(rules)}")
-    names, latest = Names(rules), max(late.values())
+    names, longest = Names(rules), max(lag_of.values())
     steps = len(jax.tree.leaves(batches)[0])
-    kept = steps - latest - burn_in
-    if kept < 1:
+    compared = steps - longest - burn_in
+    if compared < 1:
         raise ValueError(
-            f"{steps} steps are too few: a lag of {latest} and a burn-in of {burn_in} leave none; "
-            f"take at least {latest + burn_in + 1}"
+            f"{steps} steps are too few: a lag of {longest} and a burn-in of {burn_in} leave none; "
+            f"take at least {longest + burn_in + 1}"
         )
     key_init, key_steps, key_draws = jax.random.split(key, 3)
-    meter = alignment_meter(rules, lags=late, select=select)
+    meter = alignment_meter(rules, lags=lag_of, select=select)
 
-    def look(carry: tuple[MeterState, Array, Array], batch: Batch) -> tuple[tuple[MeterState, Array, Array], None]:
+    def measure(carry: tuple[MeterState, Array, Array], batch: Batch) -> tuple[tuple[MeterState, Array, Array], None]:
         state, total, count = carry
-        counts = state.step >= latest + burn_in
+        begun = state.step >= longest + burn_in
         state, reading = meter.step(state, params, jax.random.fold_in(key_steps, state.step), batch)
-        total = total + jnp.where(counts, reading.cosines, 0)
-        return (state, total, count + (reading.counted & counts).astype(jnp.int32)), None
+        total = total + jnp.where(begun, reading.cosines, 0)
+        return (state, total, count + (reading.counted & begun).astype(jnp.int32)), None
 
     state = meter.init(params, key_init, jax.tree.map(lambda leaf: leaf[0], batches))
     square = (len(rules), len(rules))
     start = (state, jnp.zeros(square, state.recent.dtype), jnp.zeros(square, jnp.int32))
-    (_, total, count), _ = jax.lax.scan(look, start, batches)
+    (_, total, count), _ = jax.lax.scan(measure, start, batches)
     alignment = jnp.where(count > 0, total / jnp.maximum(count, 1).astype(total.dtype), jnp.nan)
 
     def estimate(name: str) -> Callable[[Key], Array]:
-        rule, first = rules[name], burn_in + late[name]
+        rule, first = rules[name], burn_in + lag_of[name]
 
         def chosen(*arguments: Any) -> Any:
             updates, traces, info = rule.update(*arguments)
             return flat(select(updates)), traces, info
 
         def end_to_end(key: Key) -> Array:
-            return updates_along(LearningRule(rule.init, chosen), params, key, batches)[first : first + kept].reshape(
-                -1
-            )
+            updates = updates_along(LearningRule(rule.init, chosen), params, key, batches)
+            return updates[first : first + compared].reshape(-1)
 
         return end_to_end
 
@@ -179,23 +178,23 @@ def comparison(
     return Comparison(names, alignment, count, alignment[:, names.index(reference)], *columns)
 
 
-def _against(exact: Array, found: BiasVariance) -> tuple[Array, ...]:
+def _against(exact: Array, statistics: BiasVariance) -> tuple[Array, ...]:
     """A rule's row of a `Comparison`, from its cosine of the mean on."""
     length = safe_norm(exact)
-    unit = jnp.where(length > 0, length, jnp.nan)  # relative to nothing, nothing is a number
-    power = jnp.sum(found.variance)
+    unit = jnp.where(length > 0, length, jnp.nan)  # NaN relative to a reference of 0
+    power = jnp.sum(statistics.variance)
     return (
-        found.cosine,
-        found.norm_ratio,
-        safe_norm(found.bias) / unit,
-        safe_norm(found.standard_error) / unit,
+        statistics.cosine,
+        statistics.norm_ratio,
+        safe_norm(statistics.bias) / unit,
+        safe_norm(statistics.standard_error) / unit,
         jnp.sqrt(power) / unit,
-        (found.cosine * found.norm_ratio * length) ** 2 / power,
+        (statistics.cosine * statistics.norm_ratio * length) ** 2 / power,
     )
 
 
 def _draws(estimate: Callable[[Key], Array], key: Key) -> bool:
-    """Returns whether an estimate depends on its key: mapped over keys, it cannot then be returned once for all."""
+    """Returns whether an estimate depends on its key: if so, vmap over keys refuses to return it unmapped."""
     try:
         jax.eval_shape(jax.vmap(estimate, out_axes=None), jax.random.split(key, 2))
     except ValueError:

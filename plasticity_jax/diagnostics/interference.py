@@ -1,8 +1,8 @@
-r"""Interference: what learning the next task does to the answers to the earlier ones.
+r"""Interference: the effect of learning the next task on the outputs for the earlier tasks.
 
     I_n = mean over the inputs x of tasks 1, ..., n - 1 of  |yhat_n(x) - yhat_{n-1}(x)|^2,   n = 2, ..., K
 
-where yhat_n is the network's answer after the n-th task. It is the change of the answers, not of their error.
+where yhat_n is the network's output after the n-th task. It is the change of the outputs, not of their error.
 Source: Lindsey & Litwin-Kumar (2020), section 7 and figure 2B.
 """
 
@@ -13,10 +13,10 @@ from plasticity_jax.typing import Array
 
 
 def interference(answers: Array) -> Array:
-    """Mean squared change of the answers to all earlier tasks, by tasks met.
+    """Mean squared change of the outputs for all earlier tasks, by the number of tasks learned.
 
     Args:
-      answers: (K, K, q, n_out); answers[n, j] is the answer to q inputs of task j after task n, counted from 0.
+      answers: (K, K, q, n_out); answers[n, j] is the output for q inputs of task j after task n, counted from 0.
 
     Returns:
       Shape (K - 1,), from the second task.

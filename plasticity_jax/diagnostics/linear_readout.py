@@ -1,10 +1,10 @@
-r"""The best linear readout of fixed features, in closed form: their worth to a learner of the readout alone.
+r"""The best linear readout of fixed features, in closed form: the limit for learning the readout alone.
 
     W, b  =  argmin  1/N sum_k |W f_k + b - y_k|^2  +  ridge |W|^2
 
-Source: Lindsey & Litwin-Kumar (2020), section 7, whose readouts were trained for many epochs: ridge -> 0. By a QR
-factorisation of the centred features on top of sqrt(N ridge) I, for the normal equations square the condition number,
-which single precision does not bear.
+Source: Lindsey & Litwin-Kumar (2020), section 7, where readouts were trained for many epochs: ridge -> 0. We use a QR
+factorisation of the centred features stacked on sqrt(N ridge) I, because the normal equations square the condition
+number, too much for single precision.
 """
 
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Readout(NamedTuple):
     bias: Array
 
     def __call__(self, features: Array) -> Array:
-        """The answers to features (..., n): (..., n_out)."""
+        """Outputs (..., n_out) for features (..., n)."""
         return features @ self.w.T + self.bias
 
 
@@ -39,7 +39,7 @@ def linear_readout(features: Array, targets: Array, ridge: Scalar) -> Readout:
     Args:
       features: (N, n).
       targets: (N, n_out).
-      ridge: against the mean squared error of an example; positive if features may be collinear, or dead.
+      ridge: relative to the mean squared error of an example; positive if features may be collinear or constant.
 
     Returns:
       The `Readout`.
@@ -65,6 +65,6 @@ def linear_readout(features: Array, targets: Array, ridge: Scalar) -> Readout:
 
 @lane_by_lane
 def _least_squares(a: Array, b: Array) -> Array:
-    """x of least |a x - b|, where b's further rows are 0."""
+    """The x that minimises |a x - b|, with b padded by rows of 0."""
     q, r = jnp.linalg.qr(a)
     return solve_triangular(r, q[: len(b)].T @ b)

@@ -1,27 +1,27 @@
-r"""Overlap of the patterns of activity that two phases show: does a brain dream as it perceives?
+r"""Overlap of the patterns of activity in two phases: does a network dream as it perceives?
 
-A few units of x and of z are picked, their activity is made integers, and each distinct pattern a is counted in wake,
-p, and in sleep, q. With m = (p + q) / 2, in bits:
+A few units of x and of z are picked, their activity is rounded to integers, and each distinct pattern a is counted in
+wake, p, and in sleep, q. With m = (p + q) / 2, in bits:
 
     JS = 1/2 sum_a p log2(p / m) + 1/2 sum_a q log2(q / m)                        in [0, 1]
-    KL = sum_a p' log2(p' / q'),   p', q' from counts with 1/2 added              over the patterns that either shows
+    KL = sum_a p' log2(p' / q'),   p', q' from counts with 1/2 added              over the patterns in either
     TV = 1/2 sum_a |p - q|                                                        in [0, 1]
 
-Counts of many rare patterns differ even between two samples of one distribution, so that no divergence means anything
-by itself. Wake is parted at random into halves A and B, and A is compared, with as many rows on either side, to
+Counts of many rare patterns differ even between two samples of one distribution, so that a divergence by itself has no
+meaning. Wake is split at random into halves A and B, and A is compared, with as many rows on either side, with
 
-    sleep                                            what is asked
-    floor      B                                     the best that sleep can do
-    shuffled   B, each unit from another row         what it scores with the right units, all independent
-    unpaired   B, x from one row and z from another  what it scores with the right x and the right z, unpaired
+    sleep                                            the quantity of interest
+    floor      B                                     the best that sleep can reach
+    shuffled   B, each unit from another row         control with the right units, all independent
+    unpaired   B, x from one row and z from another  control with the right x and the right z, unpaired
 
     index = (JS_control - JS_sleep) / (JS_control - JS_floor)                     1: aligned; 0: as bad as the control
 
-All is averaged over draws of the units. Rows are put in random order, so that another row is one a few places off. A
-model whose x and z are right by themselves does well on either and shows itself by an index of 0 against unpaired.
+All are averaged over draws of the units. Rows are in random order, so that "another row" is one a few places away. A
+model with the right x and the right z, but unrelated to each other, has an index of 0 against unpaired.
 
 Source: Benjamin & Kording (2021), section 5.1 and figure 3D, after Berkes et al. (2011). The paper shows frequencies of
-patterns "round" of 8 x and 8 z, where 30,000 rows leave nearly every pattern alone, and the floor at 0.95 bits.
+patterns "round" of 8 x and 8 z, where with 30,000 rows nearly every pattern occurs once, and the floor is 0.95 bits.
 """
 
 import math
@@ -35,13 +35,13 @@ from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Key
 
 Quantise: TypeAlias = Literal["binary", "round"]
-"""Forms of activity: x > 0.5 and z > 0, or to the nearest integer from -8 to 7, what is beyond counting as those."""
+"""Forms of activity: x > 0.5 and z > 0, or the nearest integer, clipped to the range from -8 to 7."""
 
 BITS = {"binary": 1, "round": 4}
 
 
 class PatternDivergence(NamedTuple):
-    """Divergence of two samples of patterns; any shape, that of its entries.
+    """Divergence of two samples of patterns; all entries have the same shape, of any kind.
 
     Attributes:
       js: Jensen-Shannon divergence, bits.
@@ -55,15 +55,15 @@ class PatternDivergence(NamedTuple):
 
 
 class PatternOverlap(NamedTuple):
-    """Wake against sleep, and what that is worth; means over the draws of units.
+    """Divergence of wake from sleep and from the controls, and indices; means over the draws of units.
 
     Attributes:
       sleep: entries (), half of wake against sleep.
       floor: entries (), against the other half.
-      shuffled: entries (), against the other half, its units independent.
-      unpaired: entries (), against the other half, its x and z independent.
-      index_shuffled: (), alignment where 0 is shuffled; nan if that is no further than the floor.
-      index_unpaired: (), alignment where 0 is unpaired; nan if that is no further than the floor.
+      shuffled: entries (), against the other half, with its units made independent.
+      unpaired: entries (), against the other half, with its x and z made independent.
+      index_shuffled: (), index against shuffled; NaN unless shuffled is above the floor.
+      index_unpaired: (), index against unpaired; NaN unless unpaired is above the floor.
       frequencies: (draws, top, 2), in half of wake and in sleep, of the patterns most frequent in both together.
     """
 
@@ -87,33 +87,33 @@ def pattern_overlap(
     share: float = 0.05,
     top: int = 256,
 ) -> PatternOverlap:
-    """Overlap of wake's and sleep's patterns beside its floor and its controls.
+    """Overlap of the patterns of wake and sleep, with its floor and its controls.
 
     Units of x are drawn from those above 0.5 in more than a share of wake's rows, and from the others only if there are
     too few of them; those of z from all.
 
     Args:
       key: of the draws of units, and of the halves.
-      wake: x (N, n_x) and z (N, n_z), row by row of one sample; n = N // 2 of them are compared.
+      wake: x (N, n_x) and z (N, n_z), each row from one sample; n = N // 2 rows are compared.
       sleep: x (M, n_x) and z (M, n_z), M at least n; the first n are read.
-      units: of x and of z, to a pattern; without one of the two there is no pairing to destroy.
+      units: numbers of x and of z in a pattern; if either is 0 there is no pairing to destroy.
       quantise: "binary" or "round".
-      draws: of units.
-      share: of wake's rows, for a unit of x to be drawn.
-      top: patterns of which the frequencies are returned.
+      draws: number of draws of units.
+      share: of wake's rows in which a unit of x must be above 0.5 to be drawn first.
+      top: number of patterns in `frequencies`.
 
     Returns:
       The `PatternOverlap`.
 
     Raises:
-      ValueError: if the numbers of rows, units, draws or patterns cannot be, or the name of the quantiser is not known.
+      ValueError: if the numbers of rows, units, draws or patterns do not fit, or the quantiser is not known.
 
     Example:
       >>> import jax
       >>> key, *keys = jax.random.split(jax.random.key(0), 5)
       >>> x, z, x_too, z_too = (jax.random.normal(key, (4000, 6)) for key in keys)
-      >>> found = pattern_overlap(key, (x, z), (x_too, z_too), units=(2, 2), draws=3, top=16)
-      >>> bool(found.sleep.js < 0.01), found.frequencies.shape
+      >>> overlap = pattern_overlap(key, (x, z), (x_too, z_too), units=(2, 2), draws=3, top=16)
+      >>> bool(overlap.sleep.js < 0.01), overlap.frequencies.shape
       (True, (3, 16, 2))
 
     Reference:
@@ -143,11 +143,11 @@ def pattern_overlap(
         shuffled = jnp.stack([jnp.roll(b[:, unit], unit) for unit in range(n_x + n_z)], 1)
         unpaired = jnp.concatenate([jnp.roll(b[:, :n_x], 1, 0), b[:, n_x:]], 1)
         counts = pattern_counts(jnp.stack([a, asleep, b, shuffled, unpaired]), BITS[quantise])
-        most = jax.lax.top_k((counts[0] + counts[1]).astype(jnp.float32), top)[1]  # of integers it is far slower
+        most = jax.lax.top_k((counts[0] + counts[1]).astype(jnp.float32), top)[1]  # far slower with integers
         return jax.vmap(divergence, (None, 0))(counts[0], counts[1:]), counts[:2, most].T / n
 
-    apart, frequencies = jax.lax.map(draw, jax.random.split(key_draws, draws))
-    means = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), apart)
+    divergences, frequencies = jax.lax.map(draw, jax.random.split(key_draws, draws))
+    means = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), divergences)
     asleep, floor, shuffled, unpaired = (jax.tree.map(lambda leaf, i=i: leaf[i], means) for i in range(4))
 
     def index(control: PatternDivergence) -> Array:
@@ -162,10 +162,10 @@ def pattern_counts(samples: Array, bits: int) -> Array:
 
     Args:
       samples: (samples, n, units) integers from 0 to 2**bits - 1.
-      bits: to a unit, a divisor of 32.
+      bits: bits of a unit, a divisor of 32.
 
     Returns:
-      Shape (samples, samples * n), int32: a column for each pattern that is shown, in lexical order, then zeros.
+      Shape (samples, samples * n), int32: a column for each pattern that occurs, in lexical order, then zeros.
 
     Example:
       >>> import jax.numpy as jnp
@@ -173,50 +173,50 @@ def pattern_counts(samples: Array, bits: int) -> Array:
       [[2, 0, 0, 0], [1, 1, 0, 0]]
     """
     groups, n, units = samples.shape
-    own = math.ceil((groups - 1).bit_length() / bits)  # digits that say whose a row is, below those of its pattern
+    own = math.ceil((groups - 1).bit_length() / bits)  # digits for the sample of a row, below those of its pattern
     per_word = 32 // bits
     front = -(units + own) % per_word
-    whose = jnp.arange(groups, dtype=jnp.uint32)[:, None] >> bits * jnp.arange(own, dtype=jnp.uint32)[::-1]
-    whose = jnp.broadcast_to((whose & (2**bits - 1))[:, None], (groups, n, own))
-    digits = jnp.concatenate([samples.astype(jnp.uint32), whose], -1).reshape(groups * n, units + own)
+    sample = jnp.arange(groups, dtype=jnp.uint32)[:, None] >> bits * jnp.arange(own, dtype=jnp.uint32)[::-1]
+    sample = jnp.broadcast_to((sample & (2**bits - 1))[:, None], (groups, n, own))
+    digits = jnp.concatenate([samples.astype(jnp.uint32), sample], -1).reshape(groups * n, units + own)
     digits = jnp.pad(digits, ((0, 0), (front, 0))).reshape(groups * n, -1, per_word)
     words = jnp.sum(digits << bits * jnp.arange(per_word, dtype=jnp.uint32)[::-1], -1, dtype=jnp.uint32)
-    *words, last = jax.lax.sort(tuple(words.T), num_keys=words.shape[1])  # one word, without company, sorts fastest
-    whose, last = last & (2 ** (own * bits) - 1), last >> own * bits
+    *words, last = jax.lax.sort(tuple(words.T), num_keys=words.shape[1])  # sorts fastest without payload
+    sample, last = last & (2 ** (own * bits) - 1), last >> own * bits
     new = jnp.any(jnp.stack([word[1:] != word[:-1] for word in (*words, last)]), 0)
     pattern = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(new, dtype=jnp.int32)])
-    return jnp.zeros((groups, groups * n), jnp.int32).at[whose, pattern].add(1)
+    return jnp.zeros((groups, groups * n), jnp.int32).at[sample, pattern].add(1)
 
 
 def divergence(first: Array, second: Array) -> PatternDivergence:
     """Divergence of two histograms.
 
     Args:
-      first: (K,) counts, which are not all zero.
-      second: (K,) counts of the same patterns; those that neither shows count nothing.
+      first: (K,) counts, not all zero.
+      second: (K,) counts of the same patterns; patterns with no count in either are ignored.
 
     Returns:
       The `PatternDivergence`, entries ().
 
     Example:
       >>> import jax.numpy as jnp
-      >>> apart = divergence(jnp.array([3, 1, 0, 0]), jnp.array([0, 0, 2, 0]))
-      >>> float(apart.js), float(apart.tv)
+      >>> result = divergence(jnp.array([3, 1, 0, 0]), jnp.array([0, 0, 2, 0]))
+      >>> float(result.js), float(result.tv)
       (1.0, 1.0)
     """
-    shown = first + second > 0
+    occurs = first + second > 0
     p, q = (counts / jnp.sum(counts) for counts in (first, second))
     middle = (p + q) / 2
     js = (jnp.sum(_relative(p, middle)) + jnp.sum(_relative(q, middle))) / 2
-    smooth_p, smooth_q = (jnp.where(shown, counts + 0.5, 0) for counts in (first, second))
+    smooth_p, smooth_q = (jnp.where(occurs, counts + 0.5, 0) for counts in (first, second))
     kl = jnp.sum(_relative(smooth_p / jnp.sum(smooth_p), smooth_q / jnp.sum(smooth_q)))
     return PatternDivergence(js, kl, jnp.sum(jnp.abs(p - q)) / 2)
 
 
 def _relative(p: Array, q: Array) -> Array:
     """p log2(p / q), zero where p is."""
-    some = p > 0
-    return jnp.where(some, p * jnp.log2(jnp.where(some, p, 1) / jnp.where(some, q, 1)), 0)
+    positive = p > 0
+    return jnp.where(positive, p * jnp.log2(jnp.where(positive, p, 1) / jnp.where(positive, q, 1)), 0)
 
 
 def _digits(x: Array, z: Array, quantise: Quantise) -> Array:

@@ -1,10 +1,10 @@
-r"""Angle of credit carried back through time to the true credit, by the number of steps that it was carried.
+r"""Angle between credit carried back through time and the true credit, by the number of steps carried back.
 
     c_{t,0} = q^t = dL^t / ds^t,   c_{t,k} = D^T c_{t,k-1} + o (sum_g B_g^T (b_g c_{t,k-1}))
 
-is what reaches s^{t-k} of the loss of step t; with W_rec in place of B it is dL^t / ds^{t-k}. Angles are means over the
-batch and over all t whose t - k lies in the window, and in the same trial. They are not folded: 90 degrees is chance,
-more is the wrong way. In the vanilla network (leaky with alpha = 1) c_{t,k} = (c_{t,k-1} * phi'^{t-k+1}) B.
+is the credit for s^{t-k} by the loss of step t; with W_rec in place of B it is dL^t / ds^{t-k}. In the vanilla network
+(leaky with alpha = 1) c_{t,k} = (c_{t,k-1} * phi'^{t-k+1}) B. Angles are means over the batch and over all t for which
+t - k is in the window and in the same trial. They are not folded: 90 degrees is chance, more is the wrong direction.
 
 Source: Lansdell, Prakash & Kording (2019), figure 4B, which shows k = 1, the arc cosine of a mean cosine.
 """
@@ -29,10 +29,10 @@ def angles_by_lag(cell: Neurons, params: Params, s_0: Array, batch: Example, bac
       params: its weights.
       s_0: (B, S, n), state before the window.
       batch: windows, x (B, S, n_in), y (B, S, n_out), start and weight (B, S).
-      back: (G, n, n), what carries credit back; None is ``params["feedback"]["w_back"]``.
+      back: (G, n, n), the matrices that carry credit back; None: ``params["feedback"]["w_back"]``.
 
     Returns:
-      Shape (S - 1,), degrees, from k = 1; credit that vanishes counts 90, a lag that no trial is long enough for NaN.
+      Shape (S - 1,), degrees, from k = 1; credit of 0 counts 90; a lag longer than every trial is NaN.
 
     Raises:
       TypeError: if the cell is not one of neurons.
@@ -56,19 +56,19 @@ def angles_by_lag(cell: Neurons, params: Params, s_0: Array, batch: Example, bac
     window = run_window(cell, params, s_0, example)
     pull = jax.vmap(jax.vmap(NeuronsDynamics(cell).pull, (None, 0, 0)), (None, 0, 0))
     carried = true = window.credit
-    same = None if example.start is None else jnp.ones(example.start.shape, bool)
+    same_trial = None if example.start is None else jnp.ones(example.start.shape, bool)
     angles = []
     for k in range(1, len(example.x)):  # rows are the steps t = k, ..., S - 1, from which s^{t-k} lies in the window
         step = slice(1, len(example.x) - k + 1)
         local = jax.tree.map(lambda leaf, step=step: leaf[step], window.local)
         carried = pull({"w": w_back}, local, carried[1:])
         true = pull(cell_weights(cell, params), local, true[1:])
-        if example.start is None or same is None:
+        if example.start is None or same_trial is None:
             angles.append(angle(_flat(carried), _flat(true)))
         else:
-            same = same[1:] & ~example.start[step]
-            each = jax.vmap(jax.vmap(angle))(_flat(carried), _flat(true))
-            angles.append(jnp.sum(jnp.where(same, each, 0)) / jnp.sum(same))
+            same_trial = same_trial[1:] & ~example.start[step]
+            each_angle = jax.vmap(jax.vmap(angle))(_flat(carried), _flat(true))
+            angles.append(jnp.sum(jnp.where(same_trial, each_angle, 0)) / jnp.sum(same_trial))
     return jnp.stack(angles)
 
 

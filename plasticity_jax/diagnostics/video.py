@@ -3,9 +3,10 @@ r"""Errors of a predicted video, frame by frame: squared error, and structural s
     SSIM = (2 m_x m_y + c_1) (2 s_xy + c_2) / ((m_x^2 + m_y^2 + c_1) (s_x^2 + s_y^2 + c_2)),   averaged over places
 
 with means m, variances s^2 and covariance s_xy under a Gaussian window of 11 x 11 pixels and deviation 1.5 that sums to
-one, c_1 = 0.01^2 and c_2 = 0.03^2 for pixels in [0, 1]. Only windows that lie inside the frame count, as in the
-authors' code; scikit-image, with gaussian_weights and without sample covariances, leaves out the same edge of 5 pixels.
-Source: Wang et al. (2004), equation 13. Both measures reward a blurred prediction: a blank frame beats the last one.
+one, c_1 = 0.01^2 and c_2 = 0.03^2 for pixels in [0, 1]. Only windows inside the frame count, as in the authors'
+code; scikit-image, with gaussian_weights and without sample covariances, leaves out the same edge of 5 pixels.
+Source: Wang et al. (2004), equation 13. Both measures reward blurred predictions: a blank frame scores better than the
+last frame.
 """
 
 import chex
@@ -26,7 +27,7 @@ def squared_error(predicted: Array, true: Array) -> Array:
       true: (B, T, H, W, 1).
 
     Returns:
-      Shape (T,), by horizon.
+      Shape (T,), for each step of the prediction.
 
     Example:
       >>> import jax.numpy as jnp
@@ -45,7 +46,7 @@ def ssim(predicted: Array, true: Array) -> Array:
       true: (B, T, H, W, 1), in [0, 1].
 
     Returns:
-      Shape (T,), by horizon.
+      Shape (T,), for each step of the prediction.
 
     Raises:
       ValueError: if a frame is smaller than the window.
@@ -53,7 +54,7 @@ def ssim(predicted: Array, true: Array) -> Array:
     Example:
       >>> import jax.numpy as jnp
       >>> blank = jnp.zeros((5, 2, 64, 64, 1))
-      >>> [round(float(one), 4) for one in ssim(blank, blank + 1)]
+      >>> [round(float(similarity), 4) for similarity in ssim(blank, blank + 1)]
       [0.0001, 0.0001]
 
     Reference:
@@ -64,7 +65,7 @@ def ssim(predicted: Array, true: Array) -> Array:
     if min(true.shape[2:4]) < WIDTH:
         raise ValueError(f"frames are {true.shape[2]} x {true.shape[3]}, smaller than the window of {WIDTH} pixels")
     x, y = predicted[..., 0], true[..., 0]
-    mean_x, mean_y, xx, yy, xy = (_windowed(one) for one in (x, y, x * x, y * y, x * y))
+    mean_x, mean_y, xx, yy, xy = (_windowed(image) for image in (x, y, x * x, y * y, x * y))
     product, squares = mean_x * mean_y, mean_x**2 + mean_y**2
     luminance = (2 * product + C1) / (squares + C1)
     structure = (2 * (xy - product) + C2) / (xx + yy - squares + C2)
@@ -72,7 +73,7 @@ def ssim(predicted: Array, true: Array) -> Array:
 
 
 def _windowed(image: Array) -> Array:
-    """Weighted means of (B, T, H, W) under every window that lies inside: two products with a matrix of one band."""
+    """Weighted means of (B, T, H, W) under every window inside the frame, by two products with a banded matrix."""
     weights = np.exp(-0.5 * ((np.arange(WIDTH) - WIDTH // 2) / DEVIATION) ** 2)
     weights /= weights.sum()
     for length in image.shape[2:]:  # each pass takes the third axis and puts its means last

@@ -1,4 +1,4 @@
-"""Layered networks: chains of layers that are linear in their weights and in the activity that they read.
+"""Layered networks: chains of layers that are linear in their weights and in their input.
 
 net = chain((28, 28, 1), [conv(16, 5), pool(2), flatten(), dense(10)], loss="softmax")
 params = init_params(key, net)

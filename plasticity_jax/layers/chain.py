@@ -1,9 +1,9 @@
-r"""A chain: layers one behind the other, and the loss of its output.
+r"""A chain: layers in sequence, and the loss of their output.
 
     h^0 = x,   v^i = linear_i(W^i, between_i(h^{i-1})) + b^i,   h^i = phi_i(v^i),   i = 1..L;   yhat = h^L
 
-L counts the layers with weights. Layers without, such as `pool` and `flatten`, stand between them and belong to the
-path of the next one, or of the output. The loss of an example is 1/2 sum (yhat - y)^2 ("squared"), -sum y log
+L counts the layers with weights. Layers without weights, such as `pool` and `flatten`, stand between them and belong to
+the input of the next layer, or to the output. The loss of an example is 1/2 sum (yhat - y)^2 ("squared"), -sum y log
 softmax(yhat) ("softmax"), or a function of yhat and y.
 
 Weights are ``{"forward": {"w": (W^1, ..., W^L), "bias": (b^1, ..., b^L)}, "feedback": {"w_fb": (B^2, ..., B^L)}}``.
@@ -39,7 +39,7 @@ class Chain(NamedTuple):
 
     Attributes:
       layers: the L layers with weights.
-      between: L + 1 tuples of layers without, in front of each and behind the last.
+      between: L + 1 tuples of layers without weights, in front of each layer and behind the last.
       h_shapes: L + 1 shapes, without B, of the activity from h^0 = x to the output h^L.
       v_shapes: L shapes, without B, of v^i, whose last axis has a bias.
       w_forms: L weights as ``(structure, shapes of the leaves)``.
@@ -55,7 +55,7 @@ class Chain(NamedTuple):
 
     @property
     def bias_sizes(self) -> tuple[int, ...]:
-        """L numbers, the entries of the biases."""
+        """L numbers, the sizes of the biases."""
         return tuple(shape[-1] for shape in self.v_shapes)
 
     @property
@@ -74,14 +74,15 @@ class Chain(NamedTuple):
 
 
 def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "squared") -> Chain:
-    """Joins layers to a network, and checks that they fit.
+    """Joins layers into a network, and checks that they fit.
 
     Args:
       in_shape: shape of one input, (n,) or (height, width, channels).
       layers: `dense`, `conv`, `pool`, `flatten`, a `layer` of your own, or a flax.linen module without bias, whose
         nonlinearity is then the identity (`from_flax` gives it another). The last one's activity is the output.
-      loss: "squared"; "softmax", which is in the loss, so that the last nonlinearity is then "identity", and which
-        takes integer labels too; or a function ``(yhat, y) -> ()`` of one example. By name they take an output (n,).
+      loss: "squared"; "softmax", which includes the softmax, so that the last nonlinearity is then "identity", and
+        which takes integer labels too; or a function ``(yhat, y) -> ()`` of one example. The named losses take an
+        output (n,).
 
     Returns:
       A `Chain`. Its weights are ``{"forward": {"w", "bias"}, "feedback": {"w_fb"}}``, one entry for each layer with
@@ -89,7 +90,7 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
       (n_L, n_i) on the pathway "direct"; `init_params` draws them.
 
     Raises:
-      TypeError: if something else than a layer is among them.
+      TypeError: if one of them is not a layer.
       ValueError: if in_shape is not a shape, the shapes do not chain, a layer of your own is not linear, no layer has
         weights, the loss is not known or does not fit the output.
 
@@ -109,7 +110,7 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
     """
     check_loss(loss)
     shape = _checked(in_shape)
-    found: list[Layer] = []
+    with_weights: list[Layer] = []
     between: list[tuple[Layer, ...]] = [()]
     h_shapes, v_shapes, w_forms = [shape], [], []
     for i, given in enumerate(layers):
@@ -127,28 +128,28 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
         if each.init is None:
             between[-1] += (each,)
             continue
-        found.append(each)
+        with_weights.append(each)
         between.append(())
         h_shapes.append(shape)
         v_shapes.append(v_shape)
         w_forms.append((jax.tree.structure(w), tuple(leaf.shape for leaf in jax.tree.leaves(w))))
-    if not found:
+    if not with_weights:
         raise ValueError("layers holds none with weights: give at least one dense or conv")
     h_shapes[-1] = shape
     if loss == "softmax" and shape == (1,):
         raise ValueError("loss='softmax' of one output is constant: give it two, or use loss='squared'")
-    if loss == "softmax" and found[-1].phi != "identity":
-        raise ValueError(f"loss='softmax' takes the last phi 'identity', not {found[-1].phi!r}")
+    if loss == "softmax" and with_weights[-1].phi != "identity":
+        raise ValueError(f"loss='softmax' takes the last phi 'identity', not {with_weights[-1].phi!r}")
     if not callable(loss) and len(shape) != 1:
         raise ValueError(f"loss={loss!r} takes an output (n,), and the last layer's is {shape}: put flatten() after it")
-    return Chain(tuple(found), tuple(between), tuple(h_shapes), tuple(v_shapes), tuple(w_forms), loss)
+    return Chain(tuple(with_weights), tuple(between), tuple(h_shapes), tuple(v_shapes), tuple(w_forms), loss)
 
 
 def check_chain(net: Chain) -> None:
-    """Refuses what is not a chain.
+    """Refuses a network that is not a chain.
 
     Raises:
-      TypeError: naming what it is.
+      TypeError: naming its type.
     """
     if not isinstance(net, Chain):
         raise TypeError(
@@ -157,9 +158,9 @@ def check_chain(net: Chain) -> None:
 
 
 def others_than_dense(net: Chain) -> list[str]:
-    """Names of what keeps the path from the first layer's activity to the output from being a chain of matrices."""
-    found = [layer.name for layer in net.layers[1:] if not is_dense(layer)]
-    return found + [layer.name for group in net.between[1:-1] for layer in group if not is_flatten(layer)]
+    """Names of the layers that break the chain of matrices from the first layer's activity to the output."""
+    layers = [layer.name for layer in net.layers[1:] if not is_dense(layer)]
+    return layers + [layer.name for group in net.between[1:-1] for layer in group if not is_flatten(layer)]
 
 
 def check_pathway(pathway: str) -> None:
@@ -190,9 +191,9 @@ def _shapes(place: str, each: Layer, shape: tuple[int, ...]) -> tuple[PyTree, tu
         v = jax.eval_shape(each.linear, w, h)
         after = jax.eval_shape(activation_of(each.phi).phi, v)
     except Exception as error:
-        shown = ", ".join(map(str, shape))
+        axes = ", ".join(map(str, shape))
         why = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ValueError(f"{place} does not take activity (B, {shown}): {why}") from error
+        raise ValueError(f"{place} does not take activity (B, {axes}): {why}") from error
     for what, out in (("linear", v), ("phi", after)):
         if not hasattr(out, "shape") or len(out.shape) < 2 or out.shape[0] != 2:
             raise ValueError(
@@ -206,9 +207,9 @@ def _shapes(place: str, each: Layer, shape: tuple[int, ...]) -> tuple[PyTree, tu
 
 
 def _check_linear(place: str, each: Layer, w: PyTree, shape: tuple[int, ...]) -> None:
-    """Refuses a layer whose map of two random vectors, or of two random weights, is not the sum of theirs.
+    """Refuses a layer that is not additive for two random activities or two random weights.
 
-    What depends on a traced coefficient is not validated.
+    A layer that depends on a traced coefficient is not validated.
     """
     with jax.ensure_compile_time_eval():
         keys = jax.random.split(jax.random.key(0), 4)
@@ -217,19 +218,19 @@ def _check_linear(place: str, each: Layer, w: PyTree, shape: tuple[int, ...]) ->
         v = each.linear(weights, h)
         if isinstance(v, Tracer):
             return
-        wrong = {
+        faults = {
             "mixes the examples of a batch: v of one may read its activity alone": each.linear(weights, h[:1]) - v[:1],
             "is not linear in its activity: leave out its bias (use_bias=False), which the chain adds, and put a "
             "nonlinearity into phi": each.linear(weights, h + more_h) - each.linear(weights, more_h) - v,
         }
         if each.init is not None:
             total = each.linear(jax.tree.map(jnp.add, weights, more_w), h)
-            wrong[
+            faults[
                 "is not linear in its weights: leave out its bias (use_bias=False), which the chain adds; a product of "
                 "weights is two layers, and a path without any, as in a skip, cannot be part of one"
             ] = total - each.linear(more_w, h) - v
         eps = float(jnp.finfo(v.dtype).eps)
         rounding = min(64 * eps, eps**0.5) * float(jnp.sqrt(jnp.mean(v.astype(jnp.float32) ** 2)))
-        for fault, apart in wrong.items():
-            if not float(jnp.max(jnp.abs(apart))) <= max(rounding, float(jnp.finfo(jnp.float32).tiny)) * 8:
+        for fault, difference in faults.items():
+            if not float(jnp.max(jnp.abs(difference))) <= max(rounding, float(jnp.finfo(jnp.float32).tiny)) * 8:
                 raise ValueError(f"{place} {fault}")

@@ -1,4 +1,4 @@
-"""A convolution: neurons of one channel share their weights, each with its own window of the image before it."""
+"""A convolution: neurons of one channel share their weights, and each reads its own window of the image."""
 
 import functools
 from typing import Literal
@@ -33,7 +33,7 @@ def conv(
       A `Layer` with W (height, width, C, C') ~ N(0, 2 / (height width C)).
 
     Raises:
-      ValueError: if a number is not whole and from 1 on, or phi or padding is not known.
+      ValueError: if a number is not whole and at least 1, or phi or padding is not known.
 
     Example:
       >>> import plasticity_jax as pj
@@ -51,7 +51,7 @@ def conv(
     return Layer(name, linear, _init(name, channels, kernels, padding), phi, credit, gradient, trusted=True)
 
 
-@functools.cache  # one function for all layers alike, so that networks built alike compare equal; below likewise
+@functools.cache  # one function for all equal layers, so that networks built alike compare equal; below likewise
 def _maps(strides: tuple[int, int], padding: str) -> tuple[Linear, Transpose, Transpose]:
     def linear(w: Array, h: Array) -> Array:
         dtype = jnp.result_type(w, h)
@@ -72,10 +72,8 @@ def _maps(strides: tuple[int, int], padding: str) -> tuple[Linear, Transpose, Tr
 def _init(name: str, channels: int, kernels: tuple[int, int], padding: str) -> Init:
     def init(key: Key, shape: tuple[int, ...], dtype: object) -> Array:
         if len(shape) != 3:
-            shown = ", ".join(map(str, shape))
-            raise ValueError(
-                f"{name} takes images (B, H, W, C), not (B, {shown}): give the chain an in_shape (H, W, C)"
-            )
+            axes = ", ".join(map(str, shape))
+            raise ValueError(f"{name} takes images (B, H, W, C), not (B, {axes}): give the chain an in_shape (H, W, C)")
         if padding == "VALID" and (shape[0] < kernels[0] or shape[1] < kernels[1]):
             raise ValueError(
                 f"{name} gets images of {shape[0]} x {shape[1]}, smaller than its kernel: use padding='SAME', a "

@@ -19,7 +19,7 @@ def dense(n: int, phi: Phi = "identity") -> Layer:
       A `Layer` with W (n, n_in) ~ N(0, 2 / n_in), which takes activity (B, n_in).
 
     Raises:
-      ValueError: if n is not a whole number from 1 on, or phi is not known.
+      ValueError: if n is not a whole number of at least 1, or phi is not known.
 
     Example:
       >>> import jax, plasticity_jax as pj

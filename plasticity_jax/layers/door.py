@@ -15,7 +15,7 @@ from plasticity_jax.typing import Array, Example, Key, Params, PyTree
 
 
 def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.dtype | None = None) -> Params:
-    """Weights as each layer draws them, feedback weights likewise, biases 0.
+    """Weights and feedback weights as each layer draws them, biases 0.
 
     A matrix or a kernel is ~ N(0, 2 / fan in), as in the experiments of Lansdell, Prakash & Kording (2020).
 
@@ -23,7 +23,7 @@ def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.
       key: split, one part for each layer and each feedback weight.
       net: the network.
       pathway: "chain", on which B^{i+1} is drawn as W^{i+1} is, or "direct", on which w_fb[i-1] ~ N(0, 2 / n_i) is a
-        matrix (n_L, n_i), n_L and n_i counting the entries of v^L and h^i.
+        matrix (n_L, n_i), n_L and n_i being the sizes of v^L and h^i.
       dtype: of the weights; JAX's default float if None.
 
     Returns:
@@ -48,7 +48,7 @@ def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.
 
     def drawn(key: Key, i: int) -> PyTree:
         init = net.layers[i].init
-        assert init is not None  # `chain` sorts the others out
+        assert init is not None  # net.layers holds only layers with weights
         return init(key, seen_shape(net, i), dtype)
 
     def direct(key: Key, i: int) -> Array:
@@ -67,14 +67,14 @@ def init_params(key: Key, net: Chain, *, pathway: Pathway = "chain", dtype: jnp.
 
 
 def fitted(net: Chain, params: Params, batch: Example, name: str = "batch", *, target: bool = True) -> Example:
-    """The batch in the dtype of the weights, integer labels as targets.
+    """The batch in the dtype of the weights, integer labels as distributions.
 
     Args:
       net: the network.
       params: its weights; only "forward" is read.
       batch: one step's example.
       name: of the batch in messages.
-      target: whether it must have a target; if not, y may be None.
+      target: whether the batch must have a target; if not, y may be None.
 
     Raises:
       AssertionError: naming the array and the shape that it should have.
@@ -112,8 +112,8 @@ def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch"
         check_like(f"w[{i}]", w[i], net.w_shapes[i], f" for {layer.name}")
         check_shape(f"bias[{i}]", bias[i], (net.bias_sizes[i],), f"({net.bias_sizes[i]},)")
     hint = ", channels last" if len(net.h_shapes[0]) == 3 else ""
-    shown = ", ".join(map(str, net.h_shapes[0]))
-    check_shape(f"{name}.x", batch.x, (*jnp.shape(batch.x)[:1], *net.h_shapes[0]), f"(B, {shown}){hint}")
+    axes = ", ".join(map(str, net.h_shapes[0]))
+    check_shape(f"{name}.x", batch.x, (*jnp.shape(batch.x)[:1], *net.h_shapes[0]), f"(B, {axes}){hint}")
     examples = jnp.shape(batch.x)[0]
     not_empty(f"{name}.x", examples)
     here = f"with B = {examples} as in {name}.x"
@@ -130,8 +130,8 @@ def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch"
         if len(net.h_shapes[-1]) == 1:
             check_not_labels(net.loss, batch.y, (examples,), net.h_shapes[-1][0], f"{name}.y")
         also = ", or integer labels (B,)" if net.loss == "softmax" else ""
-        shown = ", ".join(map(str, net.h_shapes[-1]))
-        check_shape(f"{name}.y", batch.y, (examples, *net.h_shapes[-1]), f"(B, {shown}){also}, {here}")
+        axes = ", ".join(map(str, net.h_shapes[-1]))
+        check_shape(f"{name}.y", batch.y, (examples, *net.h_shapes[-1]), f"(B, {axes}){also}, {here}")
     if batch.weight is not None:
         check_shape(f"{name}.weight", batch.weight, (examples,), f"(B,), {here}")
 
@@ -160,7 +160,7 @@ def check_shape(name: str, given: Any, wanted: tuple[int, ...], message: str) ->
     """Asserts that an array has a shape.
 
     Raises:
-      AssertionError: naming it, what it should be and what it is.
+      AssertionError: naming the array, the shape that it should have and its own.
     """
     if jnp.shape(given) != wanted:
         raise AssertionError(f"{name} must be {message}, not {jnp.shape(given)}")
@@ -170,13 +170,15 @@ def check_like(name: str, given: PyTree, wanted: PyTree, why: str) -> None:
     """Asserts that a weight has the form and the shapes of another.
 
     Raises:
-      AssertionError: naming it and what it should be.
+      AssertionError: naming the weight, the shapes that it should have and its own.
     """
     shapes = jax.tree.map(jnp.shape, wanted)
     message = f"{name} must be {shapes}{why}, not {jax.tree.map(jnp.shape, given)}"
-    same = {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(given)}
-    want = {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(wanted)}
-    if same != want:
+
+    def by_path(tree: PyTree) -> dict[str, tuple[int, ...]]:
+        return {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+    if by_path(given) != by_path(wanted):
         raise AssertionError(message)
 
 
@@ -189,7 +191,7 @@ def seen_shape(net: Chain, i: int) -> tuple[int, ...]:
 
 
 def error_size(net: Chain) -> int:
-    """n_L: how many entries the error at v^L has, which a direct pathway carries back."""
+    """n_L, the size of the error at v^L, which a direct pathway carries back."""
     return math.prod(net.v_shapes[-1])
 
 

@@ -22,12 +22,12 @@ def from_flax(module: Any, phi: Phi = "identity") -> Layer:
       A `Layer`.
 
     Raises:
-      TypeError: if it is not a flax.linen module.
+      TypeError: if `module` is not a flax.linen module.
       ValueError: if phi is not known.
 
     Example:
       >>> import flax.linen as nn, jax, plasticity_jax as pj
-      >>> shared = from_flax(nn.ConvLocal(4, (3, 3), use_bias=False), "relu")  # windows that share no weights
+      >>> shared = from_flax(nn.ConvLocal(4, (3, 3), use_bias=False), "relu")  # each window has its own weights
       >>> net = pj.layers.chain((8, 8, 1), [shared, pj.layers.flatten(), pj.layers.dense(2)])
       >>> pj.layers.init_params(jax.random.key(0), net)["forward"]["w"][0]["kernel"].shape
       (8, 8, 9, 4)

@@ -1,9 +1,9 @@
-r"""A layer: what its weights make of the activity before it, and the nonlinearity behind.
+r"""A layer: a linear map of the activity before it, and the nonlinearity after it.
 
     v = linear(W, h) + b,   h' = phi(v)
 
-`linear` is linear in W and in h. So feedback through B of the shape of W, and the gradient of W, are its transposes,
-for convolutions as for matrices:
+`linear` is linear in W and in h. Feedback through B, of the shape of W, and the gradient of W are therefore its
+transposes, for convolutions and matrices alike:
 
     credit for h   = linear(B, .)^T e         B = W is backpropagation
     gradient of W  = linear(., h)^T e
@@ -31,13 +31,13 @@ class Layer(NamedTuple):
     """One layer of a chain; build it with `dense`, `conv`, `pool`, `flatten`, `from_flax` or `layer`.
 
     Attributes:
-      name: what messages call it.
+      name: its name in messages.
       linear: ``(w, h) -> v`` of a batch, leading axis B, linear in both; w is () in a layer without weights.
-      init: ``(key, shape of h without B, dtype) -> w``; None: no weights, and then neither a bias nor a nonlinearity.
+      init: ``(key, shape of h without B, dtype) -> w``; None: no weights, and so neither a bias nor a nonlinearity.
       phi: the nonlinearity.
       credit: ``(b, h, error) -> credit`` of the shape of h, the transpose by h; None takes it by autodiff.
       gradient: ``(w, h, error) -> gradient`` of the form of w, a sum over the batch; None takes it by autodiff.
-      trusted: whether it is known to be linear; if not, `chain` checks it once.
+      trusted: whether `linear` is known to be linear; if not, `chain` checks it once.
     """
 
     name: str
@@ -61,7 +61,7 @@ def layer(linear: Linear, init: Init | None, phi: Phi = "identity", name: str = 
       linear: ``(w, h) -> v`` of a batch, leading axis B; linear in w and in h, which `chain` checks.
       init: ``(key, shape of h without B, dtype) -> w``, any pytree; None if there are no weights.
       phi: a nonlinearity by name, or any function of a batch; it may change the shape, as a maximum over a window does.
-      name: what messages call the layer.
+      name: of the layer in messages.
 
     Returns:
       A `Layer`.
@@ -104,8 +104,8 @@ def gradient(layer: Layer, w: PyTree, h: Array, error: Array) -> PyTree:
 
 
 def transposed(linear: Callable[[PyTree], Array], at: PyTree, error: Array) -> PyTree:
-    """The transpose of a linear function of `at`, applied to an error, in whatever dtype the function computes."""
-    v, pull = jax.vjp(linear, at)  # not linear_transpose, which knows no derivative of the layer's own
+    """The transpose of a linear function of `at`, applied to an error, in the dtype of the function."""
+    v, pull = jax.vjp(linear, at)  # not linear_transpose, which ignores a layer's custom derivative
     return pull(error.astype(v.dtype))[0]
 
 

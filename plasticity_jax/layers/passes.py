@@ -1,4 +1,4 @@
-"""A chain's forward pass, its output's loss and error, and how credit and gradients are taken through one layer."""
+"""A chain's forward pass, the loss of its output, and credit and gradients through one layer."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ class Pass(NamedTuple):
 
     Attributes:
       h: L + 1 arrays (B, ...), activity from h^0 = x to the output h^L.
-      seen: L arrays (B, ...), the activity that the weights of layer i read: h^{i-1} behind what stands between.
-      pull: L functions, credit for h^i to the error at v^i, which for an elementwise phi is a product with phi_i'(v^i).
+      seen: L arrays (B, ...), the activity that the weights of layer i read: h^{i-1} after the layers between.
+      pull: L functions from credit for h^i to the error at v^i; for an elementwise phi, products with phi_i'(v^i).
     """
 
     h: tuple[Array, ...]
@@ -65,15 +65,15 @@ def forward(net: Chain, weights: PyTree, x: Array) -> Pass:
 
 
 def perturbed_output(net: Chain, weights: PyTree, h_1: Array, noise: Sequence[Array]) -> Array:
-    """The output when noise is added to the activity of every hidden layer, and passes through the layers above.
+    """The output when noise is added to the activity of every hidden layer and passes through the layers above.
 
-    The first layer's activity is that of the clean pass, to which its noise is added.
+    The first layer's activity is taken from the clean pass.
 
     Args:
       net: the network.
       weights: ``params["forward"]``.
       h_1: (B, ...), the clean activity of the first hidden layer.
-      noise: L - 1 arrays of the shapes of h^i, added behind the nonlinearity.
+      noise: L - 1 arrays of the shapes of h^i, added after the nonlinearity.
 
     Returns:
       The shape of h^L.
@@ -87,7 +87,7 @@ def perturbed_output(net: Chain, weights: PyTree, h_1: Array, noise: Sequence[Ar
 
 
 def between(net: Chain, i: int, h: Array) -> Array:
-    """Activity behind the layers without weights in front of layer i, counted from 0; those of the output if i is L."""
+    """Activity after the layers without weights in front of layer i, counted from 0; of the output if i is L."""
     for weightless in net.between[i]:
         h = weightless.linear((), h)
     return h
@@ -108,7 +108,7 @@ def credit_through(net: Chain, i: int, b: PyTree, activity: Pass, error: Array) 
 
 
 def gradients(net: Chain, weights: PyTree, activity: Pass, errors: Sequence[Array]) -> PyTree:
-    """Updates for ``params["forward"]``: mean over the batch of what each error makes of its layer's weights and bias.
+    """Updates for ``params["forward"]``: gradients of each layer's weights and bias by its error, means over the batch.
 
     Args:
       net: the network.
@@ -122,7 +122,7 @@ def gradients(net: Chain, weights: PyTree, activity: Pass, errors: Sequence[Arra
     batch = errors[0].shape[0]
 
     def of_layer(i: int) -> PyTree:
-        if jnp.finfo(errors[i].dtype).bits < 32:  # whose sums run over
+        if jnp.finfo(errors[i].dtype).bits < 32:  # sums in float16 would overflow
             return gradient(net.layers[i], weights["w"][i], activity.seen[i], errors[i] / batch)
         total = gradient(net.layers[i], weights["w"][i], activity.seen[i], errors[i])
         return jax.tree.map(lambda g: g / batch, total)
@@ -141,13 +141,13 @@ def loss_and_credit(net: Chain, output: Array, y: Array, weight: Array | None = 
       net: the network.
       output: h^L, (B, n_L) for a loss by name.
       y: the target, of the output's shape for a loss by name, or anything that leads with (B,).
-      weight: (B,), factors of both; None is 1 for all. With 0 both are 0, whatever the loss makes of the example.
+      weight: (B,), factors of both; None: 1 for all. With 0 both are 0, even where the loss is not finite.
 
     Returns:
       ``(loss, credit)`` of shapes (B,) and the output's, in its dtype.
 
     Raises:
-      ValueError: if y has not the output's shape, for a loss by name; labels become targets by `fitted`.
+      ValueError: if y does not have the output's shape, for a loss by name; `fitted` converts labels.
     """
     loss, back = unweighted(net, output, y, weight)
     if weight is None:
@@ -156,7 +156,7 @@ def loss_and_credit(net: Chain, output: Array, y: Array, weight: Array | None = 
 
 
 def unweighted(net: Chain, output: Array, y: Array, weight: Array | None = None) -> tuple[Array, Array]:
-    """`loss_and_credit` before it is weighed; what is not finite is 0 already in an example of weight 0."""
+    """`loss_and_credit` without the weights; where a weight is 0, values that are not finite are 0 already."""
     if not callable(net.loss) and jnp.shape(y) != jnp.shape(output):
         raise ValueError(
             f"y has shape {jnp.shape(y)}, but loss={net.loss!r} takes that of the output, {jnp.shape(output)}: "
@@ -179,6 +179,6 @@ def _response(layer: Layer, v: Array) -> tuple[Array, Callable[[Array], Array]]:
 
 
 def _behind(net: Chain, h: Array, pull: Callable[[Array], Array]) -> tuple[Array, Callable[[Array], Array]]:
-    """The output behind the last layers without weights, and the pull of credit for it."""
+    """The output after the last layers without weights, and the function that pulls credit for it back."""
     read = functools.partial(between, net, len(net.layers))
     return read(h), lambda c: pull(transposed(read, h, c))

@@ -1,4 +1,4 @@
-"""Layers without weights: the mean over windows, and the image as a row."""
+"""Layers without weights: the mean over windows, and the activity as a row."""
 
 import functools
 
@@ -10,9 +10,9 @@ from plasticity_jax.typing import Array, PyTree
 
 
 def pool(size: int) -> Layer:
-    """The mean over windows of size x size pixels, side by side; what is left over at the edge is cut off.
+    """The mean over adjacent windows of size x size pixels; pixels left over at the edge are dropped.
 
-    A maximum is not linear: it belongs to the nonlinearity of the layer before, as `conv` shows.
+    A maximum is not linear: it belongs in the nonlinearity of the layer before, as `conv` shows.
 
     Args:
       size: of a window's side.
@@ -21,7 +21,7 @@ def pool(size: int) -> Layer:
       A `Layer` without weights, from (B, H, W, C) to (B, H // size, W // size, C).
 
     Raises:
-      ValueError: if the size is not a whole number from 1 on.
+      ValueError: if the size is not a whole number of at least 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -33,7 +33,7 @@ def pool(size: int) -> Layer:
 
 
 def flatten() -> Layer:
-    """The activity of every example as one row, (B, H, W, C) to (B, H W C), for the dense layers behind.
+    """The activity of every example as one row, (B, H, W, C) to (B, H W C), for the dense layers that follow.
 
     Example:
       >>> import jax.numpy as jnp
@@ -50,8 +50,8 @@ def _mean(size: int) -> Linear:
             raise ValueError(f"pool({size}) takes images (B, H, W, C) of at least {size} x {size}, not {h.shape}")
         rows, columns = h.shape[1] // size, h.shape[2] // size
         # Term by term: XLA's sums over a short axis, and its windows, are slow on a CPU.
-        wide = h.astype(jnp.promote_types(h.dtype, jnp.float32))  # bfloat16 cannot count far
-        terms = [wide[:, u : rows * size : size, v : columns * size : size] for u in range(size) for v in range(size)]
+        real = h.astype(jnp.promote_types(h.dtype, jnp.float32))  # sums in bfloat16 lose digits
+        terms = [real[:, u : rows * size : size, v : columns * size : size] for u in range(size) for v in range(size)]
         return (sum(terms[1:], terms[0]) / size**2).astype(h.dtype)
 
     return linear

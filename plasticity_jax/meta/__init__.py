@@ -33,5 +33,5 @@ def __dir__() -> list[str]:
     return list(__all__)
 
 
-if not TYPE_CHECKING:  # a type checker would take any name to be there
+if not TYPE_CHECKING:  # or a type checker would accept any name
     __getattr__ = suggesting(__name__, __all__)

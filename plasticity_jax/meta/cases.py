@@ -1,4 +1,4 @@
-"""The registry's entries for the rules over theta: lives of two steps of two unit networks."""
+"""The registry's entries for the rules over theta: lives of two steps, of two tiny networks."""
 
 from collections.abc import Callable
 
@@ -26,18 +26,18 @@ FRONT, NET, LINEAR = (
     mlp((N, N, 1), ["tanh", "identity"]),
     mlp((N_IN, 1), ["identity"]),
 )
-"""The prefix that rests in a life and the network behind it; and the linear network of the quadratic life."""
+"""The prefix, fixed within a life; the network behind it; and the linear network of the quadratic life."""
 
 WINDOWS, PAIRS = 2, 2
 
 
 def prefix(weights: PyTree, x: Array) -> Array:
-    """The features of the layer in front."""
+    """The features of the prefix."""
     return forward(FRONT, weights, x).h[-1]
 
 
 def quadratic_life(rate: float | Array) -> Life:
-    """A linear unit taught by SGD at a fixed rate, and an offset of its targets: its losses are quadratic in theta."""
+    """A linear unit that learns by SGD at a fixed rate, with shifted targets: its losses are quadratic in theta."""
 
     def shifted(theta: PyTree, batch: Example) -> Example:
         return batch._replace(y=batch.y - jnp.broadcast_to(theta["offset"], batch.y.shape))

@@ -1,4 +1,4 @@
-"""Parts that the rules over theta share: batches of episodes, lives in windows, perturbations of theta."""
+"""Shared parts of the rules over theta: batches of episodes, lives in windows, perturbations of theta."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,8 +22,8 @@ class Inner(NamedTuple):
 
     Attributes:
       params: the weights.
-      traces: of its rule.
-      opt_state: of its optimiser.
+      traces: the traces of its rule.
+      opt_state: the state of its optimiser.
       step: shape (), int32, steps lived.
     """
 
@@ -34,10 +34,10 @@ class Inner(NamedTuple):
 
 
 def count_episodes(batch: Episode) -> int:
-    """The number of episodes B, after asserting that all leaves lead with it, and those of the support with (B, T).
+    """Counts the episodes, after checks that all leaves have the leading axis (B,), and those of the support (B, T).
 
     Raises:
-      AssertionError: (chex) saying how the leaves should lead.
+      AssertionError: (chex) with the leading axes that the leaves should have.
       TypeError: if the batch is not an `Episode`.
       ValueError: if there is no episode.
     """
@@ -58,13 +58,13 @@ def cast_like(theta: PyTree, batch: Episode) -> Episode:
 
 
 def over_episodes(one: Callable[..., PyTree], key: Key, batch: Episode, *carried: PyTree) -> PyTree:
-    """``one(key, episode, *carried)`` for each episode, with a key of its own; leaves of the result lead with (B,).
+    """``one(key, episode, *carried)`` for each episode, with its own key; leaves of the result lead with (B,).
 
     Args:
-      one: of a single episode.
+      one: a function of a single episode.
       key: split over the episodes.
       batch: leaves have the leading axes (B,).
-      carried: what else leads with (B,).
+      carried: other arguments, with the leading axis (B,).
     """
     episodes = count_episodes(batch)
     args = (jax.random.split(key, episodes), batch, *carried)
@@ -79,7 +79,7 @@ def summary(aux: dict[str, Array]) -> dict[str, Array]:
 
 
 def report(loss: Array, aux: dict[str, Array], updates: Updates) -> Info:
-    """The report of an outer step; aux gets "finite_updates", (leaves,), bool, of each leaf of the updates."""
+    """The report of an outer step; aux gets "finite_updates", (leaves,), bool, for each leaf of the updates."""
     return Info(loss, READY, {**aux, "finite_updates": jnp.isfinite(leaf_sizes(updates))})
 
 
@@ -109,25 +109,25 @@ def start_lives(life: Life, theta: PyTree, key: Key, batch: Episode) -> Inner:
 def mean_window(
     life: Life, theta: PyTree, key: Key, batch: Episode, inner: Inner, fresh: Array, remat: bool | int
 ) -> tuple[Array, tuple[dict[str, Array], Inner]]:
-    """Lives one window of each episode and judges it; averaged over the episodes.
+    """Lives and judges one window of each episode; averaged over the episodes.
 
     Args:
       life: the lifetime.
       theta: meta-parameters.
       key: split over the episodes.
       batch: leaves have the leading axes (B,); its support is the window.
-      inner: where the lives stand, leaves have the leading axes (B,).
-      fresh: shape (), bool: the lives begin here, and `inner` is not read.
+      inner: the states of the lives; leaves have the leading axes (B,).
+      fresh: shape (), bool: whether the lives begin here; if so, `inner` is not read.
       remat: see `plasticity_jax.meta.lifetime.lifetime`.
 
     Returns:
       ``(loss, (aux, inner))``, loss and aux as `mean_outcome`.
     """
 
-    def one(key: Key, episode: Episode, kept: Inner) -> PyTree:
+    def one(key: Key, episode: Episode, state: Inner) -> PyTree:
         born = birth(life, theta, key, episode)
-        entering = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), _without_key(born), kept)
-        loss, (aux, end) = live(life, theta, born._replace(**entering._asdict()), episode, remat=remat)
+        start = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), _without_key(born), state)
+        loss, (aux, end) = live(life, theta, born._replace(**start._asdict()), episode, remat=remat)
         return loss, (aux, _without_key(end))
 
     losses, (aux, inner) = over_episodes(one, key, cast_like(theta, batch), inner)
@@ -138,8 +138,8 @@ def unit_normals(key: Key, theta: PyTree, count: int) -> PyTree:
     """Standard normals shaped and typed as theta; leaves have the leading axes (count,)."""
     leaves, treedef = jax.tree.flatten(theta)
     keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, (count, *leaf.shape), leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(treedef, drawn)
+    normals = [jax.random.normal(k, (count, *leaf.shape), leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(treedef, normals)
 
 
 def both_signs(theta: PyTree, sigma: PyTree, units: PyTree) -> PyTree:
@@ -169,7 +169,7 @@ def antithetic(losses: Array, sigma: PyTree, units: PyTree) -> PyTree:
 
 
 def check_sigma(rule: str, sigma: PyTree) -> None:
-    """Refuses perturbations of no size, where that can be seen: tracers pass.
+    """Refuses perturbations that are not above 0; not validated when traced.
 
     Raises:
       ValueError: naming the rule.

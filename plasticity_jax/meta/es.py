@@ -6,11 +6,11 @@ r"""Evolution strategies: whole lives under perturbed meta-parameters, in antith
 All lives share their episodes and keys, so that a pair differs by its perturbation alone. sigma may differ from leaf to
 leaf, and then multiplies and divides leaf by leaf.
 
-Source: Salimans et al. (2017); Lindsey & Litwin-Kumar (2020), section 8.2, ask for it. Kind: unbiased for the loss
+Source: Salimans et al. (2017); proposed in Lindsey & Litwin-Kumar (2020), section 8.2. Kind: unbiased for the loss
 smoothed over theta + sigma u, which for a loss that is quadratic in theta has the gradient of the loss itself. The
 variance grows with the number of meta-parameters.
-Memory: the present states of 2 pairs B lives, and what `Life.prepare` makes of their batches. Time: 2 pairs lives,
-side by side. It reads each life's loss and nothing from within: the life need not have derivatives.
+Memory: the present states of 2 pairs B lives, and their prepared batches (`Life.prepare`). Time: 2 pairs lives, in
+parallel. It reads only the loss of each life: the life need not be differentiable.
 """
 
 import jax
@@ -38,10 +38,10 @@ def es(life: Life, *, sigma: PyTree, pairs: int) -> LearningRule:
     Args:
       life: the lifetime.
       sigma: size of the perturbations, a number or a prefix of theta: a number for each group, say.
-      pairs: of lives.
+      pairs: number of antithetic pairs of lives.
 
     Returns:
-      A rule as `plasticity_jax.meta.gradient.meta_gradient`; its loss is the mean over all perturbed lives.
+      A rule like `plasticity_jax.meta.gradient.meta_gradient`; its loss is the mean over all perturbed lives.
 
     Raises:
       ValueError: if there is no pair, or a sigma is not positive.

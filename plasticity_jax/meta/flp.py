@@ -3,7 +3,7 @@
     theta = {"prefix", "forward": {"w", "bias"}, "feedback": {"w_fb", "bias"}, "alpha", "beta"}
 
 Source: Lindsey & Litwin-Kumar (2020), section 4.1. The frozen layers are the prefix, one large product for the whole
-life; all of theta is learned between lives, and of it only the plastic w changes within one.
+life. All of theta is learned between lives; only the plastic w changes within one.
 """
 
 from typing import Literal
@@ -32,11 +32,10 @@ def flp_life(
     """A life of `plasticity_jax.rules.hebbian.flp`.
 
     Args:
-      net: the plastic layers, all of them.
+      net: the plastic layers; all of them learn.
       prefix: see `supervised_life`.
       blockwise: see `supervised_life`.
-      signal: as `flp` takes it, and so output, presynaptic, product and reduction; theta holds alpha and beta, one for
-        each layer.
+      signal: see `flp`; theta holds alpha and beta, one for each layer.
       output: see `flp`.
       presynaptic: see `flp`.
       product: see `flp`.

@@ -3,8 +3,8 @@ r"""The meta-gradient: backpropagation through whole lifetimes, as a learning ru
     G = mean over episodes of  d/dtheta [ loss(theta, params_T(theta), query) + on_the_way(l_1, ..., l_T) ]
 
 Source: Finn, Abbeel & Levine (2017); Lindsey & Litwin-Kumar (2020), section 4.1. Kind: exact.
-Memory: that of a life, which grows as sqrt(T) when it is rematerialised. Time: three times a life's, or four. It reads
-everything: this is the outer loop, evolution's or a designer's, and no claim is made that a synapse could do it.
+Memory: that of a life, which grows as sqrt(T) with rematerialisation. Time: three times that of a life, or four. It
+reads everything: this is the outer loop, of evolution or of a designer, without a claim that a synapse could do it.
 """
 
 import jax
@@ -16,23 +16,23 @@ from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
 
 def meta_gradient(life: Life, *, remat: bool | int = True) -> LearningRule:
-    """The exact gradient by theta of the loss of a life: at its end, on the way, or both.
+    """The exact gradient of a life's loss with respect to theta: at its end, on the way, or both.
 
-    A life that learns by Adam needs ``optax.adam(rate, eps_root=1e-8)``: without it one weight whose gradient is zero,
+    A life that learns by Adam needs ``optax.adam(rate, eps_root=1e-8)``: without it one weight with a gradient of zero,
     behind a silent unit or input, makes the meta-gradient NaN, while the loss is finite. An ``optax.apply_if_finite``
-    around the outer optimiser then skips every step; `plasticity_jax.run.run` says so.
+    around the outer optimiser then skips every step; `plasticity_jax.run.run` reports this.
 
     Args:
       life: the lifetime.
       remat: see `plasticity_jax.meta.lifetime.lifetime`.
 
     Returns:
-      A rule whose params are theta and whose batch is an `Episode` with leading axis (B,). Its aux holds the means
-      over episodes of that of `plasticity_jax.meta.lifetime.outcome`, and "finite_updates", (leaves,), bool: whether
+      A rule with theta as params and an `Episode` with leading axis (B,) as batch. Its aux holds that of
+      `plasticity_jax.meta.lifetime.outcome`, averaged over episodes, and "finite_updates", (leaves,), bool: whether
       each leaf of the meta-gradient is finite.
 
     Example:
-      The leak of RFLO, and the rate of an Adam, for a life whose losses are small in the mean:
+      The leak of RFLO and the rate of Adam are meta-learned, for a small mean loss within a life:
 
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
       >>> case, key = pj.RULES["rflo"], jax.random.key(0)

@@ -3,13 +3,13 @@ r"""A lifetime: the steps of a learner under one scan, differentiable from end t
     theta  ->  params_0(theta),  learner(theta)  ->  l_1, ..., l_T,  params_T
     L = loss(theta, params_T, query) + on_the_way(l_1, ..., l_T)
 
-where l_t is the loss that step t reports. Reverse mode keeps what each of the T steps needs. With rematerialisation
-only the states at the edges of blocks are kept, and one block at a time is lived again on the way back: with blocks of
-sqrt(T) steps memory grows as sqrt(T), for the price of one more forward pass.
+where l_t is the loss that step t reports. Reverse mode stores the intermediate values of all T steps. With
+rematerialisation only the states at the edges of blocks are stored, and one block at a time is computed again on the
+way back: with blocks of sqrt(T) steps memory grows as sqrt(T), at the cost of one more forward pass.
 
-An Adam within a life needs ``eps_root``, as in ``optax.adam(rate, eps_root=1e-8)``: where a gradient has been zero so
-far, it takes the root of zero, whose derivative is infinite, and all of the meta-gradient that passes there is NaN,
-though losses and weights are finite. So does any root or norm of one's own that can be zero.
+Adam within a life needs ``eps_root``, as in ``optax.adam(rate, eps_root=1e-8)``: where a gradient has been zero so far,
+Adam takes the root of zero. Its derivative is infinite, and the meta-gradient through it is NaN, although losses and
+weights are finite. The same holds for any root or norm of your own that can be zero.
 """
 
 import math
@@ -29,19 +29,19 @@ def _not_judged(theta: PyTree, params: Params, query: PyTree) -> tuple[Array, Ma
 
 
 class Life(NamedTuple):
-    """A lifetime as a function of the meta-parameters theta; what the rules over theta take.
+    """A lifetime as a function of the meta-parameters theta, for the rules over theta.
 
     Attributes:
-      learner: ``theta -> learner``, built under the trace, so that theta may hold its coefficients.
+      learner: ``theta -> learner``, built while JAX traces, so that theta may hold its coefficients.
       params: ``theta -> params`` at birth.
       loss: ``(theta, params, query) -> (loss, aux)`` at the end; loss of shape (), aux diagnostics by name. By default
         the end is not judged, and an episode's query may be ``()``.
       on_the_way: ``losses -> loss``, of the losses (T,) that the steps report, such as `jax.numpy.mean`; it is added to
-        the loss at the end. None does not judge them. Of a life in windows it judges each window.
-      prepare: ``(theta, batches) -> batches``, what does not depend on the state, for many steps at once: layers that
-        do not change in a lifetime belong here, where they are one large product. The leaves lead with the steps.
-      embed: ``(theta, episode) -> episode``, the same once for the whole episode, its query too; for layers that are
-        better evaluated in one call than relived block by block.
+        the loss at the end. None does not judge them. In a life of windows it judges each window.
+      prepare: ``(theta, batches) -> batches``, computations that do not depend on the state, for many steps at once:
+        layers that are fixed within a lifetime belong here, as one large product. Leaves have a leading axis of steps.
+      embed: ``(theta, episode) -> episode``, the same once for the whole episode, including its query; for layers that
+        are better evaluated in one call than again for each block.
     """
 
     learner: Callable[[PyTree], Learner]
@@ -61,7 +61,7 @@ def lifetime(
     collect: Callable[[Info], PyTree] = lambda info: info.loss,
     remat: bool | int = True,
 ) -> tuple[LearnerState, PyTree]:
-    """Lives through the batches, a step each.
+    """Lives through the batches, one step for each.
 
     Args:
       learn: the learner.
@@ -69,7 +69,7 @@ def lifetime(
       batches: leaves of shape (T, b, ...).
       prepare: see `Life`; applied to a block of steps at a time, to the whole life if it is not rematerialised.
       collect: what to keep of each step's `Info`.
-      remat: True for blocks of ceil(sqrt(T)) steps, a number for blocks of as many, False to keep everything.
+      remat: True for blocks of ceil(sqrt(T)) steps, a number for blocks of that size, False to store everything.
 
     Returns:
       ``(state, collected)``, the latter with leaves (T, ...).
@@ -113,37 +113,37 @@ def lifetime(
 
 
 def birth(life: Life, theta: PyTree, key: Key, episode: Episode) -> LearnerState:
-    """The state at birth; of the episode only the shapes are read.
+    """The state at birth; only the shapes of the episode are read.
 
     Args:
       life: the lifetime.
       theta: meta-parameters.
-      key: of the life.
-      episode: one, without an axis of episodes.
+      key: the key of the life.
+      episode: a single one, without an axis of episodes.
     """
-    seen = jax.eval_shape(lambda: life.prepare(theta, life.embed(theta, episode).support))
-    batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), seen)
+    batches = jax.eval_shape(lambda: life.prepare(theta, life.embed(theta, episode).support))
+    batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), batches)
     return life.learner(theta).init(life.params(theta), key, batch)
 
 
 def live(
     life: Life, theta: PyTree, state: LearnerState, episode: Episode, *, remat: bool | int = True
 ) -> tuple[Array, tuple[dict[str, Array], LearnerState]]:
-    """Lives through an episode's support from any state, and is judged.
+    """Lives through an episode's support from any state, and judges the life.
 
     Args:
       life: the lifetime.
       theta: meta-parameters.
       state: at birth, or at the end of an earlier part of the life.
-      episode: one, without an axis of episodes.
+      episode: a single one, without an axis of episodes.
       remat: see `lifetime`.
 
     Returns:
-      ``(loss, (aux, state))``, as `outcome`, with the state at the end.
+      ``(loss, (aux, state))``, loss and aux as in `outcome`, with the state at the end.
 
     Raises:
       AssertionError: (chex) if the loss is not of shape ().
-      ValueError: if nothing judges the life.
+      ValueError: if the life has neither a loss nor `on_the_way`.
     """
     if life.loss is _not_judged and life.on_the_way is None:
         raise ValueError("nothing judges this Life: give it a loss, or on_the_way=jnp.mean")
@@ -161,13 +161,13 @@ def live(
 def outcome(
     life: Life, theta: PyTree, key: Key, episode: Episode, *, remat: bool | int = True
 ) -> tuple[Array, dict[str, Array]]:
-    """The loss of a whole life, as a function to differentiate by theta.
+    """The loss of a whole life, as a differentiable function of theta.
 
     Args:
       life: the lifetime.
       theta: meta-parameters.
-      key: of the life.
-      episode: one, without an axis of episodes.
+      key: the key of the life.
+      episode: a single one, without an axis of episodes.
       remat: see `lifetime`.
 
     Returns:

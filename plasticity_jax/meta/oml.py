@@ -1,22 +1,21 @@
 r"""The gradient-based inner loop (MAML, OML): SGD on the task's own loss within a life, at meta-learned rates.
 
-    g_t = grad of the step's loss by (w, b) at (w_t, b_t),   (w, b)_{t+1} = (w, b)_t - rate g_t
+    g_t = grad of the step's loss for (w, b) at (w_t, b_t),   (w, b)_{t+1} = (w, b)_t - rate g_t
 
-Weights and biases learn; rate is a number, or a real for each parameter. Layers in front that rest in a life (OML's
-representation) are a prefix, evaluated outside of the scan: they are learned by the meta-gradient alone.
+Weights and biases learn; the rate is one number, or one for each parameter. Layers in front that are fixed within a
+life (OML's representation) are a prefix, evaluated outside the scan: only the meta-gradient teaches them.
 
     second order   meta_gradient(gradient_life(...)), through every g_t
-    first order    G = sum_t g_t is held:  d/dtheta loss(theta, (w, b)_0 - rate G, query)
+    first order    G = sum_t g_t held:  d/dtheta loss(theta, (w, b)_0 - rate G, query)
 
-so that to first order the initial weights get the gradient at the end of the life, as it is, the rate gets -G times it,
-and the prefix its part in the query alone.
+so that to first order the initial weights get the gradient at the end of the life unchanged, the rate gets -G times it,
+and the prefix gets only the gradient through the query.
 
-Source: Finn, Abbeel & Levine (2017); Javed & White (2019), and Lindsey & Litwin-Kumar (2020), section 5, as whose
-baseline it is first order in the authors' code. Kind of `first_order`: approximate; exact where the g_t do not depend
-on theta. Memory of `first_order`: a life's present state and G; of second order, see
-`plasticity_jax.meta.gradient`. Time: a life's, forward. A departure: the network's squared error is half the sum over
-outputs, mean over the batch; the authors' is the mean over both, which for n outputs is 2 / n times as large. Their
-rates times 2 / n are the rates here.
+Source: Finn, Abbeel & Levine (2017); Javed & White (2019); and Lindsey & Litwin-Kumar (2020), section 5, where it is
+the baseline, to first order in the authors' code. Kind of `first_order`: approximate; exact where the g_t do not depend
+on theta. Memory of `first_order`: a life's present state and G; for second order see `plasticity_jax.meta.gradient`.
+Time: a life's, forward. Departure: the network's squared error is half the sum over outputs, mean over the batch; the
+authors' is the mean over both, which for n outputs is 2 / n times as large. Their rates times 2 / n are the rates here.
 """
 
 from collections.abc import Mapping
@@ -43,8 +42,8 @@ def gradient_life(net: Chain, *, prefix: Prefix | None = None, blockwise: bool =
       blockwise: see `plasticity_jax.meta.supervised.supervised_life`.
 
     Returns:
-      A `Life` over ``{"forward": {"w", "bias"}, "rate"}``, and "prefix" if there is one. The rate is a number, or a
-      tree that begins like "forward" and has a number, or one for each parameter, where it ends. Episodes are those of
+      A `Life` over ``{"forward": {"w", "bias"}, "rate"}``, and "prefix" if there is one. The rate is a number, or
+      a tree prefix of "forward" with a number, or one for each parameter, at its leaves. Episodes are those of
       `supervised_life`.
 
     Example:
@@ -76,14 +75,14 @@ def gradient_life(net: Chain, *, prefix: Prefix | None = None, blockwise: bool =
 
 
 def first_order(net: Chain, *, prefix: Prefix | None = None) -> LearningRule:
-    """The meta-gradient of `gradient_life` with the gradients of the inner loop held.
+    """The meta-gradient of `gradient_life` with the gradients of the inner loop held constant.
 
     Args:
       net: the layers that learn within a life.
       prefix: see `plasticity_jax.meta.supervised.supervised_life`.
 
     Returns:
-      A rule as `plasticity_jax.meta.gradient.meta_gradient` of `gradient_life`.
+      A rule like `plasticity_jax.meta.gradient.meta_gradient` of `gradient_life`.
 
     Example:
       >>> import jax, plasticity_jax as pj
@@ -95,7 +94,7 @@ def first_order(net: Chain, *, prefix: Prefix | None = None) -> LearningRule:
     Reference:
       Finn, Abbeel & Levine, "Model-agnostic meta-learning for fast adaptation of deep networks", ICML 2017.
     """
-    # The query apart from the support, since the gradient passes through the query alone.
+    # Blockwise, to embed the query apart from the support: the gradient passes through the query alone.
     life = gradient_life(net, prefix=prefix, blockwise=True)
     summing = life._replace(learner=lambda theta: learner(backprop(net), _summing_sgd(theta["rate"])))
 
@@ -113,15 +112,14 @@ def first_order(net: Chain, *, prefix: Prefix | None = None) -> LearningRule:
                 remat=False,
             )
 
-            def held(theta: PyTree) -> tuple[Array, Mapping[str, Array]]:
+            def held_loss(theta: PyTree) -> tuple[Array, Mapping[str, Array]]:
                 total: PyTree = end.opt_state  # of the gradients
                 steps = _scaled(theta["rate"], total["forward"])
                 moved = jax.tree.map(jnp.subtract, theta["forward"], steps)
                 return life.loss(theta, {"forward": moved}, episode.query)
 
-            (loss, aux), updates = jax.value_and_grad(held, has_aux=True)(params)
-            own = {"loss": loss, "inner_loss": jnp.mean(losses)}
-            return updates, {**aux, **own}
+            (loss, aux), updates = jax.value_and_grad(held_loss, has_aux=True)(params)
+            return updates, {**aux, "loss": loss, "inner_loss": jnp.mean(losses)}
 
         updates, aux = over_episodes(gradient, key, cast_like(params, batch))
         aux = summary(aux)
@@ -133,7 +131,7 @@ def first_order(net: Chain, *, prefix: Prefix | None = None) -> LearningRule:
 
 
 def _scaled(rate: PyTree, gradients: PyTree) -> PyTree:
-    """The rate times the gradients, where the rate may end before their tree does."""
+    """The rate, a number or a prefix of the gradients' tree, times the gradients."""
     return jax.tree.map(jnp.multiply, jax.tree.broadcast(rate, gradients), gradients)
 
 
@@ -146,7 +144,7 @@ def _sgd(rate: PyTree) -> optax.GradientTransformation:
 
 
 def _summing_sgd(rate: PyTree) -> optax.GradientTransformation:
-    """`_sgd`, whose state is the sum of all gradients so far."""
+    """`_sgd`, with the sum of all gradients so far as its state."""
 
     def init(params: Params) -> PyTree:
         return jax.tree.map(jnp.zeros_like, params)

@@ -1,18 +1,18 @@
-r"""Persistent evolution strategies: perturbed lives that live one window for each outer step, and remember what by.
+r"""Persistent evolution strategies: perturbed lives advance a window at each outer step and sum their perturbations.
 
     u_{p,k} ~ N(0, I),   s_{p,k}^+- = live(theta +- sigma u_{p,k}, s_{p,k-1}^+-, window k)
     x_{p,k} = x_{p,k-1} + u_{p,k},   x_{p,0} = 0
     G_k = mean over p of  (L_{p,k}^+ - L_{p,k}^-) x_{p,k} / (2 sigma),   L = mean over episodes of the window's loss
 
-Credit goes to all perturbations since birth, those of windows past among them, and so to theta's part in what enters
-the window: what truncation forgets. At the end of a life states and sums start over.
+Credit goes to all perturbations since birth, including those of past windows, and so to theta's effect on the state
+that enters the window, which truncation ignores. At the end of a life, states and sums start over.
 
 Source: Vicol, Metz & Sohl-Dickstein (2021), with antithetic pairs. Kind: unbiased, window by window, for the gradient
-of the window's loss by theta in all windows up to it, smoothed over an independent perturbation in each; over a life
-that adds up to the gradient of the sum of its windows' losses, where theta rests. The variance grows with the windows
-of a life.
-Memory: 2 pairs B states, and pairs sums of the shape of theta. Time: 2 pairs windows,
-side by side. It reads each window's loss and nothing from within: the life need not have derivatives.
+of the window's loss over theta in all windows up to it, smoothed over an independent perturbation in each; over a life
+that adds up to the gradient of the sum of its windows' losses, if theta does not change. The variance grows with the
+windows of a life.
+Memory: 2 pairs B states, and pairs sums of the shape of theta. Time: 2 pairs windows, in parallel. It reads only the
+loss of each window: the life need not be differentiable.
 """
 
 from typing import NamedTuple
@@ -42,7 +42,7 @@ class PESTraces(NamedTuple):
 
     Attributes:
       inner: their states; leaves have the leading axes (pairs, 2, B).
-      total: x_p, the sum of the perturbations since birth, in units of sigma; theta's leaves, leading with (pairs,).
+      total: x_p, the sum of perturbations since birth, in units of sigma; theta's leaves with a leading axis (pairs,).
       lived: shape (), int32, windows so far.
     """
 
@@ -57,11 +57,11 @@ def pes(life: Life, *, sigma: PyTree, pairs: int, windows: int) -> LearningRule:
     Args:
       life: the lifetime.
       sigma: size of the perturbations, a number or a prefix of theta: a number for each group, say.
-      pairs: of lives.
-      windows: of a life; an outer step lives one of them.
+      pairs: number of antithetic pairs of lives.
+      windows: number of windows in a life; an outer step lives one of them.
 
     Returns:
-      A rule as `plasticity_jax.meta.truncated.truncated`; its loss is the mean over all perturbed lives.
+      A rule like `plasticity_jax.meta.truncated.truncated`; its loss is the mean over all perturbed lives.
 
     Raises:
       ValueError: if there is no pair or no window, or a sigma is not positive.

@@ -1,4 +1,4 @@
-"""Lives of supervised learning: layers in front that rest, layers behind that learn, a loss on the query."""
+"""Lives of supervised learning: fixed layers in front, layers behind that learn, and a loss on the query."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ from plasticity_jax.meta.lifetime import Life
 from plasticity_jax.typing import Array, Episode, Example, Params, PyTree
 
 Prefix = Callable[[PyTree, Array], Array]
-"""``(weights, x) -> features`` of any number of inputs, (N, ...) -> (N, n)."""
+"""``(weights, x) -> features`` for any number of inputs, (N, ...) -> (N, n)."""
 
 
 def supervised_life(
@@ -27,32 +27,32 @@ def supervised_life(
 
     Args:
       net: the layers that learn within a life.
-      learner: ``theta -> learner`` of theirs.
-      params: ``theta -> params`` of theirs, at birth.
-      prefix: the layers in front, of weights ``theta["prefix"]``, which rest within a life; None if there are none.
+      learner: ``theta -> learner`` of these layers.
+      params: ``theta -> params`` of these layers at birth.
+      prefix: the layers in front, with weights ``theta["prefix"]``, fixed within a life; None if there are none.
       blockwise: evaluate the prefix for one block of steps at a time, and again on the way back, so that a long life's
         features are never all in memory; otherwise once, for support and query in one call.
 
     Returns:
-      A `Life` whose episodes hold an `Example` each: support x (T, b, ...), y (T, b, n_out); query x (q, ...),
-      y (q, n_out). Its aux has "error": the mean squared error, or for a softmax the fraction of wrong answers; nothing
-      for a loss of one's own.
+      A `Life` with episodes of an `Example` each: support x (T, b, ...), y (T, b, n_out); query x (q, ...),
+      y (q, n_out). Its aux has "error": the mean squared error, or for a softmax the fraction of errors; not for a loss
+      of your own.
     """
 
     def features(theta: PyTree, x: Array, inner: int) -> Array:
-        """Features of x, whose first `inner` axes count inputs."""
+        """Features of x, where the first `inner` axes count inputs."""
         if prefix is None:
             return x
-        found = prefix(theta["prefix"], x.reshape(-1, *x.shape[inner:]))
-        return found.reshape(*x.shape[:inner], found.shape[-1])
+        rows = prefix(theta["prefix"], x.reshape(-1, *x.shape[inner:]))
+        return rows.reshape(*x.shape[:inner], rows.shape[-1])
 
     def embed(theta: PyTree, episode: Episode) -> Episode:
         support, query = episode
         shape = support.x.shape[:2]
         everything = jnp.concatenate([support.x.reshape(-1, *support.x.shape[2:]), query.x])
-        found = features(theta, everything, 1)
-        seen, asked = jnp.split(found, [shape[0] * shape[1]])
-        return Episode(support._replace(x=seen.reshape(*shape, seen.shape[-1])), query._replace(x=asked))
+        support_x, query_x = jnp.split(features(theta, everything, 1), [shape[0] * shape[1]])
+        support_x = support_x.reshape(*shape, support_x.shape[-1])
+        return Episode(support._replace(x=support_x), query._replace(x=query_x))
 
     def prepare(theta: PyTree, batches: Example) -> Example:
         return batches._replace(x=features(theta, batches.x, 2))

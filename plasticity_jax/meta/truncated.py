@@ -3,14 +3,14 @@ r"""Truncated meta-gradients: backpropagation through one window of a life at a 
     s_k = live(theta, s_{k-1}, window k),   G_k = mean over episodes of  d/dtheta L_k
     L_k = loss(theta, s_k, query k) + on_the_way(the losses of window k)
 
-with s_{k-1} held: of what enters the window only its value counts, not what theta did to it before. At the first of
-`windows` windows the lives are born of theta, and the gradient passes through their birth; after the last they are born
-anew, of the theta of then.
+with s_{k-1} held constant: theta's effect on the state that enters the window is ignored. At the first of `windows`
+windows the lives begin with theta, and the gradient passes through their birth; after the last they begin again, with
+the theta of that time.
 
-Source: Williams & Peng (1990) for the truncation; Wu et al. (2018) for what it does to meta-learning: it is blind to
-what pays after the window, and prefers what pays within. Kind: approximate; exact where a life is one window.
-Memory: B states between the steps, and a window's within. Time: three times a window's, or four. It reads everything
-within the window.
+Source: Williams & Peng (1990) for the truncation; Wu et al. (2018) for its effect on meta-learning: it ignores benefits
+after the window, and prefers benefits within it. Kind: approximate; exact where a life is one window.
+Memory: B states between the steps, and a window's within. Time: three times that of a window, or four. It reads
+everything within the window.
 """
 
 from typing import NamedTuple
@@ -38,16 +38,16 @@ class TruncatedTraces(NamedTuple):
 
 
 def truncated(life: Life, *, windows: int, remat: bool | int = True) -> LearningRule:
-    """The gradient by theta of a window's loss, through that window alone.
+    """The gradient of a window's loss with respect to theta, through that window alone.
 
     Args:
       life: the lifetime.
-      windows: of a life; an outer step lives one of them.
+      windows: number of windows in a life; an outer step lives one of them.
       remat: see `plasticity_jax.meta.lifetime.lifetime`.
 
     Returns:
-      A rule as `plasticity_jax.meta.gradient.meta_gradient`, whose batch holds one window of each of the B lives:
-      the steps that come next, and a query to judge them by.
+      A rule like `plasticity_jax.meta.gradient.meta_gradient`; its batch holds one window of each of the B lives: the
+      next steps, and a query to judge them by.
 
     Raises:
       ValueError: if a life has no window.

@@ -1,7 +1,7 @@
-"""Networks, chains of layers and those of a form of their own: factories, types, and one `init_params` for all of them.
+"""Networks, chains of layers among them: factories, types, and one `init_params` for all.
 
-A network that `plasticity_jax.rules.adversarial` takes is an `AdversarialNet`. One of your own may be a `Stack` of
-layers, of which `stacked_phases` and `reconstruct` do the rest.
+A network for `plasticity_jax.rules.adversarial` is an `AdversarialNet`. If your own network is a `Stack` of layers,
+`stacked_phases` and `reconstruct` do the rest.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,7 @@ _INITS: dict[type, Any] = {
 def init_params(
     key: Key, net: Autoencoder | Chain | ConvLstm | ConvNet | Dcgan | TwoStream, *, dtype: Any = None
 ) -> Params:
-    """Draws the initial weights of any network of this room.
+    """Initial weights of any network of this room.
 
     Args:
       key: shape (), consumed.

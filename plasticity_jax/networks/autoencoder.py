@@ -2,17 +2,17 @@ r"""The recurrent stochastic autoencoder of Benjamin & Kording (2021), for flat 
 
     conditional   [m | v] = U_2 phi(U_1 given + c_1) + c_2,   a = m + softplus(v) xi
     recurrence    [m | v] = R_2 phi(R_1 a + d_1) + d_2,       b = m + softplus(v) xi',   a <- (a + b) / 2
-    layer i       awake given h_{i-1}; asleep, or in an oscillation, given h_{i+1}; h_i = a after the recurrence
+    layer i       given h_{i-1} in wake, h_{i+1} in sleep and oscillation; h_i = a after the recurrence
     critic        D = u . phi'(V_2 phi'(V_1 [h_i, ...] + e_1) + e_2) + e_3
 
-Neurons of a layer depend on one another through the recurrence, so that no density of a layer is known in closed form.
-The prior of the top layer is N(0, I). phi is ReLU, phi' a leaky one.
+The recurrence makes the neurons of a layer depend on one another, so that a layer's density has no closed form. The
+prior of the top layer is N(0, I). phi is ReLU, phi' a leaky one.
 
 Weights are ``{"inference": (layer_1, ..., layer_L), "generation": (layer_0, ..., layer_{L-1}), "discriminator": (site,
-...)}``; a layer is ``{"forward": net, "recurrent": net}`` (without the latter if it has no recurrence), a net, and a
-site's critic, ``{"w": (n_out, n_in) each, "bias": (n_out,) each}``.
+...)}``. A layer is ``{"forward": net, "recurrent": net}``, without "recurrent" if there is no recurrence. A net, and
+a critic, is ``{"w": (n_out, n_in) each, "bias": (n_out,) each}``.
 
-Open in the paper, and chosen here: standard deviations by softplus, as in its convolutional network; initial weights
+The paper leaves open, and we chose: standard deviations by softplus, as in its convolutional network; initial weights
 and biases U(-1, 1) / sqrt(n_in), the default of the authors' framework; one step of recurrence; images not squashed.
 """
 
@@ -46,9 +46,9 @@ class Autoencoder(NamedTuple):
     Attributes:
       sizes: n_0, ..., n_L.
       hidden: units of a conditional's hidden layer.
-      critic_hidden: of each of the two hidden layers of a critic.
-      recurrence: steps of it.
-      sites: by discriminator, the layers that it sees.
+      critic_hidden: units of each of the two hidden layers of a critic.
+      recurrence: number of recurrent steps.
+      sites: for each discriminator, the layers that it reads.
       activation: of the conditionals, a name or any callable.
       critic_activation: of the critics.
       output: of the generated image, "identity" or "sigmoid".
@@ -86,7 +86,7 @@ class Autoencoder(NamedTuple):
         return stacked_phases(self, params, x, key, parents, oscillate)
 
     def judge(self, params: Params, site: int, activity: tuple[Array, ...]) -> Judgement:
-        """A discriminator's verdict on its layers' activity, (N, n_i) each; params are its own."""
+        """A discriminator's judgement of its layers' activity, (N, n_i) each; params are its own."""
         phi = activation_of(self.critic_activation).phi
         h = jnp.concatenate(activity, -1)
         for w, bias in zip(params["w"][:-1], params["bias"][:-1], strict=True):
@@ -105,7 +105,7 @@ class Autoencoder(NamedTuple):
         check_weights(params, wanted, f"a network of sizes {self.sizes}")
 
     def _sample(self, params: Params, given: Array, key: Key) -> Array:
-        """(N, n) of a layer."""
+        """A sample of a layer, (N, n)."""
         n = params["forward"]["bias"][-1].shape[0] // 2
         noise = _normal(key, (1 + self.recurrence, given.shape[0], n), given.dtype)
         a = self._gaussian(params["forward"], given, noise[0])
@@ -135,9 +135,9 @@ def autoencoder(
     Args:
       sizes: pixels of an image, and the width of every layer of neurons above it.
       hidden: units of a conditional's hidden layer.
-      critic_hidden: of each of the two hidden layers of a critic.
-      recurrence: steps of it; 0 for conditionals that are Gaussian.
-      discriminators: "local", one for each layer, or "global", one that sees all layers at once.
+      critic_hidden: units of each of the two hidden layers of a critic.
+      recurrence: number of recurrent steps; 0 makes the conditionals Gaussian.
+      discriminators: "local", one for each layer, or "global", a single one that reads all layers.
       activation: of the conditionals.
       critic_activation: of the critics.
       output: of the generated image, "identity" or "sigmoid".
@@ -193,13 +193,13 @@ def init_params(key: Key, net: Autoencoder, *, dtype: Any = None) -> Params:
         return nets | ({"recurrent": _net(recurrent, (n, net.hidden, 2 * n), dtype)} if net.recurrence else {})
 
     pairs = list(itertools.pairwise(net.sizes))
-    wide = [sum(net.sizes[i] for i in site) for site in net.sites]
+    widths = [sum(net.sizes[i] for i in site) for site in net.sites]
     return {
         "inference": tuple(layer(k, n, m) for k, (n, m) in zip(jax.random.split(up, net.depth), pairs, strict=True)),
         "generation": tuple(layer(k, m, n) for k, (n, m) in zip(jax.random.split(down, net.depth), pairs, strict=True)),
         "discriminator": tuple(
             _net(k, (n, net.critic_hidden, net.critic_hidden, 1), dtype)
-            for k, n in zip(jax.random.split(critics, len(wide)), wide, strict=True)
+            for k, n in zip(jax.random.split(critics, len(widths)), widths, strict=True)
         ),
     }
 

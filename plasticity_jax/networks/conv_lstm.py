@@ -5,52 +5,42 @@ r"""The video network of Benjamin & Kording (2021): a stochastic convolutional L
     LSTM       [i, f, o, c~] = K input + R state_{t-1} + b,     cell_t = sig(f) cell_{t-1} + sig(i) tanh(c~)
                [mu, rho] = P (sig(o) tanh(cell_t)) + p,         state_t = mu + softplus(rho) xi_t,  xi_t ~ N(0, I)
 
-Capitals are convolutions. What an LSTM puts out parameterises a diagonal Gaussian over its hidden state, which is
-sampled at every update; its cell is deterministic. The latent z is the encoder's hidden state. All begin at 0.
+Capitals are convolutions. The output of an LSTM parameterises a diagonal Gaussian over its hidden state, which is
+sampled at every update; its cell is deterministic. The latent z is the encoder's hidden state. All states begin at 0.
 
     wake           x_1 .. x_c are watched, then n frames predicted:  w = (true x_t, z_{t-1}),  t = c + 1 .. c + n.
                    The encoder reads the predictions (closed loop), or with teacher forcing the true frames.
-    oscillation    o = (predicted x_t,), row by row beside w_0
+    oscillation    o = (predicted x_t,), in the order of w_0
     sleep          z_0 ~ N(0, I), bounced n times between decoder and encoder:  s = (x_t, z_{t-1}),  t = 1 .. n
-    critics        D_x, D_z: twice 4 x 4 of stride 2, a leaky ReLU and divisive normalisation; then linear
+    critics        D_x, D_z: two 4 x 4 convolutions of stride 2, each with a leaky ReLU and divisive normalisation;
+                   then a linear readout
 
-Credit goes back through the whole of it, what was watched included. Source: section 5.3 and appendix A.1.5; n = 10 in
-wake and in sleep. Not printed, so chosen here: no peepholes; states at half the frames' side, a block of pixels to a
-place; how mean and standard deviation are read from the output (P is 1 x 1, softplus); cells and the decoder's state 0
-as sleep begins; closed loop; initial weights N(0, 1 / fan_in), biases 0 but 1 for f, so that cells remember. Departure:
-the authors' critics have batch normalisation, by which a sample's score depends on the others: a gradient penalty by
-sample does not allow it.
+Credit flows back through all steps, including the watched frames. Source: section 5.3 and appendix A.1.5; n = 10 in
+wake and in sleep. The paper leaves open, and we chose: no peepholes; states at half the frames' side, one place for
+each block of pixels; mean and standard deviation read from the output by a 1 x 1 convolution P and softplus; cells and
+the decoder's state 0 when sleep begins; closed loop; initial weights N(0, 1 / fan_in), biases 0 except 1 for f, so that
+cells remember. Departure: the authors' critics use batch normalisation, which makes a sample's score depend on the
+other samples; a gradient penalty on each sample does not allow that.
 
 Weights are ``{"inference": {"stem": S, "lstm"}, "generation": {"lstm", "wide": U, "out": O}, "discriminator": (D_x,
 D_z)}``. A convolution is ``{"kernel": (k, k, in, out), "bias": (out,)}``, an LSTM ``{"input": K, "state": R, "bias": b,
 "moments": P}``, a critic ``{"first", "second", "linear": {"kernel": (n,), "bias": ()}}``.
 """
 
-import functools
-import math
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax.networks.conv_lstm_steps import by_channel, draw, dreamt_frames, predicted_frames
 from plasticity_jax.networks.hierarchy import FREE, SLEEP, WAKE, Judgement, Parents, Phases, check_images, check_weights
 from plasticity_jax.ops.activations import Phi, activation_of, check_activation
 from plasticity_jax.ops.checks import default_float, one_of
-from plasticity_jax.ops.convolution import blocks, convolve, pixels
-from plasticity_jax.ops.noise import stored_noise
+from plasticity_jax.ops.convolution import convolve
 from plasticity_jax.ops.normalisation import divisive
-from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.typing import Array, Key, Params
 
 Output: TypeAlias = Literal["identity", "sigmoid"]
-
-
-class State(NamedTuple):
-    """State of an LSTM: hidden and cell, (B, size / 2, size / 2, channels) each."""
-
-    hidden: Array
-    cell: Array
 
 
 class ConvLstm(NamedTuple):
@@ -61,8 +51,8 @@ class ConvLstm(NamedTuple):
       hidden: channels of each LSTM.
       decoder_hidden: channels of S and U, between frames and states.
       kernel: side of the kernels of S, K, R, U and O.
-      context: c, frames that are watched.
-      horizon: n, frames that are predicted, and bounced in sleep.
+      context: c, watched frames.
+      horizon: n, predicted frames, and frames of sleep.
       critic_width: channels of a critic.
       teacher_forcing: whether the encoder reads true frames all along.
       activation: f, a name or any callable.
@@ -88,13 +78,13 @@ class ConvLstm(NamedTuple):
         return (0,), (1,)
 
     def phases(self, params: Params, x: Array, key: Key, parents: Parents = FREE, oscillate: bool = True) -> Phases:
-        """Samples of all phases, B n rows of each: the n frames of the first video, then those of the next.
+        """Samples of all phases, B n rows each: the n frames of the first video, then those of the next.
 
         Args:
           params: the weights.
           x: (B, c + n, size, size, 1).
           key: consumed.
-          parents: none, as every frame's credit goes back in time through all before it.
+          parents: must be empty, as credit for a frame flows back through all frames before it.
           oscillate: whether to return the predictions.
 
         Returns:
@@ -108,21 +98,21 @@ class ConvLstm(NamedTuple):
                 "conv_lstm learns through time and takes no activity as given: gradients by layer, and an oscillation "
                 "that gives inference no credit, are for stacks of layers"
             )
-        predicted, latents = _predict(self, params, x, key, self.horizon, self.teacher_forcing)
-        noise = draw(self, key, SLEEP, self.horizon, x.shape[0], _dtype(params))
-        still = _still(noise)
-        dreamt, bounced = _bounce(self, params, State(noise[0, 0], still.cell), still, noise)
+        videos, dtype = x.shape[0], _dtype(params)
+        awake = draw(self, key, WAKE, self.context - 1 + self.horizon, videos, dtype)
+        predicted, latents = predicted_frames(self, params, x, awake, self.teacher_forcing)
+        dreamt, bounced = dreamt_frames(self, params, draw(self, key, SLEEP, self.horizon, videos, dtype))
         true = x[:, self.context :].reshape(-1, *x.shape[2:])
         oscillation = (_rows(predicted),) if oscillate else ()
         return Phases((true, _rows(latents)), (_rows(dreamt), _rows(bounced)), oscillation)
 
     def judge(self, params: Params, site: int, activity: tuple[Array, ...]) -> Judgement:
-        """A discriminator's verdict on N frames (site 0) or latents (site 1); params are its own."""
+        """A discriminator's judgement of N frames (site 0) or latents (site 1); params are its own."""
         (h,) = activity
         for layer in ("first", "second"):
             h = divisive(
                 activation_of(self.critic_activation).phi(
-                    convolve(h, params[layer]["kernel"], 2, 1) + _by_channel(params[layer]["bias"])
+                    convolve(h, params[layer]["kernel"], 2, 1) + by_channel(params[layer]["bias"])
                 )
             )
         features = h.reshape(h.shape[0], -1)
@@ -159,9 +149,9 @@ def conv_lstm(
       size: side of a frame, a multiple of 8.
       hidden: channels of each LSTM.
       decoder_hidden: channels of the layers between states and frames.
-      kernel: side of the kernels of LSTMs, and between states and frames, odd.
-      context: frames that are watched.
-      horizon: frames that are predicted, and bounced in sleep.
+      kernel: side of the kernels of LSTMs and of the layers between states and frames, odd.
+      context: watched frames.
+      horizon: predicted frames, and frames of sleep.
       critic_width: channels of a critic.
       teacher_forcing: whether the encoder reads true frames all along, rather than predictions.
       activation: of the layers between states and frames.
@@ -172,7 +162,7 @@ def conv_lstm(
       A `ConvLstm`.
 
     Raises:
-      ValueError: if a name is not known, or a number does not serve.
+      ValueError: if a name is not known, or a number is out of range.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -213,7 +203,7 @@ def conv_lstm(
 
 
 def init_params(key: Key, net: ConvLstm, *, dtype: Any = None) -> Params:
-    """Kernels N(0, 1 / fan_in), fan_in the numbers that an output adds up; biases 0, of the forget gates 1.
+    """Kernels N(0, 1 / fan_in), fan_in the number of inputs to an output; biases 0, but 1 for the forget gates.
 
     Args:
       key: split, one part for each kernel.
@@ -257,31 +247,13 @@ def init_params(key: Key, net: ConvLstm, *, dtype: Any = None) -> Params:
     }
 
 
-def draw(net: ConvLstm, key: Key, phase: int, steps: int, videos: int, dtype: jnp.dtype) -> Array:
-    """Draws the random numbers from which a phase's samples are made.
-
-    Args:
-      net: fixed properties.
-      key: of all phases; consumed.
-      phase: `WAKE` or `SLEEP` of `plasticity_jax.networks.hierarchy`.
-      steps: updates of each LSTM; asleep, z_0 counts as the encoder's first.
-      videos: B.
-      dtype: of the samples.
-
-    Returns:
-      Normals (steps, 2, B, size / 2, size / 2, hidden), of the encoder and of the decoder.
-    """
-    shape = (steps, 2, videos, net.size // 2, net.size // 2, net.hidden)
-    return stored_noise(fold_in(key, jnp.uint32(phase)), math.prod(shape), dtype, "gaussian").reshape(shape)
-
-
 def predict(net: ConvLstm, params: Params, frames: Array, key: Key, horizon: int) -> Array:
-    """Watches a video, then goes on with it in closed loop.
+    """Watches a video, then predicts the next frames in closed loop.
 
     Args:
       net: fixed properties.
       params: its weights; "discriminator" is not read.
-      frames: (B, c, size, size, 1), any number c of them.
+      frames: (B, c, size, size, 1), for any c.
       key: consumed; with the key of `ConvLstm.phases` and its horizon, the predictions are its oscillation.
       horizon: frames to predict.
 
@@ -294,112 +266,16 @@ def predict(net: ConvLstm, params: Params, frames: Array, key: Key, horizon: int
     if min(frames.shape[1], horizon) < 1:
         raise ValueError(f"{frames.shape[1]} frames to watch and {horizon} to predict: at least one of each")
     check_images(frames, (frames.shape[1], net.size, net.size, 1), 0, 1)
-    net = net._replace(context=frames.shape[1])
-    return jnp.swapaxes(_predict(net, params, frames, key, horizon, False)[0], 0, 1)
-
-
-def _predict(
-    net: ConvLstm, params: Params, frames: Array, key: Key, horizon: int, teacher_forcing: bool
-) -> tuple[Array, Array]:
-    """The next frames (horizon, B, ...), and the latents that each was made from."""
-    up, down, last = params["inference"], params["generation"], net.context - 1
-    noise = draw(net, key, WAKE, last + horizon, frames.shape[0], _dtype(params))
-    still = _still(noise)
-    read = noise.shape[0] if teacher_forcing else net.context
-    true = jnp.swapaxes(frames[:, :read], 0, 1).astype(noise.dtype)
-    drive = _over_time(lambda x: _drive(up["lstm"], _stem(net, up, x)), true)
-    encoder, z = _follow(up["lstm"], drive, still, noise[:read, 0])
-    driven = read if teacher_forcing else last
-    drive = _over_time(lambda z: _drive(down["lstm"], z), z[:driven])
-    decoder, h = _follow(down["lstm"], drive, still, noise[:driven, 1])
-    if teacher_forcing:
-        return _over_time(lambda h: _frame(net, down, h), h[last:]), z[last:]
-    return _bounce(net, params, encoder, decoder, noise[last:])
-
-
-def _bounce(net: ConvLstm, params: Params, encoder: State, decoder: State, noise: Array) -> tuple[Array, Array]:
-    """Alternates between decoder and encoder from a latent on: frames and latents, (steps, B, ...) each.
-
-    noise: (steps, 2, B, ...), of the encoder and the decoder; the first of the encoder's is spent.
-    """
-    up, down = params["inference"], params["generation"]
-
-    def generate(z: Array, decoder: State, noise: Array) -> tuple[State, Array]:
-        decoder = _update(down["lstm"], _drive(down["lstm"], z), decoder, noise)
-        return decoder, _frame(net, down, decoder.hidden)
-
-    def step(carry: tuple[State, State, Array], noise: Array) -> tuple[tuple[State, State, Array], tuple[Array, Array]]:
-        encoder, decoder, x = carry
-        encoder = _update(up["lstm"], _drive(up["lstm"], _stem(net, up, x)), encoder, noise[0])
-        decoder, x = generate(encoder.hidden, decoder, noise[1])
-        return (encoder, decoder, x), (x, encoder.hidden)
-
-    decoder, x = generate(encoder.hidden, decoder, noise[0, 1])
-    _, (frames, latents) = jax.lax.scan(step, (encoder, decoder, x), noise[1:])
-    return jnp.concatenate([x[None], frames]), jnp.concatenate([encoder.hidden[None], latents])
-
-
-def _follow(weights: Params, drive: Array, state: State, noise: Array) -> tuple[State, Array]:
-    """An LSTM whose inputs are known: its last state, and all hidden ones."""
-
-    def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, Array]:
-        state = _update(weights, inputs[0], state, inputs[1])
-        return state, state.hidden
-
-    return jax.lax.scan(step, state, (drive, noise))
-
-
-def _drive(weights: Params, inputs: Array) -> Array:
-    """Input's part of the gates' sums, (N, side, side, 4 hidden)."""
-    return _same(inputs, weights["input"]) + _by_channel(weights["bias"])
-
-
-def _update(weights: Params, drive: Array, state: State, noise: Array) -> State:
-    i, f, o, candidate = jnp.split(drive + _same(state.hidden, weights["state"]), 4, -1)
-    cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(candidate)
-    mean, spread = jnp.split(_layer(weights["moments"], jax.nn.sigmoid(o) * jnp.tanh(cell)), 2, -1)
-    return State(mean + jax.nn.softplus(spread) * noise, cell)
-
-
-def _stem(net: ConvLstm, params: Params, x: Array) -> Array:
-    """Encoder's first features of frames (N, size, size, 1)."""
-    return activation_of(net.activation).phi(_layer(params["stem"], blocks(x, 2)))
-
-
-def _frame(net: ConvLstm, params: Params, h: Array) -> Array:
-    """Frames (N, size, size, 1) of the decoder's hidden states."""
-    wide = activation_of(net.activation).phi(_layer(params["wide"], h))
-    return activation_of(net.output).phi(pixels(_layer(params["out"], wide), 2))
+    videos, context = frames.shape[:2]
+    noise = draw(net, key, WAKE, context - 1 + horizon, videos, _dtype(params))
+    predicted, _ = predicted_frames(net._replace(context=context), params, frames, noise, teacher_forcing=False)
+    return jnp.swapaxes(predicted, 0, 1)
 
 
 def _dtype(params: Params) -> jnp.dtype:
     return params["inference"]["stem"]["bias"].dtype
 
 
-def _still(noise: Array) -> State:
-    return State(jnp.zeros_like(noise[0, 0]), jnp.zeros_like(noise[0, 0]))
-
-
 def _rows(h: Array) -> Array:
-    """Samples of (T, B, ...) as rows, video by video: (B T, ...)."""
+    """Samples (T, B, ...) as rows, video by video: (B T, ...)."""
     return jnp.swapaxes(h, 0, 1).reshape(-1, *h.shape[2:])
-
-
-def _over_time(function: Callable[[Array], Array], h: Array) -> Array:
-    """A function of samples (N, ...) over (T, B, ...), all steps at once."""
-    out = function(h.reshape(-1, *h.shape[2:]))
-    return out.reshape(*h.shape[:2], *out.shape[1:])
-
-
-def _layer(weights: Params, x: Array) -> Array:
-    return _same(x, weights["kernel"]) + _by_channel(weights["bias"])
-
-
-def _by_channel(bias: Array) -> Array:
-    """(C,) as (1, 1, 1, C)."""
-    return bias[None, None, None, :]
-
-
-def _same(x: Array, kernel: Array) -> Array:
-    """A convolution that keeps height and width; for its derivatives no windows are stored, but x alone."""
-    return jax.checkpoint(functools.partial(convolve, stride=1, padding=kernel.shape[0] // 2))(x, kernel)

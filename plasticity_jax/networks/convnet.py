@@ -73,7 +73,7 @@ def convnet(
       A `ConvNet`.
 
     Raises:
-      ValueError: if there is no layer, a number is below 1, or the images are too small, or not of that form.
+      ValueError: if there is no layer, a number is below 1, or the images are too small or of another form.
 
     Example:
       >>> import jax
@@ -103,10 +103,10 @@ def convnet(
 
 
 def init_params(key: Key, net: ConvNet, *, dtype: Any = None) -> Params:
-    """Kernels ~ N(0, 2 / (k k c)), c the channels of what they read; biases 0.
+    """Kernels ~ N(0, 2 / (k k c)), c the channels of their input; biases 0.
 
     Args:
-      key: one part of it for each kernel.
+      key: split, one part for each kernel.
       net: fixed properties.
       dtype: of the weights; JAX's default float if None.
 
@@ -124,13 +124,13 @@ def features(net: ConvNet, params: Params, images: Array) -> Array:
     Args:
       net: fixed properties.
       params: its weights.
-      images: (N, H, W, C), floating point.
+      images: (N, H, W, C), floats.
 
     Returns:
       Shape (N, n), n = height * width * channels of the last layer.
 
     Raises:
-      ValueError: if the images have another shape than the network's.
+      ValueError: if the images do not have the network's shape.
     """
     if images.shape[1:] != net.image_shape:
         raise ValueError(f"images have shape {images.shape}, but the network takes (N, H, W, C) of {net.image_shape}")
@@ -146,13 +146,13 @@ def sides(net: ConvNet) -> tuple[tuple[int, int], ...]:
       [41, 39, 19, 17, 8, 3]
     """
     height, width = net.image_shape[:2]
-    found = []
+    sizes = []
     for stride in net.strides:
         height, width = (height - net.kernel) // stride + 1, (width - net.kernel) // stride + 1
-        found.append((height, width))
-    return tuple(found)
+        sizes.append((height, width))
+    return tuple(sizes)
 
 
 def _correlate(images: Array, kernel: Array, strides: Sequence[int], padding: str, **options: Any) -> Array:
-    """Correlation in the form in which flax calls it; options that this network does not use are ignored."""
+    """Correlation with the arguments that flax passes; options that this network does not use are ignored."""
     return correlate(images, kernel, strides[0])

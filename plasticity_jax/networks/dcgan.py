@@ -4,20 +4,21 @@ r"""The stochastic convolutional hierarchy of Benjamin & Kording (2021), after R
     layer i       h_i = norm(ReLU(a)), 0 < i < L;   h_L = a;   h_0 = tanh(a)
     critic        D = u . f + e_3,   f = norm(phi'(V_2 * norm(phi'(V_1 * h_i + e_1)) + e_2)),   one for each layer
 
-An image of side n = 2^L has L layers above it, each of half the side: layer i < L has c 2^(i-1) channels, the topmost
-is one pixel of many. U_1 * is a convolution in inference and a transposed one in generation, of kernel 4 and stride 2;
-kernel 2 between the topmost layer and the one below it. U_2 is a matrix, the same at every pixel. The critic's kernels
-are 4 (stride 2) on layers of side 8 or more, 3 on sides of 4 and 2, 1 on the topmost. norm is divisive normalisation
-across channels at every pixel (`plasticity_jax.ops.normalisation`). The prior of the top layer is N(0, I).
+An image of side n = 2^L has L layers above it, each with half the side: layer i < L has c 2^(i-1) channels, the topmost
+is one pixel with many. U_1 * is a convolution in inference and a transposed one in generation, of kernel 4 and stride
+2; kernel 2 between the topmost layer and the one below it. U_2 is a matrix, the same at every pixel. The critic's
+kernels are 4 (stride 2) on layers of side 8 or more, 3 on sides of 4 and 2, 1 on the topmost. norm is divisive
+normalisation across channels at every pixel (`plasticity_jax.ops.normalisation`). The prior of the top layer is
+N(0, I).
 
 Weights are ``{"inference": (layer_1, ..., layer_L), "generation": (layer_0, ..., layer_{L-1}), "discriminator":
 (site_0, ..., site_L)}``; a layer is ``{"hidden": map, "output": map}``, a site ``{"first": map, "second": map,
-"readout": {"w": (n,), "bias": ()}}``, a map ``{"kernel": (k, k, c_in, c_out), "bias": (c_out,)}``, transposed ones with
-a kernel of (k, k, c_out, c_in). U_1 has as many channels as the layer it leads to; to the image, as the layer above it.
+"readout": {"w": (n,), "bias": ()}}``, a map ``{"kernel": (k, k, c_in, c_out), "bias": (c_out,)}``, with a kernel of
+(k, k, c_out, c_in) if transposed. U_1 has as many channels as the layer that it leads to; towards the image, c.
 
-Open in the paper, and chosen here: the strides and kernels of the hierarchy are the authors' repository's, as are the
-initial weights N(0, 0.02^2), the biases 0 and the tanh, here of the sample and not of its mean, so that what the critic
-sees stays within the range of images; the hidden layer of a conditional, and the sizes of the critics. The repository
+The paper leaves open, and we chose: strides and kernels of the hierarchy, initial weights N(0, 0.02^2), biases 0 and
+the tanh from the authors' repository, with the tanh applied to the sample and not to its mean, so that the critic's
+input stays within the range of images; the hidden layer of a conditional, and the sizes of the critics. The repository
 normalises the top layer and its prior as well: `top_norm`.
 """
 
@@ -116,7 +117,7 @@ class Dcgan(NamedTuple):
         return stacked_phases(self, params, x, key, parents, oscillate)
 
     def judge(self, params: Params, site: int, activity: tuple[Array, ...]) -> Judgement:
-        """A discriminator's verdict on its layer's activity, (N, *shapes[site]); params are its own."""
+        """A discriminator's judgement of its layer's activity, (N, *shapes[site]); params are its own."""
         (h,) = activity
         _, stride, padding = _critic_window(self.shapes[site][0])
         for weights in (params["first"], params["second"]):
@@ -142,7 +143,7 @@ class Dcgan(NamedTuple):
         return stride, padding
 
     def _gaussian(self, output: Params, v: Array, key: Key) -> Array:
-        """A sample, given what drives the hidden layer."""
+        """A sample, given the drive of the hidden layer."""
         h = convolve(activation_of(self.activation).phi(v), output["kernel"], 1, 0) + _by_channel(output["bias"])
         mean, spread = jnp.split(h, 2, -1)
         return mean + jax.nn.softplus(spread) * _normal(key, mean.shape, mean.dtype)
@@ -169,7 +170,7 @@ def dcgan(
 
     Args:
       image: (n, n, c_0), n a power of 2: its logarithm is the number of layers.
-      channels: of layer 1; each further one has twice as many.
+      channels: of layer 1; each further layer has twice as many.
       top: channels of the topmost layer.
       critic_width: channels of the two hidden layers of a critic.
       activation: of the conditionals and their samples.

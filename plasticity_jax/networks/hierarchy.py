@@ -1,11 +1,11 @@
-r"""Interface of a network for adversarial learning, and the parts that stacks of stochastic layers share.
+r"""Interface of a network for adversarial learning, and the functions that stacks of stochastic layers share.
 
     wake          w_0 = x,          w_i ~ q(. | w_{i-1})    i = 1 .. L      bottom-up
     sleep         s_L ~ prior,      s_i ~ p(. | s_{i+1})    i = L-1 .. 0    top-down
     oscillation   o_i ~ p(. | w_{i+1})                      i = 0 .. L-1    one layer down, from what was inferred
 
-All samples are reparameterised: they have derivatives by the weights. A discriminator sees one layer (local) or several
-at once (global).
+All samples are reparameterised, so that they have derivatives by the weights. A discriminator reads one layer (local)
+or several at once (global).
 """
 
 from typing import NamedTuple, Protocol
@@ -27,7 +27,7 @@ class Phases(NamedTuple):
     Attributes:
       wake: w_0 .. w_L.
       sleep: s_0 .. s_L.
-      oscillation: o_0 .. o_{L-1}; () where it was not asked for.
+      oscillation: o_0 .. o_{L-1}; () without `oscillate`.
     """
 
     wake: tuple[Array, ...]
@@ -36,10 +36,10 @@ class Phases(NamedTuple):
 
 
 class Parents(NamedTuple):
-    """Activity that layers read in place of what their own phase made: so credit is kept from flowing through it.
+    """Activity that layers read in place of their own phase's, so that no credit flows through it.
 
     Attributes:
-      wake: w_i reads wake[i - 1]; None for its own.
+      wake: w_i reads wake[i - 1]; None: that of its own phase.
       sleep: s_i reads sleep[i + 1].
       oscillation: o_i reads oscillation[i + 1].
     """
@@ -50,7 +50,7 @@ class Parents(NamedTuple):
 
 
 FREE = Parents()
-"""Every phase reads what it made itself."""
+"""Parents by which every phase reads its own activity."""
 
 
 class Judgement(NamedTuple):
@@ -58,7 +58,7 @@ class Judgement(NamedTuple):
 
     Attributes:
       score: (N,), D.
-      features: (N, n), the activity that the score is a linear readout of.
+      features: (N, n), the activity from which the score is read out linearly.
     """
 
     score: Array
@@ -66,11 +66,11 @@ class Judgement(NamedTuple):
 
 
 class AdversarialNet(Protocol):
-    """Interface that the rule `adversarial` needs of a network."""
+    """Interface of a network for the rule `adversarial`."""
 
     @property
     def sites(self) -> tuple[tuple[int, ...], ...]:
-        """Layers that each discriminator sees."""
+        """Layers that each discriminator reads."""
         ...
 
     def phases(self, params: Params, x: Array, key: Key, parents: Parents = FREE, oscillate: bool = True) -> Phases:
@@ -78,11 +78,11 @@ class AdversarialNet(Protocol):
         ...
 
     def judge(self, params: Params, site: int, activity: tuple[Array, ...]) -> Judgement:
-        """One discriminator's verdict on its layers' activity; params are its own, one of params["discriminator"]."""
+        """One discriminator's judgement of its layers' activity; params are one of params["discriminator"]."""
         ...
 
     def check(self, params: Params, x: Array) -> None:
-        """Refuses weights or data that do not fit."""
+        """Refuses weights or data that do not fit the network."""
         ...
 
 
@@ -108,15 +108,15 @@ class Stack(Protocol):
 
 
 def stacked_phases(net: Stack, params: Params, x: Array, key: Key, parents: Parents, oscillate: bool) -> Phases:
-    """All phases of a stack.
+    """Samples of all phases of a stack.
 
     Args:
       net: the stack.
       params: its weights.
       x: (N, ...), the data.
-      key: consumed; every layer of every phase has a part of its own.
-      parents: what is read in place of a phase's own activity.
-      oscillate: whether to sample that phase.
+      key: consumed; every layer of every phase uses a part of its own.
+      parents: activity read in place of a phase's own.
+      oscillate: whether to sample the oscillation.
 
     Returns:
       The `Phases`.
@@ -139,14 +139,14 @@ def stacked_phases(net: Stack, params: Params, x: Array, key: Key, parents: Pare
 
 
 def reconstruct(net: Stack, params: Params, x: Array, key: Key, top: int | None = None) -> tuple[Array, ...]:
-    """Up to a layer and all the way down again, each layer driven by the reconstruction of the one above.
+    """Reconstructs the data from a layer: up to it, then down, each layer given the reconstruction of the one above.
 
     Args:
       net: the stack.
       params: its weights.
       x: (N, ...), the data.
       key: consumed.
-      top: the layer to turn at, 1 .. L; None for the topmost.
+      top: the layer to turn at, 1 .. L; None: the topmost.
 
     Returns:
       Samples of the layers 0 .. top - 1.
@@ -168,16 +168,16 @@ def reconstruct(net: Stack, params: Params, x: Array, key: Key, top: int | None 
 
 
 def check_images(images: Array, shape: tuple[int, ...], least: float, most: float) -> None:
-    """Refuses images of another size, type or range; the range where the values are known, outside of a trace.
+    """Refuses images of another size, type or range; the range is checked only outside of a trace.
 
     Args:
       images: (N, *shape).
       shape: of one of them.
-      least: the darkest value there may be.
-      most: the brightest.
+      least: lowest allowed value.
+      most: highest allowed value.
 
     Raises:
-      ValueError: naming what is wrong, and the remedy.
+      ValueError: naming the fault and the remedy.
     """
     wanted = " x ".join(map(str, shape))
     if images.shape[1:] != shape:
@@ -192,12 +192,12 @@ def check_images(images: Array, shape: tuple[int, ...], least: float, most: floa
 
 
 def check_weights(params: Params, wanted: PyTree, network: str) -> None:
-    """Asserts that weights have the names and shapes wanted, in whatever containers.
+    """Asserts that weights have the names and shapes wanted, in any containers.
 
     Args:
       params: the weights.
       wanted: a tree of anything with a shape.
-      network: what the weights should be those of, for the message.
+      network: the network's name in the message.
 
     Raises:
       AssertionError: naming the first array that is missing, unknown or of another shape.
@@ -207,11 +207,11 @@ def check_weights(params: Params, wanted: PyTree, network: str) -> None:
         leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
         return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
 
-    found, needed = shapes(params), shapes(wanted)
-    for path in (*needed, *found):
-        if found.get(path) != needed.get(path):
+    given, needed = shapes(params), shapes(wanted)
+    for path in (*needed, *given):
+        if given.get(path) != needed.get(path):
             raise AssertionError(
-                f"params{path} has shape {found.get(path, 'none')}, wanted {needed.get(path, 'none')}: the weights are "
+                f"params{path} has shape {given.get(path, 'none')}, wanted {needed.get(path, 'none')}: the weights are "
                 f"not those of {network}: see init_params"
             )
 

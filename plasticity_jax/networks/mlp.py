@@ -18,11 +18,11 @@ def mlp(sizes: Sequence[int], activations: Sequence[Phi], loss: Loss = "squared"
     """A chain of dense layers.
 
     Args:
-      sizes: n_0, ..., n_L, the input's width and every layer's.
-      activations: for each layer, the output's last, a key of `plasticity_jax.ops.activations.ACTIVATIONS` or any
+      sizes: n_0, ..., n_L, the widths of the input and of every layer.
+      activations: for each layer, the output last, a key of `plasticity_jax.ops.activations.ACTIVATIONS` or any
         function of a batch.
-      loss: "squared"; "softmax", which is in the loss, so that the last activation is then "identity", and which takes
-        integer labels too; or a function ``(yhat (n_L,), y) -> ()`` of one example.
+      loss: "squared"; "softmax", which includes the softmax, so that the last activation is then "identity", and which
+        takes integer labels too; or a function ``(yhat (n_L,), y) -> ()`` of one example.
 
     Returns:
       A `plasticity_jax.layers.Chain`; `plasticity_jax.layers.init_params` draws its weights.

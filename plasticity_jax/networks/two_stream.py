@@ -1,87 +1,34 @@
-r"""The network of Bredenberg, Lyo, Simoncelli & Savin (2021): one stream of inference, one of generation, one state.
+r"""The network of Bredenberg, Lyo, Simoncelli & Savin (2021): streams of inference and generation, and one state.
 
     inference    x_0 ~ N(z, .)                 x_l ~ N(f(W_l x_{l-1} + a_l), .)          l = 1 .. L,  bottom-up
     generation   x_L ~ N(((1 - k) D + k I) x_L^{t-1}, .),   x_l ~ N(f(D_l x_{l+1} + b_l), .)   l = L-1 .. 1,  top-down
                  x_0 ~ N(g(D_0 x_1), .)
-    state        of the first stream where lambda_t = 1 (wake), of the second where lambda_t = 0 (sleep)
+    state        of inference where lambda_t = 1 (wake), of generation where lambda_t = 0 (sleep)
 
 with x_0 = s the sensory layer, x_1 .. x_L neurons, z the stimulus, k_t = lambda_t (1 - lambda_{t-1}) the onset of wake,
-D diagonal, a_l and b_l only of layers below the top, f = tanh and g the identity. L = 1 is the paper's basic model, L =
-2 that of its appendix D. q_t is the density of inference and p_mt that of generation, both at the state that was
-sampled.
+D diagonal, a_l and b_l only in layers below the top, f = tanh and g the identity. L = 1 is the paper's basic model, L =
+2 that of its appendix D. q_t is the density of inference and p_mt that of generation, both at the sampled state.
 
 Weights are ``{"inference": {"w": (W_1, ..., W_L), "bias": (a_1, ..., a_{L-1})}, "generation": {"w": (D_0, ...,
 D_{L-1}), "bias": (b_1, ..., b_{L-1}), "transition": (n_L,)}}`` with W_l (n_l, n_{l-1}) and D_l (n_l, n_{l+1}).
-Departure: the paper prints g = tanh; the authors' code, whose figures these are, has a linear output.
+Departure: the paper prints g = tanh; the authors' code, which made the figures, has a linear output.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import get_args
 
 import chex
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from plasticity_jax.ops import densities
-from plasticity_jax.ops.activations import Phi, activation_of, check_activation
+from plasticity_jax.networks.two_stream_step import Output, Sample, TwoStream, advance, draw, log_p, log_q
+from plasticity_jax.ops.activations import Phi, check_activation
 from plasticity_jax.ops.checks import default_float, one_of
-from plasticity_jax.ops.densities import Density, log_density
+from plasticity_jax.ops.densities import Density
 from plasticity_jax.ops.groups import read
-from plasticity_jax.ops.noise import stored_noise
 from plasticity_jax.ops.prng import fold_in
 from plasticity_jax.typing import Array, Key, Params, Scalar
-
-Output: TypeAlias = Literal["identity", "tanh"]
-
-
-class TwoStream(NamedTuple):
-    """Constants of the network; build it with `two_stream`.
-
-    Attributes:
-      sizes: n_0, ..., n_L, from the sensory layer on.
-      sigma_inf: of inference, by layer from the sensory one: standard deviations; may be tracers.
-      sigma_gen: of generation.
-      activation: f, a name or any callable.
-      output: g.
-      noise: of the neurons, see `plasticity_jax.ops.densities`; the sensory layer's is Gaussian.
-    """
-
-    sizes: tuple[int, ...]
-    sigma_inf: tuple[Scalar, ...]
-    sigma_gen: tuple[Scalar, ...]
-    activation: Phi
-    output: Output
-    noise: Density
-
-    @property
-    def depth(self) -> int:
-        """L, the layers of neurons."""
-        return len(self.sizes) - 1
-
-    def noise_of(self, layer: int) -> Density:
-        """The noise of a layer, counted from the sensory one."""
-        return "gaussian" if layer == 0 else self.noise
-
-
-class Sample(NamedTuple):
-    """One step of B streams; the tuples go by layer, from the sensory one, arrays are (B, n_l).
-
-    Attributes:
-      x: the state that was sampled.
-      inferred: means of q at that state.
-      generated: means of p_m at that state.
-      inferred_slope: derivative of the mean by the drive of the layer, for l = 1 .. L.
-      generated_slope: likewise, for l = 0 .. L-1.
-      top_tm1: the top layer's state before the step, (B, n_L).
-    """
-
-    x: tuple[Array, ...]
-    inferred: tuple[Array, ...]
-    generated: tuple[Array, ...]
-    inferred_slope: tuple[Array, ...]
-    generated_slope: tuple[Array, ...]
-    top_tm1: Array
 
 
 def two_stream(
@@ -95,9 +42,9 @@ def two_stream(
     """Checks and names a network's fixed properties.
 
     Args:
-      sizes: n_0, ..., n_L, the stimuli and the neurons of every layer.
-      sigma_inf: of inference, one for each layer from the sensory one on; in units of that layer. Tracers are taken on
-        trust, here and below. A Poisson neuron counts quanta of sigma^2.
+      sizes: n_0, ..., n_L, the number of stimuli and of the neurons in each layer.
+      sigma_inf: of inference, one for each layer from the sensory one on; in units of that layer. Tracers, here
+        and below, are not validated. A Poisson neuron counts quanta of sigma^2.
       sigma_gen: of generation.
       activation: of the neurons, a name or any callable; those with Poisson noise need one that is not negative.
       output: of the generated stimulus.
@@ -107,8 +54,8 @@ def two_stream(
       A `TwoStream`.
 
     Raises:
-      ValueError: if a name is not known, a size or a sigma is not positive, there is no layer of neurons, the sigmas
-        are not as many as the layers, or Poisson neurons are given a negative mean or two different quanta.
+      ValueError: if a name is not known, a size or a sigma is not positive, there is no layer of neurons, the number
+        of sigmas is not that of the layers, or Poisson neurons have a negative mean or two different quanta.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -149,12 +96,12 @@ def two_stream(
 
 
 def init_params(key: Key, net: TwoStream, transition: Scalar = 0.6, dtype: jnp.dtype | None = None) -> Params:
-    """Weights as the authors drew them: N(0, 1 / fan_in^2), transitions all alike, biases 0.
+    """Weights as the authors draw them: N(0, 1 / fan_in^2), all transitions equal, biases 0.
 
     Args:
       key: split, one part for each matrix.
       net: the network.
-      transition: of every neuron of the top layer.
+      transition: share of its activity that every neuron of the top layer keeps in a step.
       dtype: JAX's default float if None.
 
     Returns:
@@ -190,7 +137,7 @@ def init_params(key: Key, net: TwoStream, transition: Scalar = 0.6, dtype: jnp.d
 
 
 def check_shapes(net: TwoStream, params: Params, z: Array) -> None:
-    """Refuses weights and stimuli that are not the network's.
+    """Refuses weights and stimuli that do not fit the network.
 
     Args:
       net: fixed properties.
@@ -205,97 +152,17 @@ def check_shapes(net: TwoStream, params: Params, z: Array) -> None:
     for group, names in wanted.items():
         for name, weights in names.items():
             given = read(params, group, name)
-            found, right = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (given, weights))
-            if found != right:
+            shapes, needed = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (given, weights))
+            if shapes != needed:
                 raise ValueError(
-                    f'params["{group}"]["{name}"] has the shapes {found}, but a network of sizes {net.sizes} takes '
-                    f"{right}; init_params(key, net) makes them"
+                    f'params["{group}"]["{name}"] has the shapes {shapes}, but a network of sizes {net.sizes} takes '
+                    f"{needed}; init_params(key, net) makes them"
                 )
     chex.assert_shape(z, (None, net.sizes[0]), custom_message=f"batch.x, the stimulus must be (B, {net.sizes[0]})")
 
 
-def draw(net: TwoStream, key: Key, streams: int, dtype: Any) -> tuple[Array | Key, ...]:
-    """Random numbers of a step, one for each variable, whichever stream samples it.
-
-    Args:
-      net: fixed properties.
-      key: consumed.
-      streams: B.
-      dtype: of the samples.
-
-    Returns:
-      By layer: normals (B, n_l), or a key where the noise is Poisson's.
-    """
-    gaussian = [n if net.noise_of(layer) == "gaussian" else 0 for layer, n in enumerate(net.sizes)]
-    flat = stored_noise(key, streams * sum(gaussian), dtype, "gaussian").reshape(streams, -1)
-    innovations, start = [], 0
-    for layer, n in enumerate(gaussian):
-        innovations.append(flat[:, start : start + n] if n else fold_in(key, jnp.uint32(2 + layer)))
-        start += n
-    return tuple(innovations)
-
-
-def advance(
-    net: TwoStream,
-    params: Params,
-    wake: Array | bool,
-    onset: Array | bool,
-    top_tm1: Array,
-    z: Array,
-    innovations: Sequence[Array | Key],
-) -> Sample:
-    """Samples one step of the hybrid density, and evaluates the means of both streams at what was sampled.
-
-    Args:
-      net: fixed properties.
-      params: its weights.
-      wake: shape (), bool, lambda_t.
-      onset: shape (), bool, k_t; there the transition is the identity.
-      top_tm1: (B, n_L), the top layer before the step.
-      z: (B, n_0), the stimulus.
-      innovations: what `draw` gave.
-
-    Returns:
-      The `Sample`.
-    """
-    depth = net.depth
-    top = jnp.where(onset, top_tm1, params["generation"]["transition"][None, :] * top_tm1)
-
-    def either(layer: int, inferred: Array, generated: Array) -> Array:
-        """One sample, of whichever stream it is going to be."""
-        sigma = jnp.where(wake, net.sigma_inf[layer], net.sigma_gen[layer])
-        return densities.sample(net.noise_of(layer), jnp.where(wake, inferred, generated), sigma, innovations[layer])
-
-    # Bottom-up as if awake, then top-down: what was inferred stays if it is so, and is dreamed anew if not.
-    awake = [z]
-    for layer in range(1, depth + 1):
-        below = densities.sample(net.noise_of(layer - 1), awake[-1], net.sigma_inf[layer - 1], innovations[layer - 1])
-        awake.append(_infer(net, params, layer, below)[0])
-    x, generated, generated_slope = [either(depth, awake[depth], top)], [top], []
-    for layer in reversed(range(depth)):
-        mean, slope = _generate(net, params, layer, x[0])
-        x.insert(0, either(layer, awake[layer], mean))
-        generated.insert(0, mean)
-        generated_slope.insert(0, slope)
-    pairs = [_infer(net, params, layer, x[layer - 1]) for layer in range(1, depth + 1)]
-    inferred = (z, *(mean for mean, _ in pairs))
-    return Sample(
-        tuple(x), inferred, tuple(generated), tuple(slope for _, slope in pairs), tuple(generated_slope), top_tm1
-    )
-
-
-def log_q(net: TwoStream, sample: Sample) -> Array:
-    """log q_t, the density of inference at the state, summed over all layers: (B,)."""
-    return _log_density(net, sample.x, sample.inferred, net.sigma_inf)
-
-
-def log_p(net: TwoStream, sample: Sample) -> Array:
-    """log p_mt, the density of generation at the state given that before it, summed over all layers: (B,)."""
-    return _log_density(net, sample.x, sample.generated, net.sigma_gen)
-
-
 def trajectory(net: TwoStream, params: Params, key: Key, z: Array, wake: Array) -> Sample:
-    """A walk at fixed weights, from r = 0 and as if awake before.
+    """A trajectory at fixed weights, from a top layer at 0 and as if awake before.
 
     Args:
       net: fixed properties.
@@ -305,7 +172,7 @@ def trajectory(net: TwoStream, params: Params, key: Key, z: Array, wake: Array) 
       wake: (T,), bool, lambda_t.
 
     Returns:
-      A `Sample` whose arrays lead with (T,).
+      A `Sample`, all arrays with a leading axis (T,).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -331,7 +198,7 @@ def trajectory(net: TwoStream, params: Params, key: Key, z: Array, wake: Array) 
 
 
 def trajectory_loss(net: TwoStream, params: Params, key: Key, z: Array, wake: Array) -> Array:
-    """log q~ - log p~ of a walk: one sample of KL(q~ || p~), whose derivative is the reparameterised gradient.
+    """log q~ - log p~ of a trajectory: one sample of KL(q~ || p~), whose derivative is the reparameterised gradient.
 
     Args:
       net: fixed properties.
@@ -343,30 +210,5 @@ def trajectory_loss(net: TwoStream, params: Params, key: Key, z: Array, wake: Ar
     Returns:
       Shape (B,), sum_t (2 lambda_t - 1) (log q_t - log p_mt).
     """
-    walk = trajectory(net, params, key, z, wake)
-    return jnp.where(wake, 1, -1) @ (log_q(net, walk) - log_p(net, walk))
-
-
-def _infer(net: TwoStream, params: Params, layer: int, below: Array) -> tuple[Array, Array]:
-    """Mean and slope of a layer of neurons, given the one below: (B, n_l) each."""
-    v = below @ params["inference"]["w"][layer - 1].T
-    if layer < net.depth:
-        v = v + params["inference"]["bias"][layer - 1][None, :]
-    f = activation_of(net.activation)
-    mean = f.phi(v)
-    return mean, f.slope(v, mean)
-
-
-def _generate(net: TwoStream, params: Params, layer: int, above: Array) -> tuple[Array, Array]:
-    """Mean and slope of a layer below the top, given the one above: (B, n_l) each."""
-    v = above @ params["generation"]["w"][layer].T
-    if layer > 0:
-        v = v + params["generation"]["bias"][layer - 1][None, :]
-    f = activation_of(net.activation if layer > 0 else net.output)
-    mean = f.phi(v)
-    return mean, f.slope(v, mean)
-
-
-def _log_density(net: TwoStream, x: Sequence[Array], mean: Sequence[Array], sigma: Sequence[Scalar]) -> Array:
-    layers = zip(x, mean, sigma, strict=True)
-    return sum(jnp.sum(log_density(net.noise_of(i), *layer), -1) for i, layer in enumerate(layers))  # pyright: ignore
+    steps = trajectory(net, params, key, z, wake)
+    return jnp.where(wake, 1, -1) @ (log_q(net, steps) - log_p(net, steps))

@@ -1,1 +1,1 @@
-"""Pure maths of one piece, without state: norms, noise, losses. Internal: the rooms above export what users need."""
+"""Pure functions without state: norms, noise, losses. Internal: the packages above export what users need."""

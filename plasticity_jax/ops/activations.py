@@ -47,7 +47,7 @@ def check_activation(activation: str | Callable[[Array], Array]) -> None:
 
 
 def activation_of(activation: str | Callable[[Array], Array]) -> Activation:
-    """The nonlinearity of a name, or of an elementwise callable, whose slope is its derivative.
+    """The nonlinearity of a name, or of an elementwise callable with its derivative as slope.
 
     Raises:
       ValueError: if it is neither known by name nor callable.

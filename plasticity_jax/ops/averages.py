@@ -1,8 +1,8 @@
-r"""Running averages that owe nothing to the zero they start from, and in which an example counts by its weight.
+r"""Running averages without a bias from their initial zero, in which an example counts by its weight.
 
     total' = total + rate (w x - total),   share' = share + rate (w - share),   average = total / share
 
-With weights of one, share = 1 - (1 - rate)^t is the part of the average that is not the initial zero.
+With weights of one, share = 1 - (1 - rate)^t, the part of the total that is not the initial zero.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from plasticity_jax.typing import Array, Scalar
 
 
 class RunningAverage(NamedTuple):
-    """Attributes: total: the weighted values, faded. share: (), their weights, faded in the same way."""
+    """Attributes: total: the decayed sum of weighted values. share: (), the same sum of their weights."""
 
     total: Array
     share: Array
@@ -28,9 +28,9 @@ def moved(average: RunningAverage, rate: Scalar, value: Array, weight: Scalar = 
     """The average after another value.
 
     Args:
-      average: so far.
+      average: the average so far.
       rate: the share that is forgotten, in (0, 1].
-      value: its shape, times its weight.
+      value: of the average's shape, already times its weight.
       weight: (), the value's weight.
 
     Returns:
@@ -50,16 +50,16 @@ def moved(average: RunningAverage, rate: Scalar, value: Array, weight: Scalar = 
 
 
 def beyond(average: RunningAverage, value: Array, weight: Scalar | Array = 1.0) -> Array:
-    """Excess of a value over the average; 0 until the average has seen a value.
+    """Excess of a value over the average; 0 while the average has no value.
 
     Args:
-      average: so far.
-      value: its shape, or that with more axes in front, times its weight.
-      weight: the value's weight, of a shape that goes with the value's.
+      average: the average so far.
+      value: of the average's shape, or with more leading axes, already times its weight.
+      weight: the value's weight, of a shape that broadcasts with the value's.
 
     Returns:
       The value's shape.
     """
-    seen = average.share > 0
-    mean = average.total / jnp.where(seen, average.share, 1)
-    return jnp.where(seen, value - weight * jnp.expand_dims(mean, tuple(range(value.ndim - mean.ndim))), 0)
+    has_value = average.share > 0
+    mean = average.total / jnp.where(has_value, average.share, 1)
+    return jnp.where(has_value, value - weight * jnp.expand_dims(mean, tuple(range(value.ndim - mean.ndim))), 0)

@@ -1,4 +1,4 @@
-"""Checks of arguments, and how data and updates are brought to the form of the weights."""
+"""Checks of arguments, and conversions of data and updates to the form of the weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def one_of(name: str, value: str, known: Sequence[str]) -> None:
     """Refuses an option that is not known.
 
     Raises:
-      ValueError: naming those that are.
+      ValueError: naming those that are known.
     """
     if value not in known:
         raise ValueError(f"{name}={value!r} is not known; use one of {', '.join(known)}")
@@ -25,8 +25,8 @@ def in_range(name: str, value: Scalar, low: float, high: float = np.inf, *, open
     """Refuses a coefficient outside its range; not validated when traced.
 
     Args:
-      name: of the argument.
-      value: a number, or an array, of which every entry counts.
+      name: the argument's name.
+      value: a number, or an array, with every entry checked.
       low: least value.
       high: largest value.
       open_low: whether `low` itself is outside.
@@ -48,15 +48,15 @@ def in_range(name: str, value: Scalar, low: float, high: float = np.inf, *, open
         raise ValueError(f"{name}={value!r} is not a number: it is {why}") from None
     bad = ~((values > low if open_low else values >= low) & (values <= high))
     if bad.any():
-        shown = f"{low:g}, {high:g}]" if np.isfinite(high) else f"{low:g}, inf)"
-        raise ValueError(f"{name}={values[bad].flat[0]:g} is outside {'(' if open_low else '['}{shown}: it is {why}")
+        interval = f"{low:g}, {high:g}]" if np.isfinite(high) else f"{low:g}, inf)"
+        raise ValueError(f"{name}={values[bad].flat[0]:g} is outside {'(' if open_low else '['}{interval}: it is {why}")
 
 
 def number(name: str, value: Scalar, low: float, high: float = np.inf, *, open_low: bool = False, why: str) -> None:
     """Refuses a coefficient that is not one number, or is outside its range; when traced only its shape is validated.
 
     Args:
-      name: of the argument.
+      name: the argument's name.
       value: a number, or an array of shape ().
       low: least value.
       high: largest value.
@@ -77,7 +77,7 @@ def number(name: str, value: Scalar, low: float, high: float = np.inf, *, open_l
 
 
 def check_scales(**scales: Scalar | None) -> None:
-    """Refuses scales between the two factors of an estimate that are numbers and not positive."""
+    """Refuses scales, of the two factors of an estimate, that are not positive; not validated when traced."""
     for name, value in scales.items():
         if value is not None:
             in_range(name, value, 0, open_low=True, why="the scale of one factor of the estimate over the other")
@@ -138,7 +138,7 @@ def cast_floats(tree: PyTree, dtype: Any) -> PyTree:
 
 
 def finite_padding(leaf: jax.Array, weight: jax.Array) -> jax.Array:
-    """Data in which padding may hold anything: where the weight is 0, what is not finite becomes 0."""
+    """Data with 0 for non-finite entries of weight 0: padding may hold anything."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return leaf
     padding = (weight == 0).reshape(*weight.shape, *(1,) * (leaf.ndim - weight.ndim))
@@ -148,8 +148,7 @@ def finite_padding(leaf: jax.Array, weight: jax.Array) -> jax.Array:
 def like(updates: PyTree, params: PyTree) -> PyTree:
     """Updates with the containers and dtypes of the params: lists for lists, FrozenDicts for FrozenDicts.
 
-    What has a name is found by its name, for containers differ in their order: a dict of JAX's is sorted, an
-    OrderedDict is not.
+    Named entries are matched by name, because containers differ in order: JAX sorts a dict, but not an OrderedDict.
     """
     below, level = jax.tree_util.tree_flatten_with_path(params, is_leaf=lambda node: node is not params)
     if len(below) == 1 and not below[0][0]:
@@ -167,7 +166,7 @@ def key_name(key: Any) -> Any:
 
 
 def not_empty(name: str, size: int) -> None:
-    """Refuses a batch without examples, whose mean is not a number.
+    """Refuses a batch without examples, because its mean is not a number.
 
     Raises:
       ValueError: if the size is 0.

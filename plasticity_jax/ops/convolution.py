@@ -1,14 +1,14 @@
-"""Convolutions whose derivatives are quick on a CPU too.
+"""Convolutions with derivatives that are fast on a CPU, too.
 
-`correlate`: there XLA computes the gradient by the kernel as a correlation with windows as large as the image, at half
-the rate of the forward pass. As k x k products of shifted images with the error it takes less than half the time, and a
-forward and backward pass through six layers of 128 channels 1.6 times less, for more memory (630 MB, not 250, at 50
-images of 84).
+`correlate`: on a CPU, XLA computes the kernel's gradient as a correlation with windows as large as the image, at
+half the speed of the forward pass. As k x k products of shifted images with the error it takes less than half the time,
+and a forward and backward pass through six layers of 128 channels is 1.6 times faster, for more memory (630 MB instead
+of 250, at 50 images of 84 x 84).
 
-`convolve` and `convolve_transposed`: with strides XLA is worse, and the gradients of gradients that penalties ask for
-run at a tenth of the rate of products. Cut into blocks of s x s pixels, an image turns a convolution of kernel k and
-stride s into one of kernel k / s and stride 1, which is (k / s)^2 products; their derivatives of any order are
-products again. Of a 4/2/1 layer (kernel, stride, padding) a penalty's gradient is three to seven times as quick.
+`convolve` and `convolve_transposed`: with strides XLA is slower still, and the gradients of gradients that penalties
+need run at a tenth of the speed of products. For an image cut into blocks of s x s pixels, a convolution of kernel k
+and stride s is one of kernel k / s and stride 1, which is (k / s)^2 products; their derivatives of any order are
+products again. The gradient of a penalty on a 4/2/1 layer (kernel, stride, padding) is three to seven times faster.
 """
 
 import functools
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from plasticity_jax.typing import Array
 
 NARROW = 64
-"""Channels of a block below which the windows are laid side by side for one product: many thin ones are slow."""
+"""Channels of a block below which all windows are joined for one product: many thin products are slow."""
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -41,7 +41,7 @@ def correlate(images: Array, kernel: Array, stride: int) -> Array:
 
 @correlate.defjvp
 def _correlate_jvp(stride: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Derivative of which reverse mode runs the transpose alone, the kernel's gradient."""
+    """The derivative; reverse mode runs only its transpose, the kernel's gradient."""
     (images, kernel), (d_images, d_kernel) = primals, tangents
     by_kernel = _by_products if jax.default_backend() == "cpu" else _by_lax
     tangent = correlate(d_images, kernel, stride) + by_kernel(images, d_kernel, stride)
@@ -63,7 +63,7 @@ def convolve(images: Array, kernel: Array, stride: int, padding: int) -> Array:
       Shape (N, (H + 2 p - k) / s + 1, (W + 2 p - k) / s + 1, C').
 
     Raises:
-      ValueError: if the stride does not divide them, or the kernel is larger than the padded image.
+      ValueError: if the stride does not divide these, or the kernel is larger than the padded image.
 
     Example:
       >>> import jax.numpy as jnp
@@ -98,9 +98,9 @@ def convolve_transposed(images: Array, kernel: Array, stride: int, padding: int)
 
     Args:
       images: y, (N, H', W', C').
-      kernel: (k, k, C, C'), as in `convolve`: its last axis is read, the one before it written.
+      kernel: (k, k, C, C'), as in `convolve`: its last axis is that of the images here.
       stride: s, which divides k.
-      padding: p, cut off each side.
+      padding: p, removed from each side.
 
     Returns:
       Shape (N, (H' - 1) s + k - 2 p, (W' - 1) s + k - 2 p, C).

@@ -1,12 +1,12 @@
-r"""A correlation of images with a kernel, and its two transposes, quick inside of a loop on a CPU too.
+r"""A correlation of images with a kernel, and its two transposes, fast inside a loop on a CPU, too.
 
     v[n, r, c, o] = sum over u, v, i of h[n, s r + u - p, s c + v - p, i] kernel[u, v, i, o],   zeros outside
 
-Its transpose by h is a correlation of the dilated error with the flipped kernel; that by the kernel is one of the
-images with the dilated error, images being channels and channels images. JAX writes both with axes in another order,
-which XLA runs on a CPU inside of `jax.lax.scan` by plain loops, 15 to 70 times slower than elsewhere (jaxlib 0.10): a
-step of learning with two layers took 142 ms there, and 5 ms alone. With the axes moved first, as here, it is 5 ms
-everywhere. On an accelerator, whose libraries know JAX's form, that form is taken.
+Its transpose in h is a correlation of the dilated error with the flipped kernel; that in the kernel is a correlation of
+the images with the dilated error, with images as channels and channels as images. JAX writes both with their axes in
+another order, for which XLA on a CPU runs plain loops inside `jax.lax.scan`, 15 to 70 times slower than outside (jaxlib
+0.10): a learning step with two layers took 142 ms inside and 5 ms outside. With the axes moved first, as here, it takes
+5 ms in both. On an accelerator, with libraries for JAX's form, that form is used.
 """
 
 import functools
@@ -43,7 +43,7 @@ def correlation(h: Array, kernel: Array, strides: Sequence[int], padding: str) -
 
 
 def correlation_credit(h: Array, kernel: Array, error: Array, strides: Sequence[int], padding: str) -> Array:
-    """The transpose of `correlation` by h, of an error (N, R, S, C'): shape (N, H, W, C); of h the shape is read."""
+    """The transpose of `correlation` in h, of an error (N, R, S, C'): (N, H, W, C); only the shape of h is read."""
     pads = _pads(h, kernel, strides, padding)
 
     def on_cpu(kernel: Array, error: Array) -> Array:
@@ -52,14 +52,14 @@ def correlation_credit(h: Array, kernel: Array, error: Array, strides: Sequence[
         edges = [(low, side + k - 2 - (r - 1) * s - low) for side, k, r, s, low in sizes]
         return _lax(error, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), (1, 1), edges, lhs_dilation=strides)
 
-    def elsewhere(kernel: Array, error: Array) -> Array:
+    def on_accelerator(kernel: Array, error: Array) -> Array:
         return jax.linear_transpose(lambda h: _lax(h, kernel, strides, pads), h)(error)[0]
 
-    return jax.lax.platform_dependent(kernel, error, cpu=on_cpu, default=elsewhere)
+    return jax.lax.platform_dependent(kernel, error, cpu=on_cpu, default=on_accelerator)
 
 
 def correlation_gradient(h: Array, kernel: Array, error: Array, strides: Sequence[int], padding: str) -> Array:
-    """The transpose of `correlation` by the kernel, of an error (N, R, S, C'); of the kernel the shape is read."""
+    """The transpose of `correlation` in the kernel, of an error (N, R, S, C'); only the kernel's shape is read."""
     pads = _pads(h, kernel, strides, padding)
 
     def on_cpu(h: Array, error: Array) -> Array:
@@ -68,10 +68,10 @@ def correlation_gradient(h: Array, kernel: Array, error: Array, strides: Sequenc
         images, windows = h.transpose(3, 1, 2, 0), error.transpose(1, 2, 0, 3)
         return _lax(images, windows, (1, 1), edges, rhs_dilation=strides).transpose(1, 2, 0, 3)
 
-    def elsewhere(h: Array, error: Array) -> Array:
+    def on_accelerator(h: Array, error: Array) -> Array:
         return jax.linear_transpose(lambda kernel: _lax(h, kernel, strides, pads), kernel)(error)[0]
 
-    return jax.lax.platform_dependent(h, error, cpu=on_cpu, default=elsewhere)
+    return jax.lax.platform_dependent(h, error, cpu=on_cpu, default=on_accelerator)
 
 
 def _pads(h: Array, kernel: Array, strides: Sequence[int], padding: str) -> Pads:

@@ -3,9 +3,9 @@ r"""Noise around a mean, by name: samples, log densities, and the score that pla
     gaussian   x ~ N(m, sigma^2)                   score  x - m
     poisson    x ~ sigma^2 Poisson(m+ / sigma^2)   score  (x - m+) / m+  [m > 0],   m+ = max(m, 0) + 0.01
 
-The score is sigma^2 dlog p(x)/dm: a local error, which becomes the derivative by 1 / sigma^2. A Poisson sample is a
-count of quanta of sigma^2, of variance sigma^2 m+; the floor of 0.01 lets a silent neuron fire, without which a count
-of one would be impossible.
+The score is sigma^2 dlog p(x)/dm: a local error, which times 1 / sigma^2 is the derivative. A Poisson sample is a count
+of quanta of sigma^2, of variance sigma^2 m+. The floor of 0.01 lets a silent neuron fire; without it a count of one
+would be impossible.
 """
 
 from typing import Literal, TypeAlias, get_args
@@ -24,7 +24,7 @@ def check_density(noise: str) -> None:
     """Refuses a name that is not known.
 
     Raises:
-      ValueError: if it is not.
+      ValueError: naming those that are known.
     """
     one_of("noise", noise, get_args(Density))
 
@@ -39,7 +39,7 @@ def sample(noise: str, mean: Array, sigma: Scalar, innovation: Array | Key) -> A
       innovation: standard normals of the mean's shape (gaussian), or a key (poisson).
 
     Returns:
-      Of the mean's shape; a Poisson sample has no derivative.
+      An array of the mean's shape; a Poisson sample has no derivative.
 
     Example:
       >>> import jax.numpy as jnp
@@ -48,7 +48,7 @@ def sample(noise: str, mean: Array, sigma: Scalar, innovation: Array | Key) -> A
     """
     if noise == "gaussian":
         return mean + jnp.asarray(sigma, mean.dtype) * innovation
-    wide = jnp.promote_types(mean.dtype, jnp.float32)  # counts of small quanta are beyond what float16 holds
+    wide = jnp.promote_types(mean.dtype, jnp.float32)  # counts of small quanta overflow float16
     quantum = jnp.asarray(sigma, wide) ** 2
     counts = jax.random.poisson(innovation, _rate(mean).astype(wide) / quantum, mean.shape)
     return (quantum * counts.astype(wide)).astype(mean.dtype)
@@ -59,12 +59,12 @@ def log_density(noise: str, x: Array, mean: Array, sigma: Scalar) -> Array:
 
     Args:
       noise: a `Density`.
-      x: what was sampled.
+      x: the samples.
       mean: same shape.
       sigma: as in `sample`.
 
     Returns:
-      Of the same shape.
+      An array of the same shape.
     """
     sigma = jnp.asarray(sigma, x.dtype)
     if noise == "gaussian":
@@ -75,7 +75,7 @@ def log_density(noise: str, x: Array, mean: Array, sigma: Scalar) -> Array:
 
 
 def score(noise: str, x: Array, mean: Array) -> Array:
-    """sigma^2 times the derivative of `log_density` by the mean; shape of x."""
+    """sigma^2 times the derivative of `log_density` with respect to the mean; shape of x."""
     if noise == "gaussian":
         return x - mean
     return jnp.where(mean > 0, (x - _rate(mean)) / _rate(mean), 0)

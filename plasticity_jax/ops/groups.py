@@ -1,4 +1,4 @@
-"""Groups of params: how a rule reads them by name, and how its updates come to their form."""
+"""Groups of params: reading them by name, and bringing updates to their form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,31 +14,31 @@ def read(params: Params, *path: str) -> PyTree:
     """Weights by their path, as in ``read(params, "feedback", "w_fb")``.
 
     Raises:
-      ValueError: naming what is missing.
+      ValueError: naming the missing group or weight.
     """
-    found = params
+    tree = params
     for depth, name in enumerate(path):
-        if not isinstance(found, Mapping) or name not in found:
+        if not isinstance(tree, Mapping) or name not in tree:
             missing = "".join(f'["{each}"]' for each in path[: depth + 1])
-            held = f"has {', '.join(map(str, found)) or 'nothing'}" if isinstance(found, Mapping) else "has no names"
+            content = f"has {', '.join(map(str, tree)) or 'nothing'}" if isinstance(tree, Mapping) else "has no names"
             above = "".join(f'["{each}"]' for each in path[:depth])
             raise ValueError(
-                f"params{missing} is missing, and this rule reads it: params{above} {held}; init_params draws all "
+                f"params{missing} is missing, and this rule reads it: params{above} {content}; init_params draws all "
                 "groups of a network, and flp_feedback those of FLP"
             )
-        found = found[name]
-    return found
+        tree = tree[name]
+    return tree
 
 
-def filled(params: Params, taught: PyTree) -> Updates:
-    """Updates like the params in structure and dtype: those given, and zeros wherever none are.
+def filled(params: Params, partial: PyTree) -> Updates:
+    """Updates like the params in structure and dtype: those given, and zeros elsewhere.
 
     Args:
       params: the weights.
-      taught: updates in mappings nested like those of the params, from which any name may be left out.
+      partial: updates in mappings nested like those of the params, from which any name may be left out.
 
     Raises:
-      ValueError: if they name what the params lack, or have other shapes.
+      ValueError: if the updates have other names or shapes than the params.
 
     Example:
       >>> import jax.numpy as jnp
@@ -47,16 +47,16 @@ def filled(params: Params, taught: PyTree) -> Updates:
       {'feedback': {'w_fb': [Array([0., 0.], ...)]}, 'forward': {'w': [Array([3.], ...)]}}
     """
 
-    def fill(weights: PyTree, given: Any) -> PyTree:
-        if given is None:
+    def fill(weights: PyTree, part: Any) -> PyTree:
+        if part is None:
             return jax.tree.map(jnp.zeros_like, weights)
         if not isinstance(weights, Mapping):
-            return given
-        if unknown := [name for name in given if name not in weights]:
+            return part
+        if unknown := [name for name in part if name not in weights]:
             raise ValueError(f"updates name {', '.join(unknown)}, but params there have {', '.join(weights)}")
-        return {name: fill(below, given.get(name)) for name, below in weights.items()}
+        return {name: fill(below, part.get(name)) for name, below in weights.items()}
 
-    updates = like(fill(params, taught), params)
+    updates = like(fill(params, partial), params)
     for (path, new), old in zip(jax.tree_util.tree_leaves_with_path(updates), jax.tree.leaves(params), strict=True):
         if new.shape != old.shape:
             raise ValueError(

@@ -1,7 +1,7 @@
 """Factorisations under vmap, on a CPU one lane after the other.
 
-jaxlib 0.10 lets a batch of LAPACK calls wait for helper threads while it occupies one itself: on few cores two batches
-at once (of two layers, or on two devices) wait for each other for ever. A single matrix's call does its work alone.
+In jaxlib 0.10 a batch of LAPACK calls waits for helper threads while it occupies one itself: on few cores, two batches
+at once (of two layers, or on two devices) wait for each other for ever. A call for a single matrix needs no helper.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from plasticity_jax.typing import PyTree
 
 
 def lane_by_lane(f: Callable[..., PyTree]) -> Callable[..., Any]:
-    """The function itself, whose vmap on a CPU is a loop; elsewhere it is the usual one.
+    """The same function with a vmap that is a loop on a CPU, and the usual one elsewhere.
 
     Args:
-      f: pure, of arrays; what it closes over must not be traced.
+      f: pure, of arrays; it must not close over traced arrays.
 
     Returns:
-      A function of the same arguments; differentiable to any order, its derivative under vmap being the usual one.
+      A function of the same arguments; differentiable to any order, with the usual vmap of its derivative.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -52,5 +52,5 @@ def lane_by_lane(f: Callable[..., PyTree]) -> Callable[..., Any]:
     def _(primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
         return differentiable(*primals), jax.jvp(f, primals, tangents)[1]
 
-    # A copy, for custom rules do not take NumPy's arrays, nor those that an outer vmap is given.
+    # A copy: custom rules accept neither NumPy arrays nor the arguments of an outer vmap.
     return lambda *args: differentiable(*jax.tree.map(jnp.array, args))

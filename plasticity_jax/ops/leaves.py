@@ -1,4 +1,4 @@
-"""The leaves of a tree: how large they are, and what they are called."""
+"""The sizes and names of a tree's leaves."""
 
 import jax
 import jax.numpy as jnp

@@ -4,10 +4,10 @@ r"""Losses of one output and one target, with their error e = dL/dz.
     softmax   L = -sum y log softmax(z)            e = softmax(z) sum(y) - y
 
 The softmax's y is a distribution, or anything that weighs classes: with y = 0 there is no target, no loss and no error.
-Any other loss is a callable ``(z, y) -> ()``, whose error is its derivative.
+Any other loss is a callable ``(z, y) -> ()``, with its derivative as the error.
 
-Padding may hold what a loss cannot take, a negative z of log(z) for instance, and 0 times infinity is NaN. So an
-example of weight 0 whose loss or error is not finite has neither, and no derivative of any order.
+Padding may hold values that a loss cannot take, such as a negative z for log(z), and 0 times infinity is NaN. So where
+an example of weight 0 has a loss or error that is not finite, both are 0, and their derivatives of any order too.
 """
 
 import functools
@@ -42,7 +42,7 @@ def loss_and_error(loss: Loss, z: Array, y: Array, weight: Array | None = None) 
       loss: a member of `LOSSES`, which sum over the last axis, or a callable of one output.
       z: (n_out,), or (..., n_out) for a loss by name.
       y: the target, for a loss by name of the shape of z.
-      weight: () or (...), of the example, which the caller multiplies by; where it is 0, what is not finite becomes 0.
+      weight: () or (...), of the example, applied by the caller; where it is 0, values that are not finite become 0.
 
     Returns:
       ``(loss, error)`` of shapes () or (...) and z's.
@@ -60,8 +60,8 @@ def loss_and_error(loss: Loss, z: Array, y: Array, weight: Array | None = None) 
     if callable(loss):
         shape = jax.eval_shape(loss, z, y).shape
         if shape != ():
-            of = f"for one output {z.shape} and one y {jnp.shape(y)}"
-            raise ValueError(f"loss returns shape {shape} {of}; it must return one number")
+            arguments = f"for one output {z.shape} and one y {jnp.shape(y)}"
+            raise ValueError(f"loss returns shape {shape} {arguments}; it must return one number")
     if weight is not None:
         return _finite_where_weightless(loss, z, y, weight)
     if callable(loss):
@@ -81,48 +81,47 @@ def _named(loss: str, z: Array, y: Array) -> tuple[Array, Array]:
 def _finite_where_weightless(loss: Loss, z: Array, y: Array, weight: Array) -> tuple[Array, Array]:
     """Loss and error with zeros, and zeros for derivatives, where the weight is 0 and one of them is not finite.
 
-    Both what goes into the loss and what comes out is replaced there, for a derivative passes through both; what goes
-    in includes the traced coefficients that a callable closes over. Elsewhere the weight's own derivative stays.
+    Both inputs and outputs of the loss are replaced there, because derivatives pass through both; the inputs include
+    the traced coefficients that a callable closes over. Elsewhere the weight's derivative is kept.
     """
     coefficients = []
     if callable(loss):
         converted, coefficients = jax.closure_convert(lambda z, y: loss(z, y), z, y)
-        of = jax.value_and_grad(converted)
+        loss_and_gradient = jax.value_and_grad(converted)
     else:
-        of = functools.partial(_named, loss)
-    value, error = of(z, y, *coefficients)
+        loss_and_gradient = functools.partial(_named, loss)
+    value, error = loss_and_gradient(z, y, *coefficients)
     finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(error), tuple(range(value.ndim, error.ndim)))
-    lost = (weight == 0) & ~finite
+    replaced = (weight == 0) & ~finite
 
-    def without(leaf: Array) -> Array:
+    def cleared(leaf: Array) -> Array:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
-        return jnp.where(jnp.expand_dims(lost, tuple(range(lost.ndim, leaf.ndim))), 0, leaf)
+        return jnp.where(jnp.expand_dims(replaced, tuple(range(replaced.ndim, leaf.ndim))), 0, leaf)
 
-    inside = [without(leaf) for leaf in (z, jnp.asarray(y), *coefficients)]
-    value, error = of(*inside)
-    return without(value), without(error)
+    value, error = loss_and_gradient(*map(cleared, (z, jnp.asarray(y), *coefficients)))
+    return cleared(value), cleared(error)
 
 
 def check_not_labels(loss: Loss, y: Array, lead: tuple[int, ...], n_out: int, name: str = "batch.y") -> None:
     """Refuses integer labels where the loss is squared.
 
     Args:
-      loss: of the network.
+      loss: the network's loss.
       y: its target; labels are integers of the shape `lead`.
       lead: the batch's leading axes.
-      n_out: outputs.
-      name: of the array in messages.
+      n_out: number of outputs.
+      name: the array's name in messages.
 
     Raises:
-      ValueError: saying how labels become targets.
+      ValueError: with the conversion of labels to targets.
     """
-    given: Any = y if hasattr(y, "dtype") else np.asarray(y)
-    if loss == "squared" and given.shape == lead and jnp.issubdtype(given.dtype, jnp.integer):
+    target: Any = y if hasattr(y, "dtype") else np.asarray(y)
+    if loss == "squared" and target.shape == lead and jnp.issubdtype(target.dtype, jnp.integer):
         rows = f"{name}[..., None]" if n_out == 1 else f"jax.nn.one_hot({name}, {n_out})"
         other = "" if n_out == 1 else ", or build the network with loss='softmax', which takes labels"
         raise ValueError(
-            f"{name} holds {given.dtype} labels of shape {lead}, and loss='squared' takes targets {(*lead, n_out)}: "
+            f"{name} holds {target.dtype} labels of shape {lead}, and loss='squared' takes targets {(*lead, n_out)}: "
             f"give {rows}{other}"
         )
 
@@ -132,10 +131,10 @@ def one_hot_labels(y: Array, n_out: int, dtype: jnp.dtype, name: str = "batch.y"
 
     Args:
       y: integers in [0, n_out).
-      n_out: classes.
-      dtype: of the result.
-      name: of the array in messages.
-      weight: (...), of the examples; a label of weight 0 is padding, and may be anything.
+      n_out: number of classes.
+      dtype: dtype of the result.
+      name: the array's name in messages.
+      weight: (...), of the examples; a label of weight 0 is padding, of any value.
 
     Raises:
       ValueError: if a label is out of range; not validated when traced, where such a label counts as no target.

@@ -12,7 +12,7 @@ from plasticity_jax.ops.checks import one_of
 from plasticity_jax.typing import Array, Key, PyTree
 
 VECTOR = 16
-"""Numbers to a vector instruction, at most."""
+"""Largest count of numbers in a vector instruction."""
 
 Noise: TypeAlias = Literal["rademacher", "gaussian"]
 """Noise of mean 0 and variance 1: fair signs, or normals."""
@@ -23,8 +23,8 @@ def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
 
     Args:
       key: consumed.
-      n: how many.
-      dtype: of the result.
+      n: number of entries.
+      dtype: dtype of the result.
 
     Returns:
       Shape (n,), entries +1 or -1.
@@ -40,7 +40,7 @@ def rademacher(key: Key, n: int, dtype: jnp.dtype) -> Array:
 
 
 def check_noise(kind: str) -> None:
-    """Refuses a name that `unit_noise` does not know.
+    """Refuses a name that is not a `Noise`.
 
     Raises:
       ValueError: if the kind is neither "rademacher" nor "gaussian".
@@ -53,8 +53,8 @@ def unit_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
 
     Args:
       key: consumed.
-      n: how many.
-      dtype: of the result.
+      n: number of entries.
+      dtype: dtype of the result.
       kind: a `Noise`.
 
     Returns:
@@ -68,15 +68,15 @@ def unit_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
 
 
 def stored_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
-    """Draws as `unit_noise`, for numbers that several products read: each is made once and written to memory.
+    """Draws like `unit_noise`, for numbers that several products read: each is computed once and written to memory.
 
-    On a CPU XLA makes a cheap-looking number anew wherever it is read, which for normals costs more than a step of
-    learning. A loop stops it; its two rounds draw a half each. Signs are cheaper made again than stored.
+    On a CPU, XLA recomputes cheap-looking numbers wherever they are read, which for normals costs more than a step of
+    learning. A loop prevents that; its two rounds draw one half each. Signs are cheaper to recompute than to store.
 
     Args:
       key: consumed.
-      n: how many.
-      dtype: of the result.
+      n: number of entries.
+      dtype: dtype of the result.
       kind: a `Noise`.
 
     Returns:
@@ -88,8 +88,8 @@ def stored_noise(key: Key, n: int, dtype: jnp.dtype, kind: str) -> Array:
     if kind == "rademacher":
         return unit_noise(key, n, dtype, kind)
     half = (n + 1) // 2
-    drawn = half if half < VECTOR else -(-half // VECTOR) * VECTOR  # the rest of a vector loop is a scalar one
-    halves = jax.lax.map(lambda part: unit_noise(prng.fold_in(key, part), drawn, dtype, kind), jnp.arange(2))
+    count = half if half < VECTOR else -(-half // VECTOR) * VECTOR  # the remainder of a vector loop would be scalar
+    halves = jax.lax.map(lambda part: unit_noise(prng.fold_in(key, part), count, dtype, kind), jnp.arange(2))
     return halves[:, :half].reshape(-1)[:n]
 
 

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from plasticity_jax.typing import Array, Scalar
 
 EPSILON = 1e-4
-"""Pixels of a root mean square well below 0.01 are left faint, and no slope exceeds 100.
+"""Pixels with a root mean square well below 0.01 stay faint, and no slope exceeds 100.
 
-Karras et al. print 1e-8, a slope of up to 1e4 where all channels are silent: harmless in their generator. But a critic
-that normalises twice, and whose slope a penalty holds to 1, has one of 1e7 at a grey image (pixels 0) with its initial
-weights; with 1e-4 one of 1e3. At an image of noise that changes it by two parts in a thousand, at one half of which is
-nearly grey (0.004) by a quarter.
+Karras et al. print 1e-8, with a slope of up to 1e4 where all channels are silent, which is harmless in their generator.
+But a critic that normalises twice, with a penalty that holds its slope to 1, has a slope of 1e7 at a grey image (pixels
+0) with its initial weights; with 1e-4 the slope is 1e3. At an image of noise this changes the slope by two parts in a
+thousand; at an image that is half nearly grey (0.004), by a quarter.
 """
 
 
@@ -23,7 +23,7 @@ def divisive(x: Array, epsilon: Scalar = EPSILON) -> Array:
       epsilon: positive; the slope at x = 0 is its inverse square root.
 
     Returns:
-      Of x's shape; derivatives of every order are finite, at x = 0 too.
+      An array of x's shape; derivatives of every order are finite, at x = 0 too.
 
     Example:
       >>> import jax.numpy as jnp

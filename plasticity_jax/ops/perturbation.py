@@ -1,4 +1,4 @@
-"""Trees moved by noise: what learns is floating, and counts and masks among the leaves stay where they are."""
+"""Trees moved by noise: floating leaves move, and counts and masks among the leaves do not."""
 
 import jax
 import jax.numpy as jnp
@@ -24,15 +24,15 @@ def noise_like(key: Key, tree: PyTree, kind: str) -> PyTree:
 
     Args:
       key: consumed.
-      tree: what is to be moved.
+      tree: the tree to be moved.
       kind: a `plasticity_jax.ops.noise.Noise`.
 
     Returns:
       The tree's structure and shapes, in its `real_dtype`; zeros for leaves that are not floating, in their own.
     """
     leaves, form = jax.tree.flatten(tree)
-    drawn = iter(noise_of_shapes(key, [leaf.shape for leaf in leaves if _moves(leaf)], real_dtype(tree), kind))
-    return jax.tree.unflatten(form, [next(drawn) if _moves(leaf) else jnp.zeros_like(leaf) for leaf in leaves])
+    noise = iter(noise_of_shapes(key, [leaf.shape for leaf in leaves if _moves(leaf)], real_dtype(tree), kind))
+    return jax.tree.unflatten(form, [next(noise) if _moves(leaf) else jnp.zeros_like(leaf) for leaf in leaves])
 
 
 def shaken(tree: PyTree, size: Scalar, noise: PyTree) -> PyTree:

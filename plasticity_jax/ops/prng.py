@@ -1,8 +1,8 @@
-"""The numbers of `jax.random`, without loops, for use inside a step that is scanned.
+"""The numbers of `jax.random`, without loops, for use inside a scanned step.
 
-On a CPU XLA runs JAX's threefry as a loop of small kernels, which costs more than a whole step of learning; written
-out, its twenty rounds fuse with whatever uses them. Same algorithm, same numbers (Salmon et al. 2011; the tests hold
-them to `jax.random`). Keys of another implementation than threefry2x32 go to `jax.random` itself.
+On a CPU, XLA runs JAX's threefry as a loop of small kernels, which costs more than a whole step of learning; written
+out, its twenty rounds fuse with the code that uses them. Algorithm and numbers are the same (Salmon et al. 2011; tests
+compare them with `jax.random`). Keys of another implementation than threefry2x32 go to `jax.random` itself.
 """
 
 import math

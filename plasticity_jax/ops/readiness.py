@@ -1,4 +1,4 @@
-"""Readiness: which weights a step teaches, and how the others are held together with their optimiser's state."""
+"""Readiness: the weights that a step teaches; the others are held, together with their optimiser's state."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -26,7 +26,7 @@ def hold(ready: Ready, new: tuple[Params, PyTree], old: tuple[Params, PyTree]) -
     """Params and optimiser state after a step: the new ones where they are ready, the old ones where not.
 
     Args:
-      ready: of a rule's `plasticity_jax.base.Info`.
+      ready: that of a rule's `plasticity_jax.base.Info`.
       new: ``(params, optimiser state)`` after the step.
       old: the same before it.
 
@@ -35,14 +35,14 @@ def hold(ready: Ready, new: tuple[Params, PyTree], old: tuple[Params, PyTree]) -
       such as a counter, moves on if any weight of the innermost state around it is ready.
 
     Raises:
-      ValueError: if `ready` names what params do not have.
+      ValueError: if `ready` names weights that params do not have.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(new[0])
     _check_names(ready, new[0])
     of_weight = {path: _ready_at(ready, path) for path, _ in leaves}
 
     def weight_of(path: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """The weight that a leaf of the optimiser's state belongs to: the one whose path ends that of the leaf."""
+        """The path of the weight that a leaf of the optimiser's state belongs to: the end of the leaf's own path."""
         return next((path[i:] for i in range(len(path)) if path[i:] in of_weight), None)
 
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(new[1])[0]]
@@ -52,9 +52,9 @@ def hold(ready: Ready, new: tuple[Params, PyTree], old: tuple[Params, PyTree]) -
         if own is not None:
             return of_weight[own]
         for end in reversed(range(len(path))):  # a counter goes with the weights of the innermost state that has any
-            beside = {weight_of(other) for other in paths if other[:end] == path[:end]} - {None}
-            if beside:
-                return _any([of_weight[weight] for weight in beside if weight is not None])
+            weights = {weight_of(other) for other in paths if other[:end] == path[:end]} - {None}
+            if weights:
+                return _any([of_weight[weight] for weight in weights if weight is not None])
         return _any(list(of_weight.values()))
 
     def select(path: tuple[Any, ...], ready: Any, new: Array, old: Array) -> Array:
@@ -74,7 +74,7 @@ def _ready_at(ready: Ready, path: tuple[Any, ...]) -> Any:
 
 
 def _check_names(ready: Ready, params: Params, where: str = "") -> None:
-    """Refuses names of weights that params do not have, which would be ignored in silence."""
+    """Refuses names of weights that params do not have, which would be silently ignored."""
     if not isinstance(ready, Mapping):
         return
     for name, below in ready.items():

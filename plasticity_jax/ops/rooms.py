@@ -1,4 +1,4 @@
-"""Names that a room lacks, refused with the nearest that it has."""
+"""Errors for names that a package lacks, with the nearest name that it has."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -6,27 +6,27 @@ from typing import NoReturn
 
 
 def no_such_name(room: str, name: str, names: Sequence[str]) -> AttributeError:
-    """Makes the error for a name that a room lacks.
+    """Makes the error for a name that a package lacks.
 
     Args:
       room: the module's name.
-      name: what was asked for.
-      names: those that the room has.
+      name: the missing name.
+      names: the package's names.
 
     Returns:
-      The error, which suggests the nearest name; Python's own message for modules does so in a traceback of its own
-      alone, not in a notebook or a test.
+      The error, which suggests the nearest name; Python itself suggests one only in its own tracebacks, not in a
+      notebook or a test.
     """
     near = difflib.get_close_matches(name, names, n=1)
     guess = f"did you mean {near[0]!r}? " if near else ""
-    # Named, but without its object, or else Python would add a suggestion of its own.
+    # Without its object, or Python would add a suggestion of its own.
     return AttributeError(f"module {room!r} has no attribute {name!r}; {guess}dir({room}) names all", name=name)
 
 
 def suggesting(room: str, names: Sequence[str]) -> Callable[[str], NoReturn]:
-    """Makes a room's ``__getattr__``, which Python calls for names that the room lacks.
+    """Makes a package's ``__getattr__``, which Python calls for names that the package lacks.
 
-    Type checkers must not see it, for they would take any name to be there.
+    Hide it from type checkers, which would otherwise accept any name.
 
     Example:
       >>> from plasticity_jax import tasks

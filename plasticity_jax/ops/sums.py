@@ -1,8 +1,8 @@
 r"""Sums that are exact enough, and fast: running ones that do not drift, and means over a leading axis.
 
-Running sums have Kahan's compensation, in the dtype of what is summed. A sum over T steps in float32 loses what is
-below 6e-8 of the total at each step, which after 1e6 steps of a regression with one weak direction is all of that
-direction. The compensation keeps what was lost:
+Running sums have Kahan's compensation, in the dtype of their terms. A sum over T steps in float32 loses anything below
+6e-8 of the total at each step, which after 1e6 steps of a regression with one weak direction is all of that direction.
+The compensation keeps the lost part:
 
     y = x + rest,   total' = total + y,   rest' = y - (total' - total)
 
@@ -24,7 +24,7 @@ TOGETHER = 14
 
 
 class RunningSum(NamedTuple):
-    """Attributes: total: the sum so far. rest: same shape, what rounding has kept out of it."""
+    """Attributes: total: the sum so far. rest: same shape, the part lost to rounding."""
 
     total: Array
     rest: Array
@@ -40,8 +40,8 @@ def add(running: RunningSum, x: Array, keep: Scalar = 1.0) -> RunningSum:
 
     Args:
       running: the sum so far.
-      x: its shape.
-      keep: in (0, 1]; below one the sum forgets, and then rounding errors fade by themselves.
+      x: of the sum's shape.
+      keep: in (0, 1]; below one the sum forgets, and rounding errors fade.
 
     Returns:
       The new sum.
@@ -63,8 +63,8 @@ def add(running: RunningSum, x: Array, keep: Scalar = 1.0) -> RunningSum:
 def leading_mean(x: Array) -> Array:
     """Mean over the first axis; on a CPU by halves, each added to the other.
 
-    There XLA is slow to reduce a leading axis: a whole step of RFLO on 20 streams is 8 times (n = 32) to 36 times
-    (n = 128) as fast by halves as by `jnp.mean`. Half precision is added up in single.
+    XLA reduces a leading axis slowly on a CPU: a whole step of RFLO on 20 streams is 8 times (n = 32) to 36 times
+    (n = 128) as fast by halves as by `jnp.mean`. Half precision is added up in single precision.
 
     Args:
       x: (B, ...), floating.
@@ -83,15 +83,15 @@ def leading_mean(x: Array) -> Array:
 def mean_of(f: Callable[..., PyTree], *args: PyTree) -> PyTree:
     """Mean of a function over the first axis of its arguments; on a CPU its values are added up as they are computed.
 
-    As `leading_mean`, but that no value of f is written to memory: of RFLO's traces times credit, on 20 streams, that
-    is a step in two thirds of the time (n = 128).
+    Like `leading_mean`, but no value of f is written to memory: with RFLO's traces times credit, on 20 streams, a step
+    takes two thirds of the time (n = 128).
 
     Args:
       f: pure, of arrays, elementwise for the most part; mapped over the arguments.
-      args: trees of (B, ...), as f has them without the first axis.
+      args: trees of (B, ...); f takes them without the first axis.
 
     Returns:
-      As f has it, floating.
+      A tree like the result of f, floating.
 
     Example:
       >>> import jax.numpy as jnp
@@ -112,20 +112,20 @@ def mean_of(f: Callable[..., PyTree], *args: PyTree) -> PyTree:
         if parts > 1:  # or they become one loop again
             sums = jax.lax.optimization_barrier(sums)
         total = jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *sums)
-        return jax.tree.map(lambda leaf, of: (leaf / count).astype(of.dtype), total, values[0])
+        return jax.tree.map(lambda leaf, value: (leaf / count).astype(value.dtype), total, values[0])
 
     return at_once(*args) if count < 2 else jax.lax.platform_dependent(*args, cpu=in_parts, default=at_once)
 
 
 def _sum_by_halves(x: Array) -> Array:
     """Sum over the first axis, in single precision at least."""
-    x, odd = x.astype(_wide(x)), None
+    x, remainder = x.astype(_wide(x)), None
     while len(x) > 1:
         half = len(x) // 2
         if len(x) % 2:
-            odd = x[-1] if odd is None else odd + x[-1]
+            remainder = x[-1] if remainder is None else remainder + x[-1]
         x = x[:half] + x[half : 2 * half]
-    return x[0] if odd is None else x[0] + odd
+    return x[0] if remainder is None else x[0] + remainder
 
 
 def _wide(x: Array) -> jnp.dtype:

@@ -1,7 +1,7 @@
-"""Learning rules, one per file, in four wings that do not know each other; all that they export is here by its name.
+"""Learning rules, one per file, in four independent wings; this module exports all that they export.
 
-Beside the factories stand the parts that rules of your own are made of: `online_rule`, which takes a function of a
-`Moment` to a `Credit`, `feedback_rule`, `windowed_rule` and `local_rule`.
+Besides the factories, there are the building blocks for rules of your own: `online_rule`, which makes a rule from a
+function of a `Moment` that returns a `Credit`, `feedback_rule`, `windowed_rule` and `local_rule`.
 """
 
 import inspect
@@ -28,17 +28,17 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if not TYPE_CHECKING:  # a type checker would take any name to be there
+if not TYPE_CHECKING:  # or a type checker would accept any name
     __getattr__ = suggesting(__name__, __all__)
 
 
 def _append_equations() -> None:
-    """Ends each factory's docstring with that of its module, which has the equations, so that `help` shows them."""
+    """Appends the docstring of its module, which has the equations, to each factory's, so that `help` shows them."""
     for factory in (globals()[name] for name in __all__):
         makes_a_rule = inspect.isfunction(factory) and factory.__annotations__.get("return") is LearningRule
-        module = sys.modules[factory.__module__].__doc__ if makes_a_rule else None
-        if module and factory.__doc__ and "\nEquations:\n" not in factory.__doc__:
-            equations = textwrap.indent(inspect.cleandoc(module), "  ")
+        module_docstring = sys.modules[factory.__module__].__doc__ if makes_a_rule else None
+        if module_docstring and factory.__doc__ and "\nEquations:\n" not in factory.__doc__:
+            equations = textwrap.indent(inspect.cleandoc(module_docstring), "  ")
             factory.__doc__ = f"{inspect.cleandoc(factory.__doc__)}\n\nEquations:\n{equations}\n"
 
 

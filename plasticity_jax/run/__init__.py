@@ -1,4 +1,4 @@
-"""Running things: the only floor of the package that jits, prints or, beside `data`, touches files."""
+"""Runs, sweeps, records and comparisons: the lowest layer of the package that jits, prints or writes files."""
 
 from typing import TYPE_CHECKING
 
@@ -9,13 +9,14 @@ from plasticity_jax.run.claims import Claim, above, below, checked, gap, within
 from plasticity_jax.run.compare import compare_rules
 from plasticity_jax.run.compare_report import comparison_picture, comparison_table
 from plasticity_jax.run.devices import compile_quickly, use_all_cores
+from plasticity_jax.run.divergence import Divergence, divergences
 from plasticity_jax.run.evaluation import evaluate, evaluated
 from plasticity_jax.run.experiment import Experiment
 from plasticity_jax.run.fields import Range
 from plasticity_jax.run.grid import Grid, draws, grid
 from plasticity_jax.run.hosts import join_hosts
 from plasticity_jax.run.labelled import open_record
-from plasticity_jax.run.loop import Cost, Divergence, Outcome, divergences, run
+from plasticity_jax.run.loop import Cost, Outcome, run
 from plasticity_jax.run.program import Health, Metrics, Program, TrainingState, at_each, once, online_training
 from plasticity_jax.run.record import RunError, describe_run, write_figures, write_record
 from plasticity_jax.run.summary import mean_sem, put, t_value

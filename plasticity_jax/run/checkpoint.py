@@ -1,16 +1,13 @@
-"""Checkpoints of a run: written beside and then renamed, checked on reading, the last few of them kept."""
+"""Checkpoints of a run: written to a temporary folder and renamed, verified when read; only the last few are kept."""
 
 import errno
 import hashlib
 import json
-import logging
 import os
 import re
 import shutil
-import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +17,7 @@ import numpy as np
 
 from plasticity_jax.run.progress import say
 from plasticity_jax.run.record import RunError, plain, unwritable
+from plasticity_jax.run.saved_arrays import digest_of_folder, read_arrays, write_arrays
 from plasticity_jax.typing import PyTree
 
 _FORMAT = 1
@@ -29,11 +27,11 @@ class Saved(NamedTuple):
     """Contents of a checkpoint.
 
     Attributes:
-      done: chunks finished.
+      done: number of finished chunks.
       state: the state after them.
       metrics: all metrics so far, shape (lanes, done * points, ...).
       seconds: wall time spent on them, over all sittings.
-      sittings: what computed them (see `plasticity_jax.run.sittings`).
+      sittings: the sittings that computed them (see `plasticity_jax.run.sittings`).
     """
 
     done: int
@@ -47,9 +45,9 @@ class Checkpoints:
     """The checkpoints of one run, a folder for each, named by the number of chunks done.
 
     Args:
-      folder: where they lie.
-      fingerprint: what makes two runs the same (see `fingerprint_of`).
-      keep: how many to keep, at least 1.
+      folder: the folder that holds them.
+      fingerprint: identity of the run (see `fingerprint_of`).
+      keep: number of checkpoints to keep, at least 1.
 
     Raises:
       ValueError: if `keep` is not positive.
@@ -66,10 +64,10 @@ class Checkpoints:
         self._held: set[int] = set()
 
     def save(self, saved: Saved) -> None:
-        """Saves, and only then drops what is older than the last `keep`.
+        """Saves a checkpoint, and only then removes those older than the last `keep`.
 
         Raises:
-          RunError: if it cannot be written; the checkpoints of before are still there.
+          RunError: if it cannot be written; the earlier checkpoints are still there.
         """
         leaves = [_to_host(leaf) for leaf in jax.tree.leaves(saved.state)]
         leaves += [np.asarray(values) for values in saved.metrics.values()]
@@ -86,20 +84,20 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for stale in self.folder.glob("tmp-*"):
-                if not _is_of_another(stale.name):
+                if not _belongs_to_another(stale.name):
                     _remove(stale)
             needed = sum(leaf.nbytes for leaf in leaves) + 65536
-            if shutil.disk_usage(self.folder).free < needed:  # orbax, once it is writing, fails with less grace
+            if shutil.disk_usage(self.folder).free < needed:  # orbax fails less cleanly once it is writing
                 raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB are needed and not free on this disk")
-            # Orbax takes no array without elements; they hold nothing to save.
+            # Orbax does not take empty arrays.
             arrays = {str(i): leaf for i, leaf in enumerate(leaves) if leaf.size}
-            _write_arrays(temporary / "arrays", arrays)
-            body["files"] = _digest_files(temporary / "arrays")
+            write_arrays(temporary / "arrays", arrays)
+            body["files"] = digest_of_folder(temporary / "arrays")
             (temporary / "manifest.json").write_text(json.dumps({"body": body, "sha256": _digest_json(body)}))
             if os.path.lexists(final):
                 os.replace(final, aside)
             os.replace(temporary, final)
-        except Exception as error:  # a full disk comes out of orbax as one of several types
+        except Exception as error:  # orbax raises one of several types when the disk is full
             _remove(temporary)
             raise unwritable(final, error) from error
         self._ours = sorted({*self._ours, saved.done})[-self.keep :]
@@ -109,10 +107,10 @@ class Checkpoints:
         _remove(aside)
 
     def hold(self, done: int) -> Path | None:
-        """Keeps the newest checkpoint after at most so many chunks, however many follow it.
+        """Keeps the newest checkpoint that was saved after at most `done` chunks, however many follow it.
 
         Returns:
-          Where it lies, or None if there is none.
+          Its folder, or None if there is no such checkpoint.
         """
         older = [number for number in self._ours if number <= done]
         if not older:
@@ -121,16 +119,16 @@ class Checkpoints:
         return self.folder / f"{older[-1]:08d}"
 
     def load(self, template: PyTree) -> Saved | None:
-        """The newest checkpoint that is whole; a damaged one is named on stderr and the one before it taken.
+        """The newest intact checkpoint; damaged ones are named on stderr and skipped.
 
         Args:
           template: the state's shapes and dtypes, as from `jax.eval_shape`.
 
         Returns:
-          What was saved, or None if nothing was.
+          The contents of the checkpoint, or None if there is none.
 
         Raises:
-          RunError: if every checkpoint is damaged, or they are of a run with another configuration.
+          RunError: if every checkpoint is damaged, or they belong to a run with another configuration.
         """
         damaged = []
         for number in reversed(self._numbers()):
@@ -139,7 +137,7 @@ class Checkpoints:
                 saved = self._read(path, template)
             except RunError:
                 raise
-            except Exception as error:  # whatever orbax, tensorstore or json make of broken bytes
+            except Exception as error:  # orbax, tensorstore and json raise various types for broken bytes
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
                 damaged.append(f"checkpoint {path} is damaged ({reason})")
                 continue
@@ -162,10 +160,10 @@ class Checkpoints:
                 f"{path} is of another run ({_difference(body['fingerprint'], self.fingerprint)}): "
                 "resume with the settings of then, choose another --out, or run without --resume to start over"
             )
-        # Before orbax reads them: it is not at its best with broken files.
-        if body["files"] != _digest_files(path / "arrays"):
+        # Checked before orbax reads them: it copes badly with broken files.
+        if body["files"] != digest_of_folder(path / "arrays"):
             raise ValueError("the checksum of its arrays does not fit")
-        arrays = _read_arrays(path / "arrays")
+        arrays = read_arrays(path / "arrays")
         shapes, treedef = jax.tree.flatten(template)
         count = len(shapes) + len(body["metrics"])
         leaves = [
@@ -183,7 +181,7 @@ class Checkpoints:
 
 
 def _remove(path: Path) -> None:
-    """Removes a folder with what it holds, a file or a link; where it cannot, nothing happens."""
+    """Removes a folder with its contents, a file or a link; if this fails, it is left in place."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -191,7 +189,7 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _is_of_another(name: str) -> bool:
+def _belongs_to_another(name: str) -> bool:
     """Returns whether a temporary folder belongs to another process that still runs."""
     number = name.split("-")[1]
     if not number.isdecimal() or int(number) == os.getpid():
@@ -200,7 +198,7 @@ def _is_of_another(name: str) -> bool:
         os.kill(int(number), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # not ours to signal, but there
+    except OSError:  # the process exists, but may not be signalled
         pass
     return True
 
@@ -217,6 +215,7 @@ def fingerprint_of(lanes: PyTree, template: PyTree, **settings: Any) -> dict[str
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Differences between a checkpoint's fingerprint and this run's, in words."""
     there, here = ({**side.get("config", {}), **side} for side in (there, here))
     names = [name for name in {**there, **here} if name != "config" and there.get(name) != here.get(name)]
     known = [f"{name} was {there.get(name)}, now {here.get(name)}" for name in names if not _is_digest(here.get(name))]
@@ -249,69 +248,5 @@ def _digest(leaves: Sequence[np.ndarray]) -> str:
     return total.hexdigest()
 
 
-def _digest_files(folder: Path) -> str:
-    total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        total.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                total.update(block)
-    return total.hexdigest()
-
-
 def _digest_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps orbax's warnings to ourselves; of what fails, one error speaks.
-
-    When one of its writes fails, the others go on in threads of their own, and each reports, now or later, that nobody
-    waits for it any more: so those reports are dropped from the first failure on.
-    """
-    logger, hook = logging.getLogger("absl"), sys.unraisablehook
-    level = logger.level
-
-    def without_orphans(report: Any) -> None:
-        if str(report.exc_value) != "Event loop is closed":
-            hook(report)
-
-    logger.setLevel(logging.CRITICAL + 1)
-    sys.unraisablehook = without_orphans
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-        sys.unraisablehook = hook
-    finally:
-        logger.setLevel(level)
-
-
-def _write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays by orbax; on one of several hosts as bytes, for there orbax writes only those of the first host."""
-    if jax.process_count() == 1:
-        import orbax.checkpoint as ocp
-
-        with _quiet():
-            ocp.PyTreeCheckpointer().save(folder, dict(arrays))
-        return
-    folder.mkdir(parents=True)
-    kinds = {name: [str(values.dtype), values.shape] for name, values in arrays.items()}
-    (folder / "kinds.json").write_text(json.dumps(kinds))
-    for name, values in arrays.items():
-        (folder / name).write_bytes(np.ascontiguousarray(values).tobytes())
-
-
-def _read_arrays(folder: Path) -> Mapping[str, Any]:
-    """The arrays that `_write_arrays` has written, by however many hosts."""
-    if not (folder / "kinds.json").exists():
-        import orbax.checkpoint as ocp
-
-        with _quiet():
-            return ocp.PyTreeCheckpointer().restore(folder)
-    kinds = json.loads((folder / "kinds.json").read_text())
-    return {
-        name: np.frombuffer((folder / name).read_bytes(), jnp.dtype(dtype)).reshape(shape)
-        for name, (dtype, shape) in kinds.items()
-    }

@@ -1,4 +1,4 @@
-"""Claims: sentences made checkable on a summary, each of which holds, does not hold, or was not run."""
+"""Claims: sentences that are checked on a summary. Each of them holds, does not hold, or was not run."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,18 +10,18 @@ Summary = Mapping[str, float]
 
 
 class Claim(NamedTuple):
-    """A sentence made checkable.
+    """A sentence that can be checked on a summary.
 
     Attributes:
       id: short name, unique in its experiment.
       statement: the sentence.
       paper: the paper's printed value, or None.
-      measure: ``summary -> (measured, holds)``. Whether it holds is computed, never typed in; None where it cannot be
-        told from this run. A number that it reads and the summary lacks (KeyError) was not run.
+      measure: ``summary -> (measured, holds)``; holds is None if this run cannot decide it. If the summary lacks a
+        number that it reads (KeyError), the claim was not run.
       own: whether the claim is the experiment's own, not the paper's.
-      trivial: ``summary -> whether a trivial baseline meets the claim too``; None where there is no such baseline.
-      why: why it does not hold, as far as that is known, in a line; shown where it does not. By preset, if the reasons
-        differ.
+      trivial: ``summary -> whether a trivial baseline meets the claim too``; None if there is no such baseline.
+      why: the reason why it does not hold, as far as it is known, in a line; shown only if it does not hold. A mapping
+        by preset, if the reasons differ.
     """
 
     id: str
@@ -37,14 +37,15 @@ def checked(claims: Sequence[Claim], summary: Summary, preset: str = "default") 
     """Measures every claim on a summary.
 
     Args:
-      claims: what to check.
+      claims: the claims to check.
       summary: numbers by name.
-      preset: of the run, for the reasons.
+      preset: the preset of the run, which selects the reasons.
 
     Returns:
       A row for each claim: "id", "statement", "own", "paper", "measured", "holds", "trivial", "why". "holds" is True,
-      False, or None if it was not run: the summary lacks what the claim reads, or `measure` says so. What was measured
-      and is not a number does not hold. "trivial" says whether a trivial baseline meets the claim too, None if unknown.
+      False, or None if the claim was not run: the summary lacks a number that it reads, or `measure` cannot decide. If
+      the measured value is NaN, the claim does not hold. "trivial" is True if a trivial baseline meets the claim too,
+      and None if that is unknown.
 
     Example:
       >>> claims = [above("high", "It is high", None, "a", 1.0), above("b", "B is high", None, "b", 1.0)]
@@ -66,13 +67,13 @@ def gap(
     *names: str,
     **options: Any,
 ) -> Claim:
-    """Every one of these paired differences is above 0, each at 95 % by Student's t; measured is the least of them.
+    """A claim that several paired differences are all above 0, each at 95 % by Student's t; measured is the least.
 
     Args:
       id: see `Claim`.
       statement: see `Claim`.
       paper: see `Claim`.
-      names: of differences that `put` has added to the summary. Fewer than two seeds can tell nothing.
+      names: names of the differences, which `put` has added to the summary. Fewer than two seeds decide nothing.
       options: ``own``, ``trivial`` and ``why`` of `Claim`.
     """
 
@@ -94,7 +95,7 @@ def above(
     bound: float,
     **options: Any,
 ) -> Claim:
-    """A number of the summary is greater than a bound; see `Claim` for the other arguments."""
+    """A claim that a number of the summary is greater than a bound; see `Claim` for the other arguments."""
     return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] > bound), **options)
 
 
@@ -106,7 +107,7 @@ def below(
     bound: float,
     **options: Any,
 ) -> Claim:
-    """A number of the summary is less than a bound; see `Claim` for the other arguments."""
+    """A claim that a number of the summary is less than a bound; see `Claim` for the other arguments."""
     return Claim(id, statement, paper, lambda summary: (summary[name], summary[name] < bound), **options)
 
 
@@ -119,7 +120,7 @@ def within(
     high: float,
     **options: Any,
 ) -> Claim:
-    """A number of the summary lies in an interval, both ends included; see `Claim` for the other arguments."""
+    """A claim that a number of the summary lies in an interval, ends included; see `Claim` for the other arguments."""
     return Claim(id, statement, paper, lambda summary: (summary[name], low <= summary[name] <= high), **options)
 
 
@@ -131,14 +132,14 @@ def _row(claim: Claim, summary: Summary, preset: str) -> dict[str, Any]:
         measured, holds = float(measured), None if holds is None else bool(holds) and not math.isnan(measured)
     except KeyError:
         measured, holds = math.nan, None
-    except Exception as error:  # of the claim's own making; the others are still told
+    except Exception as error:  # an error in this claim; the others are still checked
         fault = f"cannot be measured: {type(error).__name__}: {error}"
         measured, holds = math.nan, None
     try:
         trivial = None if claim.trivial is None or holds is None else bool(claim.trivial(summary))
     except Exception:
         trivial = None
-    untold = "this run cannot tell" if holds is None and not math.isnan(measured) else ""
+    undecided = "this run cannot tell" if holds is None and not math.isnan(measured) else ""
     return {
         "id": claim.id,
         "statement": claim.statement,
@@ -147,5 +148,5 @@ def _row(claim: Claim, summary: Summary, preset: str) -> dict[str, Any]:
         "measured": measured,
         "holds": holds,
         "trivial": trivial,
-        "why": why if holds is False else fault or untold,
+        "why": why if holds is False else fault or undecided,
     }

@@ -1,4 +1,4 @@
-"""Every rule that a network takes, on one trajectory of a task, at points of training by the exact rule."""
+"""Comparison of all rules that a network takes, on one trajectory of a task, at points of training."""
 
 import functools
 import math
@@ -9,39 +9,43 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from plasticity_jax import cells, layers, tasks
-from plasticity_jax.base import LearnerState, LearningRule, learner
-from plasticity_jax.diagnostics.comparison import Comparison, comparison
+from plasticity_jax import cells, tasks
+from plasticity_jax.base import LearningRule
 from plasticity_jax.layers import Chain
 from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.ops.checks import in_range, whole
-from plasticity_jax.run.applicable import Net, chosen_rules, feedback_of, guess, name_of
+from plasticity_jax.run.applicable import Net, chosen_rules, guess, name_of
 from plasticity_jax.run.compare_report import (
     ComparedRules,
     comparison_picture,
     comparison_summary,
     comparison_table,
 )
+from plasticity_jax.run.compare_seed import seed_functions
 from plasticity_jax.run.progress import bar
 from plasticity_jax.run.record import atomic, write_figures, write_json, write_npz
 from plasticity_jax.run.sweep import sweep
 from plasticity_jax.tasks import Stream
-from plasticity_jax.typing import Array, Example, Key, Params, PyTree
+from plasticity_jax.typing import Example, PyTree
 
 CELLS = ("alif", "gru", "leaky", "lif", "lstm")
-"""Cells that are made by name."""
+"""Names of the cells that the command makes."""
 
 GROUPS = 10
-"""Draws of noise come in so many groups, whose spread gives the error of their mean."""
+"""Number of groups of the noise's draws; the spread over groups gives the error of the mean."""
 
-_CHUNK = 500  # steps of training between two moves of the progress bar, at most
-_RECENT = 100  # steps over which a loss is averaged
+_CHUNK = 500  # most steps of training between two moves of the progress bar
 
 
 class _Task(NamedTuple):
-    """Attributes: sizes: inputs and outputs, () where the net has its own. loss: the net's. make: the stream."""
+    """A task of the command.
+
+    Attributes:
+      sizes: numbers of inputs and outputs; () if they are those of the network.
+      loss: the network's loss.
+      make: ``(net, batch) -> stream``.
+    """
 
     sizes: tuple[int, ...]
     loss: Any
@@ -57,29 +61,7 @@ CHAIN_TASKS = {
     "ou_mixture": _Task((), "squared", lambda net, batch: _mixture(net, batch)),
     "ou_largest": _Task((), "softmax", lambda net, batch: _largest(_mixture(net, batch))),
 }
-"""Tell the latents from their mixture; or tell which of them is the largest."""
-
-
-class _Onlooker(NamedTuple):
-    """A rule that learns nothing but what is its own.
-
-    Attributes:
-      feedback: the group that it reads.
-      opt_state: of the optimiser of that group.
-      traces: what it carries.
-    """
-
-    feedback: PyTree
-    opt_state: optax.OptState
-    traces: Any
-
-
-class _Lane(NamedTuple):
-    """One seed in training: the exact rule's learner, the rest of its stream, and who looks on."""
-
-    learning: LearnerState
-    stream: PyTree
-    onlookers: dict[str, _Onlooker]
+"""The targets are the latents of a mixture, or the class of the largest latent."""
 
 
 def compare_rules(
@@ -99,26 +81,27 @@ def compare_rules(
 ) -> ComparedRules:
     """Compares rules on a task, at points of training by the exact rule.
 
-    The exact rule trains with Adam; the others look on, and what they learn beside the weights (feedback, synthetic
-    gradients, kernels) they learn from what they see. At each point the weights are held, and `comparison` runs on the
-    same trajectory as at the other points, from rest.
+    The exact rule trains the network with Adam. The other rules look on: their updates of the weights are not applied,
+    but they learn their own feedback, synthetic gradients or kernels. At each point the weights are held, and
+    `comparison` runs from rest on a trajectory that is the same at all points.
 
     Args:
       net: a cell or a chain.
-      stream: the task, of steps that the network takes.
-      chosen: names of rules, or rules of one's own by name; None takes all that apply.
-      reference: name of the exact rule; None is "rtrl" for a cell and "backprop" for a chain. It joins the others.
-      points: steps of training, in rising order; 0 is the start.
-      steps: of the trajectory that are compared.
-      burn_in: steps before them, while traces grow from nothing.
-      seeds: networks, tasks and noise.
+      stream: the task, a stream of single steps.
+      chosen: names of rules, or your own rules by name; None takes all that apply.
+      reference: name of the exact rule; None is "rtrl" for a cell and "backprop" for a chain. It is added to the chosen
+        rules.
+      points: numbers of training steps before each comparison, in rising order; 0 is the start.
+      steps: steps of the trajectory on which updates are compared.
+      burn_in: steps before them, in which the traces build up.
+      seeds: number of seeds; each has its own weights, data and noise.
       samples: draws of a stochastic rule's noise, a multiple of 10.
-      rate: Adam's.
-      task: what tables and pictures call the task.
+      rate: learning rate of Adam.
+      task: name of the task in tables and pictures.
       progress: whether to show a bar.
 
     Returns:
-      The `ComparedRules`.
+      The `ComparedRules`; rules that do not apply are listed only if `chosen` is None.
 
     Raises:
       TypeError: if the network is neither cell nor chain.
@@ -127,38 +110,40 @@ def compare_rules(
     Example:
       >>> import plasticity_jax as pj
       >>> cell = pj.cells.leaky(n_in=2, n=6, n_out=2)
-      >>> found = compare_rules(cell, pj.tasks.add(), ["rflo"], steps=20, burn_in=5, seeds=2, progress=False)
-      >>> found.names, found.found.alignment.shape
+      >>> result = compare_rules(cell, pj.tasks.add(), ["rflo"], steps=20, burn_in=5, seeds=2, progress=False)
+      >>> result.names, result.found.alignment.shape
       (('rtrl', 'rflo'), (1, 2, 2, 2))
     """
     for name, value, least in (("steps", steps, 1), ("burn_in", burn_in, 0), ("seeds", seeds, 1)):
         whole(name, value, least, "steps" if name != "seeds" else "seed")
     whole("samples", samples, GROUPS, "draws")
     if samples % GROUPS:
-        raise ValueError(f"samples={samples} must be a multiple of {GROUPS}: draws come in so many groups")
+        raise ValueError(f"samples={samples} must be a multiple of {GROUPS}, because the draws form {GROUPS} groups")
     in_range("rate", rate, 0, open_low=True, why="the learning rate of the exact rule")
     for point in points:
         whole("points", point, 0, "steps of training")
     if not points or sorted(set(points)) != list(points):
         raise ValueError(f"points={tuple(points)} must be steps of training in rising order, as in 0,300,1000")
     exact = ("backprop" if isinstance(net, Chain) else "rtrl") if reference is None else reference
-    on_net, refused = chosen_rules(net, chosen, exact)
-    length = burn_in + steps + max(rule.lag for rule in on_net.values())
-    start, train, probe = _lane(net, stream, on_net, exact, rate, length, burn_in, (GROUPS, samples // GROUPS))
+    rules, refused = chosen_rules(net, chosen, exact)
+    length = burn_in + steps + max(rule.lag for rule in rules.values())
+    start, train, probe = seed_functions(
+        net, stream, rules, exact, rate=rate, length=length, burn_in=burn_in, samples=(GROUPS, samples // GROUPS)
+    )
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
-    state, loss, done = sweep(start)(keys), np.full(seeds, np.nan), 0
-    apart = math.gcd(*points)  # pieces of one length are one programme
-    piece = next(count for count in range(min(apart, _CHUNK), 0, -1) if apart % count == 0) if apart else 0
-    trained, probed = sweep(functools.partial(train, piece)), sweep(probe)
-    found, losses = [], []
+    state, loss, trained_steps = sweep(start)(keys), np.full(seeds, np.nan), 0
+    interval = math.gcd(*points)  # chunks of one length share one compiled program
+    chunk = next(count for count in range(min(interval, _CHUNK), 0, -1) if interval % count == 0) if interval else 0
+    train_all, probe_all = sweep(functools.partial(train, chunk)), sweep(probe)
+    comparisons, losses = [], []
     with bar("compare", seeds * (points[-1] + len(points) * length), shown=progress) as advance:
         for point in points:
-            while done < point:
-                state, loss = trained(state)
+            while trained_steps < point:
+                state, loss = train_all(state)
                 jax.block_until_ready(loss)
-                done += piece
-                advance(seeds * piece)
-            found.append(jax.tree.map(np.asarray, probed(state, keys)))
+                trained_steps += chunk
+                advance(seeds * chunk)
+            comparisons.append(jax.tree.map(np.asarray, probe_all(state, keys)))
             losses.append(np.asarray(loss))
             advance(seeds * length)
     return ComparedRules(
@@ -170,7 +155,7 @@ def compare_rules(
         burn_in=burn_in,
         seeds=seeds,
         samples=samples,
-        found=jax.tree.map(lambda *leaves: np.stack(leaves), *found),
+        found=jax.tree.map(lambda *leaves: np.stack(leaves), *comparisons),
         loss=np.stack(losses),
         refused=refused,
     )
@@ -192,18 +177,18 @@ def compare_command(
     rate: float = 1e-3,
     progress: bool = True,
 ) -> str:
-    """Runs `compare_rules` on what words name, and writes comparison.json, .npz, .md and .png.
+    """Runs `compare_rules` on a network and a task given by name, and writes comparison.json, .npz, .md and .png.
 
     Args:
       net: name of a cell, or the sizes of a chain of dense layers with tanh, as in "20,30,10".
-      chosen: names of rules; none takes all that apply.
-      task: of `CELL_TASKS` or `CHAIN_TASKS`; None is the first of them.
+      chosen: names of rules; if empty, all that apply.
+      task: name in `CELL_TASKS` or `CHAIN_TASKS`; None is the first of them.
       steps: see `compare_rules`.
       points: see `compare_rules`.
       seeds: see `compare_rules`.
-      out: the folder that the files go to.
-      n: neurons of a cell.
-      batch: streams, or examples; None is 1 for a cell and 10 for a chain.
+      out: the folder for the files.
+      n: number of neurons of a cell.
+      batch: number of streams or examples; None is 1 for a cell and 10 for a chain.
       burn_in: see `compare_rules`.
       samples: see `compare_rules`.
       rate: see `compare_rules`.
@@ -213,7 +198,7 @@ def compare_command(
       The tables, to be printed.
 
     Raises:
-      ValueError: with one line that names cause and remedy.
+      ValueError: if an argument is wrong; the message is one line with the cause and the remedy.
       RunError: if the folder cannot be written.
     """
     sizes = _sizes(net)
@@ -229,12 +214,12 @@ def compare_command(
     if sizes is None:
         whole("n", n, 1, "neuron")
         n_in, n_out = known[task].sizes
-        made = getattr(cells, net)(n_in, n, n_out, loss=known[task].loss)
+        network = getattr(cells, net)(n_in, n, n_out, loss=known[task].loss)
     else:
-        made = mlp(sizes, ("tanh",) * (len(sizes) - 2) + ("identity",), known[task].loss)
+        network = mlp(sizes, ("tanh",) * (len(sizes) - 2) + ("identity",), known[task].loss)
     result = compare_rules(
-        made,
-        known[task].make(made, batch),
+        network,
+        known[task].make(network, batch),
         list(chosen) or None,
         points=points,
         steps=steps,
@@ -245,8 +230,6 @@ def compare_command(
         task=task,
         progress=progress,
     )
-    if chosen:  # who names rules does not ask about the others
-        result = result._replace(refused={})
     text = comparison_table(result)
     settings = {"n": n if sizes is None else None, "batch": batch, "rate": rate}
     write_json(out / "comparison.json", {**comparison_summary(result), **settings})
@@ -256,88 +239,6 @@ def compare_command(
         file.write(f"{text}\n".encode())
     write_figures(out, {"comparison": comparison_picture(result)})
     return f"{text}\n\nfiles: {out}"
-
-
-def _lane(
-    net: Net,
-    stream: Stream,
-    on_net: Mapping[str, LearningRule],
-    exact: str,
-    rate: float,
-    length: int,
-    burn_in: int,
-    samples: tuple[int, int],
-) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """``key -> lane``, ``(steps, lane) -> (lane, loss)`` and ``(lane, key) -> Comparison`` of one seed."""
-    tx = optax.adam(rate)
-    learn = learner(on_net[exact], tx)
-    others = [name for name in on_net if name != exact]
-
-    def begun(key_x: Key) -> tuple[PyTree, Example]:
-        """The stream behind the trajectory on which rules are compared, and that trajectory."""
-        return stream.take(stream.init(key_x), length)
-
-    def start(key: Key) -> _Lane:
-        key_w, key_fb, key_run, key_look, key_x, _ = _parts(key)
-        params = layers.init_params(key_w, net) if isinstance(net, Chain) else cells.init_params(key_w, net)
-        rest, batches = begun(key_x)
-        batch = jax.tree.map(lambda leaf: leaf[0], batches)
-        onlookers = {}
-        for i, name in enumerate(others):
-            feedback = feedback_of(name, net, params, key_fb)
-            traces = on_net[name].init({**params, "feedback": feedback}, jax.random.fold_in(key_look, i), batch)
-            onlookers[name] = _Onlooker(feedback, tx.init(feedback), traces)
-        return _Lane(learn.init(params, key_run, batch), rest, onlookers)
-
-    def look_on(name: str, onlooker: _Onlooker, params: Params, key: Key, batch: Example) -> _Onlooker:
-        feedback, opt_state, traces = onlooker
-        updates, traces, _ = on_net[name].update({**params, "feedback": feedback}, traces, key, batch)
-        changes, opt_state = tx.update(updates["feedback"], opt_state, feedback)
-        return _Onlooker(optax.apply_updates(feedback, changes), opt_state, traces)
-
-    def train(steps: int, lane: _Lane) -> tuple[_Lane, Array]:
-        rest, examples = stream.take(lane.stream, steps)
-
-        def step(carry: tuple[LearnerState, dict[str, _Onlooker]], batch: Example) -> Any:
-            learning, onlookers = carry
-            key = jax.random.fold_in(learning.key, learning.step)
-            seen = {
-                name: look_on(name, onlookers[name], learning.params, jax.random.fold_in(key, i), batch)
-                for i, name in enumerate(others)
-            }
-            learning, info = learn.step(learning, batch)
-            return (learning, seen), info.loss
-
-        (learning, onlookers), losses = jax.lax.scan(step, (lane.learning, lane.onlookers), examples)
-        return _Lane(learning, rest, onlookers), jnp.mean(losses[-_RECENT:])
-
-    def probe(lane: _Lane, key: Key) -> Comparison:
-        params, traces = lane.learning.params, lane.learning.traces
-        own = {exact: _Onlooker(params["feedback"], (), traces), **lane.onlookers}
-        found = {name: _with_own(rule, own[name]) for name, rule in on_net.items()}
-        *_, key_x, key_noise = _parts(key)
-        return comparison(found, params, key_noise, begun(key_x)[1], reference=exact, samples=samples, burn_in=burn_in)
-
-    return start, train, probe
-
-
-def _parts(key: Key) -> Key:
-    """A seed's keys: of weights, feedback, the exact rule, the onlookers, the stream and the comparison's noise."""
-    return jax.random.split(key, 6)
-
-
-def _with_own(rule: LearningRule, onlooker: _Onlooker) -> LearningRule:
-    """The rule with its own feedback, from rest but for what it has learned beside the weights."""
-
-    def init(params: Params, key: Key, batch: Example) -> Any:
-        traces = rule.init({**params, "feedback": onlooker.feedback}, key, batch)
-        learned = getattr(onlooker.traces, "shared", None)
-        return traces if learned is None else traces._replace(shared=learned)
-
-    def update(params: Params, traces: Any, key: Key, batch: Example) -> Any:
-        return rule.update({**params, "feedback": onlooker.feedback}, traces, key, batch)
-
-    return LearningRule(init, update, rule.lag)
 
 
 def _sizes(net: str) -> list[int] | None:
@@ -364,7 +265,7 @@ def _sizes(net: str) -> list[int] | None:
 
 
 def _mixture(net: Chain, batch: int) -> Stream:
-    """Latents from their mixture, a tenth of them new with each step."""
+    """Latents from their mixture; the latents change slowly."""
     return tasks.ou_mixture(latents=net.h_shapes[-1][0], stimuli=net.h_shapes[0][0], batch=batch)
 
 

@@ -1,4 +1,4 @@
-"""Compared rules, as a table, as numbers and as a picture."""
+"""Results of a comparison of rules as a table, as numbers and as a picture."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,20 +21,20 @@ _ROWS = {
 
 
 class ComparedRules(NamedTuple):
-    """Rules that were compared at P points of training, in S seeds.
+    """Results of a comparison at P points of training, in S seeds.
 
     Attributes:
-      net: what the network is called.
-      task: what the task is called.
+      net: name of the network.
+      task: name of the task.
       reference: name of the exact rule.
       points: steps of training before each comparison.
-      steps: of the trajectory that are compared.
+      steps: steps of the trajectory on which updates are compared.
       burn_in: steps before them.
       seeds: S.
       samples: draws of the noise of a stochastic rule.
       found: the `Comparison`, leaves (P, S, ...).
-      loss: (P, S), the exact rule's mean loss over the last steps before each point; not a number at the start.
-      refused: reasons of the rules that the network does not take.
+      loss: (P, S), the exact rule's mean loss over the last steps before each point; NaN at the start.
+      refused: by name, the reason why a rule does not apply to the network; empty if the rules were chosen.
     """
 
     net: str
@@ -59,11 +59,11 @@ def comparison_summary(result: ComparedRules) -> dict[str, Any]:
     """Means and standard errors over seeds, by rule and point, as `plasticity_jax.run.record.write_json` takes them.
 
     Args:
-      result: of `compare_rules`.
+      result: the result of `compare_rules`.
 
     Returns:
-      The settings; "rules", by name and number a list of ``{"mean", "sem"}`` for each point; "alignment", by point a
-      matrix of means; and "refused".
+      The settings; "rules", for each rule and each number a list of ``{"mean", "sem"}``, one for each point;
+      "alignment", a matrix of means for each point; and "refused".
     """
     settings = result._asdict()
     for name in ("found", "loss"):
@@ -84,10 +84,10 @@ def comparison_summary(result: ComparedRules) -> dict[str, Any]:
 
 
 def comparison_table(result: ComparedRules) -> str:
-    """Markdown: a table of rules for each point of training, the alignment at the last, and who was left out.
+    """Markdown: a table of rules for each point of training, the last alignment, and the rules that do not apply.
 
     Args:
-      result: of `compare_rules`.
+      result: the result of `compare_rules`.
     """
     lines = [f"# {_title(result)}", ""]
     lines.append(
@@ -98,10 +98,10 @@ def comparison_table(result: ComparedRules) -> str:
     for p, point in enumerate(result.points):
         lines += ["", f"## After {point} steps of training"]
         if point:
-            lines += ["", f"Loss of {result.reference}: {_shown(result.loss[p])}"]
+            lines += ["", f"Loss of {result.reference}: {_mean_and_error(result.loss[p])}"]
         head = ["rule", *_ROWS.values()]
         cells = [
-            [name, *(_shown(getattr(result.found, row)[p, :, i]) for row in _ROWS)]
+            [name, *(_mean_and_error(getattr(result.found, row)[p, :, i]) for row in _ROWS)]
             for i, name in enumerate(result.names)
         ]
         lines += ["", *_rows([head, *cells])]
@@ -116,28 +116,28 @@ def comparison_table(result: ComparedRules) -> str:
     if result.refused:
         lines += ["", "## Rules that do not apply", ""]
         for reason in dict.fromkeys(result.refused.values()):
-            those = [name for name, why in result.refused.items() if why == reason]
-            lines.append(f"- {', '.join(those)}: {reason}")
+            names = [name for name, why in result.refused.items() if why == reason]
+            lines.append(f"- {', '.join(names)}: {reason}")
     return "\n".join(lines)
 
 
 def comparison_picture(result: ComparedRules) -> Any:
-    """Draws the alignment as a heat map, bars against the exact rule, and, of several points, cosines against training.
+    """Draws the alignment as a heat map, bars for each rule, and, if there are several points, cosines over training.
 
     Args:
-      result: of `compare_rules`.
+      result: the result of `compare_rules`.
 
     Returns:
-      A matplotlib figure. Matrix and bars are of the last point.
+      A matplotlib figure. Matrix and bars show the last point.
     """
     from matplotlib.figure import Figure
 
     count, several = len(result.names), len(result.points) > 1
-    side = max(3.0, 0.5 * count)  # of the matrix, in inches
+    side = max(3.0, 0.5 * count)  # side of the matrix in inches
     lower = 0.3 * count + 1.4
     figure = Figure(figsize=(side + 10.0, side + 2.4 + lower), layout="constrained")
     last = f"after {result.points[-1]} steps of training"
-    figure.suptitle(f"{_title(result)}\nmatrix and bars {last}; {_bars_are(result)}")
+    figure.suptitle(f"{_title(result)}\nmatrix and bars {last}; {_error_bars(result)}")
     parts: Any = figure.subfigures(2, 1, height_ratios=[side + 1.6, lower])
     upper, below = parts
     left, right = upper.subplots(1, 2, width_ratios=[side + 1.0, 5.5])
@@ -191,13 +191,13 @@ def _draw_training(result: ComparedRules, axis: Any) -> None:
 
 
 def _draw_bars(result: ComparedRules, axis: Any, row: str, title: str) -> np.ndarray:
-    """Draws one number of all rules at the last point, and returns its means (R,)."""
+    """Draws one number of every rule at the last point, and returns its means (R,)."""
     mean, sem = _over_seeds(getattr(result.found, row)[-1])
-    shown = np.isfinite(mean)
+    finite = np.isfinite(mean)
     places = np.arange(len(mean))
-    colours = [_colour(i) for i in places[shown]]
-    errors = np.nan_to_num(sem)[shown] if result.seeds > 1 else None
-    axis.barh(places[shown], mean[shown], xerr=errors, color=colours, capsize=2)
+    colours = [_colour(i) for i in places[finite]]
+    errors = np.nan_to_num(sem)[finite] if result.seeds > 1 else None
+    axis.barh(places[finite], mean[finite], xerr=errors, color=colours, capsize=2)
     axis.set_yticks(places, result.names)
     axis.set_ylim(len(mean) - 0.5, -0.5)
     axis.set_title(title, fontsize=10)
@@ -209,7 +209,8 @@ def _title(result: ComparedRules) -> str:
     return f"{result.net} on {result.task}: {len(result.names)} rules, {result.steps} steps, {seeds}"
 
 
-def _bars_are(result: ComparedRules) -> str:
+def _error_bars(result: ComparedRules) -> str:
+    """Meaning of the error bars, in words."""
     return "one seed, no error bars" if result.seeds == 1 else "error bars: ± standard error over seeds"
 
 
@@ -220,7 +221,7 @@ def _colour(i: int) -> Any:
 
 
 def _mean(values: np.ndarray | Array) -> tuple[float, float]:
-    """Mean and standard error over seeds (S,); infinite if all of them are."""
+    """Mean and standard error over seeds (S,); the mean is infinite if all seeds are."""
     values = np.asarray(values, float)
     return (np.inf, np.nan) if np.isposinf(values).all() else mean_sem(values)
 
@@ -238,13 +239,13 @@ def _matrix(result: ComparedRules, p: int) -> tuple[np.ndarray, np.ndarray]:
     return mean.reshape(count, count), sem.reshape(count, count)
 
 
-def _shown(values: np.ndarray | Array) -> str:
+def _mean_and_error(values: np.ndarray | Array) -> str:
     mean, sem = _mean(values)
     return f"{_number(mean)} ± {_number(sem, mean)}" if np.isfinite(sem) and sem > 0 else _number(mean)
 
 
 def _number(value: float, like: float | None = None) -> str:
-    """Some three digits; an error has the form of its mean, `like`."""
+    """About three digits of a number; an error has the format of its mean, `like`."""
     size = abs(value if like is None else like)
     if np.isnan(value):
         return "–"
@@ -262,7 +263,7 @@ def _cosine(value: float) -> str:
 
 
 def _rows(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of a Markdown table whose columns are as wide as their widest cell."""
+    """Rows of a Markdown table with every column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells

@@ -1,4 +1,4 @@
-"""Evaluation on the way: metrics of the state that a chunk ends in, and a chain's scores on a stream of examples."""
+"""Evaluation during training: metrics of the state after each chunk, and a network's scores on examples."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ from plasticity_jax.typing import Array, Example, Params, PyTree
 
 
 def evaluated(program: Program, evaluate: Callable[[PyTree], Metrics]) -> Program:
-    """A program of one point a chunk, with metrics of the state that each chunk ends in.
+    """A program that also returns metrics of the state after each chunk.
 
     Args:
-      program: of one point a chunk.
+      program: a program with one point in a chunk.
       evaluate: ``state -> metrics``.
 
     Raises:
@@ -34,19 +34,19 @@ def evaluated(program: Program, evaluate: Callable[[PyTree], Metrics]) -> Progra
 
 
 def evaluate(net: Chain | Neurons | Cell, params: Params, examples: Example) -> dict[str, Array]:
-    """Loss of a network whose weights are held, and for a softmax the share of right answers.
+    """Loss of a network with fixed weights, and, for a softmax output, its accuracy.
 
     Args:
       net: a chain of layers, or a cell, whose state begins at rest.
       params: its params.
-      examples: batches one after the other, leaves (steps, B, ...), as `Stream.take` gives them.
+      examples: consecutive batches, leaves (steps, B, ...), as `Stream.take` returns them.
 
     Returns:
       "loss", the mean over all examples and steps as the rules report it; and for ``loss="softmax"`` "accuracy", the
-      share of examples whose largest output is the target's, by weight.
+      weighted share of examples on which the largest output is that of the target.
 
     Raises:
-      AssertionError: if params and examples do not fit the network. Params of several lanes have an axis too many:
+      AssertionError: if params and examples do not fit the network. For params with a lane axis, use
         ``jax.vmap(lambda params: evaluate(net, params, examples))(params)``.
 
     Example:
@@ -63,7 +63,7 @@ def evaluate(net: Chain | Neurons | Cell, params: Params, examples: Example) -> 
       (True, True, True)
     """
     rule = backprop(net) if isinstance(net, Chain) else fixed_recurrent(net)
-    key = jax.random.key(0)  # neither rule draws
+    key = jax.random.key(0)  # both rules are deterministic
 
     def step(traces: PyTree, batch: Example) -> tuple[PyTree, tuple[Array, Array, Array]]:
         _, traces, info = rule.update(params, traces, key, batch)

@@ -1,4 +1,4 @@
-"""An experiment as a value: what the command line lists, runs, sweeps and draws."""
+"""An experiment as a value, which the command line lists, runs, sweeps and draws."""
 
 import dataclasses
 import inspect
@@ -24,14 +24,14 @@ OPTIONS = frozenset(
     ("check", "coordinator", "draw", "draws", "help", "host", "hosts", "id", "name", "out", "overwrite", "plan")
     + ("preset", "record", "redraw", "resume", "save_every", "show", "sub_batch", "traceback", "vary")
 )
-"""Words of the command line that are no fields."""
+"""Options of the command line, which cannot be names of fields."""
 
 
 def last_tenths(metrics: Arrays) -> dict[str, float]:
     """Mean and standard error over seeds of every curve, over the last tenth of its points.
 
     Args:
-      metrics: by "part/metric"; those of the shape (seeds, points) are taken, but for "bad_step".
+      metrics: arrays by "part/metric"; those of shape (seeds, points) count as curves, except "bad_step".
 
     Example:
       >>> summary = last_tenths({"walk/loss": np.array([[4.0, 1.0], [4.0, 3.0]])})
@@ -45,12 +45,12 @@ def last_tenths(metrics: Arrays) -> dict[str, float]:
 
 
 def curves_of(metrics: Arrays) -> dict[str, np.ndarray]:
-    """The metrics that are one curve a seed, (seeds, points), but for the steps of divergence."""
+    """The metrics with one curve for each seed, (seeds, points), without the steps of divergence."""
     return {name: v for name, v in metrics.items() if np.ndim(v) == 2 and not name.endswith("bad_step")}
 
 
 def curves_figure(metrics: Arrays) -> Figures:
-    """One panel for each metric's name, with the mean curve of each part in its 95 % band over seeds."""
+    """A figure with a panel for each metric: the mean curve of each part, with its 95 % band over seeds."""
     from matplotlib.figure import Figure
 
     curves = curves_of(metrics)
@@ -58,13 +58,13 @@ def curves_figure(metrics: Arrays) -> Figures:
     figure = Figure(figsize=(5 * max(1, len(panels)), 3.6), constrained_layout=True)
     for axis, panel in zip(np.atleast_1d(figure.subplots(1, max(1, len(panels)))), panels, strict=False):
         for name in [name for name in curves if name.rpartition("/")[2] == panel]:
-            whole = curves[name][np.isfinite(curves[name]).all(1)]
-            if not len(whole):
+            finite = curves[name][np.isfinite(curves[name]).all(1)]
+            if not len(finite):
                 continue
-            mean, points = whole.mean(0), np.arange(1, whole.shape[1] + 1)
-            (line,) = axis.plot(points, mean, label=f"{name.rpartition('/')[0]} ({len(whole)} seeds)")
-            if len(whole) > 1:
-                half = t_value(len(whole)) * whole.std(0, ddof=1) / len(whole) ** 0.5
+            mean, points = finite.mean(0), np.arange(1, finite.shape[1] + 1)
+            (line,) = axis.plot(points, mean, label=f"{name.rpartition('/')[0]} ({len(finite)} seeds)")
+            if len(finite) > 1:
+                half = t_value(len(finite)) * finite.std(0, ddof=1) / len(finite) ** 0.5
                 axis.fill_between(points, mean - half, mean + half, color=line.get_color(), alpha=0.2, lw=0)
         axis.set(xlabel="point", ylabel=panel)
         axis.legend(frameon=False, fontsize=8)
@@ -74,28 +74,28 @@ def curves_figure(metrics: Arrays) -> Figures:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A figure or table, or whatever one wants to run over seeds and over settings.
+    """A figure or table, or any other computation that is run over seeds and settings.
 
-    A file that assigns one to the name ``experiment`` is found by the command line: ``plasticity run FILE``.
+    The command line runs a file that assigns one to the name ``experiment``: ``plasticity run FILE``.
 
     Attributes:
-      title: what it shows, in a line; a literal text, for the list is read without an import.
+      title: its subject, in a line; it must be a string literal, because the list is read without importing files.
       presets: Configs by name, instances of one frozen dataclass with a field ``seeds``; "default" is run by default.
       parts: ``config -> programs by name``, a pure function; each program is run over the same seeds. A sweep calls it
-        with traced floats in the fields that are varied, where it can: they are for arithmetic.
-      cost: what a preset costs, in words, by name; literal texts.
+        with traced floats in the fields that vary, if these only enter arithmetic.
+      cost: the cost of each preset, in words, by name; string literals.
       summarise: ``metrics -> numbers by name``, from arrays (seeds, points, ...) named "part/metric".
-      claims: what is checked of the summary.
+      claims: claims that are checked on the summary.
       plot: ``metrics -> figure``, or figures and animations by name; with a second parameter, ``metrics, config``.
-      text: ``metrics -> Markdown``, a table to print and to keep; with a second parameter, ``metrics, config``.
-      measure: ``(config, whether to show progress) -> further metrics``, computed on the host when all parts have run.
-      scale: how a preset's problem compares with the one that it reproduces, by name: it stands under every figure and
-        on the page of results.
-      tuned: what was searched by hand before, and on which seeds and data; it stands on the page of results.
+      text: ``metrics -> Markdown``, a table that is printed and saved; with a second parameter, ``metrics, config``.
+      measure: ``(config, whether to show progress) -> further metrics``, computed on the host after all parts have run.
+      scale: for each preset, how its problem compares with the original; shown under every figure and on the page of
+        results.
+      tuned: what was tuned by hand beforehand, and on which seeds and data; shown on the page of results.
 
     Raises:
-      TypeError: if the presets are not dataclasses of one type with a field ``seeds``, whose fields are all given to it
-        and have no name of an option of the command line; or if there is no preset of a name in ``scale``.
+      TypeError: if the presets are not instances of one dataclass with a field ``seeds``; if a field is not an argument
+        of the dataclass, or has the name of an option of the command line; or if ``scale`` names an unknown preset.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -141,19 +141,19 @@ class Experiment:
             raise TypeError(f"scale: there is no preset {', '.join(unknown)}")
 
     def figures(self, metrics: Arrays, config: Config) -> Mapping[str, Any]:
-        """Figures and animations by name; of one without a name, the name is ""."""
-        figures = _given(self.plot, metrics, config)
+        """Figures and animations by name; a single figure has the name ""."""
+        figures = _result_of(self.plot, metrics, config)
         return figures if isinstance(figures, Mapping) else {"": figures}
 
     def table(self, metrics: Arrays, config: Config) -> str | None:
-        """The table, if there is one."""
-        return None if self.text is None else _given(self.text, metrics, config)
+        """The table as Markdown, or None if the experiment has none."""
+        return None if self.text is None else _result_of(self.text, metrics, config)
 
     def check(self, config: Config) -> None:
-        """Refuses a Config whose numbers cannot be meant.
+        """Refuses a Config with numbers out of range.
 
         Raises:
-          ValueError: naming the field (see `plasticity_jax.run.fields.check_fields`).
+          ValueError: the message names the field (see `plasticity_jax.run.fields.check_fields`).
         """
         check_fields(config, self.presets.values())
 
@@ -175,7 +175,8 @@ class Experiment:
         return train
 
 
-def _given(function: Callable[..., Any], metrics: Arrays, config: Config) -> Any:
-    """The function of the metrics, and of the Config if it asks for two."""
-    asked = [one for one in inspect.signature(function).parameters.values() if one.default is one.empty]
-    return function(metrics, config) if len(asked) > 1 else function(metrics)
+def _result_of(function: Callable[..., Any], metrics: Arrays, config: Config) -> Any:
+    """Result of a function of the metrics, or of the metrics and the Config if it takes two arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    required = [parameter for parameter in parameters if parameter.default is parameter.empty]
+    return function(metrics, config) if len(required) > 1 else function(metrics)

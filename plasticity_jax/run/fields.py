@@ -1,4 +1,4 @@
-"""Checks of the fields of an experiment's Config, made once, by their type and by the values of its presets."""
+"""Checks of the fields of an experiment's Config, by their types and by the values of its presets."""
 
 import dataclasses
 import math
@@ -35,18 +35,18 @@ class Range(NamedTuple):
 
 
 def check_fields(config: Any, presets: Iterable[Any]) -> None:
-    """Refuses numbers that a field cannot mean.
+    """Refuses values out of range.
 
-    A field annotated with a `Range` keeps to it. Any other integer is at least 1, and any other float at least 0,
-    unless a preset has less; then it may be as small as the least of them. Floats are finite and not denormal. Tuples
-    and texts are not empty, unless a preset's is.
+    A field annotated with a `Range` must lie in it. Any other integer must be at least 1, and any other float at least
+    0, unless a preset has a smaller value; then the least of the presets' values is allowed. Floats must be finite and
+    not denormal. Tuples and strings must not be empty, unless a preset's value is.
 
     Args:
       config: a dataclass.
       presets: the experiment's other Configs.
 
     Raises:
-      ValueError: naming the field and what it may be.
+      ValueError: the message names the field and its range.
     """
     presets = list(presets)
     hints = _hints(config)
@@ -62,7 +62,7 @@ def check_fields(config: Any, presets: Iterable[Any]) -> None:
 
 
 def kind_of(config: Any, name: str) -> type:
-    """The type of a field's values: float where its hint says so, though a value be written as an integer."""
+    """The type of a field's values: float if its hint is float, even if the value is written as an integer."""
     hint = _hints(config).get(name)
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -71,7 +71,7 @@ def kind_of(config: Any, name: str) -> type:
 
 
 def _hints(config: Any) -> dict[str, Any]:
-    """The hints of a Config's fields; none where they name what only a type checker imports."""
+    """The type hints of a Config's fields; none if they contain names that only a type checker imports."""
     try:
         return get_type_hints(type(config), include_extras=True)
     except NameError:
@@ -81,11 +81,11 @@ def _hints(config: Any) -> dict[str, Any]:
 def _check(name: str, value: float, allowed: Range) -> None:
     if not isinstance(value, int) and not math.isfinite(value):
         raise ValueError(f"{name}={value} must be finite")
-    if not isinstance(value, int) and 0 < abs(value) < 1e-30:  # it is 0, or soon is, in float32
+    if not isinstance(value, int) and 0 < abs(value) < 1e-30:  # in float32 it is 0, or soon becomes 0
         raise ValueError(f"{name}={value} is too small; use 0 or more than 1e-30")
     low, high = allowed
     if isinstance(value, int):
-        high = min(high, _MOST)  # beyond it, a number wraps on the device
+        high = min(high, _MOST)  # larger numbers overflow on the device
     if low <= value <= high:
         return
     if high in (math.inf, sys.float_info.max, _MOST):
@@ -103,7 +103,7 @@ def _usual_range(is_float: bool, usual: list[float]) -> Range:
 def _range_in(hint: Any) -> Range | None:
     if get_origin(hint) is Annotated:
         return next((each for each in get_args(hint) if isinstance(each, Range)), None)
-    return next((found for each in get_args(hint) if (found := _range_in(each))), None)
+    return next((allowed for each in get_args(hint) if (allowed := _range_in(each))), None)
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -1,4 +1,4 @@
-"""Settings times seeds as the lanes of a sweep, and the way back from lanes to labelled axes."""
+"""Settings times seeds as the lanes of a sweep, and the conversion of lanes back to labelled axes."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from plasticity_jax.typing import Array, Key, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Points, each of which gives a value to every field, times seeds. Build one with `grid` or `draws`.
+    """Points times seeds; each point has a value for every field. Build one with `grid` or `draws`.
 
     Attributes:
       fields: ``(dimension, values)`` by the field's name; fields of one dimension vary together.
@@ -40,22 +40,22 @@ class Grid:
 
     @property
     def dims(self) -> dict[str, int]:
-        """Lengths of the dimensions, seeds left out, in the order of the fields."""
+        """Lengths of the dimensions by name, without the seeds, in the order of the fields."""
         return {dim: len(values) for dim, values in self.fields.values()}
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the dimensions, seeds left out."""
+        """Lengths of the dimensions, without the seeds."""
         return tuple(self.dims.values())
 
     @property
     def lanes(self) -> dict[str, Array]:
         """All points times all seeds: ``{"key": (lanes,), field: (lanes,), ...}``, seeds innermost.
 
-        The keys are those of the seeds 0, 1, ..., the same ones at every point, so that points are paired.
+        The keys are those of the seeds 0, 1, ..., and the same at every point, so that points are paired.
 
         Raises:
-          ValueError: if a field holds texts.
+          ValueError: if a field holds strings, or integers that JAX's default precision cannot hold.
         """
         for name, (_, values) in self.fields.items():
             if values.dtype.kind not in "fiub":
@@ -64,18 +64,18 @@ class Grid:
                 raise ValueError(f"{name} has integers that JAX's default precision does not hold: give them as floats")
         count = math.prod(self.shape)
         keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(self.seeds), count))
-        where = dict(zip(self.dims, np.indices(self.shape).reshape(len(self.shape), -1), strict=True))
-        columns = {name: values[where[dim]].repeat(self.seeds) for name, (dim, values) in self.fields.items()}
+        indices = dict(zip(self.dims, np.indices(self.shape).reshape(len(self.shape), -1), strict=True))
+        columns = {name: values[indices[dim]].repeat(self.seeds) for name, (dim, values) in self.fields.items()}
         return {"key": keys} | {name: jnp.asarray(column) for name, column in columns.items()}
 
     def points(self) -> Iterator[dict[str, Any]]:
-        """The value of every field at one point after the other, in the order of the lanes."""
+        """The value of every field at each point, in the order of the lanes."""
         for index in np.ndindex(self.shape):
             at = dict(zip(self.dims, index, strict=True))
             yield {name: values[at[dim]].item() for name, (dim, values) in self.fields.items()}
 
     def stacked(self, lanes: PyTree) -> PyTree:
-        """Results of the lanes, with their axes back: leaves (lanes, ...) become (dimensions..., seeds, ...)."""
+        """Results of the lanes with separate axes: leaves (lanes, ...) become (dimensions..., seeds, ...)."""
         return jax.tree.map(lambda leaf: leaf.reshape(*self.shape, self.seeds, *leaf.shape[1:]), lanes)
 
     def dataset(self, metrics: Mapping[str, Any]) -> Any:
@@ -93,14 +93,14 @@ def grid(fields: Mapping[str, Any], *, seeds: int) -> Grid:
     """Every combination of the fields' values, times seeds.
 
     Args:
-      fields: the values of each field by its name, (values,) each; every field is a dimension of its own.
-      seeds: how many, at least 1.
+      fields: for each field, by name, a list of values; every field is a dimension of its own.
+      seeds: number of seeds, at least 1.
 
     Returns:
-      A `Grid`: its ``lanes`` are for `sweep`, its ``stacked`` and ``dataset`` put the axes back.
+      A `Grid`: pass its ``lanes`` to `sweep`, and the results to its ``stacked`` or ``dataset``.
 
     Raises:
-      ValueError: if there is no field, a field has no values or not a list of them, or `seeds` is not positive.
+      ValueError: if there is no field, a field has no list of values, or `seeds` is not positive.
     """
     columns = {name: (name, _column(name, values)) for name, values in fields.items()}
     return _checked(columns, seeds)
@@ -110,13 +110,13 @@ def draws(ranges: Mapping[str, Sequence[Any]], *, count: int, seeds: int, key: K
     """Random points, times seeds: one dimension "draw", along which all fields vary together.
 
     Args:
-      ranges: ``(low, high)`` of each field, drawn uniformly, or ``(low, high, "log")``, uniformly in its logarithm.
-      count: how many points, at least 1.
-      seeds: how many, at least 1.
-      key: of the draws.
+      ranges: ``(low, high)`` for each field, drawn uniformly, or ``(low, high, "log")``, uniform in the logarithm.
+      count: number of points, at least 1.
+      seeds: number of seeds, at least 1.
+      key: random key of the draws.
 
     Raises:
-      ValueError: if a range is no range, or `count` or `seeds` is not positive.
+      ValueError: if a range is malformed, or `count` or `seeds` is not positive.
 
     Example:
       >>> points = draws({"rate": (1e-3, 1e-1, "log"), "leak": (0.2, 1.0)}, count=50, seeds=2, key=jax.random.key(0))
@@ -147,7 +147,7 @@ def _checked(columns: Mapping[str, tuple[str, np.ndarray]], seeds: int) -> Grid:
         raise ValueError("a grid needs a field at least")
     for reserved in ("key", "seed", "draw"):
         if reserved in columns:
-            raise ValueError(f"a field cannot be called {reserved}, for the lanes have one already")
+            raise ValueError(f"a field cannot be called {reserved}, because the lanes have that name already")
     if seeds < 1:
         raise ValueError(f"seeds={seeds} must be at least 1")
     return Grid(columns, seeds)

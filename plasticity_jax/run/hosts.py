@@ -1,4 +1,4 @@
-"""Several hosts, each with a share of the lanes: no communication but to begin, and to gather the results."""
+"""Several hosts, each with a share of the lanes; they communicate only to start and to gather the results."""
 
 import itertools
 import os
@@ -15,18 +15,18 @@ _PATIENCE_MS = 7 * 24 * 3600 * 1000
 
 
 def join_hosts(hosts: int | None = None, host: int | None = None, coordinator: str | None = None) -> None:
-    """Makes this process one of several; to be called before anything is computed.
+    """Makes this process one of several. Call it before anything is computed.
 
-    Under SLURM, with several tasks, all is found by itself. Elsewhere every process is given the same `hosts` and
-    `coordinator`, and its own `host`. Without either, nothing happens.
+    Under SLURM, with several tasks, the arguments are not needed. Elsewhere every process gets the same `hosts` and
+    `coordinator`, and its own `host`. Otherwise nothing happens.
 
     Args:
       hosts: number of processes.
-      host: which of them this one is, from 0.
-      coordinator: "address:port" of host 0, where it listens.
+      host: index of this process, from 0.
+      coordinator: "address:port" at which host 0 listens.
 
     Raises:
-      RunError: if only some of them are given, or the others cannot be reached.
+      RunError: if only some of the arguments are given, or the other hosts cannot be reached.
     """
     given = [hosts is not None, host is not None, coordinator is not None]
     if not any(given):
@@ -44,14 +44,14 @@ def join_hosts(hosts: int | None = None, host: int | None = None, coordinator: s
         jax.distributed.initialize(coordinator, hosts, host)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"host {host} cannot join the others at {coordinator}: {str(error).splitlines()[0]}") from error
-    gathered({"joined": np.zeros(1)}, hosts)  # what the hosts talk through is set up while all are here
+    gathered({"joined": np.zeros(1)}, hosts)  # sets up the communication while all hosts are present
 
 
 def share(lanes: PyTree) -> PyTree:
-    """This host's lanes, as many as every other's: the last ones are repeated where they do not divide.
+    """This host's lanes. Every host has as many; if the lanes do not divide, the last one is repeated.
 
     Args:
-      lanes: all of them, leaves (lanes, ...), the same on every host.
+      lanes: all lanes, leaves (lanes, ...), the same on every host.
     """
     hosts, here = jax.process_count(), jax.process_index()
     if hosts == 1:
@@ -66,11 +66,11 @@ def gathered(results: Mapping[str, np.ndarray], lanes: int) -> dict[str, np.ndar
     """The results of all hosts' lanes, on every host.
 
     Args:
-      results: of this host's `share`, (its lanes, ...) each.
-      lanes: how many there are on all hosts.
+      results: arrays by name for this host's `share`, (its lanes, ...) each.
+      lanes: number of lanes on all hosts.
 
     Raises:
-      RunError: if another host is gone.
+      RunError: if another host has stopped.
     """
     if jax.process_count() == 1:
         return dict(results)
@@ -78,19 +78,19 @@ def gathered(results: Mapping[str, np.ndarray], lanes: int) -> dict[str, np.ndar
 
     try:
         _wait_for_all()
-        whole = {name: multihost_utils.process_allgather(values) for name, values in results.items()}
+        every = {name: multihost_utils.process_allgather(values) for name, values in results.items()}
     except jax.errors.JaxRuntimeError as error:
         message = str(error).splitlines()[0][:120]
         raise RunError(f"another host is gone ({message}): start all hosts again, with --resume") from error
-    return {name: np.asarray(values).reshape(-1, *values.shape[2:])[:lanes] for name, values in whole.items()}
+    return {name: np.asarray(values).reshape(-1, *values.shape[2:])[:lanes] for name, values in every.items()}
 
 
 _calls = itertools.count()
 
 
 def _wait_for_all() -> None:
-    """Waits until every host is here: a collective gives up after half a minute, and shares are not equally long."""
-    from jax._src import distributed  # there is no public barrier without a collective in it
+    """Waits for every host: a collective times out after half a minute, and shares do not take equally long."""
+    from jax._src import distributed  # JAX has no public barrier without a collective
 
     client = distributed.global_state.client
     if client is not None:

@@ -1,4 +1,4 @@
-"""Records as xarray Datasets: every metric with its axes by name."""
+"""Records as xarray Datasets, in which every axis of a metric has a name."""
 
 import json
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ import numpy as np
 from plasticity_jax.run.record import RunError
 
 SUMMARY = "summary/"
-"""Begins the names of what has no axis of seeds."""
+"""Prefix of the names of numbers without an axis of seeds."""
 
 
 def open_record(path: str | Path) -> Any:
     """The record of a run or a sweep, as an xarray Dataset.
 
     Args:
-      path: the folder, which holds metrics.npz and meta.json.
+      path: the folder with metrics.npz and meta.json.
 
     Returns:
-      Variables are the metrics by "part/metric". A sweep's have its fields as dimensions, with their values as
-      coordinates; then come "seed", "point", and others without a name of their own. A sweep's summary at each of its
-      points is there as "summary/NAME". The attributes are those of meta.json.
+      A Dataset with the metrics as variables, by "part/metric". The dimensions of a sweep are its fields, with their
+      values as coordinates, followed by "seed", "point", and dimensions named by the metric. The summary at each point
+      of a sweep is the variable "summary/NAME". The attributes are those of meta.json.
 
     Raises:
       RunError: if the folder holds no finished run.
@@ -38,22 +38,22 @@ def open_record(path: str | Path) -> Any:
         raise RunError(
             f"{folder} holds no finished run or sweep ({error}): give the folder of its metrics.npz"
         ) from error
-    found = dataset(metrics, meta.get("axes", plain_run))
-    found.attrs |= {key: value for key, value in meta.items() if isinstance(value, str | int | float)}
-    return found
+    record = dataset(metrics, meta.get("axes", plain_run))
+    record.attrs |= {key: value for key, value in meta.items() if isinstance(value, str | int | float)}
+    return record
 
 
 def dataset(metrics: Mapping[str, np.ndarray], axes: Mapping[str, Any]) -> Any:
     """Arrays with named axes.
 
     Args:
-      metrics: by name; those named "summary/..." have all leading axes but the last (the seeds).
+      metrics: arrays by name; those named "summary/..." have all leading axes except the last (the seeds).
       axes: "dims", the names of the leading axes of every metric, and "coords", ``[dimension, values]`` by name.
 
     Returns:
-      An xarray Dataset. The axis that follows the leading ones is "point" where all metrics have as many points,
-      otherwise "PART.point"; the axes after that, and all axes of a metric that lacks the leading ones, are named by
-      the metric.
+      An xarray Dataset. The axis after the leading ones is "point" if all metrics have the same number of points, and
+      otherwise "PART.point". Further axes, and all axes of a metric that lacks the leading ones, are named after the
+      metric.
     """
     import xarray
 

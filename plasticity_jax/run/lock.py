@@ -1,4 +1,4 @@
-"""A folder is one run's at a time."""
+"""A lock that keeps two runs out of the same folder."""
 
 import contextlib
 import os
@@ -19,15 +19,15 @@ _NAME = "in-use"
 
 @contextmanager
 def locked(folder: Path | None) -> Iterator[None]:
-    """Keeps a folder for oneself; the system gives it back when the process ends, however it ends.
+    """Locks a folder; the operating system releases it when the process ends, even if it is killed.
 
-    Where the folder cannot be written, or its file system has no locks, nothing is kept.
+    If the folder cannot be written, or its file system has no locks, it is not locked.
 
     Args:
-      folder: it is made; None keeps nothing.
+      folder: the folder, which is made if it does not exist; None locks nothing.
 
     Raises:
-      RunError: if another run has it; the message names the process.
+      RunError: if another run has locked it; the message names the process.
     """
     file = None if folder is None or fcntl is None else _taken(folder / _NAME)
     try:
@@ -41,7 +41,7 @@ def locked(folder: Path | None) -> Iterator[None]:
 
 
 def _taken(path: Path) -> int | None:
-    """The locked file, with this process's name in it."""
+    """Descriptor of the locked file, which holds this process's name; None if the folder cannot be locked."""
     assert fcntl is not None
     while True:
         try:
@@ -66,7 +66,7 @@ def _taken(path: Path) -> int | None:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Returns whether the open file still has its name: who had it before removes it."""
+    """Returns whether the open file still has its name, which its earlier holder may have removed."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Factorisations in a compiled program, on a CPU one matrix after the other.
+"""Factorisations in a compiled program, one matrix at a time on a CPU.
 
-jaxlib lets a batch of LAPACK calls wait for helper threads while it occupies one itself, so that two batches at once,
-on two devices or in one program, may wait for each other for ever. A single matrix's call does its work alone.
+In jaxlib a batch of LAPACK calls waits for helper threads while it occupies one itself. Two batches at once, on two
+devices or in one program, may therefore wait for each other for ever. A call on a single matrix uses no other thread.
 """
 
 import math
@@ -30,17 +30,17 @@ LAPACK = {
     "tridiagonal",
     "tridiagonal_solve",
 }
-"""Names of JAX's primitives that call LAPACK on a CPU; the largest of their operands is a matrix, or a batch."""
+"""Names of JAX's primitives that call LAPACK on a CPU; their largest operand is a matrix, or a batch of matrices."""
 
 
 def matrix_by_matrix(f: Callable[..., PyTree]) -> Callable[..., Any]:
-    """The function itself, whose batches of factorisations, wherever they come from, are loops.
+    """The same function with loops in place of all batches of factorisations.
 
     Args:
-      f: of arrays, pure.
+      f: a pure function of arrays.
 
     Returns:
-      A function of the same arguments, to be called under a jit.
+      A function of the same arguments. Call it under a jit.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -60,7 +60,7 @@ def matrix_by_matrix(f: Callable[..., PyTree]) -> Callable[..., Any]:
 
 
 def _in_loops(part: Any) -> Any:
-    """A program, or a parameter of an operation, with loops in the place of all batches in it."""
+    """A program, or a parameter of an operation, with loops in place of all batches."""
     if not _has_batches(part):
         return part
     if isinstance(part, core.ClosedJaxpr):

@@ -1,4 +1,4 @@
-"""Memory that a run needs, and memory that there is."""
+"""Memory that a run needs, and memory that is available."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ GIB = 1 << 30
 
 
 def available(devices: Sequence[jax.Device]) -> int | None:  # pyright: ignore[reportInvalidTypeForm]
-    """Bytes that can still be had of devices together, or of the host if they are its cores; None if unknown."""
+    """Bytes available on all devices together, or on the host if the devices are its cores; None if unknown."""
     if devices[0].platform == "cpu":
         return _of_host()
     limits = [device.memory_stats() or {} for device in devices]
@@ -27,15 +27,15 @@ def size(tree: PyTree) -> int:
 
 
 def check_memory(what: str, needed: int, devices: Sequence[jax.Device]) -> None:  # pyright: ignore[reportInvalidTypeForm]
-    """Refuses what cannot fit.
+    """Refuses a run that does not fit into memory.
 
     Args:
-      what: needs it.
+      what: subject of the message, in the plural.
       needed: bytes.
-      devices: where they are needed.
+      devices: the devices that need them.
 
     Raises:
-      RunError: if there is less.
+      RunError: if fewer bytes are available.
     """
     free = available(devices)
     if free is not None and needed > free:
@@ -46,20 +46,20 @@ def check_memory(what: str, needed: int, devices: Sequence[jax.Device]) -> None:
 
 
 def _of_host() -> int | None:
-    """Bytes that this process may still take: of the machine, or of its control group if that is less."""
-    found = []
+    """Bytes that this process may still allocate: those of the machine, or of its control group if these are fewer."""
+    limits = []
     try:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        found.append(int(fields["MemAvailable"].split()[0]) * 1024)
+        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError):
         with_sysconf = getattr(os, "sysconf_names", {})
         if "SC_AVPHYS_PAGES" in with_sysconf:
-            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+            limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     try:
         group = Path("/sys/fs/cgroup")
         limit = (group / "memory.max").read_text().strip()
         if limit != "max":
-            found.append(int(limit) - int((group / "memory.current").read_text()))
+            limits.append(int(limit) - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         pass
-    return min(found, default=None)
+    return min(limits, default=None)

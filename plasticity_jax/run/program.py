@@ -1,4 +1,4 @@
-"""A training as data: what the host loop runs in chunks, what a checkpoint saves, what a sweep vmaps."""
+"""A training as pure functions of its state, which is run in chunks, saved in checkpoints and vmapped by a sweep."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -14,19 +14,19 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Params, PyTree
 
 Metrics = Mapping[str, Array]
-"""Arrays by name, as in "loss"; each leads with an axis of points."""
+"""Arrays by name, such as "loss", each with a leading axis of points."""
 
 
 class Program(NamedTuple):
-    """One lane of a sweep: a single seed, with whatever coefficients it is run at.
+    """One lane of a sweep: a single seed with its coefficients.
 
     Attributes:
-      init: ``lane -> state``; a lane is a key, or any pytree that holds one (key and coefficients).
-      chunk: ``state -> (state, metrics)``, pure; the metrics' leaves lead with an axis of `points` entries.
-      chunks: how many chunks make the whole run.
-      steps: learner steps in one chunk (for rates and for naming the step of a failure).
+      init: ``lane -> state``; a lane is a key, or any pytree that holds one (such as a key and coefficients).
+      chunk: ``state -> (state, metrics)``, pure; the metrics' leaves have a leading axis of `points` entries.
+      chunks: number of chunks in the whole run.
+      steps: learner steps in one chunk, from which rates and the steps of divergences are computed.
       points: metric entries in one chunk.
-      may_diverge: whether a lane that diverges is a result like any other, of which the loop does not warn.
+      may_diverge: whether divergence of a lane is an ordinary result, without a warning.
     """
 
     init: Callable[[PyTree], PyTree]
@@ -47,21 +47,22 @@ class Program(NamedTuple):
 
 
 class Health(NamedTuple):
-    """Health of a training: what is not finite, since when.
+    """Health of a training: whether losses, updates and weights are finite, and since when they are not.
 
-    Losses are looked at in each step, and so are updates of which the rule itself reports whether they are finite (see
-    `online_training`). For the rest a step has no time to spare: the weights, and whether the optimiser skipped updates
-    (`optax.apply_if_finite`), are looked at once in a point of the metrics, at its end.
+    Losses are checked at each step, and so are updates if the rule itself reports whether they are finite (see
+    `online_training`). To save time, the weights, and the optimiser's skipped updates (`optax.apply_if_finite`), are
+    checked once for each point of the metrics, at its end.
 
     Attributes:
-      step: shape (), int32, the first step whose loss or reported updates were not finite, or -1. If those of a point
-        were, but a weight is not at its end, or an update was skipped, that is a failure too, and its step the last one
-        of the point.
+      step: shape (), int32, the first step whose loss or reported updates were not finite, or -1. If these were finite
+        throughout a point, but a weight is not finite at its end, or an update was skipped, it is the last step of the
+        point.
       loss: shape (), bool, whether it was the loss that failed.
       bad: shape (leaves,), bool, the leaves of the params that were not finite at the end of the point of that step.
-      size: shape (leaves,), the largest magnitude in each leaf when all was last well; 0 before the first look.
-      alive: shape (), bool, whether the last loss, the last update and all weights are finite, for an optimiser may
-        skip what is not.
+      size: shape (leaves,), the largest magnitude in each leaf when everything was last finite; 0 before the first
+        check.
+      alive: shape (), bool, whether the last loss, the last update and all weights are finite; a training may recover,
+        because an optimiser may skip updates that are not finite.
       updates: shape (leaves,), bool, the leaves of the reported updates that were not finite in that step.
     """
 
@@ -77,10 +78,10 @@ class TrainingState(NamedTuple):
     """State of an online training.
 
     Attributes:
-      learner: the learner's state.
-      stream: the task's state.
-      lane: what the run was started from, the coefficients among it, so that a resume needs nothing else.
-      health: how it fares.
+      learner: state of the learner.
+      stream: state of the task's stream.
+      lane: the lane that the training was started from, with its coefficients; a resumed run needs nothing else.
+      health: the `Health` so far.
     """
 
     learner: LearnerState
@@ -98,17 +99,17 @@ def online_training(
     chunks: int,
     measure: Callable[[Info, Batch], Metrics] = lambda info, batch: {"loss": info.loss},
 ) -> Program:
-    """A learner on an endless stream, its metrics averaged on the device over every `every` steps.
+    """A learner on an endless stream, with metrics that are averaged on the device over `every` steps.
 
-    A rule may report ``aux["finite_updates"]``, (leaves,), bool, of each leaf of its updates, as those over
-    meta-parameters do: then the first update that is not finite is named by its step and leaf.
+    A rule may report ``aux["finite_updates"]``, (leaves,), bool, one for each leaf of its updates, as the rules over
+    meta-parameters do. Then the first update that is not finite is named by its step and leaf.
 
     Args:
-      build: ``lane -> (learner, stream)``; called under the trace, so a lane's coefficients may enter both.
+      build: ``lane -> (learner, stream)``; it is traced, so that a lane's coefficients may enter both.
       init: ``(lane, learner, stream) -> (learner state, stream state)``.
       steps: total number of steps, a multiple of `every` times `chunks`.
       every: steps averaged into one point of each metric.
-      chunks: pieces between which the host sees progress and may save.
+      chunks: number of chunks; between two chunks the host shows progress and may save.
       measure: ``(info, batch) -> metrics`` of one step, averaged over `every` steps.
 
     Returns:
@@ -137,7 +138,7 @@ def online_training(
         def point(state: TrainingState, _: None) -> tuple[TrainingState, Metrics]:
             stream_state, batches = stream.take(state.stream, every)
             learner_state, (losses, finite, measured) = jax.lax.scan(step, state.learner, batches)
-            health = _look(state.health, state.learner.step, losses, finite, learner_state)
+            health = _health_after(state.health, state.learner.step, losses, finite, learner_state)
             metrics = jax.tree.map(lambda values: jnp.mean(values, 0), measured)
             state = TrainingState(learner_state, stream_state, state.lane, health)
             return state, {**metrics, "bad_step": health.step}
@@ -148,7 +149,7 @@ def online_training(
 
 
 def new_health(params: Params) -> Health:
-    """The `Health` of a training that begins."""
+    """The `Health` of a training at its beginning."""
     leaves = len(jax.tree.leaves(params))
     return Health(
         step=jnp.full((), -1, jnp.int32),
@@ -161,14 +162,14 @@ def new_health(params: Params) -> Health:
 
 
 def at_each(program: Program, coefficients: PyTree) -> Program:
-    """One seed at several settings: the same key, so that the settings are paired within the seed.
+    """One seed at several settings, all with the same key, so that the settings are paired within the seed.
 
     Args:
-      program: its lane is ``(key, coefficient)``.
-      coefficients: pytree whose leaves lead with an axis of settings.
+      program: a program with lanes ``(key, coefficient)``.
+      coefficients: pytree of leaves with a leading axis of settings.
 
     Returns:
-      A `Program` whose lane is a key, and whose metrics have shape (points, settings).
+      A `Program` with a key as lane, and with metrics of shape (points, settings).
     """
 
     def init(key: PyTree) -> PyTree:
@@ -188,10 +189,10 @@ def once(compute: Callable[[PyTree], Metrics], steps: int) -> Program:
 
     Args:
       compute: ``lane -> metrics``.
-      steps: what it counts as, for rates.
+      steps: number of steps that it counts as, for rates.
 
     Returns:
-      A `Program` whose metrics have shape (1, ...).
+      A `Program` with metrics of shape (1, ...).
     """
 
     def chunk(lane: PyTree) -> tuple[PyTree, Metrics]:
@@ -200,14 +201,14 @@ def once(compute: Callable[[PyTree], Metrics], steps: int) -> Program:
     return Program(lambda lane: lane, chunk, 1, steps, 1)
 
 
-def _look(health: Health, start: Array, losses: Array, finite: Array | None, end: LearnerState) -> Health:
-    """The health after a point that began at the step `start`.
+def _health_after(health: Health, start: Array, losses: Array, finite: Array | None, end: LearnerState) -> Health:
+    """The health after a point.
 
     Args:
-      health: before it.
-      start: of the point.
+      health: the health before it.
+      start: the first step of the point.
       losses: shape (steps,).
-      finite: shape (steps, leaves), what the rule reported of its updates; None if it did not.
+      finite: shape (steps, leaves), whether the updates were finite, as the rule reported; None if it did not.
       end: the state at the end of the point.
     """
     size = leaf_sizes(end.params)
@@ -235,8 +236,8 @@ def _skipped(opt_state: optax.OptState) -> tuple[Array, Array]:
     def is_state(node: PyTree) -> bool:
         return isinstance(node, optax.ApplyIfFiniteState)
 
-    found = [node for node in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(node)]
+    states = [node for node in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(node)]
     ever, last = jnp.zeros((), bool), jnp.zeros((), bool)
-    for each in found:
+    for each in states:
         ever, last = ever | (each.total_notfinite > 0), last | ~each.last_finite
     return ever, last

@@ -1,4 +1,4 @@
-"""Progress and messages of a long run, on stderr, from the host loop (never from inside a jit)."""
+"""Progress and messages of a long run on stderr, written by the host loop and never from inside a jit."""
 
 import atexit
 import signal
@@ -12,20 +12,20 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 class _Stderr:
-    """The stderr of the moment. What cannot be written there, for it is closed or its disk full, is lost."""
+    """The current stderr. Text that cannot be written, because it is closed or its disk is full, is dropped."""
 
     def write(self, text: str) -> None:
         try:
             sys.stderr.write(text)
             sys.stderr.flush()
         except OSError:
-            # What is still in its buffer would, at the interpreter's end, make the exit code 120.
+            # Text left in its buffer would make the interpreter exit with code 120.
             atexit.unregister(_drop_unwritable)
             atexit.register(_drop_unwritable)
-        except (AttributeError, ValueError, RuntimeError):  # None, closed, or amid a line that a signal interrupts
+        except (AttributeError, ValueError, RuntimeError):  # it is None, or closed, or a signal interrupted a write
             pass
 
-    def flush(self) -> None:  # `write` has done so
+    def flush(self) -> None:  # `write` flushes
         pass
 
     def isatty(self) -> bool:
@@ -34,7 +34,7 @@ class _Stderr:
         except (AttributeError, ValueError):
             return False
 
-    def __getattr__(self, name: str) -> Any:  # what tqdm asks of a terminal: its width, its encoding
+    def __getattr__(self, name: str) -> Any:  # tqdm reads the width and the encoding of a terminal
         return getattr(sys.stderr, name)
 
 
@@ -53,14 +53,14 @@ def bar(name: str, total: int, done: int = 0, *, unit: str = "seed-step", shown:
     """A progress bar with rate and time left; without tqdm, or with ``shown=False``, nothing is shown.
 
     Args:
-      name: what is running.
-      total: all the units of work.
-      done: units done before, by the run that is resumed.
-      unit: the name of a unit.
-      shown: whether to show it.
+      name: name of the run.
+      total: number of units of work.
+      done: units that were done before, if the run is resumed.
+      unit: name of a unit.
+      shown: whether to show the bar.
 
     Yields:
-      ``advance(n)``, to be called as n more units are done.
+      ``advance(n)``; call it when n more units are done.
     """
     try:
         from tqdm import tqdm
@@ -77,12 +77,12 @@ def bar(name: str, total: int, done: int = 0, *, unit: str = "seed-step", shown:
 
 
 def say(line: str) -> None:
-    """Writes one line to stderr without breaking a bar that is being shown there; where it cannot, nothing happens."""
-    tqdm = sys.modules.get("tqdm")  # if nobody has imported it, no bar is being shown
+    """Writes one line to stderr without breaking a progress bar there; if it cannot be written, it is dropped."""
+    tqdm = sys.modules.get("tqdm")  # if it is not imported, no bar is shown
     line = " ".join(line.splitlines())  # a path may hold a newline
-    with suppress(RuntimeError):  # a signal came while tqdm was at work
+    with suppress(RuntimeError):  # a signal came while tqdm was writing
         if tqdm is not None:
-            with tqdm.tqdm.external_write_mode(sys.stderr):  # the bars of others, who know nothing of _STDERR
+            with tqdm.tqdm.external_write_mode(sys.stderr):  # for the bars of other code, which does not use _STDERR
                 tqdm.tqdm.write(line, file=_STDERR)
         else:
             print(line, file=_STDERR)
@@ -90,28 +90,28 @@ def say(line: str) -> None:
 
 @contextmanager
 def interrupt_at_edges() -> Iterator[Callable[[], bool]]:
-    """Holds back the first Ctrl-C, SIGTERM or SIGHUP, so that a chunk can end and be saved; the second acts at once.
+    """Delays the first Ctrl-C, SIGTERM or SIGHUP, so that a chunk can end and be saved; the second acts at once.
 
-    A compiled chunk cannot be interrupted anyway, and half of one is of no use. Signals that are ignored, or that
-    somebody else handles, are left to them, unless the handler has an attribute `may_be_held`.
+    A compiled chunk cannot be interrupted anyway, and half of one is of no use. Signals that are ignored, or that have
+    another handler, are not delayed, unless the handler has an attribute `may_be_held`.
 
     Yields:
-      ``asked() -> bool``, whether a signal came: save and leave.
+      ``interrupted() -> bool``, whether a signal has come, so that the run should save and stop.
 
     Raises:
       KeyboardInterrupt: at the end, if Ctrl-C came.
-      SystemExit: at the end, of code 128 + signal, if one of the others came.
+      SystemExit: at the end, with code 128 + signal, if another signal came.
     """
-    came = 0
-    before = {}
+    received = 0
+    handlers = {}
 
     def hold(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        if not came:
-            came = number
+        nonlocal received
+        if not received:
+            received = number
             say("stopping at the end of this chunk (Ctrl-C again stops at once)")
             return
-        signal.signal(number, before[number])
+        signal.signal(number, handlers[number])
         signal.raise_signal(number)
 
     try:
@@ -120,13 +120,13 @@ def interrupt_at_edges() -> Iterator[Callable[[], bool]]:
             default = handler in (signal.default_int_handler, signal.SIG_DFL)
             if default or getattr(handler, "may_be_held", False):
                 signal.signal(number, hold)
-                before[number] = handler
-    except ValueError:  # not in the main thread, where signals cannot be had
+                handlers[number] = handler
+    except ValueError:  # only the main thread can handle signals
         pass
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt if came == signal.SIGINT else SystemExit(128 + came)
+    if received:
+        raise KeyboardInterrupt if received == signal.SIGINT else SystemExit(128 + received)

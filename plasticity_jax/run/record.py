@@ -1,4 +1,4 @@
-"""Files that a finished run leaves, whole or absent, and what a reader must know of it."""
+"""Files of a finished run, which are written whole or not at all, and facts about the run."""
 
 import json
 import math
@@ -17,19 +17,19 @@ import numpy as np
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax", "chex", "flax", "plasticity_jax")
 NOT_CODE = ("experiments/records", "experiments/RESULTS.md")
-"""Paths in the repository whose changes do not make a commit dirty."""
+"""Paths in the repository in which changes do not make a commit dirty."""
 
 
 class RunError(RuntimeError):
-    """A run cannot go on for a reason that its user can mend; the message is one line that says how."""
+    """An error that the user of a run can mend; the message is one line with the remedy."""
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file that appears under its name whole, or not at all.
+    """Opens a file that appears under its name only when it is completely written.
 
     Args:
-      path: where it goes; its folder is made.
+      path: path of the file; its folder is made.
 
     Yields:
       A binary file to write to.
@@ -53,7 +53,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def unwritable(path: Path, error: Exception) -> RunError:
-    """The one line for a file or folder that cannot be written."""
+    """The error for a file or folder that cannot be written."""
     reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip().splitlines()[0][:120]
     return RunError(
         f"cannot write {path}: {reason}; make room or mend its permissions, then resume (what was saved is kept)"
@@ -85,12 +85,12 @@ def write_record(
     """Writes config.json, meta.json, metrics.npz and summary.json.
 
     Args:
-      folder: where they go.
+      folder: the folder of the files.
       config: the experiment's configuration.
-      meta: what `describe_run` returns.
-      metrics: arrays by name, leading seed axis; None leaves those that are there.
+      meta: the result of `describe_run`, and other facts.
+      metrics: arrays by name, with a leading seed axis; None leaves an existing file as it is.
       summary: numbers by name.
-      claims: what `plasticity_jax.run.claims.checked` returns.
+      claims: the result of `plasticity_jax.run.claims.checked`.
 
     Raises:
       RunError: if the folder cannot be written.
@@ -122,8 +122,8 @@ def describe_run(*, seconds: float, seed_steps: int, seeds: int, ignore: Sequenc
     Args:
       seconds: wall time of the whole run.
       seed_steps: learner steps times seeds.
-      seeds: how many seeds.
-      ignore: paths in the repository whose changes do not make the commit dirty.
+      seeds: number of seeds.
+      ignore: paths in the repository in which changes do not make the commit dirty.
 
     Returns:
       A mapping that `write_json` takes.
@@ -143,12 +143,12 @@ def describe_run(*, seconds: float, seed_steps: int, seeds: int, ignore: Sequenc
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that numbers depend on."""
+    """Versions of Python and of the packages on which numbers depend."""
     return {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()}
 
 
 def commit(ignore: Sequence[str] = ()) -> str | None:
-    """The git commit of this source tree, "-dirty" if it was changed, None where the package is not in a repository."""
+    """The git commit of this source tree, "-dirty" if it was changed; None if the package is not in a repository."""
     here = Path(__file__).resolve()
 
     def git(*args: str) -> str:
@@ -156,7 +156,7 @@ def commit(ignore: Sequence[str] = ()) -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", here.name)  # an installed copy may lie in somebody else's repository
+        git("ls-files", "--error-unmatch", here.name)  # an installed copy may be inside another repository
         head = git("rev-parse", "HEAD")
         changed = git("status", "--porcelain", "--", ":/", *(f":(top,exclude){path}" for path in ignore))
     except (OSError, subprocess.SubprocessError):
@@ -165,7 +165,7 @@ def commit(ignore: Sequence[str] = ()) -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """The JSON form of nested mappings, sequences, NumPy values and paths; what is not finite becomes None."""
+    """The JSON form of nested mappings, sequences, NumPy values and paths; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic | jax.Array):
@@ -178,8 +178,8 @@ def plain(value: Any) -> Any:
 
 
 def _gif(animation: Any) -> bytes:
-    """A matplotlib animation, in small, for every frame of it is stored."""
-    with tempfile.TemporaryDirectory() as folder:  # it is saved by name alone
+    """Bytes of a matplotlib animation as a GIF, at low resolution because every frame is stored."""
+    with tempfile.TemporaryDirectory() as folder:  # matplotlib saves an animation only to a path
         path = Path(folder) / "animation.gif"
         animation.save(path, writer="pillow", dpi=80)
         return path.read_bytes()

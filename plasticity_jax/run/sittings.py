@@ -1,4 +1,4 @@
-"""The sittings of a run that was resumed: who computed which chunks, and how many lanes at a time."""
+"""Sittings of a run, one for each time that it was started or resumed: chunks, code, devices, lanes at a time."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ def sitting(chunks_before: int, lanes_at_a_time: int, devices: Sequence[Any]) ->
     """The record of a sitting that begins now.
 
     Args:
-      chunks_before: chunks that are done.
-      lanes_at_a_time: the vmap's width, on which the rounding depends.
-      devices: where it may run.
+      chunks_before: number of chunks that were done before.
+      lanes_at_a_time: width of the vmap, on which rounding depends.
+      devices: the devices that it may use.
     """
     return {
         "chunks_before": chunks_before,
@@ -28,7 +28,7 @@ def sitting(chunks_before: int, lanes_at_a_time: int, devices: Sequence[Any]) ->
 
 
 def change(before: Sitting, now: Sitting) -> str:
-    """Differences of two sittings that may change numbers, in words; empty if there are none."""
+    """Differences between two sittings that may change numbers, in words; empty if there are none."""
     then, here = (
         {
             "commit": _short(each["commit"]),
@@ -42,17 +42,17 @@ def change(before: Sitting, now: Sitting) -> str:
 
 
 def merged(sittings: Mapping[str, Sequence[Sitting]]) -> list[dict[str, Any]]:
-    """The sittings of several runs as one list: those that differ in nothing but their chunks are one entry.
+    """The sittings of several runs as one list; sittings that differ only in their chunks share an entry.
 
     Args:
-      sittings: by the run's name.
+      sittings: the sittings of each run, by its name.
 
     Returns:
-      Sittings, with "chunks_before" by the runs' names.
+      The sittings, with "chunks_before" as a mapping by run.
     """
     entries: list[dict[str, Any]] = []
-    for name, those in sittings.items():
-        for each in those:
+    for name, of_run in sittings.items():
+        for each in of_run:
             rest = {key: value for key, value in each.items() if key != "chunks_before"}
             same = [entry for entry in entries if rest == {key: entry[key] for key in rest}]
             entry = next((entry for entry in same if name not in entry["chunks_before"]), None)
@@ -63,7 +63,7 @@ def merged(sittings: Mapping[str, Sequence[Sitting]]) -> list[dict[str, Any]]:
     return entries
 
 
-@functools.cache  # the code that runs is that of the process's start
+@functools.cache  # a process keeps running the code that it has imported
 def _commit() -> str | None:
     return commit(NOT_CODE)
 

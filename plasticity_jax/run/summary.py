@@ -1,4 +1,4 @@
-"""Numbers over seeds: mean, standard error, and how many seeds they come from."""
+"""Statistics over seeds: mean, standard error and number of seeds."""
 
 from collections.abc import Mapping, MutableMapping
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from scipy import stats
 
 
 class Mean(NamedTuple):
-    """A number of a summary with what is known of its error.
+    """A mean over seeds with its standard error.
 
     Attributes:
       value: the mean.
-      sem: its standard error, NaN of fewer than two seeds.
-      seeds: the number of seeds that it is a mean of, those that diverged left out.
+      sem: its standard error; NaN for fewer than two seeds.
+      seeds: the number of seeds without those that diverged.
     """
 
     value: float
@@ -22,28 +22,28 @@ class Mean(NamedTuple):
 
 
 def mean_sem(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error over seeds, without those that diverged; the error of fewer than two is NaN.
+    """Mean and standard error over seeds, without those that diverged; the error is NaN for fewer than two seeds.
 
     Args:
-      values: one for each seed; what is not finite counts as diverged.
+      values: one for each seed; a seed with a value that is not finite has diverged.
 
     Example:
       >>> mean_sem(np.array([1.0, 2.0, 3.0, np.nan]))
       (2.0, 0.577...)
     """
-    kept = np.asarray(values, float)[np.isfinite(values)]
-    if kept.size == 0:
+    finite = np.asarray(values, float)[np.isfinite(values)]
+    if finite.size == 0:
         return float("nan"), float("nan")
-    sem = kept.std(ddof=1) / kept.size**0.5 if kept.size > 1 else float("nan")
-    return float(kept.mean()), float(sem)
+    sem = finite.std(ddof=1) / finite.size**0.5 if finite.size > 1 else float("nan")
+    return float(finite.mean()), float(sem)
 
 
 def put(summary: MutableMapping[str, float], name: str, values: np.ndarray) -> None:
     """Adds a mean over seeds, its standard error and the number of seeds that did not diverge to a summary.
 
     Args:
-      summary: gains `name`, `name_sem` and `name_n`.
-      name: of the number.
+      summary: gets the entries `name`, `name_sem` and `name_n`.
+      name: name of the number.
       values: one for each seed.
     """
     summary[name], summary[f"{name}_sem"] = mean_sem(values)
@@ -53,7 +53,7 @@ def put(summary: MutableMapping[str, float], name: str, values: np.ndarray) -> N
 def mean_in(summary: Mapping[str, float], name: str) -> Mean:
     """A mean that `put` has added to a summary.
 
-    Where `name_n` is lacking, every seed of the run (``summary["seeds"]``) counts.
+    If the summary has no `name_n`, every seed of the run (``summary["seeds"]``) counts.
 
     Raises:
       KeyError: if the summary has no such number.

@@ -1,4 +1,4 @@
-"""Many lanes at once: one vmap, cut into sub-batches that fit the cache and shared out over the devices."""
+"""Many lanes at once: a vmap in sub-batches that fit the cache, distributed over the devices."""
 
 import functools
 import math
@@ -26,7 +26,7 @@ class Compiled(NamedTuple):
 
     Attributes:
       call: the mapped function for them.
-      memory: bytes that it takes, its arguments among them, on all devices together; None if unknown.
+      memory: bytes that it uses on all devices together, arguments included; None if unknown.
     """
 
     call: Callable[..., Any]
@@ -42,30 +42,30 @@ def sweep(
 ) -> Callable[..., Any]:
     """Maps a pure function over the leading axis of its arguments, inside one jit.
 
-    Every device takes an equal share of the lanes and works on it alone: no communication, so a lane's numbers do
-    not depend on its neighbours. How many lanes are run at a time does show in their rounding; the devices do not.
-    Counts that do not divide are filled with copies of the last lane, which are dropped.
-    Several hosts: each runs its own share of the lanes (see `plasticity_jax.run.hosts`).
-    On a CPU every factorisation in f is of one matrix at a time, for batches of them can wait for each other for ever
-    (see `plasticity_jax.run.matrices`).
+    Every device runs an equal share of the lanes without communication, so a lane's numbers do not depend on the other
+    lanes. The number of lanes that run at a time affects their rounding; the number of devices does not.
+    If the lanes do not divide evenly, copies of the last lane fill up the rest, and their results are dropped.
+    With several hosts, each runs its own share of the lanes (see `plasticity_jax.run.hosts`).
+    On a CPU every factorisation in f is of one matrix at a time, because batches of factorisations can wait for each
+    other for ever (see `plasticity_jax.run.matrices`).
 
     Args:
-      f: one lane's pure function, ``(*args) -> pytree``. Not to be called under another jit on a CPU.
+      f: pure function of one lane, ``(*args) -> pytree``. On a CPU, do not call the mapped function under another jit.
       sub_batch: lanes that a device runs at a time, by `jax.lax.map` over whole calls of f; no more devices are used
-        than there are sub-batches. By default a device's whole share on an accelerator; on a CPU as many as keep what
-        they carry from step to step (the arguments, or the largest carry of a scan in f: weights and traces, mostly)
-        within 256 KiB of cache, for beyond it a vmap is bound by memory. Lanes run one at a time (1) compute one branch
-        of a `jax.lax.cond`, not both.
-      devices: where to run, all of `jax.local_devices()` by default.
-      donate: give the arguments' memory to the results; for state -> state functions. The arguments are then dead.
+        than there are sub-batches. By default, on an accelerator, the device's whole share. On a CPU, as many lanes as
+        fit into 256 KiB of cache with what they carry from step to step (the arguments, or the largest carry of a scan
+        in f: mostly weights and traces), because a wider vmap is bound by memory. If lanes run one at a time (1), only
+        one branch of a `jax.lax.cond` is computed, not both.
+      devices: devices to use; by default all of `jax.local_devices()`.
+      donate: give the arguments' memory to the results, for state -> state functions; the arguments are then deleted.
 
     Returns:
-      The mapped function; its arguments' leaves, and its results', have shape (lanes, ...). Its attribute ``compiled``
+      The mapped function; the leaves of its arguments and results have shape (lanes, ...). Its attribute ``compiled``
       takes the arguments, or their shapes, and returns the `Compiled` program for them.
 
     Raises:
-      ValueError: if `sub_batch` is not positive, or (on calling) the leaves disagree on the number of lanes, or a key
-        is not of JAX's default kind, threefry: the numbers of others depend on how many lanes run at a time.
+      ValueError: if `sub_batch` is not positive, or (when called) the leaves have different numbers of lanes, or a key
+        is not of JAX's default kind, threefry; other kinds give numbers that depend on how many lanes run at a time.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -84,7 +84,8 @@ def sweep(
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         if on_cpu:
             body = matrix_by_matrix(body)
-        # A shard_map, because the partitioner would reduce a batched while_loop's predicate over all devices each turn.
+        # A shard_map, because the partitioner would reduce the predicate of a batched while_loop over all devices at
+        # each iteration.
         share = jax.shard_map(body, mesh=mesh, in_specs=P("seed"), out_specs=P("seed"), check_vma=False)
 
         def call(args: tuple[PyTree, ...]) -> PyTree:
@@ -128,16 +129,16 @@ def sweep(
             memory = (taken + used.temp_size_in_bytes) * sharding.mesh.size
         return Compiled(lambda *args: program(jax.device_put(args, sharding)), memory)
 
-    found: Any = mapped
-    found.compiled = compiled
-    return found
+    function: Any = mapped
+    function.compiled = compiled
+    return function
 
 
 def lane_count(tree: PyTree) -> int:
     """Length of the leading axis that all leaves share.
 
     Raises:
-      ValueError: if there is no leaf, a leaf is a scalar, or the leaves disagree.
+      ValueError: if there is no leaf, a leaf is a scalar, or the lengths differ.
     """
     counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
     if len(counts) != 1 or counts == {()} or counts == {(0,)}:
@@ -150,12 +151,12 @@ def width_on(
     args: PyTree,
     f: Callable[..., PyTree] | None = None,
 ) -> int:
-    """Number of lanes that a device runs at a time, if nothing else is asked for.
+    """Default number of lanes that a device runs at a time.
 
     Args:
-      devices: where they run.
+      devices: the devices.
       args: the lanes, or their shapes and dtypes.
-      f: what is run of them, ``(*args) -> pytree`` of one lane, whose scans may carry more than the arguments.
+      f: function of one lane, ``(*args) -> pytree``; its scans may carry more than the arguments.
     """
     lanes = lane_count(args)
     share = math.ceil(lanes / len(devices))
@@ -183,7 +184,7 @@ def _largest_carry(jaxpr: Any) -> int:
 
 
 def check_keys(args: PyTree) -> None:
-    """Refuses keys whose numbers depend on the other lanes.
+    """Refuses kinds of keys that give a lane numbers that depend on the other lanes.
 
     Raises:
       ValueError: for any kind but threefry.
@@ -198,19 +199,19 @@ def check_keys(args: PyTree) -> None:
 
 
 def _fitting(lane_bytes: float, share: int) -> int:
-    """The widest sub-batch that fits the cache and wastes little on filling up the last one."""
+    """The widest sub-batch that fits the cache and needs little padding."""
     most = max(1, min(share, int(_CACHE_BYTES // max(lane_bytes, 1))))
     return next(width for width in range(most, 0, -1) if math.ceil(share / width) * width <= _MOST_PADDING * share)
 
 
 def fitting_the_cache(f: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """Maps f over the leading axis of its arguments, under the caller's jit, as many at a time as fit a CPU's cache."""
+    """Maps f over the leading axis of its arguments, under the caller's jit, in sub-batches that fit a CPU's cache."""
     return lambda *args: in_sub_batches(f, width_on(jax.devices()[:1], args), *args)
 
 
 def in_sub_batches(f: Callable[..., PyTree], width: int, *args: PyTree) -> PyTree:
     """The results of f over the leading axis of its arguments, `width` at a time."""
-    if width == 1:  # without vmap, under which both branches of a `jax.lax.cond` are computed
+    if width == 1:  # without vmap, which would compute both branches of a `jax.lax.cond`
         return jax.lax.map(lambda lane: f(*lane), args)
     full = _fill(args, width)
     if lane_count(full) == width:
@@ -236,5 +237,5 @@ def _first(tree: PyTree, lanes: int) -> PyTree:
 
 
 def _typeof(leaf: Any) -> Any:
-    """Shape and dtype of an array, or of what stands for one."""
+    """Shape and dtype of an array, or of a placeholder for one."""
     return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.typeof(leaf)

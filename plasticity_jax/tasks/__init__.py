@@ -1,4 +1,4 @@
-"""Tasks, generated on the device: a key in, a batch or an endless stream of them out."""
+"""Tasks as endless streams of batches, generated on the device from a key."""
 
 from typing import TYPE_CHECKING
 

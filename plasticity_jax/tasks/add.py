@@ -28,12 +28,12 @@ def add(lags: tuple[int | Array, int | Array] = (3, 5), tau: int = 2, batch: int
 
         x_k ~ Bernoulli(1/2),   p_k = 1/2 + x_{k - t_1} / 2 - x_{k - t_2} / 4
 
-    The network sees [x_k, 1 - x_k] and is to answer [p_k, 1 - p_k], a soft label. Each symbol is held for tau steps, so
-    that the dependencies lie tau t_1 and tau t_2 steps back; tau = 1 / alpha rescales time to a network's time
-    constant.
+    The network receives [x_k, 1 - x_k] and has to report [p_k, 1 - p_k], a soft label. Each symbol is held for tau
+    steps, so that the dependencies lie tau t_1 and tau t_2 steps back; tau = 1 / alpha rescales time to a network's
+    time constant.
 
-    Symbol k is a function of the key and k alone, so a stream can be cut anywhere; symbols before the first exist, and
-    the statistics are the same from the first step on.
+    Symbol k is a function of the key and k alone, so a stream can be cut anywhere. Symbols before the first exist, so
+    that the statistics are the same from the first step on.
 
     Args:
       lags: (t_1, t_2) in symbols, each at least 0; may be tracers.
@@ -66,7 +66,7 @@ def add(lags: tuple[int | Array, int | Array] = (3, 5), tau: int = 2, batch: int
 
     def symbols(key: Key, k: Array) -> Array:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, k.astype(jnp.uint32))
-        return jax.vmap(lambda one: jax.random.bernoulli(one, 0.5, (batch,)))(keys)
+        return jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (batch,)))(keys)
 
     def init(key: Key) -> AddState:
         return AddState(key, jnp.zeros((), jnp.int32))
@@ -107,7 +107,7 @@ def check_lags(lags: tuple[int, int], tau: int, steps: int) -> None:
 
 
 def add_entropy_floors() -> dict[str, float]:
-    """Least cross-entropy, in nats, for a readout that knows part of the past; soft and sampled labels have the same.
+    """Least cross-entropy, in nats, for a readout of part of the past, the same for soft and for sampled labels.
 
     Returns:
       "nothing", "second" (x_{t_2} only), "first" (x_{t_1} only), "linear" (both, but the logit linear in them) and

@@ -1,8 +1,8 @@
-"""The delayed XOR task: when the go cue comes, report whether two past stimuli differed.
+"""The delayed XOR task: after a go cue, report whether two past stimuli differed.
 
 Source: Lansdell, Prakash & Kording (2019), section 4.3; the authors' code has p = 0.05, (d, d') = (1, 2), r = 1. There
-the stimuli lie within three steps of the answer, and a network can learn the task without credit through time: its
-random recurrent weights remember enough. Longer delays take that away.
+the stimuli lie within three steps of the answer, and a network can learn the task without credit through time, because
+its random recurrent weights remember enough. With longer delays they do not.
 """
 
 from typing import NamedTuple
@@ -28,8 +28,8 @@ class DelayedXORBounds(NamedTuple):
 
     Attributes:
       accuracy: largest share of right signs at response times.
-      loss: no half squared error to a step is less.
-      silent: half squared error to a step of an output that is always 0.
+      loss: least half squared error, per step.
+      silent: half squared error, per step, of an output that is always 0.
     """
 
     accuracy: float
@@ -44,21 +44,21 @@ def delayed_xor(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: Sc
         s_g, s'_g = +-1, fair                                its stimuli, on channel 1 at g - d and g - d', d < d'
         y_{g + r} = +1 if s_g and s'_g differ, else -1       the answer; y = 0 at all other steps
 
-    Where the stimuli of two cues fall on the same step, the later cue's is shown. That is so where a second cue follows
-    the first by d' - d steps: the first one's stimulus is lost, and its answer a guess.
+    Where the stimuli of two cues fall on the same step, that of the later cue is shown. This happens where a second cue
+    follows the first by d' - d steps: the first cue's stimulus is lost, and its answer is a guess.
 
-    What happens at step t is a function of the key and of t's neighbours alone, so a stream can be cut anywhere. Cues
-    before the first step exist, and their answers may fall due in the first `answer` steps.
+    Step t is a function of the key and of the steps near t alone, so a stream can be cut anywhere. Cues before the
+    first step exist, and their answers may be due in the first `answer` steps.
 
     Args:
-      stimuli: (d, d'), how many steps before its cue each stimulus is shown; d < d', d at least 0.
-      answer: r, how many steps after the cue the answer is due, at least 0.
+      stimuli: (d, d'), the steps from each stimulus to its cue; d < d', d at least 0.
+      answer: r, the steps from the cue to the answer, at least 0.
       cue_rate: p, probability of a cue at a step; may be a tracer.
       batch: independent streams, B.
 
     Returns:
-      A `Stream` of `Example` with x (steps, B, 2), cue and stimulus, and y (steps, B, 1), which is not 0 at response
-      times, and only there.
+      A `Stream` of `Example` with x (steps, B, 2), cue and stimulus, and y (steps, B, 1), which is nonzero at response
+      times only.
 
     Raises:
       ValueError: if the delays are out of order, negative or not whole, or batch is below 1.
@@ -82,29 +82,29 @@ def delayed_xor(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: Sc
 
     def take(state: DelayedXORState, steps: int) -> tuple[DelayedXORState, Example]:
         dtype = jnp.zeros(()).dtype
-        g = state.step + jnp.arange(-answer, steps + far)  # every cue that shows in these steps
+        g = state.step + jnp.arange(-answer, steps + far)  # the cues that affect these steps
         words = jax.vmap(lambda t: prng.bits(prng.fold_in(state.key, t), batch))(g)
         cue = (words >> 8).astype(dtype) < jnp.asarray(cue_rate, dtype) * 2**24
         sign, other = (1 - 2 * ((words >> bit) & 1).astype(dtype) for bit in (0, 1))
 
-        def seen(array: Array, shift: int) -> Array:
+        def shifted(array: Array, shift: int) -> Array:
             return array[answer + shift : answer + shift + steps]
 
-        stimulus = jnp.where(seen(cue, near), seen(sign, near), 0)
-        stimulus = jnp.where(seen(cue, far), seen(other, far), stimulus)
+        stimulus = jnp.where(shifted(cue, near), shifted(sign, near), 0)
+        stimulus = jnp.where(shifted(cue, far), shifted(other, far), stimulus)
         y = jnp.where(cue, -sign * other, 0)[:steps]
-        x = jnp.stack([seen(cue, 0).astype(dtype), stimulus], -1)
+        x = jnp.stack([shifted(cue, 0).astype(dtype), stimulus], -1)
         return DelayedXORState(state.key, state.step + steps), Example(x, y[..., None])
 
     return Stream(init, take)
 
 
 def delayed_xor_bounds(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_rate: float = 0.05) -> DelayedXORBounds:
-    """Lowest losses that any reader of all inputs up to the present can reach, in closed form.
+    """Bounds for a reader of all inputs up to the present, in closed form.
 
-    An answer is a guess if a second cue came d' - d steps after the first, with probability p, and then half of the
-    guesses are right: accuracy 1 - p/2. The best output is 0 for a guess and +-1 otherwise: loss p^2/2 to a step. It is
-    reached if the second cue has been seen by the time of the answer, r >= d' - d, and is too low by a little if not.
+    An answer is a guess if a second cue comes d' - d steps after the first, with probability p, and half of the guesses
+    are right: accuracy 1 - p/2. The best output is 0 for a guess and +-1 otherwise: loss p^2/2 per step. It is reached
+    if the second cue comes no later than the answer, r >= d' - d; otherwise the bound is slightly too low.
 
     Args:
       stimuli: (d, d').
@@ -127,7 +127,7 @@ def delayed_xor_bounds(stimuli: tuple[int, int] = (1, 2), answer: int = 1, cue_r
 
 
 def check_delays(stimuli: tuple[int, int], answer: int) -> None:
-    """Refuses delays that make no task.
+    """Refuses delays that do not define a task.
 
     Raises:
       ValueError: if not 0 <= d < d' and 0 <= r, or they are not whole.

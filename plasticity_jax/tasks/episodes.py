@@ -1,4 +1,4 @@
-"""Streams of episodes: what the few-shot and the incremental tasks share."""
+"""Streams of episodes, for few-shot classification, incremental sines and moving digits."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -11,7 +11,7 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Episode, Key
 
 Order: TypeAlias = Literal["iid", "continual"]
-"""Order of a lifetime's batches: shuffled, or one function or class after the other."""
+"""Order of a lifetime's batches: shuffled, or one function or class after another."""
 
 
 class EpisodeState(NamedTuple):
@@ -22,11 +22,11 @@ class EpisodeState(NamedTuple):
 
 
 def episode_stream(draw: Callable[[Key, Key], Episode], episodes: int) -> Stream:
-    """Episodes that are functions of the stream's key and their step alone, so that a stream can be cut anywhere.
+    """Stream of episodes, each a function of the stream's key and its step alone, so that it can be cut anywhere.
 
     Args:
-      draw: ``(key of what the stream's episodes share, key of this one) -> episode``.
-      episodes: B, of a step.
+      draw: ``(key shared by the stream's episodes, key of this episode) -> episode``.
+      episodes: B, episodes in a step.
 
     Returns:
       A `Stream` whose leaves have shape (steps, B, ...).

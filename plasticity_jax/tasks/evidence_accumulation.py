@@ -1,4 +1,4 @@
-"""The evidence accumulation task: cues come from the left or from the right, and after a delay their majority is due.
+"""The evidence accumulation task: after a delay, report whether more cues came from the left or from the right.
 
 Source: Bellec et al. (2020), Figure 3, after Morcos & Harvey (2016) and Engelhard et al. (2019). Sizes are those of the
 authors' code, in steps of 1 ms.
@@ -16,7 +16,7 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Scalar
 
 NOISE = 0.25
-"""Rate of the channels that always fire, over that of the others."""
+"""Rate of the channels that always fire, relative to that of the others."""
 
 
 class EvidenceState(NamedTuple):
@@ -43,10 +43,10 @@ def evidence_accumulation(
         q = p or 1 - p, with equal odds, for the trial;   c_1, ..., c_K = right with probability q, else left
         y = 1 if most of the c_k are right, else 0
 
-    A trial is K times a gap and a cue, a delay, and the time in which the answer is due. There are four groups of input
-    channels: left and right, which fire while a cue of theirs is shown, one that fires while the answer is due, and one
-    that fires at a quarter of the rate all the time; the rest is silence. The answer counts while it is due: `weight`
-    is 0 at all other steps. `start` marks the first step of a trial.
+    A trial is K pairs of a gap and a cue, a delay, and the time in which the answer is due. There are four groups of
+    input channels: left and right, which fire during their cues, a third that fires while the answer is due, and a
+    fourth that fires at a quarter of the rate all the time. The answer counts while it is due: `weight` is 0 at all
+    other steps. `start` marks the first step of a trial.
 
     A trial's cues are a function of the key and the trial alone, and a step's spikes of the key and the step, so a
     stream can be cut anywhere.
@@ -59,14 +59,14 @@ def evidence_accumulation(
       recall: steps in which the answer is due.
       channels: of each of the four groups.
       rate: spikes of an active channel in a step; may be a tracer.
-      bias: p, how likely a cue is on the trial's side; may be a tracer.
+      bias: p, probability of a cue on the trial's side; may be a tracer.
       batch: independent streams, B.
 
     Returns:
       A `Stream` of `Example` with x (steps, B, 4 channels), labels y (steps, B), start and weight (steps, B).
 
     Raises:
-      ValueError: if the cues are even in number, a count is below its least, or a probability is outside [0, 1].
+      ValueError: if the number of cues is even, a count is too small, or a probability is outside [0, 1].
 
     Example:
       >>> import jax
@@ -94,7 +94,7 @@ def evidence_accumulation(
         t = state.step + jnp.arange(steps)
         first = state.step // length
         trials = first + jnp.arange((steps + length - 2) // length + 1)
-        at, place = t // length - first, t % length
+        trial, place = t // length - first, t % length
 
         drawn = jax.vmap(lambda trial: prng.uniform(prng.fold_in(key_cues, trial), batch * (cues + 1)))(trials)
         drawn = drawn.reshape(-1, batch, cues + 1).astype(dtype)
@@ -104,25 +104,25 @@ def evidence_accumulation(
         label = (2 * jnp.sum(right, -1) > cues).astype(jnp.int32)
 
         number = jnp.minimum(place // (gap + cue), cues - 1)
-        shown = ((place < cues * (gap + cue)) & (place % (gap + cue) >= gap))[:, None]
-        side = right[at, :, number]
+        in_cue = ((place < cues * (gap + cue)) & (place % (gap + cue) >= gap))[:, None]
+        side = right[trial, :, number]
         due = jnp.broadcast_to((place >= length - recall)[:, None], side.shape)
-        active = jnp.stack([shown & ~side, shown & side, due], -1).astype(dtype)
+        active = jnp.stack([in_cue & ~side, in_cue & side, due], -1).astype(dtype)
         active = jnp.concatenate([active, jnp.full_like(active[..., :1], NOISE)], -1)
         noise = jax.vmap(lambda t: prng.uniform(prng.fold_in(key_spikes, t), batch * 4 * channels))(t)
         noise = noise.reshape(steps, batch, 4, channels).astype(dtype)
         x = (noise < (jnp.asarray(rate, dtype) * active)[..., None]).astype(dtype).reshape(steps, batch, 4 * channels)
         start = jnp.broadcast_to((place == 0)[:, None], (steps, batch))
-        return state._replace(step=state.step + steps), Example(x, label[at], start, due.astype(dtype))
+        return state._replace(step=state.step + steps), Example(x, label[trial], start, due.astype(dtype))
 
     return Stream(init, take)
 
 
 def evidence_steps(cues: int = 7, *, cue: int = 100, gap: int = 50, delay: int = 1050, recall: int = 150) -> int:
-    """Steps of a trial of `evidence_accumulation`, whose arguments these are.
+    """Steps of a trial of `evidence_accumulation`, from the same arguments.
 
     Raises:
-      ValueError: if the cues are even in number, or a count is below its least: 0 for gap and delay, 1 for the others.
+      ValueError: if the number of cues is even, or a count is too small: below 0 for gap and delay, 1 for the others.
 
     Example:
       >>> evidence_steps()
@@ -137,17 +137,17 @@ def evidence_steps(cues: int = 7, *, cue: int = 100, gap: int = 50, delay: int =
 
 
 def evidence_levels(cues: int = 7, bias: float = 0.7) -> dict[str, float]:
-    """Shares of right answers of those who know some of the cues, in closed form.
+    """Accuracies of readers of some of the cues, in closed form.
 
     Args:
       cues: K, odd.
       bias: p.
 
     Returns:
-      "nothing", 1/2; "one", of any one cue, whose side is the answer; "all", 1.
+      "nothing", 1/2; "one", answering with the side of any one cue; "all", 1.
 
     Raises:
-      ValueError: if the cues are even in number or the bias is outside [0, 1].
+      ValueError: if the number of cues is even or the bias is outside [0, 1].
 
     Example:
       >>> {name: round(level, 3) for name, level in evidence_levels().items()}

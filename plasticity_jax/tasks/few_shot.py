@@ -1,7 +1,8 @@
-"""Few-shot classification: each lifetime meets a few images of a few classes, and is to recognise others of them.
+"""Few-shot classification: each lifetime learns from a few images of a few classes to recognise other images of them.
 
 Source: Lindsey & Litwin-Kumar (2020), section 6. The authors draw support and query of a lifetime independently from
-the same images, so that a quarter of their Omniglot queries were support, too; here the two are disjoint unless asked.
+the same images, so that a quarter of their Omniglot queries were also support; here the two are disjoint, unless
+`overlap` is set.
 """
 
 import jax
@@ -25,10 +26,10 @@ def few_shot(
     overlap: bool = False,
     episodes: int = 1,
 ) -> Stream:
-    """Lifetimes of few-shot classification as a stream: one step of it is one step of a meta-learner.
+    """Lifetimes of few-shot classification as a stream: one step is one step of a meta-learner.
 
     Images are large and their indices are not, so the stream holds indices, as `plasticity_jax.data.minibatches` does.
-    They count through an array of (classes, per_class, ...) images on the device, laid flat:
+    They are indices into an array of (classes, per_class, ...) images on the device, flattened to rows:
 
         data = pj.data.load("omniglot")
         images = pj.data.by_class(pj.data.resize(data["image"], 84), data["label"])  # (classes, per_class, 84, 84, 1)
@@ -41,14 +42,13 @@ def few_shot(
     Args:
       classes: to draw from.
       per_class: images of each.
-      ways: classes to a lifetime.
-      shots: images of each to learn from, one an inner step; a lifetime has T = ways * shots.
-      queries: images of each to be asked for.
-      order: "iid" shuffles the images of a lifetime; "continual" has them class by class, in an order of the labels
-        that is random.
-      outputs: columns of y, at least ways, which is what None means; the authors have 1,000.
-      overlap: draw the queries independently of the support, as the authors do.
-      episodes: B, lifetimes to a meta-step.
+      ways: classes in a lifetime.
+      shots: images of each class to learn from, one per inner step; a lifetime has T = ways * shots steps.
+      queries: images of each class to test on.
+      order: "iid" shuffles the images of a lifetime; "continual" shows them class by class, with random labels.
+      outputs: columns of y, at least ways; None: ways. The authors have 1,000.
+      overlap: whether the queries are drawn independently of the support, as the authors do.
+      episodes: B, lifetimes in a meta-step.
 
     Returns:
       A `Stream` of `Episode`: support with x (steps, B, T, 1) int32 indices and y (steps, B, T, 1, outputs) one-hot,
@@ -84,8 +84,8 @@ def few_shot(
     if outputs < ways:
         raise ValueError(f"outputs={outputs} cannot tell ways={ways} classes apart: use at least as many")
 
-    def some(key: Key, chosen: Array) -> Array:
-        """(ways, per_class): the indices of the chosen classes' images, each class's shuffled."""
+    def shuffled_images(key: Key, chosen: Array) -> Array:
+        """Indices of the chosen classes' images, shuffled within each class: (ways, per_class)."""
         keys = jax.random.split(key, ways)
         return chosen[:, None] * per_class + jax.vmap(lambda key: jax.random.permutation(key, per_class))(keys)
 
@@ -93,15 +93,15 @@ def few_shot(
         key_classes, key_labels, key_images, key_queries, key_order = jax.random.split(key, 5)
         chosen = jax.random.permutation(key_classes, classes)[:ways]
         labels = jax.random.permutation(key_labels, ways)
-        shuffled = some(key_images, chosen)
-        asked = some(key_queries, chosen)[:, :queries] if overlap else shuffled[:, shots : shots + queries]
+        shuffled = shuffled_images(key_images, chosen)
+        tested = shuffled_images(key_queries, chosen)[:, :queries] if overlap else shuffled[:, shots : shots + queries]
         support, label = shuffled[:, :shots].reshape(-1), jnp.repeat(labels, shots)
         if order == "iid":
             places = jax.random.permutation(key_order, ways * shots)
             support, label = support[places], label[places]
         return Episode(
             Example(support[:, None].astype(jnp.int32), one_hot(label)[:, None]),
-            Example(asked.reshape(-1).astype(jnp.int32), one_hot(jnp.repeat(labels, queries))),
+            Example(tested.reshape(-1).astype(jnp.int32), one_hot(jnp.repeat(labels, queries))),
         )
 
     def one_hot(label: Array) -> Array:

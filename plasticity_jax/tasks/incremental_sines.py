@@ -1,4 +1,4 @@
-"""Incremental sines: one lifetime meets several sine functions, one after the other or mixed, and is to know them all.
+"""Incremental sines: a lifetime learns several sine functions, one after another or mixed, and is tested on all.
 
 Source: Lindsey & Litwin-Kumar (2020), section 5; after Javed & White (2019). Exactly as in the authors' code, which
 draws A from [0.1, 5.1) where the paper has [0.1, 5], and meta-trains on a pool of 400 functions.
@@ -29,27 +29,26 @@ def incremental_sines(
     pool: int | None = 400,
     episodes: int = 1,
 ) -> Stream:
-    """Lifetimes of incremental regression as a stream: one step of it is one step of a meta-learner.
+    """Lifetimes of incremental regression as a stream: one step is one step of a meta-learner.
 
         y = A_k sin(x + phi_k),   A ~ U[0.1, 5.1),   phi ~ U[0, pi),   x ~ U[-5, 5),   k = 0..functions-1
 
-    The network sees [onehot(k), x]: k is the slot that the function has in this lifetime, and says nothing of the
-    function itself. Every inner batch is of one function. At the end all functions are asked for, at fresh points.
+    The network receives [onehot(k), x], where k is the slot of the function in this lifetime and carries no information
+    about the function itself. Every inner batch is of one function. At the end all functions are tested, at new points.
 
     An episode is a function of the key and its step alone, so a stream can be cut anywhere. The pool is a function of
-    the key alone: a stream of another key has other functions, which makes it the test of what was learned from this
-    one.
+    the key alone: a stream with another key has other functions, and so is a test set for this one.
 
     Args:
       order: "iid" shuffles the batches of a lifetime, each of one function; "continual" has all batches of slot 0, then
-        all of slot 1, to the last.
-      functions: functions to a lifetime.
-      batches: inner steps to a function; a lifetime has T = functions * batches.
-      batch: b, points to an inner step.
-      query: points to each function at the end.
-      pool: functions of a stream, of which a lifetime takes its own without replacement, in random slots; None draws
-        fresh ones for every lifetime.
-      episodes: B, lifetimes to a meta-step.
+        all of slot 1, and so on.
+      functions: functions in a lifetime.
+      batches: inner steps for each function; a lifetime has T = functions * batches steps.
+      batch: b, points in an inner step.
+      query: points of each function at the end.
+      pool: functions of a stream, from which a lifetime draws without replacement, in random slots; None draws new
+        functions for every lifetime.
+      episodes: B, lifetimes in a meta-step.
 
     Returns:
       A `Stream` of `Episode`: support with x (steps, B, T, b, functions + 1) and y (steps, B, T, b, 1), query, slot by
@@ -85,8 +84,8 @@ def incremental_sines(
         if order == "iid":
             slots = jax.random.permutation(key_order, slots)
         support = _points(key_support, sines, slots, batch)
-        asked = _points(key_query, sines, jnp.arange(functions), query)
-        return Episode(support, jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), asked))
+        tested = _points(key_query, sines, jnp.arange(functions), query)
+        return Episode(support, jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), tested))
 
     return episode_stream(draw, episodes)
 
@@ -107,7 +106,7 @@ def _points(key: Key, sines: Array, slots: Array, count: int) -> Example:
 
 
 def predict_zero() -> float:
-    """Mean squared error of the answer 0: E[A^2] / 2, where learning starts.
+    """Mean squared error of the prediction 0: E[A^2] / 2, where learning starts.
 
     Example:
       >>> round(predict_zero(), 4)
@@ -118,10 +117,10 @@ def predict_zero() -> float:
 
 
 def no_lifetime_learning() -> float:
-    r"""Least mean squared error without learning in the lifetime: only what is below shows that.
+    r"""Least mean squared error without learning in the lifetime; only a lower error shows such learning.
 
-    The best answer that knows x alone, the phase being uniform on half a circle, is E[y | x] = E[A] (2 / pi) cos x, and
-    the error is E[A^2] / 2 - (2 E[A] / pi)^2 E[cos^2 x].
+    With the phase uniform on half a circle, the best prediction from x alone is E[y | x] = E[A] (2 / pi) cos x. Its
+    error is E[A^2] / 2 - (2 E[A] / pi)^2 E[cos^2 x].
 
     Example:
       >>> round(no_lifetime_learning(), 4)

@@ -37,11 +37,11 @@ def mimic(cell: Neurons, tau: int = 2, batch: int = 1) -> Stream:
         x_k ~ Bernoulli(1/2)^{n_in}, each symbol held for tau steps;   y^t = output of a fixed target network
 
     The target is a network of the learner's cell with initial weights of its own (leaky: W_rec orthogonal, W_in ~ N(0,
-    1/n_in)), W_out ~ N(0, 1/n), and biases of standard deviation 0.1; it starts at rest. A new target is drawn with
-    every key.
+    1/n_in)), W_out ~ N(0, 1/n), and biases of standard deviation 0.1; it starts at rest. Every key draws a new
+    target.
 
     Args:
-      cell: the target's, of `plasticity_jax.cells`; its output is read as it is, whatever the loss.
+      cell: of the target, from `plasticity_jax.cells`; y is its output itself, for any loss.
       tau: steps for which each symbol is held.
       batch: independent input streams, B, into one target network.
 
@@ -77,7 +77,7 @@ def mimic(cell: Neurons, tau: int = 2, batch: int = 1) -> Stream:
         start = state.step // tau
         k = start + jnp.arange((steps + tau - 2) // tau + 1)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(state.key, k.astype(jnp.uint32))
-        symbols = jax.vmap(lambda one: jax.random.bernoulli(one, 0.5, (batch, cell.n_in)))(keys).astype(state.s.dtype)
+        symbols = jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (batch, cell.n_in)))(keys).astype(state.s.dtype)
         x = symbols[(state.step + jnp.arange(steps)) // tau - start]
 
         def follow(s: Array, x_t: Array) -> tuple[Array, Array]:

@@ -1,14 +1,14 @@
 """Moving digits: videos of images that glide over a canvas at constant speed and bounce off its edges.
 
-Frames are large and what makes them is not, so the stream holds scenes, which a step renders from digits that lie on
-the device, as `plasticity_jax.data.minibatches` does with indices. A batch of 32 videos is 10 MB, its scenes 1 KB:
+Frames are large and scenes are not, so the stream holds scenes, which a step renders from digits on the device, as
+`plasticity_jax.data.minibatches` does with indices. A batch of 32 videos is 10 MB, its scenes 1 KB:
 
     digits = jnp.asarray(data["image"][..., 0])                       # (N, 28, 28) uint8
     learn = looking_up(pj.learner(rule, tx), lambda scene: render(digits, scene))
     program = online_training(lambda lane: (learn, moving_mnist(len(digits), batch=32)), ...)
 
-Source: Srivastava et al. (2015), whose code moves a digit before it is shown, too; Benjamin & Kording (2021), A.1.5.
-Departure: digits are drawn with replacement, where the authors' are a shuffled pass over the set.
+Source: Srivastava et al. (2015), whose code also moves a digit before its first frame; Benjamin & Kording (2021),
+A.1.5. Departure: digits are drawn with replacement; the authors shuffle the set and go through it.
 """
 
 from typing import NamedTuple
@@ -29,8 +29,8 @@ class Scene(NamedTuple):
     """Objects and paths from which a batch of videos is rendered.
 
     Attributes:
-      digit: (B, count) int32, which digits.
-      start: (B, count, 2), row and column before the first step, in [0, 1] of what the canvas leaves them.
+      digit: (B, count) int32, indices of the digits.
+      start: (B, count, 2), row and column before the first step, as shares of the room on the canvas.
       heading: (B, count), radians.
     """
 
@@ -49,12 +49,12 @@ def moving_mnist(bank: int, count: int = 2, batch: int = 32) -> Stream:
         v_t = -v_{t-1} where p <= 0 or p >= 1, else v_{t-1}
         p_t = clip(p, 0, 1)
 
-    each axis by itself. The first frame shows p_1, not p_0. The top left corner is at pixel floor((size - side) p_t),
-    and where digits overlap the brighter pixel is seen.
+    for each axis. The first frame shows p_1, not p_0. The top left corner is at pixel floor((size - side) p_t), and
+    where digits overlap the brighter pixel is shown.
 
     Args:
       bank: digits to draw from, uniformly and with replacement.
-      count: digits to a video.
+      count: digits in a video.
       batch: B, videos.
 
     Returns:
@@ -91,18 +91,17 @@ def render(digits: Array, scene: Scene, *, size: int = 64, frames: int = 20, spe
 
     Args:
       digits: (N, h, w), uint8, or floating in [0, 1].
-      scene: a batch of them, B; their digits lie below N.
-      size: of the square canvas.
-      frames: of a video.
-      speed: of a step, where 1 crosses the canvas; may be a tracer.
+      scene: a batch of scenes, B; their digits are below N.
+      size: side of the square canvas.
+      frames: frames of a video.
+      speed: distance of a step, where 1 crosses the canvas; may be a tracer.
 
     Returns:
       An `Example` with x (B, frames, size, size, 1) in [0, 1], of the scene's dtype, and y (B, frames, count, 2) int32,
       row and column of each digit's top left corner.
 
     Raises:
-      ValueError: if the digits are not images of numbers that can be shown, do not fit on the canvas, or there is no
-        frame.
+      ValueError: if the digits are of the wrong shape, type or range, do not fit on the canvas, or there is no frame.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -123,14 +122,14 @@ def render(digits: Array, scene: Scene, *, size: int = 64, frames: int = 20, spe
 
     ink = jnp.asarray(digits)[scene.digit]
     ink = ink.astype(dtype) / 255 if ink.dtype == jnp.uint8 else ink.astype(dtype)
-    ink = jnp.pad(ink, ((0, 0), (0, 0), (1, 1), (1, 1)))  # an edge of paper, which all pixels beside the digit read
+    ink = jnp.pad(ink, ((0, 0), (0, 0), (1, 1), (1, 1)))  # a black edge, which all pixels outside of the digit read
     grid = jnp.arange(size)
     row, column = (jnp.clip(grid - corner[..., axis, None] + 1, 0, sides[axis] + 1) for axis in (0, 1))
     canvas = jnp.zeros((n, frames, size, size), dtype)
     for k in range(count):
-        at = (jnp.arange(n)[:, None, None, None], k, row[:, :, k, :, None], column[:, :, k, None, :])
-        canvas = jnp.maximum(canvas, ink.at[at].get(mode="promise_in_bounds"))
-    # Made once: fused with a sum that reads them, the look-ups take twenty times as long on a CPU.
+        pixels = (jnp.arange(n)[:, None, None, None], k, row[:, :, k, :, None], column[:, :, k, None, :])
+        canvas = jnp.maximum(canvas, ink.at[pixels].get(mode="promise_in_bounds"))
+    # The barrier makes the frames once: fused with a sum over them, the look-ups are twenty times slower on a CPU.
     return Example(jax.lax.optimization_barrier(canvas[..., None]), corner)
 
 

@@ -1,7 +1,7 @@
-"""Mixtures of Ornstein-Uhlenbeck latents: many inputs that are driven by a few slow, hidden variables.
+"""Mixtures of Ornstein-Uhlenbeck latents: many inputs driven by a few slow, hidden variables.
 
-Source: Bredenberg et al. (2021), the authors' code; no noise is added to x there either. Departure: the latents start
-from their stationary distribution. The authors' start at 0 but for the first of them, by a slip of an index.
+Source: Bredenberg et al. (2021), the authors' code, which adds no noise to x either. Departure: the latents start from
+their stationary distribution. In the authors' code all but the first start at 0, by an indexing error.
 """
 
 from typing import NamedTuple
@@ -22,8 +22,8 @@ class OUMixtureState(NamedTuple):
     Attributes:
       key: of the innovations, never advanced.
       step: shape (), int32, steps taken.
-      mixing: (stimuli, latents), A, which another stream may share.
-      z: (B, latents), the latents of the step before.
+      mixing: (stimuli, latents), A; other streams may share it.
+      z: (B, latents), the latents of the last step.
     """
 
     key: Key
@@ -36,7 +36,7 @@ class OUMoments(NamedTuple):
     """Moments of one latent.
 
     Attributes:
-      innovation: s, the standard deviation of what each step adds.
+      innovation: s, the standard deviation of the noise that each step adds.
       decay: rho, the correlation of successive steps.
       variance: of the stationary distribution.
     """
@@ -49,7 +49,7 @@ class OUMoments(NamedTuple):
 def ou_mixture(
     latents: int = 20, stimuli: int = 100, dt: Scalar = 0.1, batch: int = 1, mixing: Array | None = None
 ) -> Stream:
-    """The mixture as a stream; its examples answer an input with the latents that made it.
+    """The mixture as a stream of inputs, with the latents that made them as targets.
 
         z_t = rho z_{t-1} + s eta_t,   eta_t ~ N(0, I),   s = sqrt(dt) / 2,   rho = 1 - s^2
         x_t = A z_t,                   A_ij ~ N(0, 1 / latents^2), drawn once: the world
@@ -59,10 +59,10 @@ def ou_mixture(
     Args:
       latents: hidden variables.
       stimuli: inputs.
-      dt: time step, in (0, 4], where the paper's is 0.1; may be a tracer.
+      dt: time step, in (0, 4]; the paper's is 0.1; may be a tracer.
       batch: independent streams, B, of one world.
       mixing: (stimuli, latents), the world; drawn with the stream's key if None. A test of what was learned from a
-        stream takes fresh latents of the same world, ``ou_mixture(..., mixing=state.mixing)`` with another key.
+        stream uses new latents of the same world, ``ou_mixture(..., mixing=state.mixing)`` with another key.
 
     Returns:
       A `Stream` of `Example` with x (steps, B, stimuli) and y (steps, B, latents).
@@ -103,7 +103,7 @@ def ou_mixture(
             z = decay * z + noise
             return z, z
 
-        # A scan of one step is no loop to the compiler: fused with its draw, the step would round in another way.
+        # XLA does not compile a scan of one step as a loop: fused with its draw, the step would round differently.
         noise = jax.vmap(draw)(state.step + jnp.arange(max(steps, 2)))
         y = jax.lax.scan(follow, state.z, noise)[1][:steps]
         last = y[-1] if steps else state.z
@@ -115,8 +115,8 @@ def ou_mixture(
 def _mixed(mixing: Array, z: Array) -> Array:
     """A z for all steps, one latent after the other: z is (steps, B, latents).
 
-    A matrix product rounds in an order that depends on how many steps it is given, so that a cut stream would not be
-    the stream to the last bit.
+    A matrix product rounds in an order that depends on the number of steps, so that a cut stream would differ from the
+    uncut one in the last bits.
     """
 
     def add(x: Array, latent: tuple[Array, Array]) -> tuple[Array, None]:

@@ -1,4 +1,4 @@
-"""The pattern generation task: for one second of an input that is always the same, follow a sum of sinusoids.
+"""The pattern generation task: follow a sum of sinusoids for one second, given an input that is always the same.
 
 Source: Bellec et al. (2020), supplement, and the authors' code, which has 1,000 steps of 1 ms, 100 Poisson channels of
 50 Hz and one output; their earlier preprint has a clock.
@@ -51,9 +51,9 @@ def pattern_generation(
         y_k^t = s_k sum_f A_kf sin(2 pi f t dt + phi_kf),   f = 1, 2, 3, 5 Hz,   A ~ U[0.5, 2),   phi ~ U[0, 2 pi)
 
     s_k makes the largest of |y_k| in a trial 1. The input is the same in every trial: spike trains of a Poisson
-    process, drawn once ("poisson"), or a clock, whose channels fire regularly and take turns ("clock"). It says nothing
-    of the pattern but where in the trial the network is. Trials follow each other without a pause; `start` marks their
-    first step.
+    process, drawn once ("poisson"), or a clock, whose channels fire regularly and take turns ("clock"). It carries the
+    time within the trial, but no information about the pattern. Trials follow each other without a pause; `start` marks
+    their first step.
 
     The pattern is drawn with the stream's key: another key is another task.
 
@@ -62,16 +62,16 @@ def pattern_generation(
       dt: milliseconds of a step; may be a tracer.
       n_in: channels.
       n_out: outputs, each with a pattern of its own.
-      rate: Hz, of a channel; may be a tracer. A channel of the clock fires in its own n_in-th part of the trial alone.
+      rate: Hz, of a channel; may be a tracer. A channel of the clock fires only in its own n_in-th part of the trial.
       spikes: "poisson" or "clock".
-      batch: B, patterns that the same network is to learn, each with an input of its own. A clock is the same for all.
+      batch: B, patterns for one network to learn, each with an input of its own; a clock is the same for all.
 
     Returns:
       A `Stream` of `Example` with x (steps, B, n_in), y (steps, B, n_out) and start (steps, B).
 
     Raises:
-      ValueError: if a count is below 1, dt is not positive, a channel would fire more than once a step, or the kind of
-        spikes is not known.
+      ValueError: if a count is below 1, dt is not positive, a channel would fire more than once per step, or the kind
+        of spikes is not known.
 
     Example:
       >>> import jax
@@ -115,10 +115,10 @@ def _poisson(key: Key, share: Scalar, shape: tuple[int, ...]) -> Array:
 
 
 def _clock(share: Scalar, trial: int, n_in: int) -> Array:
-    """A channel after the other, each at its rate and once at least: (trial, 1, n_in)."""
+    """Spikes of one channel after another, each at its rate and at least once: (trial, 1, n_in)."""
     dtype = jnp.zeros(()).dtype
     t = jnp.arange(trial)
     turn = t * n_in // trial
-    since = t - -(-turn * trial // n_in)  # the steps since a channel's part began, at which it fires
+    since = t - -(-turn * trial // n_in)  # steps since the channel's part began, at the first of which it fires
     fires = jnp.floor(since * jnp.asarray(share, dtype)) > jnp.floor((since - 1) * jnp.asarray(share, dtype))
     return ((turn[:, None] == jnp.arange(n_in)[None]) & fires[:, None])[:, None].astype(dtype)

@@ -1,4 +1,4 @@
-"""Spoken digits as an endless stream of spectrogram frames: the recordings, shuffled once, one after the other.
+"""Spoken digits as an endless stream of spectrogram frames: the recordings, shuffled once, one after another.
 
 Source: Bredenberg et al. (2021), Figure 4 and the authors' code; the Free Spoken Digit Dataset, Jackson et al. (2018).
 """
@@ -19,7 +19,7 @@ class SpokenDigitsState(NamedTuple):
 
     Attributes:
       ends: (files,), int32, where each recording of the shuffled sequence ends, in frames.
-      shifts: (files,), int32, from a place in that sequence to the index of its frame.
+      shifts: (files,), int32, the index of a frame minus its place in that sequence.
       step: shape (), int32, steps taken.
     """
 
@@ -31,7 +31,7 @@ class SpokenDigitsState(NamedTuple):
 def spoken_digits(starts: np.ndarray, lengths: np.ndarray, batch: int = 1) -> Stream:
     """Indices of frames, recording after recording in the key's order, the same in every epoch.
 
-    Nothing marks where a recording ends, and every epoch has the same order, as in the authors' code. The frames lie on
+    Nothing marks where a recording ends, and every epoch has the same order, as in the authors' code. The frames are on
     the device; the stream holds their indices, which `plasticity_jax.data.looking_up` looks up inside the step:
 
         digits = load_spoken_digits("train")
@@ -41,8 +41,8 @@ def spoken_digits(starts: np.ndarray, lengths: np.ndarray, batch: int = 1) -> St
 
     Args:
       starts: (files,), integers, the index of each recording's first frame.
-      lengths: (files,), integers, its frames, at least 1.
-      batch: B, streams of the same sequence that start at even distances.
+      lengths: (files,), integers, the number of its frames, at least 1.
+      batch: B, streams of the same sequence, with evenly spaced starts.
 
     Returns:
       A `Stream` whose examples are (steps, B) int32 indices.

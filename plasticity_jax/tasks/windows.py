@@ -1,4 +1,4 @@
-"""Windows of a stream, for rules whose batch is a stretch of time."""
+"""Windows of a stream, for rules that take windows as batches."""
 
 import jax
 
@@ -8,11 +8,11 @@ from plasticity_jax.typing import Array, Example, PyTree
 
 
 def windows(stream: Stream, length: int) -> Stream:
-    """The same stream in disjoint windows, in order: one step of it is `length` steps of the other.
+    """The same stream in disjoint windows, in order: one step is `length` steps of the given stream.
 
     Args:
       stream: of examples with leaves (steps, B, ...).
-      length: S, steps to a window.
+      length: S, steps in a window.
 
     Returns:
       A `Stream` of examples with leaves (windows, B, S, ...), `start` and `weight` too where the stream has them.

@@ -1,4 +1,4 @@
-"""The laws that every rule of the library keeps, for rules of anybody's own: `check_rule`."""
+"""The laws that every rule of the library keeps, for rules of your own: `check_rule`."""
 
 from typing import TYPE_CHECKING
 
@@ -12,5 +12,5 @@ def __dir__() -> list[str]:
     return list(__all__)
 
 
-if not TYPE_CHECKING:  # a type checker would take any name to be there
+if not TYPE_CHECKING:  # or a type checker would accept any name
     __getattr__ = suggesting(__name__, __all__)

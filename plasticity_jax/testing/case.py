@@ -11,7 +11,7 @@ from plasticity_jax.base import RuleCase
 
 
 def fault_of(case: RuleCase) -> str:
-    """The first thing in a case that no rule's case may have, in a line; empty if there is none."""
+    """The first fault of a case, in one line; empty if there is none."""
     for part in ("make", "params", "batch"):
         if not callable(getattr(case, part)):
             return f"{part} is {getattr(case, part)!r}, not a function"
@@ -27,13 +27,13 @@ def fault_of(case: RuleCase) -> str:
 
 
 def untraceable(case: RuleCase) -> str:
-    """The first of a case's functions that laws cannot compile, in a line; empty if there is none."""
+    """The first function of a case that the laws cannot compile, in one line; empty if there is none."""
     for part in ("params", "batch"):
         function = getattr(case, part)
         try:
             hash(function)
             jax.eval_shape(function, jax.random.key(0))
-        except Exception as error:  # whatever a function that is not ours raises
+        except Exception as error:  # the case's functions may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             return f"{part}(key) cannot be traced: {textwrap.shorten(reason, 200, placeholder=' ...')}"
     return ""

@@ -1,4 +1,4 @@
-"""Equality of pytrees, and a difference in one line: which leaf, what it is and what it should be."""
+"""Equality of pytrees; a difference is one line with the leaf, its value and the expected value."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,12 +26,12 @@ def is_key(leaf: Any) -> bool:
 
 
 def is_floating(leaf: Any) -> bool:
-    """Returns whether a leaf is of real numbers: learning moves no other."""
+    """Returns whether a leaf is floating: learning changes no other."""
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:
-    """Floating leaves to dtype; labels, counts and keys stay."""
+    """Casts floating leaves to dtype; labels, counts and keys stay."""
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if is_floating(leaf) else leaf, tree)
 
 
@@ -51,7 +51,7 @@ def floats(tree: PyTree) -> list[Array]:
 
 
 def host(tree: PyTree) -> PyTree:
-    """NumPy leaves, keys as their words."""
+    """The tree with NumPy leaves, and the words of its keys."""
     return jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf), tree)
 
 
@@ -61,27 +61,27 @@ def avals(tree: PyTree, weak: bool = True) -> dict[str, str]:
     return {jax.tree_util.keystr(path): _aval(leaf, weak) for path, leaf in leaves}
 
 
-def assert_same_form(got: PyTree, want: PyTree, label: str, weak: bool = True) -> None:
-    """Equal in structure and in every leaf's shape, dtype and, by default, weak type."""
-    found, wanted = avals(got, weak), avals(want, weak)
-    for path in [*found, *wanted]:
-        here, there = found.get(path, "nothing"), wanted.get(path, "nothing")
-        require(here == there, f"{label}{path} is {here}, not {there}")
-    structures = jax.tree.structure(got), jax.tree.structure(want)
+def assert_same_form(actual: PyTree, expected: PyTree, label: str, weak: bool = True) -> None:
+    """Asserts equal structure, and equal shape, dtype and, by default, weak type of every leaf."""
+    actual_avals, expected_avals = avals(actual, weak), avals(expected, weak)
+    for path in [*actual_avals, *expected_avals]:
+        aval, expected_aval = actual_avals.get(path, "nothing"), expected_avals.get(path, "nothing")
+        require(aval == expected_aval, f"{label}{path} is {aval}, not {expected_aval}")
+    structures = jax.tree.structure(actual), jax.tree.structure(expected)
     require(structures[0] == structures[1], f"{label} has another structure: {structures[0]}, not {structures[1]}")
 
 
-def assert_same(got: PyTree, want: PyTree, message: str = "") -> None:
-    """Equal bit for bit."""
-    _compare(got, want, lambda a, b: (a == b) | ((a != a) & (b != b)), message)
+def assert_same(actual: PyTree, expected: PyTree, message: str = "") -> None:
+    """Asserts equality bit for bit."""
+    _compare(actual, expected, lambda a, b: (a == b) | ((a != a) & (b != b)), message)
 
 
-def assert_close(got: PyTree, want: PyTree, rtol: float = 1e-9, message: str = "") -> None:
-    """Equal to rounding: each leaf to rtol of its own largest entry, or of 1e-5 where that is smaller.
+def assert_close(actual: PyTree, expected: PyTree, rtol: float = 1e-9, message: str = "") -> None:
+    """Asserts equality up to rounding: each leaf to rtol times its own largest entry, or times 1e-5 if that is larger.
 
-    Two compilations of ten float64 steps differ by some 1e-15 a step, grown by the network's dynamics and by the ratios
-    of norms that some rules take (a factor of 10 to 1e3); 1e-9 leaves a wide margin, and any change of the mathematics
-    moves the result by far more.
+    Two compilations of ten float64 steps differ by about 1e-15 a step, amplified by the network's dynamics and by the
+    ratios of norms that some rules take (a factor of 10 to 1e3); 1e-9 leaves a wide margin, and any change of the
+    mathematics moves the result by far more.
     """
 
     def close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -89,36 +89,38 @@ def assert_close(got: PyTree, want: PyTree, rtol: float = 1e-9, message: str = "
         scale = np.max(np.abs(b), initial=1e-5, where=np.isfinite(b)) if floating else 0
         return np.isclose(a, b, rtol=0, atol=rtol * scale, equal_nan=True)
 
-    _compare(got, want, close, message)
+    _compare(actual, expected, close, message)
 
 
 def require_numbers(state: PyTree, loss: Any, label: str) -> None:
-    """Requires that floating leaves of the state, and the losses, are finite: two that are not would be equal."""
+    """Requires finite floating leaves of the state, and finite losses: two NaN would count as equal."""
     for path, leaf in jax.tree_util.tree_flatten_with_path({"state": state, "loss": loss})[0]:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         require(not is_floating(leaf) or np.isfinite(leaf).all(), f"{label}: {name} is not finite")
 
 
-def distance(got: PyTree, want: PyTree) -> float:
-    """Largest relative distance of a pair of leaves; infinite from zero, and where one of them is not a number."""
+def distance(actual: PyTree, expected: PyTree) -> float:
+    """Largest relative distance between leaves; infinite from a leaf of zeros, and where one is not a number."""
 
     def relative(a: Array, b: Array) -> float:
         with np.errstate(invalid="ignore", over="ignore"):
-            apart, size = np.linalg.norm(np.asarray(a, float) - np.asarray(b, float)), np.linalg.norm(b.astype(float))
-        if not np.isfinite(apart):
+            change, size = np.linalg.norm(np.asarray(a, float) - np.asarray(b, float)), np.linalg.norm(b.astype(float))
+        if not np.isfinite(change):
             return np.inf
-        return float(apart / size) if size > 0 else (np.inf if apart > 0 else 0.0)
+        return float(change / size) if size > 0 else (np.inf if change > 0 else 0.0)
 
-    return max(jax.tree.leaves(jax.tree.map(relative, host(got), host(want))))
+    return max(jax.tree.leaves(jax.tree.map(relative, host(actual), host(expected))))
 
 
-def _compare(got: PyTree, want: PyTree, equal: Callable[[np.ndarray, np.ndarray], np.ndarray], message: str) -> None:
+def _compare(
+    actual: PyTree, expected: PyTree, equal: Callable[[np.ndarray, np.ndarray], np.ndarray], message: str
+) -> None:
     prefix = f"{message}: " if message else ""
 
     def compare(path: Any, a: Any, b: Any) -> None:
         a, b, name = np.asarray(a), np.asarray(b), jax.tree_util.keystr(path).removeprefix(".") or "it"
-        form = _aval(a), _aval(b)
-        require(form[0] == form[1], f"{prefix}{name} is {form[0]}, not {form[1]}")
+        aval, expected_aval = _aval(a), _aval(b)
+        require(aval == expected_aval, f"{prefix}{name} is {aval}, not {expected_aval}")
         same = np.asarray(equal(a, b))
         if not same.all():
             where = np.unravel_index(np.argmin(same), same.shape)
@@ -126,7 +128,7 @@ def _compare(got: PyTree, want: PyTree, equal: Callable[[np.ndarray, np.ndarray]
             count = f" ({same.size - same.sum()} of {same.size} entries differ)" if same.size > 1 else ""
             raise Broken(f"{prefix}{name}{index} is {a[where]:.12g}, not {b[where]:.12g}{count}")
 
-    jax.tree_util.tree_map_with_path(compare, host(got), host(want))
+    jax.tree_util.tree_map_with_path(compare, host(actual), host(expected))
 
 
 def _aval(leaf: Any, weak: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""L1, L2, L9, L13 and L15: structure, shapes and dtypes, of which nothing is computed."""
+"""L1, L2, L9, L13 and L15: structure, shapes and dtypes, without computing anything."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from plasticity_jax.typing import Batch, Key, PyTree
 
 
 def updates_look_like_params(rule: Problem) -> None:
-    """L1, in float32 and float64, with coefficients that are Python floats and that are traced; and the rule's lag."""
+    """L1, in float32 and float64, with Python floats and with traced arrays as coefficients; and the rule's lag."""
     lag = rule.case.make().lag
     require(
         isinstance(lag, int | np.integer) and not isinstance(lag, bool) and lag >= 0,
@@ -26,8 +26,8 @@ def updates_look_like_params(rule: Problem) -> None:
         require(isinstance(info, Info), f"{label}: update returns {type(info).__name__} where an Info should be")
         require(isinstance(info.aux, Mapping), f"{label}: info.aux is {type(info.aux).__name__}, not a mapping")
         assert_same_form(info.loss, jax.ShapeDtypeStruct((), dtype), f"{label}: info.loss", weak=False)
-        for path, found in avals(info.ready).items():
-            require(found == "bool[]", f"{label}: info.ready{path} is {found}, not bool[]")
+        for path, aval in avals(info.ready).items():
+            require(aval == "bool[]", f"{label}: info.ready{path} is {aval}, not bool[]")
         _in_dtype(info.aux, dtype, f"{label}: info.aux")
 
 
@@ -40,12 +40,12 @@ def traces_are_a_fixed_point(rule: Problem) -> None:
         )
         assert_same_form(after, before, f"{label}: after one step, traces")
         _in_dtype(before, dtype, f"{label}: traces")
-        for path, found in avals(before).items():
-            require(not found.startswith("weakly"), f"{label}: traces{path} is {found}; name its dtype in init")
+        for path, aval in avals(before).items():
+            require(not aval.startswith("weakly"), f"{label}: traces{path} is {aval}; name its dtype in init")
 
 
 def one_trace_per_shape(rule: Problem) -> None:
-    """L9: neither another value of anything, nor the state of a step in place of that of init, traces a step anew."""
+    """L9: neither other values, nor the state of a step in place of that of init, make a step trace anew."""
     states, _ = rule.trial_states
     batch, other = at(rule.batches(), 0), at(rule.batches(), 1)
     half = jax.tree.map(lambda value: value / 2, rule.coefficients)
@@ -55,30 +55,30 @@ def one_trace_per_shape(rule: Problem) -> None:
         traced.append(state)
         return rule.step(state, batch, coefficients)
 
-    jitted = compiled(step)  # traced alone, never compiled
+    jitted = compiled(step)  # only traced, never compiled
     jitted.trace(states[0], batch, rule.coefficients)
-    for what, arguments in {
+    for change, arguments in {
         "the state after a step": (states[1], other, rule.coefficients),
         "another key, and other coefficients": (states[-1]._replace(key=jax.random.key(7)), batch, half),
         "the first state of another seed": (rule.start(3), batch, rule.coefficients),
     }.items():
         jitted.trace(*arguments)
-        require(len(traced) == 1, f"the step is traced anew for {what}")
+        require(len(traced) == 1, f"the step is traced anew for {change}")
 
 
-def weights_say_the_dtype(rule: Problem) -> None:
-    """L13: data of another dtype, NumPy's own among them, change neither updates nor traces nor the loss's dtype."""
-    made = rule.case.make()
+def weights_determine_the_dtype(rule: Problem) -> None:
+    """L13: data of another dtype, also in NumPy arrays, change the dtype of neither updates nor traces nor loss."""
+    learning_rule = rule.case.make()
     for label, dtype, batch in (
         ("float32 weights, NumPy data in float64", jnp.float32, host(rule.batch())),
         ("bfloat16 weights, data in float32", jnp.bfloat16, rule.batch(jnp.float32)),
     ):
         params = rule.params(jax.random.key(0), dtype)
 
-        # The batch closed over, for an argument of eval_shape is no NumPy array.
+        # A closure over the batch, because eval_shape would not pass on a NumPy array as an argument.
         def both(params: PyTree, key: Key, batch: Batch = batch) -> Any:
-            traces = made.init(params, key, batch)
-            return traces, made.update(params, traces, key, batch)
+            traces = learning_rule.init(params, key, batch)
+            return traces, learning_rule.update(params, traces, key, batch)
 
         traces, (updates, after, info) = jax.eval_shape(both, params, jax.random.key(0))
         assert_same_form(updates, params, f"{label}: updates", weak=False)
@@ -87,12 +87,12 @@ def weights_say_the_dtype(rule: Problem) -> None:
         _in_dtype(info.loss, dtype, f"{label}: info.loss")
 
 
-def no_axis_is_added_unsaid(rule: Problem) -> None:
-    """L15: init and update trace where arrays of different ranks, numbers aside, may not be combined."""
+def no_axis_is_added_implicitly(rule: Problem) -> None:
+    """L15: init and update can be traced where arrays of different ranks, except scalars, may not be combined."""
 
     def both(params: PyTree, key: Key, batch: Batch, coefficients: PyTree) -> Any:
-        made = rule.case.make(**coefficients)
-        return made.update(params, made.init(params, key, batch), key, batch)
+        learning_rule = rule.case.make(**coefficients)
+        return learning_rule.update(params, learning_rule.init(params, key, batch), key, batch)
 
     arguments = rule.params(jax.random.key(0)), jax.random.key(0), rule.batch(), rule.coefficients
     with jax.numpy_rank_promotion("raise"):

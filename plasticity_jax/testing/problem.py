@@ -1,4 +1,4 @@
-"""A case as the laws run it: a short trial, compiled once for all of them."""
+"""A case in the form that the laws run: a short trial, compiled once for all of them."""
 
 import functools
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from plasticity_jax.testing.equality import at, cast, is_floating
 from plasticity_jax.typing import Batch, Key, PyTree
 
 STEPS = 10
-"""Steps of a trial by default: two and a half windows of the windowed rules, and above the eight that L6 asks for."""
+"""Steps of a trial by default: two and a half windows of the windowed rules, and more than the eight that L6 needs."""
 
 LONG = 1000
 """Steps of L11."""
 
 RATE = 0.3
-"""Rate of SGD in a trial: large enough for the weights to matter to what comes later; momentum gives it a state."""
+"""Rate of SGD in a trial: large enough for updates to affect later steps; momentum gives the optimiser a state."""
 
 
 def seed(number: int) -> Key:
@@ -34,18 +34,18 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
 
 
 class Problem:
-    """One rule's case, in double precision unless a law asks for another; what is compiled is shared by all laws.
+    """One rule's case, in double precision unless a law needs another; all laws share its compiled functions.
 
     Attributes:
-      case: the rule.
-      name: what the rule is called.
+      case: the rule's case.
+      name: the rule's name.
       rate: learning rate of the trial.
       steps: of the trial.
       coefficients: those of the case, as float64 arrays.
       jit_init: ``(params, key, batch, coefficients) -> state``.
       jit_step: ``(state, batch, coefficients) -> (state, info)``.
       jit_trial: the same for batches with a leading axis of steps; the infos have it, too.
-      abstract: `_abstract`, remembered.
+      abstract: `_abstract`, cached.
     """
 
     def __init__(self, case: RuleCase, name: str = "rule", rate: float = RATE, steps: int = STEPS):
@@ -84,7 +84,7 @@ class Problem:
     def trial(
         self, state: LearnerState, batches: Batch, coefficients: PyTree, steps: int | None = None
     ) -> tuple[LearnerState, Info]:
-        """The steps of `batches`, in one scan; of the trial, or as many as are told, where batches have no leaves."""
+        """The steps of `batches`, in one scan; where batches have no leaves, `steps` or by default the trial's."""
         length = None if jax.tree.leaves(batches) else self.steps if steps is None else steps
         return jax.lax.scan(self.learner(coefficients).step, state, batches, length)
 
@@ -94,7 +94,7 @@ class Problem:
 
     @functools.cached_property
     def trial_states(self) -> tuple[list[LearnerState], list[Info]]:
-        """The trial step by step: the states at its edges, one more than steps, and what each step reported."""
+        """The trial step by step: the states at its edges, one more than steps, and the info of each step."""
         states, infos = [self.start()], []
         for t in range(self.steps):
             state, info = self.jit_step(states[-1], at(self.batches(), t), self.coefficients)
@@ -104,17 +104,17 @@ class Problem:
 
     @property
     def lesson(self) -> int:
-        """The last step of the trial that teaches all weights: many rules are silent at most steps. 0 if none does."""
+        """The last step of the trial that teaches all weights, which many rules do at few steps; 0 if there is none."""
         return max(t for t, info in enumerate(self.trial_states[1]) if t == 0 or is_ready(info.ready))
 
     def _abstract(self, dtype: Any, python_floats: bool) -> tuple[PyTree, PyTree, PyTree, PyTree, Info]:
-        """``params, traces, updates, traces after, info`` of one init and one update: shapes, nothing computed."""
+        """``params, traces, updates, traces after, info`` of one init and one update, as shapes only."""
         params, batch = self.params(jax.random.key(0), dtype), self.batch(dtype)
 
         def both(params: PyTree, key: Key, batch: Batch, coefficients: PyTree) -> Any:
-            made = self.case.make(**({} if python_floats else coefficients))
-            traces = made.init(params, key, batch)
-            return traces, made.update(params, traces, key, batch)
+            learning_rule = self.case.make(**({} if python_floats else coefficients))
+            traces = learning_rule.init(params, key, batch)
+            return traces, learning_rule.update(params, traces, key, batch)
 
         arguments = params, jax.random.key(0), batch, cast(self.coefficients, dtype)
         traces, (updates, after, info) = jax.eval_shape(both, *arguments)
@@ -122,7 +122,7 @@ class Problem:
 
 
 def _where_floating(tx: optax.GradientTransformation, params: Callable[[Key], PyTree]) -> optax.GradientTransformation:
-    """The optimiser, but that it leaves counts and masks among the params alone."""
+    """The optimiser, but without updates of counts and masks among the params."""
     if all(is_floating(leaf) for leaf in jax.tree.leaves(jax.eval_shape(params, seed(0)))):
         return tx
 

@@ -1,4 +1,4 @@
-"""The laws by number, and `check_rule`, which holds anybody's rule to them."""
+"""The laws by number, and `check_rule`, which checks any rule against them."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -35,17 +35,16 @@ LAWS: Mapping[str, Law] = {
     "L8": Law("randomness comes from the key alone", runs.randomness_comes_from_the_key_alone),
     "L9": Law("a step is traced once for each shape", forms.one_trace_per_shape),
     "L11": Law("a thousand steps stay finite", runs.a_thousand_steps_stay_finite),
-    "L13": Law("the weights say the dtype, whatever the data's", forms.weights_say_the_dtype),
+    "L13": Law("the weights say the dtype, whatever the data's", forms.weights_determine_the_dtype),
     "L14": Law("a fresh state can be donated", runs.a_fresh_state_can_be_donated),
-    "L15": Law("no axis is added unsaid", forms.no_axis_is_added_unsaid),
+    "L15": Law("no axis is added unsaid", forms.no_axis_is_added_implicitly),
     "L16": Law("a step exports for CUDA and TPU", exports.a_step_exports_for_accelerators),
 }
-"""The laws that `check_rule` holds a rule to, by number."""
-"""Laws that need nothing but a case, by number."""
+"""The laws that `check_rule` checks from a case alone, by number."""
 
 TEXTBOOK = "L7"
 STATEMENTS = {**{name: law.statement for name, law in LAWS.items()}, TEXTBOOK: "a step is the textbook step"}
-"""Statements of all laws that `check_rule` knows, by number."""
+"""Statements of all laws of `check_rule`, by number."""
 
 
 class Verdict(NamedTuple):
@@ -53,9 +52,9 @@ class Verdict(NamedTuple):
 
     Attributes:
       law: its number.
-      outcome: what came of it.
+      outcome: its result.
       reason: why it failed or was skipped.
-      error: what was raised where it failed.
+      error: the exception, if it failed.
     """
 
     law: str
@@ -113,23 +112,23 @@ def check_rule(
     steps: int = STEPS,
     raises: bool = True,
 ) -> Report:
-    """Holds a rule to the laws that every rule of the library keeps: in a test of yours, one line.
+    """Checks a rule against the laws that every rule of the library keeps: in your tests, one line.
 
-    It takes about ten seconds for a small rule on one core, most of them for compiling, so let the case be tiny. Laws
-    run in double precision, whatever `jax_enable_x64` says, and one that fails stops no other. That an "exact" or
-    "unbiased" rule is so is for a test of your own to show, against an oracle.
+    It takes about ten seconds for a small rule on one core, most of it compilation, so keep the case tiny. Laws run in
+    double precision, with or without `jax_enable_x64`, and all run even if one fails. They do not check that an "exact"
+    or "unbiased" rule is so: this needs a test of your own, against an oracle.
 
     Args:
       case: the rule, with a tiny worked problem.
-      name: what the report calls it.
+      name: the rule's name in the report.
       laws: numbers of the laws to run, as in ("L1", "L6"); by default all.
       skip: laws that the rule need not keep, and why, as in ``{"L6": "spikes have a surrogate slope"}``.
       textbook: one step of the rule at a learning rate of 1, from its equations and in plain NumPy, for L7:
         ``(params, traces, key, batch, coefficients) -> (params, traces, loss)``.
-      rate: learning rate of the trials that most laws watch, by SGD with momentum; lower it where learning diverges,
-        but let it matter.
-      steps: of such a trial, an even number; more for a rule that accumulates for longer before it teaches.
-      raises: whether a law that failed is an error.
+      rate: learning rate of the trials in most laws, by SGD with momentum; lower it where learning diverges, but keep
+        it large enough for learning to have an effect.
+      steps: steps of such a trial, an even number; more for a rule that accumulates for longer before it teaches.
+      raises: whether a failed law raises an error.
 
     Returns:
       A `Report`; print it for a table.
@@ -137,8 +136,8 @@ def check_rule(
     Raises:
       AssertionError: with the whole report, if a law failed and `raises`.
       TypeError: if the case is not a `RuleCase`.
-      ValueError: if the case is none to judge a rule by (of an unknown kind, say, or with params that cannot be
-        traced), `laws` or `skip` name laws that do not exist, or `steps` is odd or too large or small.
+      ValueError: if the case cannot be run (with an unknown kind, say, or params that cannot be traced), `laws` or
+        `skip` name laws that do not exist, or `steps` is odd or too large or small.
 
     Example:
       >>> import plasticity_jax as pj
@@ -149,7 +148,7 @@ def check_rule(
       L2   passed   traces keep their structure, shapes and dtypes
       L15  passed   no axis is added unsaid
 
-      A rule whose noise does not come from the key, or whose case does not say that there is any:
+      A case that declares a stochastic rule to be deterministic:
 
       >>> case = pj.RULES["uoro"]._replace(stochastic=False)
       >>> report = pj.testing.check_rule(case, name="uoro", laws=["L8"], raises=False)
@@ -168,7 +167,7 @@ def check_rule(
     wanted, skip = list(STATEMENTS if laws is None else laws), dict(skip or {})
     unknown = [law for law in [*wanted, *skip] if law not in STATEMENTS]
     if unknown:
-        raise ValueError(f"check_rule knows no law {', '.join(unknown)}; there are {', '.join(_in_order(STATEMENTS))}")
+        raise ValueError(f"check_rule has no law {', '.join(unknown)}; there are {', '.join(_in_order(STATEMENTS))}")
     if steps not in range(2, LONG + 1, 2):
         raise ValueError(f"steps={steps!r} is not an even number from 2 to {LONG}, of which L4 takes two halves")
     checks = {law: entry.check for law, entry in LAWS.items()}
@@ -195,7 +194,7 @@ def _verdict(law: str, problem: Problem, check: Callable[[Problem], None] | None
         return Verdict(law, "skipped", "no textbook step was given")
     try:
         check(problem)
-    except Exception as error:  # whatever the rule raises where a law runs it
+    except Exception as error:  # the rule may raise anything
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
         reason = kind + " ".join(str(error).split())
         return Verdict(law, "failed", textwrap.shorten(reason, 300, placeholder=" ..."), error)

@@ -1,4 +1,4 @@
-"""L3, L4, L5, L8, L11 and L14: the same numbers however a trial is run, and numbers to the end."""
+"""L3, L4, L5, L8, L11 and L14: the same numbers however a trial is run, and finite numbers to its end."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -29,20 +29,20 @@ from plasticity_jax.typing import Array, Batch, PyTree
 
 
 def eager_is_jit_is_scan(rule: Problem) -> None:
-    """L3."""
+    """L3: steps one by one, a scan, and an eager step give the same numbers."""
     states, infos = rule.trial_states
     require_numbers(states[-1], stack(infos).loss, f"after {rule.steps} steps")
     scanned, scanned_infos = rule.jit_trial(states[0], rule.batches(), rule.coefficients)
     assert_close(scanned, states[-1], message="after a scan, against steps one by one")
     assert_close(scanned_infos, stack(infos), message="infos of a scan, against steps one by one")
-    t = rule.lesson  # an eager step is slow; this one says as much as all, with Python floats for coefficients, too
+    t = rule.lesson  # one eager step, which is slow; its coefficients are Python floats
     eager, eager_info = rule.learner({}).step(states[t], at(rule.batches(), t))
     assert_close(eager, states[t + 1], message="after an eager step, against a compiled one")
     assert_close(eager_info, infos[t], message="info of an eager step, against a compiled one")
 
 
 class Ran(NamedTuple):
-    """Result of a trial; its fields name what differs."""
+    """Result of a trial; messages about differences show the names of its fields."""
 
     state: Any
     info: Any
@@ -76,17 +76,17 @@ def in_memory(rule: Problem) -> Resumption:
         return State(after, state.step + steps), {"loss": infos.loss}
 
     def restore(state: State, metrics: Mapping[str, Array]) -> State:
-        def again(saved: np.ndarray, leaf: Array) -> Array:
+        def read_back(saved: np.ndarray, leaf: Array) -> Array:
             words = jnp.asarray(saved.copy())
             return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf)) if is_key(leaf) else words
 
-        return jax.tree.map(again, host(state), state)
+        return jax.tree.map(read_back, host(state), state)
 
     return Resumption(State(rule.start(), jnp.zeros((), jnp.int32)), chunk, restore)
 
 
 def a_restored_run_is_the_run(rule: Problem, resumption: Callable[[Problem], Resumption] = in_memory) -> None:
-    """L4: the second of two chunks from a state that was saved and read again; and both against one chunk."""
+    """L4: the second of two chunks, from a state that was saved and read again; and both chunks against one."""
     begin, chunk, restore = resumption(rule)
     chunk = compiled(chunk)
     edge, early = chunk(begin)
@@ -104,9 +104,9 @@ def a_restored_run_is_the_run(rule: Problem, resumption: Callable[[Problem], Res
 
 
 def vmap_is_the_loop(rule: Problem) -> None:
-    """L5: over two seeds, and over two values more of each coefficient; and every lane has a life of its own.
+    """L5: over two seeds, and over two more values of each coefficient; every other lane differs from the first.
 
-    But for a second seed that starts as the first does, where the case does not say that the rule is stochastic.
+    A second seed that starts like the first may equal it, unless the case declares the rule stochastic.
     """
     lanes = {f"seed {number}": (rule.start(number), rule.coefficients) for number in (1, 2)}
     for name, value in rule.coefficients.items():
@@ -130,20 +130,22 @@ def vmap_is_the_loop(rule: Problem) -> None:
 
 
 def randomness_comes_from_the_key_alone(rule: Problem) -> None:
-    """L8: one key, one result; another key, another result if and only if the case says that the rule is stochastic."""
+    """L8: one key, one result; another key, another result if and only if the case declares the rule stochastic."""
     state = rule.start()
     other = state._replace(key=jax.random.key(99))
-    once, again, elsewhere = (Ran(*rule.jit_trial(s, rule.batches(), rule.coefficients)) for s in (state, state, other))
-    require_numbers(once.state, once.info.loss, f"after {rule.steps} steps")
-    assert_same(again, once, "a second time, from the same key")
+    ran, repeated, with_other_key = (
+        Ran(*rule.jit_trial(s, rule.batches(), rule.coefficients)) for s in (state, state, other)
+    )
+    require_numbers(ran.state, ran.info.loss, f"after {rule.steps} steps")
+    assert_same(repeated, ran, "a second time, from the same key")
     if rule.case.stochastic:
-        apart = distance((once.state.params, once.state.traces), (elsewhere.state.params, elsewhere.state.traces))
-        require(apart > 1e-9, "the case says stochastic=True, yet two keys give one result")
+        pairs = ((result.state.params, result.state.traces) for result in (ran, with_other_key))
+        require(distance(*pairs) > 1e-9, "the case says stochastic=True, yet two keys give one result")
     elif rule.case.stochastic is not None:
         message = "the case says stochastic=False, yet with another key"
-        assert_same(elsewhere, once._replace(state=once.state._replace(key=other.key)), message)
-    made = rule.case.make()  # eager, for a program that was compiled draws no number of the host again
-    first, second = (made.init(rule.params(seed(80)), seed(81), rule.batch()) for _ in range(2))
+        assert_same(with_other_key, ran._replace(state=ran.state._replace(key=other.key)), message)
+    learning_rule = rule.case.make()  # eager: a compiled program would not draw a random number of the host again
+    first, second = (learning_rule.init(rule.params(seed(80)), seed(81), rule.batch()) for _ in range(2))
     assert_same(second, first, "traces of init a second time, from the same key")
 
 
@@ -176,13 +178,13 @@ def a_thousand_steps_stay_finite(rule: Problem) -> None:
 
 
 def a_fresh_state_can_be_donated(rule: Problem) -> None:
-    """L14: the buffers of init's state may be given away, which fails where another leaf, or the rule, has them too."""
+    """L14: the buffers of init's state can be donated, which fails if another leaf, or the rule, shares them."""
     learn = learner(rule.case.make(**rule.coefficients), optax.adam(0.01))
 
     def fresh() -> LearnerState:
         return learn.init(rule.params(jax.random.key(0)), jax.random.key(1), rule.batch())
 
-    take: Any = compiled(_copies, donate_argnums=0)  # whatever the step: a quick one
+    take: Any = compiled(_copies, donate_argnums=0)  # any function would do; this one is quick
     state = fresh()
     take(state)
     require(all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params)), "nothing was donated")

@@ -1,4 +1,4 @@
-"""L7: a step of the rule against its equations, written once more in plain NumPy."""
+"""L7: a step of the rule against its equations, written again in plain NumPy."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ TextbookStep: TypeAlias = Callable[[Any, Any, Any, Any, Mapping[str, float]], tu
 def sgd_one_is_the_textbook_step(rule: Problem, textbook: TextbookStep) -> None:
     """L7: in the middle of a run, where every trace is alive, at a step at which the rule teaches; and at the first."""
     tx = optax.sgd(1.0)
-    # Off the defaults, among which some agree by design and would cover for each other.
+    # Not the defaults: some of these are equal by design and could hide each other's errors.
     coefficients = {name: value * 0.9 ** (i + 1) for i, (name, value) in enumerate(rule.case.coefficients.items())}
     step = compiled(learner(rule.case.make(**coefficients), tx).step)
     for t in (0, rule.lesson):

@@ -1,4 +1,4 @@
-"""The bench's own reckoning: families, progress, the clock, counted work; and that it compares the same work."""
+"""Bench: families, progress, the clock, counts of operations, and equal work on both sides of a ratio."""
 
 import importlib
 import inspect
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -51,11 +52,11 @@ def test_a_family_has_the_interface(family):
     assert inspect.isgenerator(module.rows(True))
 
 
-def test_quick_promises_a_minute():
+def test_quick_mode_takes_at_most_a_minute():
     assert sum(importlib.import_module(f"plasticity_jax.bench.{name}").SECONDS[0] for name in bench.FAMILIES) <= 60
 
 
-def test_a_family_is_announced_and_told(monkeypatch, tmp_path):
+def test_a_family_and_its_rows_are_reported(monkeypatch, tmp_path):
     (tmp_path / "toy.py").write_text(TOY)
     monkeypatch.setattr(bench, "__path__", [str(tmp_path)])
     monkeypatch.setattr(bench, "FAMILIES", ("toy",))
@@ -68,28 +69,28 @@ def test_a_family_is_announced_and_told(monkeypatch, tmp_path):
         bench.run_bench(["toy", "bogus"], True, lines.append)
 
 
-def test_a_row_is_told_when_it_is_there():
-    told = []
+def test_a_row_is_reported_when_it_is_measured():
+    lines = []
 
     def rows():
         yield "a", {"times_numpy": 12.345, "other": 1.0}
-        assert told == ["a: times numpy 12.3"]
+        assert lines == ["a: times numpy 12.3"]
         yield "b", {"gb": 0.5}
 
-    assert _timing.collected(rows(), told.append) == {"a": {"times_numpy": 12.345, "other": 1.0}, "b": {"gb": 0.5}}
-    assert told[1:] == ["b: gb 0.5"]
+    assert _timing.collected(rows(), lines.append) == {"a": {"times_numpy": 12.345, "other": 1.0}, "b": {"gb": 0.5}}
+    assert lines[1:] == ["b: gb 0.5"]
 
 
 @pytest.fixture
 def time_by_hand(monkeypatch):
-    """A clock, as a list of one number, that moves only where a test moves it."""
+    """A clock as a list with one number, which advances only when a test changes it."""
     now = [0.0]
     monkeypatch.setattr(_timing, "clock", lambda: now[0])
     return now
 
 
 def test_calls_take_turns_and_the_least_counts(time_by_hand):
-    order, left = [], {"a": [9, 5, 3, 4], "b": [1, 2, 7, 6]}  # the first of each warms up
+    order, left = [], {"a": [9, 5, 3, 4], "b": [1, 2, 7, 6]}  # the first call of each is not counted
 
     def call(name):
         order.append(name)
@@ -100,10 +101,16 @@ def test_calls_take_turns_and_the_least_counts(time_by_hand):
     assert order == ["a", "b"] * 4
 
 
-def test_turns_go_on_until_the_time_is_over():
+def test_turns_go_on_until_the_time_is_over(time_by_hand, monkeypatch):
+    monkeypatch.setattr(_timing, "time", SimpleNamespace(perf_counter=lambda: time_by_hand[0]))
     calls = []
-    _timing.in_turns({"": lambda: (calls.append(0), time.sleep(0.01))}, seconds=0.1, rounds=1)
-    assert 4 <= len(calls) <= 12
+
+    def call():
+        calls.append(0)
+        time_by_hand[0] += 1
+
+    _timing.in_turns({"": call}, seconds=10, rounds=1)
+    assert len(calls) == 1 + 10
 
 
 def test_a_cpu_is_timed_by_its_processor():
@@ -114,7 +121,7 @@ def test_a_cpu_is_timed_by_its_processor():
 
 def test_seconds_of_further_chunks_leave_out_the_first(time_by_hand, monkeypatch):
     def fake(program, lanes, **options):
-        time_by_hand[0] += 10 + 0.5 * program.chunks  # ten to compile
+        time_by_hand[0] += 10 + 0.5 * program.chunks  # ten seconds to compile
 
     monkeypatch.setattr(runner, "run", fake)
     assert runner.extra_seconds(online.program("rflo", leaky(2, 3, 2), 1), None, 8, 2) == 4
@@ -122,7 +129,7 @@ def test_seconds_of_further_chunks_leave_out_the_first(time_by_hand, monkeypatch
 
 def test_operations_are_counted():
     assert feedback.limit((4, 3, 2)) == (2 * 12 + 5 * 6) / (2 * 12 + 3 * 6)
-    # 32 examples: 6 weights in front, whose input needs no gradient, and 3 behind, twice as many products.
+    # 32 examples: 6 frozen weights, with an input that needs no gradient, and 3 plastic ones with twice the products.
     assert meta.operations((2, 3, 1), 1, 1, 0) == {"prefix": 2 * 32 * 2 * 6, "scan": 2 * 32 * 6 * 3}
     call, operations = _timing.product()
     assert operations == 4 * 2 * _timing.PRODUCT**3
@@ -130,7 +137,7 @@ def test_operations_are_counted():
 
 
 def test_settings_within_a_seed_do_the_work_of_as_many_lanes(monkeypatch):
-    """Both sides of the ratio compute the same losses, and the settings are not one and the same."""
+    """Both sides of the ratio compute the same losses, and the two settings differ."""
     monkeypatch.setitem(online.CELLS, "leaky", lambda n: leaky(2, 4, 2, alpha=0.5))
     paired, plain = runner.settings_within_a_seed(20), online.program("rtrl", online.CELLS["leaky"](4), 20)
 
@@ -160,7 +167,7 @@ STEPS, RATE = 40, 0.2
 
 
 @pytest.mark.parametrize("name", ["rflo", "uoro", "kf_rtrl"])
-def test_an_online_rival_computes_what_the_rule_does(name):
+def test_an_online_rival_computes_the_same_as_the_rule(name):
     cell, dtype = leaky(3, 6, 2, alpha=0.4), jnp.dtype(jnp.float64)
     params = init_params(jax.random.key(0), cell, dtype=dtype)
     x = jax.random.normal(jax.random.key(1), (STEPS, 1, 3), dtype)
@@ -186,7 +193,7 @@ def test_an_online_rival_computes_what_the_rule_does(name):
     assert np.abs(w_out - before[1]).max() > 0.1
 
 
-def test_the_rival_of_impression_computes_what_the_rule_does():
+def test_the_rival_of_impression_computes_the_same_as_the_rule():
     sigma_inf, sigma_gen, dtype = (0.2, 0.3), (0.25, 0.5), jnp.dtype(jnp.float64)
     net = two_stream((6, 4), sigma_inf, sigma_gen)
     params = two_stream_params(jax.random.key(0), net)
@@ -202,9 +209,9 @@ def test_the_rival_of_impression_computes_what_the_rule_does():
         return of["inference"]["w"][0], of["generation"]["w"][0], of["generation"]["transition"]
 
     before = [np.asarray(leaf) for leaf in weights(params)]
-    found = _rivals.impression(
+    computed = _rivals.impression(
         *before, np.asarray(z)[:, 0], sigma_inf=sigma_inf, sigma_gen=sigma_gen, rate=0.05, xi=xi, eta=eta
     )
-    for ours, rule, old in zip(found, weights(end.params), before, strict=True):
+    for ours, rule, old in zip(computed, weights(end.params), before, strict=True):
         np.testing.assert_allclose(ours, rule, rtol=1e-9, atol=1e-12)
         assert np.abs(ours - old).max() > 1e-2

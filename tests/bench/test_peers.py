@@ -1,4 +1,4 @@
-"""The bench of peers without any: its protocol on a fake one, its page on a result made by hand, and our own side."""
+"""Bench of peers without a peer: its protocol with a fake one, its page on a result made by hand, and our own side."""
 
 import importlib.util
 import json
@@ -30,7 +30,7 @@ def build(what, arrays):
         np.linalg.svd(np.ones((60, 60)))
     once()
     twice = arrays["x"] * what["times"]
-    passed = {{"given/noise": twice}} if "noise" not in arrays else {{"heard": arrays["noise"]}}
+    passed = {{"given/noise": twice}} if "noise" not in arrays else {{"received": arrays["noise"]}}
     return {{"gradient/w": twice, **passed}}, once
 
 rules = {{"rflo": "math:sqrt", "snap": "xml:dom", "es": "math:no", "bptt": "autograd"}}
@@ -65,38 +65,38 @@ def timed(folder: Path, name: str, each: float) -> Side:
     return written(folder, "".join(f"{key} = {value!r}\n" for key, value in values.items()) + TIMED, name)
 
 
-def test_a_probe_tells_what_is_there(tmp_path):
-    found = probe(written(tmp_path, FAKE))
-    assert found["rules"] == {"rflo": "sqrt", "snap": "dom", "bptt": "autograd"}
-    assert found["versions"]["numpy"] == np.__version__
-    assert found["cells"] == {}
+def test_a_probe_returns_versions_and_installed_rules(tmp_path):
+    answer = probe(written(tmp_path, FAKE))
+    assert answer["rules"] == {"rflo": "sqrt", "snap": "dom", "bptt": "autograd"}
+    assert answer["versions"]["numpy"] == np.__version__
+    assert answer["cells"] == {}
 
 
-def test_both_sides_do_the_work_and_the_first_hands_on_what_it_drew(tmp_path):
+def test_both_sides_do_the_work_and_the_first_passes_on_its_draws(tmp_path):
     side, x = written(tmp_path, FAKE), np.arange(3.0)
-    found = in_pairs(side, side._replace(name="other"), {"times": 2}, {"x": x}, 2)
-    np.testing.assert_array_equal(found.ours["gradient/w"], 2 * x)
-    np.testing.assert_array_equal(found.theirs["heard"], 2 * x)
-    assert found.ours_s > 0 < found.theirs_s
-    assert 10 < found.ours_mb < 200  # NumPy alone; what starts it has JAX and more
-    assert 0.2 < found.ratio < 5
+    pairs = in_pairs(side, side._replace(name="other"), {"times": 2}, {"x": x}, 2)
+    np.testing.assert_array_equal(pairs.ours["gradient/w"], 2 * x)
+    np.testing.assert_array_equal(pairs.theirs["received"], 2 * x)
+    assert pairs.ours_s > 0 < pairs.theirs_s
+    assert 10 < pairs.ours_mb < 200  # NumPy alone; the parent process has JAX and more
+    assert 0.2 < pairs.ratio < 5
 
 
 def test_rounds_take_turns_and_medians_count(tmp_path):
     a, b = timed(tmp_path, "a", 0.5), timed(tmp_path, "b", 2.0)
-    found = in_pairs(a, b, {}, {}, 5)
-    assert (tmp_path / "log").read_text() == "ab" + "abbaabbaab"  # a round each to see how long it is
-    assert (found.ratio, found.ours_s, found.theirs_s) == (4.0, 0.5, 2.0)
-    assert found.spread == 1.0  # both were disturbed in the same pair
-    assert (found.ours_mb, found.theirs_mb) == (10.0, 25.0)
+    pairs = in_pairs(a, b, {}, {}, 5)
+    assert (tmp_path / "log").read_text() == "ab" + "abbaabbaab"  # first one call of each, to measure its time
+    assert (pairs.ratio, pairs.ours_s, pairs.theirs_s) == (4.0, 0.5, 2.0)
+    assert pairs.spread == 1.0  # both were disturbed in the same pair
+    assert (pairs.ours_mb, pairs.theirs_mb) == (10.0, 25.0)
 
 
 BROKEN = {
     "raise ModuleNotFoundError('no braintrace here')": "fake: its script ended with 1: ModuleNotFoundError: no braint",
-    "import os; os._exit(3)": "fake: its script ended with 3: and said nothing",
-    "print('welcome')": "fake: its script answered 'welcome', which is not an object of JSON",
-    "print([1])": "fake: its script answered '[1]', which is not an object of JSON",
-    "print('{}')": "fake: its script answered without versions, rules, cells",
+    "import os; os._exit(3)": "fake: its script ended with 3: no message",
+    "print('welcome')": "fake: its script wrote 'welcome', which is not a JSON object",
+    "print([1])": "fake: its script wrote '[1]', which is not a JSON object",
+    "print('{}')": "fake: its script wrote no versions, rules, cells",
 }
 
 
@@ -108,11 +108,11 @@ def test_a_broken_peer_is_one_line(source, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_python_and_a_time_that_is_none_are_one_line(tmp_path):
+def test_a_missing_python_and_a_time_of_zero_are_one_line(tmp_path):
     with pytest.raises(PeerError, match="x: /nowhere/python does not start: No such file"):
         probe(Side("x", Path("/nowhere/python"), tmp_path / "s.py"))
     side = timed(tmp_path, "a", 0.0)
-    with pytest.raises(PeerError, match=r"a: its script answered seconds=0\.0, which is not a positive number"):
+    with pytest.raises(PeerError, match=r"a: its script wrote seconds=0\.0, which is not a positive number"):
         in_pairs(side, side, {}, {}, 1)
 
 
@@ -130,12 +130,12 @@ def test_a_script_that_leaves_no_arrays_is_one_line(left, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_words_that_are_not_utf_8_are_one_line(tmp_path):
-    with pytest.raises(PeerError, match=r"fake: its script answered .*, which is not an object of JSON"):
+def test_output_that_is_not_utf_8_is_one_line(tmp_path):
+    with pytest.raises(PeerError, match=r"fake: its script wrote .*, which is not a JSON object"):
         probe(written(tmp_path, r"import sys; sys.stdout.buffer.write(b'\xff\xfe\n')"))
 
 
-def test_differences_are_of_the_largest_number_and_of_the_largest_change():
+def test_differences_are_relative_to_the_largest_number_or_change():
     ours = {"gradient/w": np.array([4.0, 0.0]), "learned/w": np.array([1.0, 1.5]), "gradient/only_ours": np.ones(1)}
     theirs = {"gradient/w": np.array([4.0, 1.0]), "learned/w": np.array([1.0, 1.25])}
     start = {"w": np.array([1.0, 1.0])}
@@ -148,25 +148,25 @@ def test_differences_are_of_the_largest_number_and_of_the_largest_change():
             difference(ours, {"gradient/w": other}, start, "gradient")
 
 
-def test_without_a_folder_each_peer_is_told_how_to_make_it(monkeypatch):
+def test_without_a_folder_the_command_for_each_peer_is_printed(monkeypatch):
     monkeypatch.delenv(peers.HOME, raising=False)
-    told = []
-    found = peers.bench(False, told.append)
-    assert set(found) == {"machine", *(peer.name for peer in peers.PEERS)}
+    lines = []
+    rows = peers.bench(False, lines.append)
+    assert set(rows) == {"machine", *(peer.name for peer in peers.PEERS)}
     command = "python3 -m venv DIR/evosax && DIR/evosax/bin/pip install --log DIR/evosax/pip.log evosax"
-    assert found["evosax"] == {"not_measured": f"not installed; make it by: {command}"}
-    assert f"evosax: not installed; make it by: {command}" in told
-    assert told[-1] == "make some, and name their folder: PLASTICITY_PEERS=DIR"
+    assert rows["evosax"] == {"not_measured": f"not installed; make it by: {command}"}
+    assert f"evosax: not installed; make it by: {command}" in lines
+    assert lines[-1] == "make some, and name their folder: PLASTICITY_PEERS=DIR"
 
 
-def test_what_pip_refused_is_the_reason(monkeypatch, tmp_path):
+def test_an_error_of_pip_is_the_reason(monkeypatch, tmp_path):
     (tmp_path / "learned_optimization" / "bin").mkdir(parents=True)
     (tmp_path / "learned_optimization" / "bin" / "python").touch()
     log = "12:00 ERROR: first\n12:01 ERROR: No matching distribution found for dm-launchpad-nightly\n12:02 bye\n"
     (tmp_path / "learned_optimization" / "pip.log").write_text(log)
     monkeypatch.setenv(peers.HOME, str(tmp_path))
-    why = dict(peers.rows(True))["learned_optimization"]
-    assert why == {"not_measured": "pip: No matching distribution found for dm-launchpad-nightly"}
+    row = dict(peers.rows(True))["learned_optimization"]
+    assert row == {"not_measured": "pip: No matching distribution found for dm-launchpad-nightly"}
     (tmp_path / "learned_optimization" / "pip.log").write_text(log + "12:03 Successfully installed all of it\n")
     assert "pip: " not in dict(peers.rows(True))["learned_optimization"]["not_measured"]
 
@@ -220,8 +220,8 @@ def test_the_page_has_every_number_from_the_result():
         "learned weights differ by": "4e-06",
     }
     assert second["gradients differ by"] == second["learned weights differ by"] == "signs"
-    has = {row["ours"]: (row["toy"], row["other"]) for row in _peer_table.read_table(text, "Who has which rule")}
-    assert has == {"`rflo`": ("D_RTRL", "-"), "`es`": ("-", "Open/ES")}
+    names = {row["ours"]: (row["toy"], row["other"]) for row in _peer_table.read_table(text, "Who has which rule")}
+    assert names == {"`rflo`": ("D_RTRL", "-"), "`es`": ("-", "Open/ES")}
     assert "`rtrl`" in text.split("No peer here is known to have ")[1]
     assert _peer_table.read_table(text, "Who has which cell or layer") == [
         {"ours": "`gru`", "toy": "GRUCell", "other": "-"}
@@ -251,15 +251,15 @@ def test_the_command_writes_the_page(monkeypatch, tmp_path, capsys):
 
 
 def script(name: str):
-    found = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
-def test_what_peers_are_asked_for_is_ours():
+def test_the_rules_of_the_peers_scripts_are_ours():
     known = set(_peer_table.factories())
     assert {"rflo", "es", "feedback_alignment"} <= known
     lists = [script("braintrace_peer").PACKAGES, script("evosax_peer").PACKAGES]
@@ -269,10 +269,10 @@ def test_what_peers_are_asked_for_is_ours():
     assert {work.peer for work in peers.works(False)} == {peer.name for peer in peers.PEERS if peer.script}
 
 
-def test_our_side_computes_the_rule_as_a_plain_loop_does():
+def test_our_side_computes_the_same_as_a_plain_loop():
     work = peers.stepwise("rflo", "", "leaky", 5, 3)
     arrays = peers.of_streams(np.random.default_rng(0), work.what, 12)
-    found, once = script("ours").build({**work.what, "rate": 0.1}, arrays)
+    results, once = script("ours").build({**work.what, "rate": 0.1}, arrays)
     w, w_out = arrays["w"][0].astype(float), arrays["w_out"].astype(float)
     for learn in (False, True):
         r, total, v, v_out = np.zeros((3, 5)), np.zeros_like(w), w.copy(), w_out.copy()
@@ -287,13 +287,13 @@ def test_our_side_computes_the_rule_as_a_plain_loop_does():
             if learn:
                 v, v_out = v - 0.1 * change, v_out - 0.1 * error.T @ z
         expected, name = (v, "learned/w") if learn else (total, "gradient/w")
-        np.testing.assert_allclose(found[name][0], expected, rtol=2e-4, atol=2e-6)
+        np.testing.assert_allclose(results[name][0], expected, rtol=2e-4, atol=2e-6)
     assert np.abs(v - w).max() > 0.02
     once()
 
 
 def environment(name: str) -> Side:
-    """A peer's side, or a skip with the reason."""
+    """A peer's side; the test is skipped if it is not installed."""
     home = os.environ.get(peers.HOME)
     if home is None:
         pytest.skip(f"{peers.HOME} names no folder with an environment for {name}")
@@ -312,36 +312,36 @@ AGREE += [peers.stepwise("snap", "SnAp", "leaky", 8, 3), peers.stepwise("rflo", 
 
 
 @pytest.mark.parametrize("work", AGREE, ids=lambda work: work.name)
-def test_a_peer_that_is_there_finds_the_same_gradients(work):
+def test_an_installed_peer_has_the_same_gradients(work):
     theirs, arrays = environment(work.peer), work.make(np.random.default_rng(1))
-    found = in_pairs(our_side(), theirs, work.what, arrays, 1)
-    # A strategy's estimate is a difference of losses that are nearly equal.
-    assert difference(found.ours, found.theirs, arrays, "gradient") < (1e-4 if work.what["task"] == "outer" else 5e-6)
-    assert max(np.abs(found.theirs[name]).max() for name in found.theirs if name.startswith("gradient/")) > 1e-3
+    pairs = in_pairs(our_side(), theirs, work.what, arrays, 1)
+    # The estimate of an evolution strategy is a difference of nearly equal losses.
+    assert difference(pairs.ours, pairs.theirs, arrays, "gradient") < (1e-4 if work.what["task"] == "outer" else 5e-6)
+    assert max(np.abs(pairs.theirs[name]).max() for name in pairs.theirs if name.startswith("gradient/")) > 1e-3
 
 
 def test_braintrace_gives_the_gates_of_an_lstm_twice_the_gradient_and_we_do_not():
     theirs, work = environment("braintrace"), peers.stepwise("rflo", "D_RTRL", "lstm", 6, 3)
     arrays = peers.of_streams(np.random.default_rng(1), work.what, 10)
-    found = in_pairs(our_side(), theirs, {**work.what, "check": 1}, arrays, 1)
+    pairs = in_pairs(our_side(), theirs, {**work.what, "check": 1}, arrays, 1)
     rhat = jnp.asarray(np.hstack([np.zeros((3, 6)), arrays["x"][0], np.ones((3, 1))]))
 
-    def loss(w):  # of the first step, from a state of zeros
+    def loss(w):  # the loss of the first step, from a state of zeros
         i, _, k, o = jnp.einsum("gnm,bm->gbn", w, rhat)
         h = jax.nn.sigmoid(o) * jnp.tanh(jax.nn.sigmoid(i) * jnp.tanh(k))
         z = h @ arrays["w_out"][:, :-1].T + arrays["w_out"][:, -1]
         return -jnp.mean(jnp.sum(arrays["y"][0] * jax.nn.log_softmax(z), -1))
 
     exact = jax.grad(loss)(jnp.asarray(arrays["w"], jnp.float64))
-    np.testing.assert_allclose(found.ours["gradient/w"], exact, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.theirs["gradient/w"][3], exact[3], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.theirs["gradient/w"][:3], 2 * exact[:3], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(pairs.ours["gradient/w"], exact, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(pairs.theirs["gradient/w"][3], exact[3], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(pairs.theirs["gradient/w"][:3], 2 * exact[:3], rtol=1e-4, atol=1e-6)
 
 
 def test_braintrace_filters_the_trace_of_the_voltage_and_we_that_of_the_spike():
     theirs, work = environment("braintrace"), peers.stepwise("eprop", "EProp", "lif", 6, 3)
     arrays = peers.of_streams(np.random.default_rng(2), work.what, 10)
-    found = in_pairs(our_side(), theirs, work.what, arrays, 1)
+    pairs = in_pairs(our_side(), theirs, work.what, arrays, 1)
     w, w_out, kappa = arrays["w"][0].astype(float), arrays["w_out"].astype(float), work.what["kappa"]
     decay = work.what["options"]["decay"]
     u, z, psi, f = (np.zeros((3, 6)) for _ in range(4))
@@ -350,7 +350,7 @@ def test_braintrace_filters_the_trace_of_the_voltage_and_we_that_of_the_spike():
     for x, y in zip(arrays["x"], arrays["y"], strict=True):
         rhat = np.hstack([z, x, np.ones((3, 1))])
         u = decay * u + rhat @ w.T - z
-        trace = (decay - psi)[..., None] * trace + rhat[:, None]  # psi at the step before
+        trace = (decay - psi)[..., None] * trace + rhat[:, None]  # psi of the step before
         z, psi = (u > 1).astype(float), 0.3 * np.maximum(0, 1 - np.abs(u - 1))
         of_voltage, of_spike = kappa * of_voltage + trace, kappa * of_spike + psi[..., None] * trace
         f = kappa * f + z
@@ -359,6 +359,6 @@ def test_braintrace_filters_the_trace_of_the_voltage_and_we_that_of_the_spike():
         expected["theirs"] += np.einsum("bn,bnm->nm", credit * psi, of_voltage)
         expected["ours"] += np.einsum("bn,bnm->nm", credit, of_spike)
     assert z.sum() > 0
-    np.testing.assert_allclose(found.ours["gradient/w"][0], expected["ours"], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.theirs["gradient/w"][0], expected["theirs"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(pairs.ours["gradient/w"][0], expected["ours"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(pairs.theirs["gradient/w"][0], expected["theirs"], rtol=1e-4, atol=1e-6)
     assert np.abs(expected["ours"] - expected["theirs"]).max() > 0.01

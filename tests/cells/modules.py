@@ -39,7 +39,7 @@ def readout(k, seed=1):
 
 
 def flax_outputs(module, params, xs):
-    """What the module returns at each step, from its own carry on."""
+    """The module's output at each step, from its own initial carry."""
     carry = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), module.initialize_carry(jax.random.key(0), (N_IN,)))
     return jax.lax.scan(lambda carry, x: module.apply({"params": params}, carry, x), carry, xs)[1]
 
@@ -53,12 +53,12 @@ def flax_loss(module, params, w_out, examples):
 
 
 def flax_gradients(module, params, w_out, examples):
-    """Of `flax_loss` by the module's params and by the readout."""
+    """The gradients of `flax_loss` by the module's params and by the readout."""
     return jax.jit(jax.grad(lambda p, w: flax_loss(module, p, w, examples), argnums=(0, 1)))(params, w_out)
 
 
 def held(rule, params, examples, key=None, own=None):
-    """``params["forward"]``'s updates at every step, with the weights held still; `own` replaces the rule's traces."""
+    """``params["forward"]``'s updates at every step, with fixed weights; `own` replaces the rule's traces."""
 
     @jax.jit
     def run(params, examples, key, own):
@@ -82,7 +82,7 @@ def summed(tree):
 
 
 def all_close(actual, expected, tolerance=1e-10):
-    """Equal to a tolerance relative to each leaf's largest entry, which is not zero."""
+    """Asserts equality to a tolerance relative to each leaf's largest entry, which must not be zero."""
 
     def close(a, b):
         a, b = np.asarray(a), np.asarray(b)
@@ -94,18 +94,18 @@ def all_close(actual, expected, tolerance=1e-10):
 
 
 def z_scores(samples, mean):
-    """Of the mean of every entry of many estimates of a tree, and of its projection on what is expected."""
+    """z of the mean of every entry of many estimates of a tree, and of its projection on the expected one."""
     samples = np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(samples)], 1)
     mean = np.concatenate([np.asarray(leaf).reshape(-1) for leaf in jax.tree.leaves(mean)])
     samples, mean = np.append(samples, samples @ mean[:, None], 1), np.append(mean, mean @ mean)
     spread = samples.std(0) / len(samples) ** 0.5
-    live = spread > 0  # what no connection carries is 0 in every estimate
+    live = spread > 0  # 0 in every estimate where there is no connection
     assert not mean[~live].any()
     return (samples.mean(0) - mean)[live] / spread[live]
 
 
 def estimates(rule, params, examples, count, spread=0.1):
-    """The last update of many runs of a stochastic rule, each with factors ~ N(0, spread^2) and noise of its own."""
+    """The last updates of many runs of a stochastic rule, each with its own noise and factors ~ N(0, spread^2)."""
     start = rule.init(params, jax.random.key(0), first(examples))
     rng = np.random.default_rng(3)
     own = jax.tree.map(lambda leaf: jnp.asarray(spread * rng.standard_normal((count, *leaf.shape))), start.own)
@@ -122,7 +122,7 @@ def whole_jacobians(cell, s, v):
 
 
 def diagonal(jacobian):
-    """Entries of a neuron by itself, (S, K, n); all others must be zero."""
+    """The entries within each neuron, (S, K, n); all others must be zero."""
     n = jacobian.shape[1]
     apart = np.where(np.eye(n, dtype=bool)[None, :, None, :], 0, np.asarray(jacobian))
     assert not apart.any()

@@ -1,4 +1,4 @@
-"""Spiking networks as plain loops, with straight-through spikes, and what a rule says at every step. All float64."""
+"""Spiking networks as plain loops, with straight-through spikes, and a rule's updates at every step. All float64."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ KEY = jax.random.key(0)
 
 
 def straight_through(x):
-    """A step whose derivative is 0.3 max(0, 1 - |x|), made of a soft function with that derivative."""
+    """A step function with the derivative 0.3 max(0, 1 - |x|), that of a soft function."""
     c = jnp.clip(x, -1, 1)
     soft = 0.3 * (c - c * jnp.abs(c) / 2)
     return soft + jax.lax.stop_gradient((x > 0) - soft)
@@ -34,7 +34,7 @@ def problem(cell, steps=STEPS, seed=3, scale=2.0):
 
 
 def loop(forward, x, y, fixed, *, fire=straight_through, zero=False, blind=False, refractory=0):
-    """Losses (T,) and spikes (T, n); `fixed` holds what does not learn, `blind` hides the reset from derivatives."""
+    """Losses (T,) and spikes (T, n); `fixed` holds the fixed parameters, `blind` hides the reset from derivatives."""
     p = {**fixed, **forward.get("own", {})}
     w, w_out = forward["w"][0], forward["w_out"]
     n = w.shape[0]
@@ -85,24 +85,24 @@ def by_autodiff_of(params, examples, fixed, **options):
 
 
 def close(actual, expected, tolerance=1e-10):
-    """Every leaf equal to a tolerance relative to its largest entry."""
+    """Asserts that every leaf is equal to a tolerance relative to its largest entry."""
 
     def leaf(a, b):
         assert a.shape == b.shape
-        assert np.abs(b).max() > 0, "an equality of zeros says nothing"
+        assert np.abs(b).max() > 0, "an equality of zeros is vacuous"
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
 
     jax.tree.map(leaf, actual, expected)
 
 
 def differ(actual, expected, least=1e-2):
-    """Some leaf is apart by more than `least` of its largest entry."""
+    """Asserts that some leaf differs by more than `least` of its largest entry."""
     apart = jax.tree.map(lambda a, b: float(np.abs(a - b).max() / np.abs(b).max()), actual, expected)
     assert max(jax.tree.leaves(apart)) > least
 
 
 def lively(z):
-    """The network neither sleeps nor fires without pause."""
+    """Asserts that the network is neither silent nor always firing."""
     assert 0.05 < np.mean(z) < 0.7
     assert np.asarray(z).any(0).sum() > z.shape[1] / 2
 

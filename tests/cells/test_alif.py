@@ -37,7 +37,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("options", "learn"), CASES, ids=str)
-def test_rtrl_and_bptt_are_autodiff_with_straight_through_spikes(options, learn):
+def test_rtrl_and_bptt_equal_autodiff_with_straight_through_spikes(options, learn):
     cell = alif(N_IN, N, N_OUT, **OWN, learn=learn, **options)
     params, examples = problem(cell)
     fixed = {name: value for name, value in OWN.items() if name not in learn}
@@ -59,7 +59,7 @@ def test_rtrl_and_bptt_are_autodiff_with_straight_through_spikes(options, learn)
     )
 
 
-def test_snap_is_exact_where_neurons_only_have_synapses_onto_themselves_and_rflo_where_they_have_none():
+def test_snap_is_exact_with_autapses_only_and_rflo_without_synapses():
     for mask, rule, exact in ((np.eye(N), online.snap, True), (np.eye(N), online.rflo, False), (0, online.rflo, True)):
         cell = alif(N_IN, N, N_OUT, **OWN, learn=ALL, mask=mask * np.ones((N, N)))
         params, examples = problem(cell)
@@ -86,13 +86,13 @@ def test_the_derivatives_written_out_are_those_of_update(options, learn):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-14)
         np.testing.assert_allclose(b, c, rtol=0, atol=1e-14)
     assert np.abs(written.decay[0, 1]).max() > 0.1  # through the reset
-    assert np.abs(written.decay[1, 0]).max() > 0.05  # a spike adapts
+    assert np.abs(written.decay[1, 0]).max() > 0.05  # a spike adds to the adaptation
     blind = derivatives(alif(N_IN, N, N_OUT, **OWN, learn=learn, reset_derivative=False, **options), own, s, v)
     assert not np.any(blind.decay[0, 1])
     np.testing.assert_allclose(blind.decay[1], written.decay[1], rtol=0, atol=1e-14)
 
 
-def test_a_threshold_by_hand():
+def test_a_threshold_follows_the_equations_by_hand():
     cell = alif(1, 1, 1, decay=0.8, threshold=0.5, adaptation_decay=0.9, strength=0.7)
     weights = {"w": jnp.array([[[0.0, 1.0, 0.0]]])}
     s, v, b, z, fired = jnp.zeros((2, 1)), 0.0, 0.0, 0, []
@@ -166,6 +166,6 @@ def test_meta_gradients_with_smooth_spikes_are_finite_differences(options):
     ],
     ids=str,
 )
-def test_bad_arguments(arguments, message):
+def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         alif(2, 3, 2, **arguments)

@@ -1,6 +1,6 @@
-"""A law for every cell: the structured derivatives of a step are those of autodiff, and so are all products of them.
+"""A law for every cell: the structured derivatives of a step, and all products with them, are those of autodiff.
 
-The reference is `jax.jacobian` of `cells.advance`, which knows of no structure.
+The reference is `jax.jacobian` of `cells.advance`, which uses no structure.
 """
 
 import jax
@@ -18,7 +18,7 @@ RING = np.eye(N, k=1) + np.eye(N, k=1 - N)
 
 
 def by_hand(own, s, v):
-    """Two variables, two gates, own parameters, everything coupled within the neuron."""
+    """An update of two variables, two gates and own parameters, all coupled within the neuron."""
     a, b = s
     return jnp.stack([jnp.tanh(own["keep"] * a + v[0] * b), jnp.sin(b + a * v[1]) * own["gain"]])
 
@@ -52,7 +52,7 @@ CELLS = {
 
 @pytest.fixture(params=CELLS)
 def moment(request):
-    """A cell with its weights and a step from a state in which it is alive."""
+    """A cell with its weights and a step from an active state."""
     cell = CELLS[request.param]
     forward = cells.init_params(jax.random.key(0), cell, jnp.float64)["forward"]
     weights = {name: leaf for name, leaf in forward.items() if name != "w_out"}
@@ -64,9 +64,9 @@ def moment(request):
     return cell, weights, s, jax.random.normal(jax.random.key(3), (N_IN,), jnp.float64)
 
 
-def close(got, want):
-    want = np.asarray(want)
-    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * max(1.0, np.abs(want).max()))
+def close(actual, expected):
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12 * max(1.0, np.abs(expected).max()))
 
 
 def test_partials_are_those_of_autodiff_and_diagonal(moment):
@@ -94,19 +94,19 @@ def test_every_product_is_that_of_the_full_jacobians(moment):
     of_s, of_w = jax.jacobian(lambda s, w: cells.advance(cell, w, s, x), (0, 1))(s, weights)
     size = s.size
     j = np.asarray(of_s).reshape(size, size)
-    assert np.linalg.norm(j - np.diag(np.diag(j))) > 1e-2, "no neuron hears another: nothing to test"
+    assert np.linalg.norm(j - np.diag(np.diag(j))) > 1e-2, "no neuron receives from another: nothing to test"
     close(dynamics.jacobian(weights, local), j)
 
     a, c = (jax.random.normal(jax.random.key(k), s.shape, jnp.float64) for k in (5, 6))
     close(dynamics.push(weights, local, a).reshape(-1), j @ a.reshape(-1))
     close(dynamics.pull(weights, local, c).reshape(-1), c.reshape(-1) @ j)
     weighed = dynamics.weigh(weights, local, c)
-    want = jax.tree.map(lambda leaf: jnp.tensordot(c, leaf, 2), of_w)
-    if cell.mask is not None:  # what has no connection has no gradient; online_rule sees to it at the end
+    expected = jax.tree.map(lambda leaf: jnp.tensordot(c, leaf, 2), of_w)
+    if cell.mask is not None:  # online_rule applies the mask to gradients at the end
         weighed = {**weighed, "w": weighed["w"] * cell.mask}
-    jax.tree.map(close, weighed, want)
+    jax.tree.map(close, weighed, expected)
     if cell.mask is None:
-        close(dynamics.weigh_norm(weights, local, c), np.linalg.norm(jax.flatten_util.ravel_pytree(want)[0]))
+        close(dynamics.weigh_norm(weights, local, c), np.linalg.norm(jax.flatten_util.ravel_pytree(expected)[0]))
 
     others = jax.random.normal(jax.random.key(7), (4, *c.shape), jnp.float64)
     repeated = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), local)

@@ -1,4 +1,4 @@
-"""Cells of flax modules: which tier, weights carried over and back, rules against autodiff of the module, refusals."""
+"""Cells of flax modules: their tier, weights converted both ways, rules against autodiff of the module, refusals."""
 
 import functools
 
@@ -31,7 +31,7 @@ HALF = nn.initializers.constant(0.5)
 
 
 class TwoLayers(nn.RNNCellBase):
-    """A GRU that an MGU hears at once; y is the sum of both, of which no carry holds the like."""
+    """An MGU on a GRU of the same step; y is computed from both, and no part of the carry equals it."""
 
     features: int
 
@@ -51,7 +51,7 @@ class TwoLayers(nn.RNNCellBase):
 
 
 class Integrator(nn.Module):
-    """No RNNCellBase, and parameters of its own."""
+    """A module that is no RNNCellBase, with its own parameters."""
 
     features: int
 
@@ -92,7 +92,7 @@ def outputs(cell, w, xs):
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_modules_are_neurons(name):
-    """Outputs over twenty steps, gradients of RTRL, and both ways of the weights."""
+    """Outputs over twenty steps and gradients of RTRL agree, and weights convert both ways."""
     module = KNOWN[name]
     cell = from_flax(module, N_IN, N_OUT)
     assert isinstance(cell, Neurons)
@@ -102,19 +102,20 @@ def test_known_modules_are_neurons(name):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, strict=True), back, params)
     np.testing.assert_array_equal(weights_from_flax(cell, back), w, strict=True)
 
-    want = flax.flax_outputs(module, params, examples.x[:, 0])
-    all_close(outputs(cell, w, examples.x[:, 0]), want, 1e-13)
+    expected = flax.flax_outputs(module, params, examples.x[:, 0])
+    all_close(outputs(cell, w, examples.x[:, 0]), expected, 1e-13)
     of_module, of_readout = flax.flax_gradients(module, params, w_out, examples)
-    got = summed(held(online.rtrl(cell), {"forward": {"w": w, "w_out": w_out}}, examples))
-    all_close(weights_to_flax(cell, got["w"]), of_module)
-    all_close(got["w_out"], of_readout)
+    gradients = summed(held(online.rtrl(cell), {"forward": {"w": w, "w_out": w_out}}, examples))
+    all_close(weights_to_flax(cell, gradients["w"]), of_module)
+    all_close(gradients["w_out"], of_readout)
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "simple"])
-def test_options_are_heeded(name):
-    """The network of other functions, or of another start, is another network on the same weights."""
+def test_options_change_the_outputs(name):
+    """Other functions, or another start, give other outputs on the same weights."""
     plain = KNOWN[name]
     others = [each for key, each in KNOWN.items() if key.startswith(f"{name},")]
+    assert others
     w, xs = weights_from_flax(from_flax(plain, N_IN, N_OUT), flax.flax_params(plain)), flax.stream().x[:, 0]
     for other in others:
         apart = outputs(from_flax(other, N_IN, N_OUT), w, xs) - outputs(from_flax(plain, N_IN, N_OUT), w, xs)
@@ -132,8 +133,8 @@ def test_cells_built_by_hand_exchange_weights():
         all_close(outputs(cell, w, xs), flax.flax_outputs(module, weights_to_flax(cell, w), xs), 1e-13)
 
 
-def test_where_each_kernel_goes():
-    """Entry by entry, for one weight of each kind."""
+def test_each_kernel_has_its_place_in_w():
+    """One weight of each kind is at its entry."""
     params = flax.flax_params(KNOWN["gru"])
     w = weights_from_flax(gru(N_IN, N, N_OUT), params)
     assert w[0, 1, 2] == params["hr"]["kernel"][2, 1]
@@ -159,7 +160,7 @@ def test_connections_that_do_not_exist_stay_zero():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", ["gru", "optimised lstm", "simple", "residual"])
-def test_initial_weights_are_the_module_s(name, dtype):
+def test_initial_weights_are_the_modules(name, dtype):
     module = KNOWN[name].clone(kernel_init=nn.initializers.constant(0.25), bias_init=nn.initializers.constant(-1.0))
     cell = from_flax(module, N_IN, N_OUT)
     w = init_params(jax.random.key(0), cell, dtype)["forward"]["w"]
@@ -185,27 +186,27 @@ def any_problem(name):
     of_cell, w_out = flax.flax_params(module), flax.readout(module.features)
     examples = flax.stream(steps=5)
     of_module, of_readout = flax.flax_gradients(module, of_cell, w_out, examples)
-    want = {"cell": of_module, "w_out": of_readout}
-    return cell, {"forward": {"cell": of_cell, "w_out": w_out}}, examples, want
+    expected = {"cell": of_module, "w_out": of_readout}
+    return cell, {"forward": {"cell": of_cell, "w_out": w_out}}, examples, expected
 
 
 @pytest.mark.parametrize("name", ANY)
-def test_exact_rules_on_any_module(name):
-    cell, params, examples, want = any_problem(name)
+def test_exact_rules_give_the_gradient_of_any_module(name):
+    cell, params, examples, expected = any_problem(name)
     assert isinstance(cell, Cell)
     steps = len(examples.x)
     for rule in (online.rtrl(cell), online.snap(cell, n=9), online.bptt(cell, window=steps)):
-        all_close(summed(held(rule, params, examples)), want)
+        all_close(summed(held(rule, params, examples)), expected)
     late = held(online.future_facing_bptt(cell, window=steps), params, flax.stream(steps=steps, silent=steps - 1))
-    all_close(summed(late), want)
+    all_close(summed(late), expected)
     short = summed(held(online.rtrl(cell, decay=0.5), params, examples))
-    apart = jax.tree.map(lambda a, b: jnp.linalg.norm(a - b) / jnp.linalg.norm(b), short["cell"], want["cell"])
+    apart = jax.tree.map(lambda a, b: jnp.linalg.norm(a - b) / jnp.linalg.norm(b), short["cell"], expected["cell"])
     assert max(jax.tree.leaves(apart)) > 0.01
 
 
 @pytest.mark.parametrize("name", ["mgu", "two layers"])
-def test_uoro_on_any_module(name):
-    """False alarm: below 200 tests at five sigma, 1.2e-4; a gradient without half of what is carried is found."""
+def test_uoro_is_unbiased_on_any_module(name):
+    """Fewer than 200 tests at five sigma: false alarm 1.2e-4. A gradient with half of its carried part fails."""
     cell, params, examples, _ = any_problem(name)
     samples = flax.estimates(online.uoro(cell), params, examples, 6000)["cell"]
     exact, short = (
@@ -220,8 +221,8 @@ def test_uoro_on_any_module(name):
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", ["gru", "optimised lstm", "residual", "mgu", "two layers", "integrator"])
-def test_two_steps(name, dtype):
-    """From the initial weights, in their dtype, with no shape broadcast by itself; every weight has a gradient."""
+def test_two_steps_keep_the_dtype_and_reach_every_weight(name, dtype):
+    """No shape is broadcast implicitly, and every weight has a gradient from the initial weights on."""
     cell = from_flax({**KNOWN, **ANY}[name], N_IN, N_OUT)
     batch = jax.tree.map(lambda leaf: leaf[0].astype(dtype), flax.stream())
     rule = online.bptt(cell, window=2)
@@ -245,7 +246,7 @@ def test_a_subclass_is_not_taken_for_its_parent():
         pass
 
     with pytest.raises(ValueError, match="Plain has the collections none"):
-        from_flax(Plain(N), N_IN, N_OUT)  # its step has no params: it was asked, not its parent
+        from_flax(Plain(N), N_IN, N_OUT)  # its step has no params, unlike its parent's
 
 
 class Counter(nn.Module):
@@ -310,12 +311,12 @@ class Alone(Scalar):
         (Alone(), ValueError, r"Alone: __call__\(carry, x\) returns a ShapeDtypeStruct"),
     ],
 )
-def test_modules_that_are_refused(module, error, match):
+def test_modules_that_are_no_cells_are_refused(module, error, match):
     with pytest.raises(error, match=match):
         from_flax(module, N_IN, N_OUT)
 
 
-def test_weights_that_are_refused():
+def test_weights_that_do_not_fit_are_refused():
     cell, params = gru(N_IN, N, N_OUT), flax.flax_params(KNOWN["gru"])
     with pytest.raises(ValueError, match="gru has the layers hn, hr, hz, in, ir, iz in flax; given were hf, hg"):
         weights_from_flax(cell, flax.flax_params(KNOWN["lstm"]))

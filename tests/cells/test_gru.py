@@ -22,7 +22,7 @@ W, W_OUT = weights_from_flax(CELL, PARAMS), flax.readout(N)
 GIVEN = {"forward": {"w": W, "w_out": W_OUT}}
 
 
-def test_equations():
+def test_a_step_equals_the_equations_and_the_flax_module():
     """One step in NumPy, from the equations and flax's kernels, and twenty steps of flax's module."""
     rng = np.random.default_rng(0)
     h, x = rng.standard_normal(N), rng.standard_normal(N_IN)
@@ -31,13 +31,13 @@ def test_equations():
     def sig(v):
         return 1 / (1 + np.exp(-v))
 
-    def heard(layer, activity):
+    def weighted(layer, activity):
         return activity @ p[layer]["kernel"] + p[layer].get("bias", 0)
 
-    r, z = sig(heard("ir", x) + heard("hr", h)), sig(heard("iz", x) + heard("hz", h))
-    k = np.tanh(heard("in", x) + r * heard("hn", h))
-    got = advance(CELL, {"w": W}, jnp.asarray(h)[None], jnp.asarray(x))
-    np.testing.assert_allclose(got[0], (1 - z) * k + z * h, atol=1e-14)
+    r, z = sig(weighted("ir", x) + weighted("hr", h)), sig(weighted("iz", x) + weighted("hz", h))
+    k = np.tanh(weighted("in", x) + r * weighted("hn", h))
+    state = advance(CELL, {"w": W}, jnp.asarray(h)[None], jnp.asarray(x))
+    np.testing.assert_allclose(state[0], (1 - z) * k + z * h, atol=1e-14)
 
     xs, s, outputs = flax.stream(steps=20).x[:, 0], start_of(CELL, W.dtype), []
     for x in xs:
@@ -54,11 +54,11 @@ def test_derivatives_are_those_of_the_update(activation, gate):
     rng = np.random.default_rng(2)
     s, v = jnp.asarray(rng.standard_normal((1, N))), jnp.asarray(rng.standard_normal((4, N)))
     by_s, by_v = flax.whole_jacobians(cell, s, v)
-    for found in (derivatives(cell, {}, s, v), by_autodiff(cell, {}, s, v)):
-        all_close(found.s, cell.update({}, s, v), 1e-14)
-        all_close(found.decay, flax.diagonal(by_s), 1e-13)
-        all_close(found.gain, flax.diagonal(by_v), 1e-13)
-        assert found.own_gain.shape == (1, 0, N)
+    for partials in (derivatives(cell, {}, s, v), by_autodiff(cell, {}, s, v)):
+        all_close(partials.s, cell.update({}, s, v), 1e-14)
+        all_close(partials.decay, flax.diagonal(by_s), 1e-13)
+        all_close(partials.gain, flax.diagonal(by_v), 1e-13)
+        assert partials.own_gain.shape == (1, 0, N)
     assert cell.partials is not None
 
 
@@ -69,19 +69,19 @@ def expected(examples, params=PARAMS):
 
 def test_exact_rules_give_the_gradient_of_the_flax_module():
     examples = flax.stream()
-    want, steps = expected(examples), len(examples.x)
+    gradients, steps = expected(examples), len(examples.x)
     for rule in (online.rtrl(CELL), online.snap(CELL, n=4), online.bptt(CELL, window=steps)):
-        all_close(summed(held(rule, GIVEN, examples)), want)
+        all_close(summed(held(rule, GIVEN, examples)), gradients)
     late = held(online.future_facing_bptt(CELL, window=steps), GIVEN, flax.stream(silent=steps - 1))
-    all_close(summed(late), want)
+    all_close(summed(late), gradients)
     for rule in (online.rflo(CELL), online.snap(CELL), online.bptt(CELL, window=steps // 2)):
-        off = summed(held(rule, GIVEN, examples))["w"] - want["w"]
-        assert jnp.linalg.norm(off) > 0.01 * jnp.linalg.norm(want["w"])
+        off = summed(held(rule, GIVEN, examples))["w"] - gradients["w"]
+        assert jnp.linalg.norm(off) > 0.01 * jnp.linalg.norm(gradients["w"])
 
 
 @pytest.mark.parametrize("name", ["uoro", "kf_rtrl", "reverse_kf_rtrl"])
-def test_unbiased(name):
-    """False alarm: some 140 tests at five sigma, below 1e-4; a gradient without 20 % of what is carried is found."""
+def test_stochastic_rules_are_unbiased(name):
+    """Some 140 tests at five sigma: false alarm below 1e-4. A gradient with 80 % of its carried part fails."""
     examples = flax.stream()
     samples = flax.estimates(getattr(online, name)(CELL), GIVEN, examples, 6000)["w"]
     exact, short = (held(online.rtrl(CELL, decay=decay), GIVEN, examples)["w"][-1] for decay in (1.0, 0.8))
@@ -103,18 +103,18 @@ def test_masked_connections_do_not_learn():
         return {**leaves, "kernel": jnp.where(exists.T, leaves["kernel"], 0)}
 
     sparse = {layer: cut(layer, jax.tree.map(lambda a: a + 0.3, leaves)) for layer, leaves in PARAMS.items()}
-    want = np.where(cell.mask, expected(examples, params=sparse)["w"], 0)
+    masked = np.where(cell.mask, expected(examples, params=sparse)["w"], 0)
     given = {"forward": {"w": dense, "w_out": W_OUT}}
     for rule in (online.rtrl(cell), online.bptt(cell, window=len(examples.x)), online.snap(cell, n=9)):
-        got = summed(held(rule, given, examples))["w"]
-        assert not np.asarray(got)[~cell.mask].any()
-        all_close(got, want)
+        gradients = summed(held(rule, given, examples))["w"]
+        assert not np.asarray(gradients)[~cell.mask].any()
+        all_close(gradients, masked)
     of_all = np.asarray(expected(examples, params=sparse)["w"])
     assert np.abs(of_all[:2, :, :N][:, ~exists]).min() > 0  # the mask alone keeps them at zero
 
 
-def test_absent_weights():
-    """The candidate's sums hear the input or the recurrent activity, never both, and each has a bias."""
+def test_the_candidates_sums_lack_their_absent_weights():
+    """The candidate's sums receive the input or the recurrent activity, never both, and each has a bias."""
     mask = CELL.mask
     assert mask[:2].all()
     assert not mask[2, :, :N].any()
@@ -127,8 +127,8 @@ def test_absent_weights():
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
-def test_dtypes(dtype):
-    """Two steps of learning keep the weights' dtype, and no shape is broadcast by itself."""
+def test_learning_keeps_the_dtype_of_the_weights(dtype):
+    """Two steps of learning broadcast no shape implicitly."""
     params = init_params(jax.random.key(0), CELL, dtype)
     batch = jax.tree.map(lambda leaf: leaf[0].astype(dtype), flax.stream())
     for make in (online.rflo, online.rtrl, online.uoro, online.snap):
@@ -142,15 +142,15 @@ def test_dtypes(dtype):
         assert jnp.all(jnp.any(after.params["forward"]["w"] != state.params["forward"]["w"], (1, 2)))
 
 
-def test_refusals():
+def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="activation='swish' is not known"):
         gru(N_IN, N, N_OUT, gate_activation="swish")
     with pytest.raises(ValueError, match=r"gru: mask has shape \(2, 2\)"):
         gru(N_IN, N, N_OUT, mask=np.ones((2, 2)))
 
 
-def test_learns_from_its_memory():
-    """RFLO answers Add with a lag of one symbol: better than the best answer without memory."""
+def test_rflo_learns_from_the_cells_memory():
+    """RFLO learns Add with a lag of one symbol, below the least loss without memory."""
     cell = gru(2, 16, 2)
     task = add(lags=(1, 2), tau=1)
     learn = learner(online.rflo(cell), optax.sgd(0.3))

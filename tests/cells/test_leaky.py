@@ -35,7 +35,7 @@ def given(seed=0):
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0])
 @pytest.mark.parametrize("activation", sorted(PHI))
-def test_derivatives_against_autodiff(activation, alpha):
+def test_derivatives_equal_autodiff(activation, alpha):
     w, r, x, probe = given()
     cell = leaky(N_IN, N, N_OUT, alpha=alpha, activation=activation)
     dyn, weights = NeuronsDynamics(cell), {"w": w[None]}
@@ -54,7 +54,7 @@ def test_derivatives_against_autodiff(activation, alpha):
 
 
 @pytest.mark.parametrize("n_in", [0, N_IN, 3 * N])
-def test_products_with_the_jacobian_at_any_number_of_inputs(n_in):
+def test_products_with_the_jacobian_are_right_at_any_number_of_inputs(n_in):
     rng = np.random.default_rng(1)
     w, r, x, probe = (jnp.asarray(rng.standard_normal(shape)) for shape in ((N, N + n_in + 1), (N,), (n_in,), (N,)))
     dyn, weights = NeuronsDynamics(leaky(n_in, N, N_OUT, alpha=0.3)), {"w": w[None]}
@@ -71,12 +71,12 @@ def test_all_activations_are_tested():
 
 @pytest.mark.parametrize("activation", sorted(PHI))
 def test_an_activation_given_as_a_callable_is_the_named_one(activation):
-    """Its slope then comes from autodiff."""
+    """The slope of a callable comes from autodiff."""
     w, r, x, _ = given()
     v = (w @ jnp.concatenate([r, x, jnp.ones(1)]))[None]
     named, called = (leaky(N_IN, N, N_OUT, activation=phi) for phi in (activation, PHI[activation]))
-    for got, want in zip(derivatives(called, {}, r[None], v), derivatives(named, {}, r[None], v), strict=True):
-        np.testing.assert_allclose(got, want, atol=1e-15, strict=True)
+    for actual, expected in zip(derivatives(called, {}, r[None], v), derivatives(named, {}, r[None], v), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-15, strict=True)
 
 
 @pytest.mark.parametrize("learn", [(), ("alpha",), "alpha"])
@@ -85,13 +85,15 @@ def test_partials_are_those_of_autodiff(learn):
     cell = leaky(N_IN, N, N_OUT, alpha=0.3, learn=learn)
     own = {"alpha": jax.nn.sigmoid(probe)} if learn else {}
     v = (w @ jnp.concatenate([r, x, jnp.ones(1)]))[None]
-    got, want = derivatives(cell, own, r[None], v), by_autodiff(cell, own, r[None], v)
-    assert got.own_gain.shape == (1, len(own), N)
-    for written, found in zip(got, want, strict=True):
-        np.testing.assert_allclose(np.broadcast_to(written, found.shape), found, atol=1e-14)  # (1,): of all neurons
+    partials, expected = derivatives(cell, own, r[None], v), by_autodiff(cell, own, r[None], v)
+    assert partials.own_gain.shape == (1, len(own), N)
+    for written, autodiff in zip(partials, expected, strict=True):
+        np.testing.assert_allclose(
+            np.broadcast_to(written, autodiff.shape), autodiff, atol=1e-14
+        )  # (1,): of all neurons
 
 
-def test_alpha_learns_where_it_is_asked_to():
+def test_alpha_learns_on_request():
     cell = leaky(N_IN, N, N_OUT, alpha=0.3, learn=("alpha",))
     forward = init_params(jax.random.key(0), cell, jnp.float64)["forward"]
     np.testing.assert_array_equal(forward["own"]["alpha"], np.full(N, 0.3))
@@ -107,7 +109,7 @@ def written_out(loss, z, y):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_loss_and_error(loss):
+def test_the_error_is_the_derivative_of_the_loss(loss):
     z, y = jnp.array([0.3, -1.2, 2.0]), jnp.array([0.2, 0.5, 0.3])
     value, error = loss_and_error(loss, z, y)
     np.testing.assert_allclose(value, written_out(loss, z, y), atol=1e-14)
@@ -120,7 +122,7 @@ def test_the_loss_is_finite_at_extreme_outputs():
     np.testing.assert_allclose(error, [1, -1])
 
 
-def test_read_out_and_bias():
+def test_the_readout_is_linear_with_a_bias():
     r = given()[1]
     w_out = jnp.arange(12.0).reshape(2, 6)
     np.testing.assert_allclose(read_out(w_out, r), w_out[:, :5] @ r + w_out[:, 5])
@@ -128,7 +130,7 @@ def test_read_out_and_bias():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_initial_weights(dtype):
+def test_initial_weights_have_their_moments(dtype):
     """Bounds of five standard errors on mean and variance; false alarm below 1e-5 together, and the seed is fixed."""
     n, n_in, n_out = 60, 50, 40
     init = jax.jit(lambda key: init_params(key, leaky(n_in, n, n_out), dtype))
@@ -145,17 +147,17 @@ def test_initial_weights(dtype):
     for part in (w[:, n:-1] * n_in**0.5, w_out[:, :n] * n**0.5, w_fb * n_out**0.5):
         assert abs(part.mean()) < 5 / part.size**0.5
         assert abs(part.var() - 1) < 5 * (2 / part.size) ** 0.5
-    # A key of its own for each matrix.
+    # Each matrix has its own key.
     assert abs(np.corrcoef(np.ravel(w_out[:, :n]), np.ravel(w_fb))[0, 1]) < 5 / w_fb.size**0.5
     assert np.abs(init(jax.random.key(4))["forward"]["w"][0] - w).max() > 0.1
 
 
-def test_default_dtype():
+def test_the_default_dtype_is_jaxs():
     shapes = jax.eval_shape(lambda key: init_params(key, leaky(2, 3, 2)), jax.random.key(0))
     assert shapes["forward"]["w"].dtype == jnp.zeros(()).dtype
 
 
-def test_weights_in_bfloat16():
+def test_weights_in_bfloat16_are_rounded_float32():
     """QR has no bfloat16: the orthogonal part is that of float32, rounded."""
     params = init_params(jax.random.key(0), leaky(N_IN, 8, N_OUT), jnp.bfloat16)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.bfloat16)}
@@ -166,7 +168,7 @@ def test_weights_in_bfloat16():
 
 
 @pytest.mark.parametrize("alpha", [0.0, -0.1, 1.01, float("nan"), np.array([0.5, 0.5, 2.0, 0.5, 0.5])])
-def test_alpha_out_of_range(alpha):
+def test_alpha_out_of_range_is_refused(alpha):
     with pytest.raises(ValueError, match=r"alpha=.* is outside \(0, 1\]"):
         leaky(N_IN, N, N_OUT, alpha=alpha)
 
@@ -187,7 +189,7 @@ def test_alpha_may_be_an_array_or_a_tracer():
     np.testing.assert_allclose(jax.grad(lambda alpha: after(alpha).sum())(each), phi - r, atol=1e-13)
 
 
-def test_unknown_names():
+def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"activation='selu' is not known; use one of tanh"):
         leaky(N_IN, N, N_OUT, activation="selu")
     with pytest.raises(ValueError, match=r"loss='mse' is not known; use one of softmax"):

@@ -23,7 +23,7 @@ from tests.cells.spiking import (
 
 
 def two_variables():
-    """A cell whose readout receives something else than its neurons do, with parameters on both sides of the decay."""
+    """A cell whose readout and neurons receive different activity, with parameters before and after the decay."""
 
     def update(own, s, v):
         return jnp.stack([jnp.tanh(own["a"] * s[0] + v[0] + s[1]), own["z"] * s[1] + s[0] * jax.nn.sigmoid(v[1])])
@@ -51,12 +51,12 @@ CELLS = {
 
 @pytest.mark.parametrize("name", list(CELLS))
 @pytest.mark.parametrize("learn", [False, True])
-def test_the_readout_receives_a_filter_of_what_it_received(name, learn):
+def test_the_readout_receives_filtered_activity(name, learn):
     plain = CELLS[name]()
     cell = leaky_readout(plain, 0.7, learn=learn)
     params, examples = problem(cell)
     weights = params["forward"]
-    kept = np.asarray(weights["own"]["readout_decay"] if learn else 0.7)
+    decay = np.asarray(weights["own"]["readout_decay"] if learn else 0.7)
 
     def run(cell, weights):
         def step(s, x):
@@ -73,7 +73,7 @@ def test_the_readout_receives_a_filter_of_what_it_received(name, learn):
     np.testing.assert_array_equal(output, output_plain)
     f = np.zeros(N)
     for t in range(len(read)):
-        f = kept * f + np.asarray(read_plain[t])
+        f = decay * f + np.asarray(read_plain[t])
         np.testing.assert_allclose(read[t], f, rtol=1e-12, atol=1e-15)
     assert np.abs(read - read_plain).max() > 0.1
 
@@ -99,7 +99,7 @@ def test_the_derivatives_written_out_are_those_of_update(name, learn):
 
 
 @pytest.mark.parametrize("learn", [("readout_decay",), ("strength", "readout_decay", "threshold")], ids=str)
-def test_rtrl_is_autodiff_through_the_filter(learn):
+def test_rtrl_equals_autodiff_through_the_filter(learn):
     own = {"decay": 0.8, "threshold": 0.9, "adaptation_decay": 0.95, "strength": 0.3}
     inner = alif(N_IN, N, N_OUT, **own, learn=[name for name in learn if name in own])
     cell = leaky_readout(inner, 0.8, learn=True)
@@ -138,7 +138,7 @@ def test_states_keep_the_dtype_of_the_weights(dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves((s, cell.read(s), d))} == {jnp.dtype(dtype)}
 
 
-def test_bad_arguments():
+def test_bad_arguments_are_refused():
     cell = lif(2, 3, 2)
     with pytest.raises(ValueError, match=r"decay=1.5 is outside \[0, 1\]"):
         leaky_readout(cell, 1.5)

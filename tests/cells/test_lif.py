@@ -50,7 +50,7 @@ ALL = ("decay", "threshold")
 @pytest.mark.parametrize(
     ("options", "learn"), [*((option, ALL) for option in OPTIONS), ({}, ()), ({}, ALL[1:])], ids=str
 )
-def test_rtrl_and_bptt_are_autodiff_with_straight_through_spikes(options, learn):
+def test_rtrl_and_bptt_equal_autodiff_with_straight_through_spikes(options, learn):
     cell = lif(N_IN, N, N_OUT, **OWN, learn=learn, **options)
     params, examples = problem(cell)
     fixed = {name: value for name, value in OWN.items() if name not in learn}
@@ -89,13 +89,13 @@ def test_the_derivatives_written_out_are_those_of_update(options, learn):
     without = derivatives(blind, own, s, v)
     np.testing.assert_allclose(without.s, written.s, rtol=0, atol=1e-14)
     np.testing.assert_allclose(without.gain, written.gain, rtol=0, atol=1e-14)
-    kept = own.get("decay", OWN["decay"]) * ((1 - cell.output(s)) if options.get("reset") == "zero" else 1)
-    np.testing.assert_allclose(without.decay[0, 0], kept * np.ones(N), rtol=0, atol=1e-14)
+    decay = own.get("decay", OWN["decay"]) * ((1 - cell.output(s)) if options.get("reset") == "zero" else 1)
+    np.testing.assert_allclose(without.decay[0, 0], decay * np.ones(N), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
 @pytest.mark.parametrize("refractory", [0, 3])
-def test_a_voltage_by_hand(reset, refractory):
+def test_a_voltage_follows_the_equations_by_hand(reset, refractory):
     cell = lif(1, 1, 1, decay=0.8, threshold=0.5, reset=reset, refractory=refractory)
     weights = {"w": jnp.array([[[0.0, 1.0, 0.0]]])}
     drive = np.abs(np.random.default_rng(1).standard_normal(40))
@@ -113,7 +113,7 @@ def test_a_voltage_by_hand(reset, refractory):
 
 @pytest.mark.parametrize("refractory", [0, 1, 4])
 def test_a_neuron_that_has_fired_stays_silent(refractory):
-    cell = lif(1, 1, 1, refractory=refractory, slope=jnp.ones_like)  # 1 wherever it is not silenced
+    cell = lif(1, 1, 1, refractory=refractory, slope=jnp.ones_like)  # 1 where the neuron is not silenced
     weights = {"w": jnp.array([[[0.0, 9.0, 0.0]]])}  # enough to fire at every step
 
     def step(s, x):
@@ -137,7 +137,7 @@ POINTS = (-1.3, -0.7, -0.2, 0.3, 0.6, 1.2)
 
 
 @pytest.mark.parametrize("name", list(SLOPES))
-def test_first_and_second_derivatives_of_a_spike(name):
+def test_a_spike_has_the_named_slope_and_its_derivative(name):
     spike, psi = spike_function(name), PSI[name]
     for x in POINTS:
         assert float(spike(x)) == float(x > 0)
@@ -149,13 +149,13 @@ def test_first_and_second_derivatives_of_a_spike(name):
     assert PSI.keys() == SLOPES.keys()
 
 
-def test_any_slope_with_coefficients_that_are_differentiated():
+def test_coefficients_of_a_custom_slope_are_differentiated():
     def through(width, x):
         spike = spike_function(lambda x: jnp.exp(-((x / width) ** 2)))
         z, dz = jax.jvp(spike, (x,), (jnp.ones_like(x),))
         return jnp.sum(jnp.sin(x) * z + jnp.cos(x) * dz)
 
-    def expected(width, x):  # dz/dx is the slope: by hand, with derivatives of the slope alone
+    def expected(width, x):  # dz/dx is the slope; only the slope is differentiated further
         psi = jnp.exp(-((x / width) ** 2))
         return jnp.sum(jnp.cos(x) * psi)
 
@@ -241,6 +241,6 @@ def test_meta_gradients_with_smooth_spikes_are_finite_differences(options):
     ],
     ids=str,
 )
-def test_bad_arguments(arguments, message):
+def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         lif(2, 3, 2, **arguments)

@@ -1,4 +1,4 @@
-"""Masked cells: what has no connection has no effect and no gradient, and a stack of layers is one written out."""
+"""Masked cells: missing connections have no effect and no gradient, and a stack equals its layers written out."""
 
 import functools
 
@@ -21,23 +21,23 @@ CELL = cells.leaky(N_IN, N, N_OUT, alpha=0.6, mask=MASK)
 def problem():
     params = cells.init_params(jax.random.key(0), CELL, jnp.float64)
     full = jax.random.normal(jax.random.key(1), (1, N, N + N_IN + 1), jnp.float64) / 2
-    params["forward"]["w"] = full  # where there is no connection too: the rule must not read it
+    params["forward"]["w"] = full  # also where there is no connection, which the rule must not read
     x = jax.random.normal(jax.random.key(2), (STEPS, 1, N_IN), jnp.float64)
     y = jax.nn.softmax(jax.random.normal(jax.random.key(3), (STEPS, 1, N_OUT), jnp.float64))
     return params, Example(x, y)
 
 
 def losses(w, w_out, examples):
-    """Two layers with weights of their own, the second of which hears the first of the step before."""
+    """Losses of two layers with their own weights; the second receives the first's activity of the last step."""
     low, high = np.arange(LAYERS[0]), LAYERS[0] + np.arange(LAYERS[1])
-    a, b, found = jnp.zeros(LAYERS[0]), jnp.zeros(LAYERS[1]), []
+    a, b, values = jnp.zeros(LAYERS[0]), jnp.zeros(LAYERS[1]), []
     for x, y in zip(examples.x[:, 0], examples.y[:, 0], strict=True):
         of_a = w[low][:, low] @ a + w[low, N : N + N_IN] @ x + w[low, -1]
         of_b = w[high][:, high] @ b + w[high][:, low] @ a + w[high, -1]
         a, b = 0.4 * a + 0.6 * jnp.tanh(of_a), 0.4 * b + 0.6 * jnp.tanh(of_b)
         z = w_out[:, :N] @ jnp.concatenate([a, b]) + w_out[:, N]
-        found.append(jax.nn.logsumexp(z) - y @ z)
-    return jnp.stack(found)
+        values.append(jax.nn.logsumexp(z) - y @ z)
+    return jnp.stack(values)
 
 
 def held(rule):
@@ -51,7 +51,7 @@ def held(rule):
     return jax.jit(lambda: jax.lax.scan(body, start, examples)[1])()
 
 
-def test_rtrl_and_bptt_on_a_stack_are_the_gradient_of_the_stack():
+def test_rtrl_and_bptt_give_the_gradient_of_a_stack():
     params, examples = problem()
     w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
     each = jax.jacrev(losses, (0, 1))(w, w_out, examples)
@@ -62,7 +62,7 @@ def test_rtrl_and_bptt_on_a_stack_are_the_gradient_of_the_stack():
     window, _ = held(online.bptt(CELL, window=STEPS))
     np.testing.assert_allclose(window["w"][-1, 0], each[0].sum(0), atol=1e-12)
     assert not np.any(each[0][:, ~MASK])
-    low = slice(0, LAYERS[0])  # credit reaches the lower layer through the upper one, and what it lends is not small
+    low = slice(0, LAYERS[0])  # credit that reaches the lower layer through the upper one is not small
     assert np.linalg.norm(each[0][:, low]) > 0.1 * np.linalg.norm(each[0])
 
 
@@ -82,7 +82,7 @@ def test_no_rule_teaches_a_connection_that_does_not_exist(name):
 
 
 def test_snap_reaches_as_far_as_the_connections():
-    """A stack of three layers of one neuron each: after two steps the first reaches the third, and n = 3 is RTRL."""
+    """The first of three layers of one neuron reaches the third after two steps, and n = 3 is RTRL."""
     cell = cells.leaky(1, 3, 2, mask=cells.stack_mask([1, 1, 1], 1))
     params = cells.init_params(jax.random.key(4), cell, jnp.float64)
     params["forward"]["w"] = jnp.where(cell.mask, 0.8, 0.0)

@@ -1,4 +1,4 @@
-"""Cells of neurons built by hand: derivatives against finite differences, what a gate hears, and what is refused."""
+"""Cells of neurons built by hand: derivatives against finite differences, the input of gates, refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ M = N + N_IN + 1
 
 
 def update(own, s, v):
-    """Two variables, two gates and two parameters, all of which meet."""
+    """Two variables, two gates and two parameters, all coupled."""
     a, b = s
     return jnp.stack([own["keep"] * a + jnp.tanh(v[0] - b) * v[1], jnp.sin(a * b) + own["gain"] * v[1] ** 2])
 
@@ -51,38 +51,38 @@ def drawn(seed, *shapes):
 
 def slopes(f, x, move=1e-6):
     """Central differences of an array by an array, (result's axes, x's axes)."""
-    found = np.zeros((*np.shape(f(x)), *x.shape))
+    differences = np.zeros((*np.shape(f(x)), *x.shape))
     for index in np.ndindex(*x.shape):
         ends = []
         for sign in (1, -1):
             there = x.copy()
             there[index] += sign * move
             ends.append(np.asarray(f(there)))
-        found[(..., *index)] = (ends[0] - ends[1]) / (2 * move)
-    return found
+        differences[(..., *index)] = (ends[0] - ends[1]) / (2 * move)
+    return differences
 
 
 def test_derivatives_are_finite_differences():
-    """Each of S, G and P rows, neuron by neuron; nothing between two neurons."""
+    """Each of S, G and P rows agrees, neuron by neuron, and nothing couples two neurons."""
     cell = build()
     s, v, keep, gain = drawn(0, (2, N), (2, N), N, N)
     own = {"keep": keep, "gain": gain}
-    found = derivatives(cell, {k: jnp.asarray(p) for k, p in own.items()}, jnp.asarray(s), jnp.asarray(v))
-    np.testing.assert_allclose(found.s, update(own, s, v), atol=1e-15)
-    assert (found.decay.shape, found.gain.shape, found.own_gain.shape) == ((2, 2, N), (2, 2, N), (2, 2, N))
-    wanted = {
+    partials = derivatives(cell, {k: jnp.asarray(p) for k, p in own.items()}, jnp.asarray(s), jnp.asarray(v))
+    np.testing.assert_allclose(partials.s, update(own, s, v), atol=1e-15)
+    assert (partials.decay.shape, partials.gain.shape, partials.own_gain.shape) == ((2, 2, N), (2, 2, N), (2, 2, N))
+    expected = {
         "decay": slopes(lambda s: update(own, s, v), s),
         "gain": slopes(lambda v: update(own, s, v), v),
         "own_gain": np.stack(
             [slopes(lambda p, k=k: update({**own, k: p}, s, v), own[k]) for k in ("gain", "keep")], axis=2
         ),
     }
-    for name, want in wanted.items():
-        got = np.asarray(getattr(found, name))
-        np.testing.assert_allclose(got, np.einsum("aibi->abi", want), atol=1e-8, err_msg=name)
-        off = want - np.einsum("abi,ik->aibk", np.einsum("aibi->abi", want), np.eye(N))
+    for name, full in expected.items():
+        actual = np.asarray(getattr(partials, name))
+        np.testing.assert_allclose(actual, np.einsum("aibi->abi", full), atol=1e-8, err_msg=name)
+        off = full - np.einsum("abi,ik->aibk", np.einsum("aibi->abi", full), np.eye(N))
         np.testing.assert_allclose(off, 0, atol=1e-8)
-        assert np.abs(got).min(-1).max() > 1e-3
+        assert np.abs(actual).min(-1).max() > 1e-3
 
 
 def test_the_jacobian_and_the_influence_are_finite_differences():
@@ -108,50 +108,50 @@ def test_the_jacobian_and_the_influence_are_finite_differences():
     np.testing.assert_allclose(dyn.unread(jnp.asarray(s), c[0]), slopes(read, s).sum(0) * c[0], atol=1e-8)
 
 
-def test_a_gate_hears_what_it_is_said_to_hear():
+def test_a_gate_receives_only_the_named_sources():
     """Weights that do not exist start at zero, are read as zero, and connect nothing."""
     ring = np.roll(np.eye(N), 1, 0)
     cell = build(receives=[(True, False, True), (False, True, False)], mask=ring)
-    wanted = np.zeros((2, N, M), bool)
-    wanted[0, :, :N], wanted[0, :, -1], wanted[1, :, N:-1] = ring, True, True
-    np.testing.assert_array_equal(cell.mask, wanted)
+    expected = np.zeros((2, N, M), bool)
+    expected[0, :, :N], expected[0, :, -1], expected[1, :, N:-1] = ring, True, True
+    np.testing.assert_array_equal(cell.mask, expected)
     w = init_params(jax.random.key(0), cell, jnp.float64)["forward"]["w"]
-    assert not np.asarray(w)[~wanted].any()
+    assert not np.asarray(w)[~expected].any()
     s, x = map(jnp.asarray, drawn(3, (2, N), N_IN))
     weights = {"w": jnp.ones((2, N, M)), "own": {"keep": jnp.ones(N), "gain": jnp.ones(N)}}
     v = np.stack([np.roll(output(s), 1) + 1, np.full(N, x.sum())])
     np.testing.assert_allclose(advance(cell, weights, s, x), update(weights["own"], s, v), atol=1e-14)
     noise = jnp.asarray(drawn(4, (2, N))[0])
     np.testing.assert_allclose(advance(cell, weights, s, x, noise), update(weights["own"], s, v + noise), atol=1e-14)
-    full = build(mask=wanted)
-    np.testing.assert_array_equal(full.mask, wanted)
+    full = build(mask=expected)
+    np.testing.assert_array_equal(full.mask, expected)
     assert build().mask is None
     assert build(mask=np.ones((N, N))).mask is None
 
 
-def test_each_gate_has_weights_of_its_own():
-    """W_rec orthogonal in each, and all of them different."""
+def test_each_gate_has_its_own_weights():
+    """W_rec is orthogonal in each, and all differ."""
     w = np.asarray(init_params(jax.random.key(0), build(), jnp.float64)["forward"]["w"])
     for rec in w[:, :, :N]:
         np.testing.assert_allclose(rec @ rec.T, np.eye(N), atol=1e-13)
     assert np.abs(w[0] - w[1]).max() > 0.3
 
 
-def test_initial_weights_of_ones_own():
+def test_custom_initial_weights_are_masked():
     cell = build(init_w=lambda key, cell, dtype: jnp.full((2, cell.n, cell.m), 0.25, dtype), mask=np.eye(N))
     w = init_params(jax.random.key(0), cell, jnp.float32)["forward"]["w"]
     assert w.dtype == jnp.float32
     np.testing.assert_array_equal(w, np.where(cell.mask, 0.25, 0))
 
 
-def test_variables_start_where_they_are_told():
+def test_variables_have_the_given_start():
     cell = build(start=(0.5, -1.0))
     start = NeuronsDynamics(cell).start(jnp.float64)
     np.testing.assert_array_equal(start, np.repeat([[0.5], [-1.0]], N, 1))
     np.testing.assert_array_equal(NeuronsDynamics(build()).start(jnp.float64), np.zeros((2, N)))
 
 
-def test_parameters_that_learn():
+def test_learned_parameters_have_their_initial_values():
     own = init_params(jax.random.key(0), build(), jnp.float32)["forward"]["own"]
     assert {name: leaf.dtype for name, leaf in own.items()} == dict.fromkeys(("keep", "gain"), jnp.dtype("float32"))
     np.testing.assert_allclose(own["keep"], np.full(N, 0.3), rtol=1e-7)
@@ -184,7 +184,7 @@ def test_parameters_that_learn():
         ({"read": lambda s: s[0] - s[0].mean()}, r"read mixes neurons"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_line(options, match):
+def test_bad_arguments_are_refused_in_one_line(options, match):
     with pytest.raises(ValueError, match=f"^neurons: {match}|^{match}") as refusal:
         plain(**options)
     assert "\n" not in str(refusal.value)
@@ -195,8 +195,8 @@ def test_a_traced_mask_is_refused():
         jax.jit(lambda mask: plain(mask=mask) and 0)(jnp.ones((N, N)))
 
 
-def test_what_reads_its_own_neuron_is_taken():
-    """Also where a function is not smooth, or is not a number."""
+def test_an_update_of_single_neurons_is_taken():
+    """The update need not be smooth, or finite."""
     plain(update=lambda own, s, v: jnp.where(v > 0, s, -s) * jnp.sign(v))
     plain(update=lambda own, s, v: jnp.log(s) + v)
     jax.jit(lambda decay: plain(update=lambda own, s, v: decay * s + v) and 0)(0.5)

@@ -1,7 +1,7 @@
 """UORO, KF-RTRL and reverse KF-RTRL on the LSTM, whose neurons have two variables and four gates, and with parameters
-of their own: unbiased, by a z-test against RTRL, which other tests hold to autodiff.
+of their own: unbiased, by a z-test against RTRL, which other tests compare with autodiff.
 
-Some 200 entries at five sigma: a right rule fails with a probability below 200 * 5.8e-7 = 1.2e-4; seeds are fixed.
+Some 200 entries at five sigma: a correct rule fails with a probability below 200 * 5.8e-7 = 1.2e-4; seeds are fixed.
 """
 
 import functools
@@ -50,6 +50,6 @@ def test_estimates_are_right_on_average(rule, name):
     z = (samples.mean(0) - exact(name)) / error
     assert np.abs(z).max() < 5
     assert 0.6 < np.sqrt(np.mean(z**2)) < 1.6
-    # The test has power: a gradient whose carried part is a fifth too small is seen.
+    # The test has power: it finds a gradient whose carried part is a fifth too small.
     short = exact(name, 0.8)
     assert np.abs((samples.mean(0) - short) / error).max() > 5

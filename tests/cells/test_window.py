@@ -37,7 +37,7 @@ def given(cell, steps, seed=0):
 
 @pytest.mark.parametrize("steps", [1, 6, 20])
 @pytest.mark.parametrize("name", CELLS)
-def test_the_path_is_that_of_the_equations(name, steps):
+def test_the_path_follows_the_equations(name, steps):
     cell, update = CELLS[name]
     params, s_0, example, noise = given(cell, steps)
 
@@ -67,7 +67,7 @@ def test_the_path_is_that_of_the_equations(name, steps):
 
 
 def adaptive():
-    """Two variables, one read and one heard, a callable loss, parameters of a neuron's own."""
+    """A cell of two variables, one for the readout and one for the neurons, with a callable loss and own parameters."""
 
     def update(own, s, v):
         a = own["keep"] * s[0] + 0.3 * jnp.tanh(s[1]) + v[0]
@@ -101,7 +101,7 @@ def two_layers():
 
 
 def loss_of(cell, forward, s_0, example):
-    """The window's loss, a stream and a step at a time, from `advance` or the cell's own step."""
+    """The window's loss, one stream and one step at a time, from `advance` or the cell's own step."""
     total = 0
     for b in range(example.x.shape[1]):
         state = s_0[b]
@@ -110,7 +110,7 @@ def loss_of(cell, forward, s_0, example):
                 if example.start is not None:
                     state = jnp.where(example.start[t, b], jnp.zeros_like(state), state)
                 state = cells.advance(cell, forward, state, example.x[t, b])
-                heard = cell.read(state)
+                readout_input = cell.read(state)
             else:
                 parts = (state[:3], state[3:])
                 if example.start is not None:
@@ -118,8 +118,8 @@ def loss_of(cell, forward, s_0, example):
                         lambda a, r, on=example.start[t, b]: jnp.where(on, r, a), parts, cell.init_state()
                     )
                 parts = cell.step(forward["cell"], parts, example.x[t, b])
-                state, heard = jnp.concatenate(parts), cell.read(parts)
-            z = cells.read_out(forward["w_out"], heard)
+                state, readout_input = jnp.concatenate(parts), cell.read(parts)
+            z = cells.read_out(forward["w_out"], readout_input)
             each = cell.loss(z, example.y[t, b]) if callable(cell.loss) else jnp.sum((z - example.y[t, b]) ** 2) / 2
             total += each * (1 if example.weight is None else example.weight[t, b])
     return total / example.x.shape[1]
@@ -127,7 +127,7 @@ def loss_of(cell, forward, s_0, example):
 
 @pytest.mark.parametrize("edges", [False, True], ids=["whole", "starts and weights"])
 @pytest.mark.parametrize("make", [adaptive, two_layers])
-def test_the_sweep_is_autodiff(make, edges):
+def test_the_sweep_equals_autodiff(make, edges):
     cell, rng = make(), np.random.default_rng(3)
     params = cells.init_params(jax.random.key(2), cell)
     size = (2, N) if make is adaptive else (6,)
@@ -144,13 +144,13 @@ def test_the_sweep_is_autodiff(make, edges):
         credit = win.carry_back(cell, cell_weights(cell, params), window.local, window.credit)
         return win.window_report(window)[0], win.gradients(cell, params, window, credit), credit
 
-    loss, got, credit = ours(params)
-    want_loss, (want, by_state) = compiled(
+    loss, gradients, credit = ours(params)
+    expected_loss, (expected, by_state) = compiled(
         jax.value_and_grad(lambda forward, s: loss_of(cell, forward, s, example), argnums=(0, 1))
     )(params["forward"], s_0)
-    close(loss, want_loss)
-    jax.tree.map(close, got, want)
-    assert all(np.abs(leaf).max() > 1e-2 for leaf in jax.tree.leaves(want))
+    close(loss, expected_loss)
+    jax.tree.map(close, gradients, expected)
+    assert all(np.abs(leaf).max() > 1e-2 for leaf in jax.tree.leaves(expected))
     if edges:
         assert not np.asarray(by_state)[0].any(), "credit crosses the start of a trial"
         assert np.asarray(by_state)[1].any()
@@ -159,7 +159,7 @@ def test_the_sweep_is_autodiff(make, edges):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64, jnp.bfloat16])
 def test_random_feedback_has_the_scale_of_w_rec(dtype):
-    """Mean square at five standard errors, false alarm below 1e-5 together; no draw of W itself."""
+    """The mean square is within five standard errors, false alarm below 1e-5 together; B is not W."""
     n = 60
     cell = cells.gru(2, n, 2)
     w_back = compiled(lambda key: cells.init_feedback(key, cell, dtype)["w_back"])(jax.random.key(3))

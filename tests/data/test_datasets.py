@@ -1,4 +1,4 @@
-"""Data sets: known facts of the real ones, the cache, what is missing; minibatches of them on the device."""
+"""Data sets: known facts of the real ones, the cache, missing sets; minibatches on the device."""
 
 import importlib
 import os
@@ -21,14 +21,14 @@ from tests.real_data import real
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache folder for this test alone."""
+    """An empty cache folder for this test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "plasticity_jax" / "datasets"
 
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch, cache):
-    """A set called mnist whose records nobody can read, and a reader that makes them up."""
+    """A set called mnist with unreadable records, and a reader that invents them."""
     folder = tmp_path / "tfds" / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     (folder / "mnist-train.array_record-00000-of-00001").write_bytes(b"records")
@@ -43,10 +43,10 @@ def toy(tmp_path, monkeypatch, cache):
     return folder, reads
 
 
-# Facts: counts of labels as Y. LeCun's files have them, moments of the pixels as everybody normalises by them.
+# Facts: counts of labels as in Y. LeCun's files, and the customary moments of the pixels.
 
 
-def test_mnist(cache):
+def test_mnist_is_complete(cache):
     data = real("mnist", "train")
     assert data["image"].shape == (60_000, 28, 28, 1)
     assert (data["image"].dtype, data["label"].dtype) == (np.uint8, np.int32)
@@ -60,15 +60,15 @@ def test_mnist(cache):
     jax.tree.map(np.testing.assert_array_equal, again, data)
 
 
-def test_cifar10(cache):
-    """The mean of each channel tells red from blue, through a JPEG too."""
+def test_cifar10_is_complete(cache):
+    """The means distinguish the channels' order, even after JPEG compression."""
     data = real("cifar10")
     assert data["image"].shape == (10_000, 32, 32, 3)
     np.testing.assert_array_equal(np.bincount(data["label"]), np.full(10, 1000))
     np.testing.assert_allclose(data["image"].mean((0, 1, 2)) / 255, [0.4942, 0.4851, 0.4504], atol=2e-3)
 
 
-def test_omniglot(cache):
+def test_omniglot_is_complete(cache):
     data = real("omniglot", "small1")
     assert data["image"].shape == (2720, 105, 105, 1)
     assert set(np.unique(data["image"])) == {0, 255}
@@ -80,7 +80,7 @@ def test_omniglot(cache):
     assert len(np.unique(data["alphabet"] * 100 + data["alphabet_char_id"])) == 136
 
 
-def test_spoken_digit(cache):
+def test_spoken_digit_is_complete(cache):
     """Six speakers, ten digits; five recordings of each are the test, forty-five for training."""
     parts = {split: real("spoken_digit", split) for split in ("train", "test")}
     for split, recordings in {"train": range(5, 50), "test": range(5)}.items():
@@ -151,19 +151,19 @@ def test_the_newest_version_is_read(toy):
     for version in ("3.0.9", "3.0.10"):
         folder.with_name(version).mkdir()
         (folder.with_name(version) / "mnist-train.array_record-00000-of-00001").write_bytes(b"records")
-    folder.with_name("3.0.11").mkdir()  # holds nothing
+    folder.with_name("3.0.11").mkdir()  # empty
     load("mnist")
     assert reads == [folder.with_name("3.0.10")]
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(toy, tmp_path, monkeypatch):
+def test_a_read_only_cache_is_no_error(toy, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert load("mnist")["label"].tolist() == [7, 1]
 
 
 def homeless(monkeypatch):
-    """A container's user: no HOME, and no entry in the list of users."""
+    """A user of a container, without HOME and without an entry in the list of users."""
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     with pytest.raises(RuntimeError):
@@ -191,7 +191,7 @@ def test_without_a_home_directory_a_missing_set_is_one_line(monkeypatch, given):
     assert "set TFDS_DATA_DIR to a directory that holds it" in message
 
 
-def test_a_folder_that_is_read_only_from_the_middle_of_a_write_on_is_no_error(toy, cache, monkeypatch):
+def test_a_folder_that_becomes_read_only_during_a_write_is_no_error(toy, cache, monkeypatch):
     def refuse(self, missing_ok=False):
         raise PermissionError("read-only file system")
 
@@ -213,7 +213,7 @@ def test_a_write_that_fails_leaves_nothing_behind(toy, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-# What is missing.
+# Missing sets.
 
 
 def line_of(error):
@@ -240,7 +240,7 @@ def test_a_missing_set_is_noticed_before_anything_is_imported(tmp_path, monkeypa
         assert word in message
 
 
-def test_a_set_in_another_format_is_missing(toy, tmp_path):
+def test_a_set_in_another_format_counts_as_missing(toy, tmp_path):
     folder, _ = toy
     (folder / "mnist-train.array_record-00000-of-00001").rename(folder / "mnist-train.tfrecord-00000-of-00001")
     with pytest.raises(MissingData, match=r"no array_record files of its 'train' split.*file_format='array_record'"):
@@ -251,7 +251,7 @@ def test_a_set_in_another_format_is_missing(toy, tmp_path):
     ("module", "advice"),
     [("tensorflow_datasets", r'"plasticity_jax\[data\]"'), ("tensorflow", "tensorflow")],
 )
-def test_without_what_reads_it(tmp_path, monkeypatch, cache, module, advice):
+def test_a_missing_reader_is_named(tmp_path, monkeypatch, cache, module, advice):
     folder = tmp_path / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     (folder / "mnist-train.array_record-00000-of-00001").write_bytes(b"records")
@@ -262,7 +262,7 @@ def test_without_what_reads_it(tmp_path, monkeypatch, cache, module, advice):
         load("mnist")
 
 
-def test_unknown_names():
+def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="'imagenet' is not known; use one of mnist, cifar10, omniglot, spoken_digit"):
         load("imagenet")
     with pytest.raises(ValueError, match="spoken_digit has no split 'small1'; use one of train, test"):
@@ -277,7 +277,7 @@ def drawn(steps, count=10, batch=4, key=0):
     return np.asarray(jax.jit(lambda state: stream.take(state, steps)[1])(stream.init(jax.random.key(key))))
 
 
-def test_a_cut_stream_of_indices_is_the_stream():
+def test_a_cut_stream_of_indices_equals_the_whole():
     stream = minibatches(10, 4)
     state, first = jax.jit(lambda state: stream.take(state, 3))(stream.init(jax.random.key(0)))
     state, second = jax.jit(lambda state: stream.take(state, 5))(state)
@@ -293,8 +293,8 @@ def test_indices_are_uniform():
     assert np.sum((counts - 1000) ** 2 / 1000) < 9 + 5.5 * 18**0.5
 
 
-def test_a_learner_of_indices_sees_their_examples():
-    """A rule that adds up what it is shown, in a training of the run floor, against NumPy."""
+def test_a_learner_of_indices_receives_their_examples():
+    """A rule that sums its input, in a training of the run floor, agrees with NumPy."""
     images = np.random.default_rng(0).integers(0, 256, (10, 2, 3), np.uint8)
     labels = np.arange(10)
 
@@ -322,6 +322,6 @@ def test_a_learner_of_indices_sees_their_examples():
     np.testing.assert_allclose(metrics["loss"], labels[index].reshape(2, 12).mean(1))
 
 
-def test_what_minibatches_refuses():
+def test_bad_arguments_of_minibatches_are_refused():
     with pytest.raises(ValueError, match="count=0 and batch=4 must both be at least 1"):
         minibatches(0, 4)

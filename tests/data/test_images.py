@@ -1,4 +1,4 @@
-"""Labelled images on the host: in rows by class, of another size as Pillow makes them, splits that share a class."""
+"""Labelled images on the host: rows by class, resizing as Pillow's, splits that share a class."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 from plasticity_jax.data import by_class, check_disjoint, resize
 
 
-def test_by_class():
+def test_by_class_groups_images_by_label():
     labels = np.tile([5, 9, 5, 2, 9, 2, 2, 5, 9], 9)
     images = np.random.default_rng(0).integers(0, 256, (81, 2, 2, 1), np.uint8)
     grouped = by_class(images, labels)
@@ -19,28 +19,28 @@ def test_by_class():
         by_class(images, labels[:-1])
 
 
-def test_check_disjoint():
+def test_check_disjoint_names_shared_classes():
     check_disjoint(np.array([0, 1, 1]), np.array([2, 3]))
     with pytest.raises(ValueError, match=r"2 classes are in both the training and the test split, such as 1:"):
         check_disjoint(np.array([0, 1, 4]), np.array([4, 1, 1, 7]))
 
 
 @pytest.mark.parametrize(("before", "after"), [(105, 84), (105, 28), (7, 16)])
-def test_resize_is_that_of_pillow(before, after):
-    """The authors' resize. Pillow rounds after each of two passes, here once: at most one grey level apart."""
+def test_resize_equals_pillows(before, after):
+    """Pillow, the authors' tool, rounds after each of two passes; one rounding differs by at most one grey level."""
     images = np.random.default_rng(before).integers(0, 256, (3, before, before, 1), np.uint8)
-    wanted = [
+    expected = [
         np.asarray(Image.fromarray(image[..., 0], "L").resize((after, after), Image.Resampling.BILINEAR))
         for image in images
     ]
-    got = resize(images, after)
-    assert got.dtype == np.uint8
-    apart = np.abs(got[..., 0].astype(int) - np.stack(wanted))
+    resized = resize(images, after)
+    assert resized.dtype == np.uint8
+    apart = np.abs(resized[..., 0].astype(int) - np.stack(expected))
     assert apart.max() <= 1
     assert (apart == 0).mean() > 0.5
 
 
-def test_resize_in_pieces(monkeypatch):
+def test_resize_does_not_depend_on_its_pieces(monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 3), np.uint8)
     whole = resize(images, 6)
     monkeypatch.setattr("plasticity_jax.data.images.CHUNK", 2)

@@ -1,6 +1,6 @@
-"""Mel spectrograms against librosa's numbers; the resampler against sines; what is refused.
+"""Mel spectrograms against librosa's numbers; the resampler against sines; refusals.
 
-librosa_mel.npz was made with librosa 0.11.0 (NumPy 2.4.6, soxr 1.1.0), in float64 but for the filters:
+librosa_mel.npz was made with librosa 0.11.0 (NumPy 2.4.6, soxr 1.1.0), in float64 except for the filters:
 
     t = np.arange(6000) / 6000
     sweep = 0.6 * np.sin(2 * np.pi * (300 * t + 1100 * t**2)) + 0.2 * np.sin(2 * np.pi * (2400 * t - 900 * t**2))
@@ -31,20 +31,20 @@ def librosa():
         return dict(stored)
 
 
-def test_filters(librosa):
-    """librosa rounds them to float32 twice."""
+def test_the_filters_equal_librosas(librosa):
+    """The tolerance is for librosa, which rounds them to float32 twice."""
     np.testing.assert_allclose(mel_filters(), librosa["filters"], rtol=2**-22, atol=1e-12)
 
 
-def test_without_resampling(librosa):
-    """Decibels up to 80, rounded to float32: 4e-6 each."""
+def test_decibels_without_resampling_equal_librosas(librosa):
+    """Decibels of up to 80 are rounded to float32: 4e-6 each."""
     decibels = mel_spectrogram(librosa["audio"], 22050)
     np.testing.assert_allclose(decibels, librosa["at_22050"], rtol=0, atol=1e-5, strict=True)
     assert 0.1 < np.mean(decibels == -80) < 0.9
 
 
-def test_with_resampling(librosa):
-    """What leaks at -126 dB is half a percent of an entry at -80 dB: 0.04 dB.
+def test_decibels_with_resampling_are_near_librosas(librosa):
+    """Leakage at -126 dB is half a percent of an entry at -80 dB: 0.04 dB.
 
     In the transition band, from 3,652 to 4,000 Hz, two filters of the same edges differ: by 0.2 dB here. SciPy's own
     filter is 15 dB off.
@@ -57,15 +57,15 @@ def test_with_resampling(librosa):
 
 @pytest.mark.parametrize("frequency", [50, 1000, 3600])
 def test_a_sine_stays_a_sine(frequency):
-    """Away from the edges, to the filter's ripple: 126 dB is 5e-7, once for the pass band and once for the images."""
+    """Errors away from the edges are the filter's ripple: 126 dB is 5e-7, for the pass band and for the images."""
     sine = np.sin(2 * np.pi * frequency * np.arange(2001) / 8000)
-    wanted = np.sin(2 * np.pi * frequency * np.arange(5516) / 22050)
+    expected = np.sin(2 * np.pi * frequency * np.arange(5516) / 22050)
     inner = np.s_[400:-400]  # the filter is 189 samples long at 8,000 Hz
-    np.testing.assert_allclose(resampled(sine)[inner], wanted[inner], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(resampled(sine)[inner], expected[inner], rtol=0, atol=1e-6)
 
 
-def test_a_tone_beyond_the_recorded_band_is_gone():
-    """An impulse has all frequencies: from 4,000 Hz on, what is left of them is below -126 dB of what passes."""
+def test_tones_beyond_the_recorded_band_are_removed():
+    """An impulse has all frequencies; from 4,000 Hz on they are below -126 dB of the pass band."""
     impulse = np.zeros(2000)
     impulse[1000] = 1
     spectrum = np.abs(np.fft.rfft(resampled(impulse)))
@@ -73,7 +73,7 @@ def test_a_tone_beyond_the_recorded_band_is_gone():
     assert spectrum[frequency > 4000].max() < 10 ** (-126 / 20) * spectrum[frequency < 3652].min()
 
 
-def test_units_and_silence():
+def test_units_do_not_matter_and_silence_is_zero():
     audio = np.random.default_rng(0).integers(-9, 9, 3000).astype(np.int16)
     np.testing.assert_array_equal(mel_spectrogram(audio), mel_spectrogram((audio / 2**15).astype(np.float32)))
     np.testing.assert_array_equal(mel_spectrogram(np.zeros(600, np.int16)), np.zeros((4, 128), np.float32))
@@ -88,6 +88,6 @@ def test_units_and_silence():
         (np.zeros((9, 2)), 8000, r"audio has shape \(9, 2\)"),
     ],
 )
-def test_what_is_refused(audio, rate, match):
+def test_bad_audio_is_refused(audio, rate, match):
     with pytest.raises(ValueError, match=match):
         mel_spectrogram(audio, rate)

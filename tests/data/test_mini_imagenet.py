@@ -1,4 +1,4 @@
-"""mini-ImageNet, from a folder of the customary form that the test makes, to what `load` returns."""
+"""mini-ImageNet: `load` on a folder of the customary form, which the test makes."""
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ def colours(name, i):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Two images of each class; n05's are 168 x 252, where each pixel is six, not alike, of the same mean."""
+    """Two images of each class; those of n05 are 168 x 252, with six different pixels of the same mean for each."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     home = tmp_path / "manual"
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
     for split, names in CLASSES.items():
         lines = ["filename,label"]
         for i in range(2):
-            for name in names:  # the classes of a split take turns
+            for name in names:  # the classes of a split alternate
                 image = colours(name, i)
                 if name == "n05":
                     image = image.repeat(2, 0).repeat(3, 1) + np.tile([4, -8, 4], 84)[:, None]
@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch):
     return home
 
 
-def test_from_the_folder_to_arrays(folder, tmp_path):
+def test_a_folder_becomes_arrays(folder, tmp_path):
     build(str(folder), str(tmp_path / "tfds"))
     labels = {}
     for split, names in {"train": CLASSES["train"], "validation": CLASSES["val"], "test": CLASSES["test"]}.items():
@@ -49,8 +49,8 @@ def test_from_the_folder_to_arrays(folder, tmp_path):
         assert data["label"].dtype == np.int32
         np.testing.assert_array_equal(data["wnid"], names * 2)  # in the file's order
         np.testing.assert_array_equal(data["label"], [LABELS[name] for name in names * 2])
-        wanted = [colours(name, i) for i in range(2) for name in names]
-        np.testing.assert_array_equal(data["image"], wanted)
+        expected = [colours(name, i) for i in range(2) for name in names]
+        np.testing.assert_array_equal(data["image"], expected)
         labels[split] = data["label"]
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         check_disjoint(labels[one], labels[other])
@@ -83,22 +83,22 @@ def broken(folder, how):
         ("no image", r"n010000.png is not an image that can be read"),
     ],
 )
-def test_what_it_refuses(folder, tmp_path, how, match):
+def test_a_broken_folder_is_refused(folder, tmp_path, how, match):
     broken(folder, how)
     with pytest.raises(ValueError, match=match) as error:
         build(str(folder), str(tmp_path / "tfds"))
     assert "\n" not in str(error.value)
-    with pytest.raises(MissingData):  # and nothing half done is taken for the set
+    with pytest.raises(MissingData):  # and no partial set is left
         load("mini_imagenet")
 
 
-def test_the_way_to_it_is_told(tmp_path, monkeypatch):
+def test_a_missing_set_names_the_way_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(MissingData) as error:
         load("mini_imagenet", "validation")
     message = str(error.value)
     assert "\n" not in message
-    assert "download_and_prepare" not in message  # nobody offers it
+    assert "download_and_prepare" not in message  # not offered for download
     line = message.split('python -c "')[1].removesuffix('"')
     for word in ("images/", "train.csv, val.csv, test.csv", "TFDS_DATA_DIR", str(tmp_path)):
         assert word in message

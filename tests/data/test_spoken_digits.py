@@ -1,4 +1,4 @@
-"""Spoken digits: what a made set of recordings becomes, facts of the real one."""
+"""Spoken digits: the frames of synthetic recordings, and facts of the real set."""
 
 import numpy as np
 import pytest
@@ -30,8 +30,8 @@ def test_recordings_become_frames(made):
     assert digits.frames.std() == pytest.approx(1, rel=1e-5)
 
 
-def test_the_real_recordings():
-    """With librosa 0.11: 5,713 frames, 21.989 dB, at most 3.638, and beyond 3,500 Hz 86.5 % silence."""
+def test_the_real_recordings_have_the_known_numbers():
+    """The numbers of librosa 0.11: 5,713 frames, 21.989 dB, at most 3.638, and beyond 3,500 Hz 86.5 % silence."""
     real("spoken_digit")
     digits = load_spoken_digits("test")
     assert digits.frames.shape == (5713, 128)
@@ -43,7 +43,7 @@ def test_the_real_recordings():
     assert np.mean(digits.frames[:, 85:] == 0) == pytest.approx(0.865, abs=0.002)
 
 
-def test_a_missing_set(tmp_path, monkeypatch):
+def test_a_missing_set_is_named_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(MissingData, match=r"spoken_digit is not in .*TFDS_DATA_DIR") as error:
         load_spoken_digits()

@@ -1,4 +1,4 @@
-"""Angles, signs and errors against NumPy by hand; the true gradient by autodiff; ranks of what B is regressed on."""
+"""Angles, signs and errors against NumPy by hand; the true gradient by autodiff; ranks of B's regressors."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ NET = mlp((4, 6, 5, 3), ["tanh", "sigmoid", "identity"])
 
 
 def degrees(a, b):
-    """Row by row, by the law of cosines on unit vectors."""
+    """The angles row by row, by the law of cosines on unit vectors."""
     units = [row / np.linalg.norm(row, axis=1, keepdims=True) for row in (np.asarray(a), np.asarray(b))]
     return np.mean(np.degrees(2 * np.arcsin(np.linalg.norm(units[0] - units[1], axis=1) / 2)))
 
@@ -27,7 +27,7 @@ def given(pathway="chain"):
     return init_params(keys[2], NET, pathway=pathway), batch
 
 
-def test_matrices_by_hand():
+def test_errors_and_signs_of_matrices_equal_those_by_hand():
     w, b = jnp.array([[3.0, -4.0], [0.0, 1.0]]), jnp.array([[3.0, 4.0], [2.0, 1.0]])
     assert float(al.relative_error(w, b)) == pytest.approx(np.sqrt(68 / 26))
     assert float(al.sign_congruence(w, b)) == (1 + 0 + 0.5 + 1) / 4
@@ -40,10 +40,10 @@ def test_angles_are_not_folded_and_safe_at_zero():
 
 
 @pytest.mark.parametrize("pathway", ["chain", "direct"])
-def test_against_autodiff(pathway):
+def test_angles_equal_those_of_autodiff(pathway):
     params, batch = given(pathway)
     w, w_fb = params["forward"]["w"], params["feedback"]["w_fb"]
-    got = compiled(lambda params: al.alignment(NET, params, batch, pathway))(params)
+    angles = compiled(lambda params: al.alignment(NET, params, batch, pathway))(params)
 
     h = forward(NET, params["forward"], batch.x).h
 
@@ -55,29 +55,29 @@ def test_against_autodiff(pathway):
 
     lam = [jax.grad(lambda z, i=i: above(i, z))(h[i]) for i in (1, 2)]
     e3 = h[3] - batch.y
-    e2 = (e3 @ w_fb[1]) * h[2] * (1 - h[2])  # what the feedback makes of it
+    e2 = (e3 @ w_fb[1]) * h[2] * (1 - h[2])  # the error that the feedback carries back
     sources = [e2, e3] if pathway == "chain" else [e3, e3]
-    owed = [w[1], w[2]] if pathway == "chain" else [w[2] @ w[1], w[2]]
+    jacobians = [w[1], w[2]] if pathway == "chain" else [w[2] @ w[1], w[2]]
     for i in range(2):
         credit = sources[i] @ w_fb[i]
-        np.testing.assert_allclose(got.true_angle[i], degrees(credit, lam[i]), rtol=1e-9)
-        np.testing.assert_allclose(got.local_angle[i], degrees(credit, sources[i] @ owed[i]), rtol=1e-9)
+        np.testing.assert_allclose(angles.true_angle[i], degrees(credit, lam[i]), rtol=1e-9)
+        np.testing.assert_allclose(angles.local_angle[i], degrees(credit, sources[i] @ jacobians[i]), rtol=1e-9)
         np.testing.assert_allclose(
-            got.relative_error[i], np.linalg.norm(owed[i] - w_fb[i]) / np.linalg.norm(owed[i]), rtol=1e-12
+            angles.relative_error[i], np.linalg.norm(jacobians[i] - w_fb[i]) / np.linalg.norm(jacobians[i]), rtol=1e-12
         )
-    assert abs(got.true_angle[0] - got.local_angle[0]) > 1
+    assert abs(angles.true_angle[0] - angles.local_angle[0]) > 1
 
 
-def test_transport_has_no_angle():
+def test_weight_transport_has_an_angle_of_zero():
     params, batch = given()
-    got = al.alignment(NET, params, batch, back=params["forward"]["w"][1:])
-    np.testing.assert_allclose(got.true_angle, 0, atol=1e-5)
-    np.testing.assert_array_equal(got.relative_error, 0)
-    np.testing.assert_array_equal(got.sign_congruence, 1)
+    angles = al.alignment(NET, params, batch, back=params["forward"]["w"][1:])
+    np.testing.assert_allclose(angles.true_angle, 0, atol=1e-5)
+    np.testing.assert_array_equal(angles.relative_error, 0)
+    np.testing.assert_array_equal(angles.sign_congruence, 1)
 
 
-def test_rank_of_a_chain_that_breaks_a3():
-    """Linear 6 - 5 - 4 - 2: the errors of the third layer have full rank 2, those of the second at most 2 of 4."""
+def test_the_rank_shows_a_chain_that_breaks_a3():
+    """The errors of a linear 6 - 5 - 4 - 2 have full rank 2 in the third layer and at most 2 of 4 in the second."""
     net = mlp((6, 5, 4, 2), ["identity"] * 3)
     params = init_params(jax.random.key(1), net)
     rule = node_perturbation(net, estimator="ridge", solve_every=1000)
@@ -88,13 +88,13 @@ def test_rank_of_a_chain_that_breaks_a3():
     assert [len(v.total) for v in traces.second] == [4, 2]
 
 
-def test_a_direct_pathway_past_what_is_no_matrix_has_a_true_angle_alone():
+def test_direct_feedback_past_other_layers_has_a_true_angle_only():
     net = chain((4, 4, 1), [conv(2, 3, "tanh"), pool(2), flatten(), dense(4, "tanh"), dense(2)])
     params = init_params(jax.random.key(0), net, pathway="direct")
     keys = jax.random.split(jax.random.key(1))
     batch = Example(jax.random.normal(keys[0], (3, 4, 4, 1)), jax.random.normal(keys[1], (3, 2)))
-    got = al.alignment(net, params, batch, pathway="direct")
-    assert all(np.isnan(each).all() for each in got[:3])
+    angles = al.alignment(net, params, batch, pathway="direct")
+    assert all(np.isnan(each).all() for each in angles[:3])
 
     def loss(shift):
         weights = params["forward"]
@@ -105,6 +105,6 @@ def test_a_direct_pathway_past_what_is_no_matrix_has_a_true_angle_alone():
 
     true = jax.grad(loss)((jnp.zeros((3, 4, 4, 2)), jnp.zeros((3, 4))))
     error = forward(net, params["forward"], batch.x).h[-1] - batch.y
-    want = [degrees(error @ b, c.reshape(3, -1)) for b, c in zip(params["feedback"]["w_fb"], true, strict=True)]
-    np.testing.assert_allclose(got.true_angle, want, rtol=1e-9)
-    assert np.ptp(want) > 1
+    expected = [degrees(error @ b, c.reshape(3, -1)) for b, c in zip(params["feedback"]["w_fb"], true, strict=True)]
+    np.testing.assert_allclose(angles.true_angle, expected, rtol=1e-9)
+    assert np.ptp(expected) > 1

@@ -1,4 +1,4 @@
-"""The closed-form readout against NumPy's lstsq in double precision, also on features that single precision strains."""
+"""The closed-form readout against NumPy's lstsq in double precision, also on ill-conditioned features."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def given(scale=1.0):
 
 
 def lstsq(features, targets, ridge):
-    """Rows of a column of ones and the features, and below them what penalises all but the intercept."""
+    """Least squares on a column of ones and the features, with rows below that penalise all but the intercept."""
     n = features.shape[1]
     rows = np.hstack([np.ones((len(features), 1)), features])
     below = np.hstack([np.zeros((n, 1)), (len(features) * ridge) ** 0.5 * np.eye(n)])
@@ -28,26 +28,26 @@ def lstsq(features, targets, ridge):
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
-def test_against_lstsq(ridge):
+def test_the_readout_equals_lstsqs(ridge):
     features, targets = given()
-    got = compiled(linear_readout)(jnp.asarray(features), jnp.asarray(targets), ridge)
+    readout = compiled(linear_readout)(jnp.asarray(features), jnp.asarray(targets), ridge)
     w, bias = lstsq(features, targets, ridge)
-    np.testing.assert_allclose(got.w, w, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(got.bias, bias, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(got(jnp.asarray(features)), features @ w.T + bias, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(readout.w, w, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(readout.bias, bias, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(readout(jnp.asarray(features)), features @ w.T + bias, rtol=1e-9, atol=1e-12)
 
 
 def test_single_precision_does_not_square_the_condition_number():
-    """Condition number 1e4 and targets that the features explain: normal equations would be lost at 1e8 > 2^23."""
+    """The condition number is 1e4, and normal equations would lose the solution at 1e8 > 2^23."""
     features, _ = given(scale=4.0)
     w = np.ones((OUT, WIDTH))
     targets = features @ w.T
     single = [jnp.asarray(leaf, jnp.float32) for leaf in (features, targets)]
-    got = compiled(lambda f, y: linear_readout(f, y, 0.0))(*single)
-    assert got.w.dtype == got.bias.dtype == jnp.float32
+    readout = compiled(lambda f, y: linear_readout(f, y, 0.0))(*single)
+    assert readout.w.dtype == readout.bias.dtype == jnp.float32
     # The inputs are rounded at 3 * 6e-8 and 18 * 6e-8; the least column is 1e-4 of the first.
-    np.testing.assert_allclose(got.w, w, atol=0.1)
-    np.testing.assert_allclose(got(single[0]), targets, atol=1e-4)
+    np.testing.assert_allclose(readout.w, w, atol=0.1)
+    np.testing.assert_allclose(readout(single[0]), targets, atol=1e-4)
 
 
 def test_dead_features_get_no_weight_and_the_gradient_is_finite():
@@ -59,6 +59,6 @@ def test_dead_features_get_no_weight_and_the_gradient_is_finite():
     assert np.all(np.isfinite(gradient))
 
 
-def test_shapes_that_do_not_fit():
+def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(AssertionError, match="one row an example"):
         linear_readout(jnp.ones((4, 2)), jnp.ones((3, 1)), 0.1)

@@ -33,13 +33,13 @@ def degrees(a, b):
 
 @pytest.mark.parametrize("start_at", [None, 2])
 @pytest.mark.parametrize("name", CELLS)
-def test_against_the_loop_over_pairs(name, start_at):
-    """With a trial that starts in the window, pairs on both sides of it do not count."""
+def test_angles_equal_the_loop_over_pairs(name, start_at):
+    """Pairs on both sides of a trial's start in the window do not count."""
     cell, update = CELLS[name]
     params, s, batch = given(cell)
     forward, back = jax.tree.map(np.asarray, (params["forward"], params["feedback"]["w_back"]))
     trials = [(0, STEPS)] if start_at is None else [(0, start_at), (start_at, STEPS)]
-    found = [[] for _ in range(STEPS)]
+    angles = [[] for _ in range(STEPS)]
     for stream in range(STREAMS):
         for begin, end in trials:
             s_0 = np.asarray(s)[stream] if begin == 0 else np.zeros((1, N))
@@ -47,18 +47,18 @@ def test_against_the_loop_over_pairs(name, start_at):
             carried, true = oracle.states(path, back), oracle.states(path, forward["w"][:, :, :N])
             for t in range(end - begin):
                 for k in range(1, t + 1):
-                    found[k].append(degrees(carried[t, t - k].ravel(), true[t, t - k].ravel()))
+                    angles[k].append(degrees(carried[t, t - k].ravel(), true[t, t - k].ravel()))
     longest = max(end - begin for begin, end in trials)
     if start_at is not None:
         batch = batch._replace(start=jnp.zeros((STREAMS, STEPS), bool).at[:, start_at].set(True))
-    got = np.asarray(compiled(lambda params: angles_by_lag(cell, params, s, batch))(params))
-    np.testing.assert_allclose(got[: longest - 1], [np.mean(each) for each in found[1:longest]], rtol=1e-9)
-    assert np.isnan(got[longest - 1 :]).all()
-    assert np.ptp(got[: longest - 1]) > 0.1
+    result = np.asarray(compiled(lambda params: angles_by_lag(cell, params, s, batch))(params))
+    np.testing.assert_allclose(result[: longest - 1], [np.mean(each) for each in angles[1:longest]], rtol=1e-9)
+    assert np.isnan(result[longest - 1 :]).all()
+    assert np.ptp(result[: longest - 1]) > 0.1
 
 
-def test_true_credit_is_autodiff():
-    """B chosen so that one step's angle is that between credit unchanged and the derivative of the last loss."""
+def test_the_true_credit_equals_autodiffs():
+    """One step's angle with B = I is that between unchanged credit and the derivative of the last loss."""
     cell, _ = CELLS["vanilla"]
     params, s, batch = given(cell)
     w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
@@ -75,11 +75,11 @@ def test_true_credit_is_autodiff():
     true = np.asarray(jax.grad(lambda h: jnp.sum(error(step(h, 1)) ** 2) / 2)(h_0))
     plain = np.asarray(error(h_1) @ w_out[:, :-1] * (1 - h_1**2))
     two = Example(batch.x[:, :2], batch.y[:, :2])
-    got = compiled(lambda params: angles_by_lag(cell, params, s, two, back=jnp.eye(N)[None]))(params)
-    np.testing.assert_allclose(got, [np.mean([degrees(a, b) for a, b in zip(plain, true, strict=True)])], rtol=1e-9)
+    angles = compiled(lambda params: angles_by_lag(cell, params, s, two, back=jnp.eye(N)[None]))(params)
+    np.testing.assert_allclose(angles, [np.mean([degrees(a, b) for a, b in zip(plain, true, strict=True)])], rtol=1e-9)
 
 
-def test_what_does_not_fit():
+def test_shapes_that_do_not_fit_are_refused():
     cell, _ = CELLS["gru"]
     params, s, batch = given(cell)
     with pytest.raises(AssertionError, match=r"back must be \(gates, n, n\) = \(4, 6, 6\)"):

@@ -1,4 +1,4 @@
-"""Squared error and structural similarity by horizon: the formula as loops in SciPy, closed cases, what is refused."""
+"""Squared error and structural similarity by horizon: the formula as loops in SciPy, closed cases, refusals."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,27 +24,27 @@ def inside(image):
 
 
 def cropped(image):
-    """As scikit-image has it: the whole frame, reflected at its edges, less 5 pixels all around."""
+    """The mean as in scikit-image: over the whole frame, reflected at its edges, less 5 pixels on each side."""
     return ndimage.gaussian_filter(image, 1.5, truncate=3.5)[5:-5, 5:-5]
 
 
 @pytest.mark.parametrize("mean", [inside, cropped])
-def test_ssim_is_equation_13(mean):
+def test_ssim_equals_equation_13(mean):
     predicted, true = frames()
-    want = np.zeros(SHAPE[:2])
+    expected = np.zeros(SHAPE[:2])
     for place in np.ndindex(*SHAPE[:2]):
         x, y = predicted[place][..., 0], true[place][..., 0]
         m_x, m_y = mean(x), mean(y)
         s_xy, s_xx, s_yy = mean(x * y) - m_x * m_y, mean(x * x) - m_x**2, mean(y * y) - m_y**2
         c_1, c_2 = (0.01 * 1) ** 2, (0.03 * 1) ** 2
         similar = (2 * m_x * m_y + c_1) * (2 * s_xy + c_2) / ((m_x**2 + m_y**2 + c_1) * (s_xx + s_yy + c_2))
-        want[place] = similar.mean()
-    assert want.min() < 0.1 < 0.9 < want.max()
-    np.testing.assert_allclose(ssim(jnp.asarray(predicted), jnp.asarray(true)), want.mean(0), rtol=1e-10)
+        expected[place] = similar.mean()
+    assert expected.min() < 0.1 < 0.9 < expected.max()
+    np.testing.assert_allclose(ssim(jnp.asarray(predicted), jnp.asarray(true)), expected.mean(0), rtol=1e-10)
 
 
-def test_ssim_of_closed_cases():
-    """Equal frames; frames of one grey each, which have no structure."""
+def test_ssim_of_equal_and_of_grey_frames_is_in_closed_form():
+    """Equal frames give 1; grey frames have no structure."""
     predicted, true = (jnp.asarray(part) for part in frames(2))
     np.testing.assert_allclose(ssim(true, true), 1, rtol=1e-12)
     a, b = np.array([0.0, 0.2, 1.0]), np.array([0.0, 0.7, 0.3])
@@ -55,14 +55,14 @@ def test_ssim_of_closed_cases():
     np.testing.assert_allclose(single, ssim(predicted, true), atol=1e-4)  # 1e-7 of a square, over c_2 = 1e-3
 
 
-def test_squared_error_is_of_a_frame():
+def test_squared_error_is_the_sum_over_a_frame():
     predicted, true = frames(3)
-    want = [np.mean([((predicted[b, t] - true[b, t]) ** 2).sum() for b in range(2)]) for t in range(3)]
-    np.testing.assert_allclose(squared_error(jnp.asarray(predicted), jnp.asarray(true)), want, rtol=1e-12)
+    expected = [np.mean([((predicted[b, t] - true[b, t]) ** 2).sum() for b in range(2)]) for t in range(3)]
+    np.testing.assert_allclose(squared_error(jnp.asarray(predicted), jnp.asarray(true)), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("measure", [squared_error, ssim])
-def test_frames_that_do_not_fit(measure):
+def test_frames_that_do_not_fit_are_refused(measure):
     frame = jnp.zeros(SHAPE)
     with pytest.raises(AssertionError, match="as many and as large"):
         measure(frame[:, :2], frame)
@@ -72,6 +72,6 @@ def test_frames_that_do_not_fit(measure):
         measure(*2 * (jnp.zeros((*SHAPE[:-1], 3)),))
 
 
-def test_frames_below_the_window():
+def test_frames_smaller_than_the_window_are_refused():
     with pytest.raises(ValueError, match="frames are 20 x 10, smaller than the window of 11"):
         ssim(*2 * (jnp.zeros(SHAPE)[:, :, :, :10],))

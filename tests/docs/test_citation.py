@@ -1,4 +1,4 @@
-"""CITATION.cff is of the version that is built."""
+"""CITATION.cff has the version of the package."""
 
 import re
 from pathlib import Path
@@ -12,5 +12,5 @@ def version(file, pattern):
     return found[1]
 
 
-def test_the_citation_is_of_this_version():
+def test_the_citation_has_this_version():
     assert version("CITATION.cff", r"^version: (\S+)$") == version("pyproject.toml", r'^version = "([^"]+)"')

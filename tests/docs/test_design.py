@@ -1,4 +1,4 @@
-"""The page on design has the laws and the floors that the code has."""
+"""The page on design has the laws and the floors of the code."""
 
 import re
 import tomllib
@@ -17,10 +17,10 @@ def rows(heading):
     return [(row[0].strip(), row[-1].strip()) for row in cells[2:]]
 
 
-def test_every_law_is_there():
+def test_every_law_is_listed():
     laws = [law for law, _ in rows("Laws")]
     assert laws == [f"L{number}" for number in range(1, len(laws) + 1)]
-    assert set(laws) - set(STATEMENTS) == {"L10", "L12"}  # those that need more than a case
+    assert set(laws) - set(STATEMENTS) == {"L10", "L12"}  # laws that need more than a case
     assert set(STATEMENTS) <= set(laws)
 
 

@@ -1,4 +1,4 @@
-"""The code of the site's pages runs and prints what they say; commands of ours have words that they take."""
+"""Code on the site's pages runs and prints the text on the page, and commands there have valid options."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from plasticity_jax.command.words import LONG, parser
 from tests.docs.pages import PYTHON, ROOT, blocks, commands, failures
 
 BROUGHT = {"results", "notebooks", "_build"}
-"""Folders of docs/ that its build writes."""
+"""Folders in docs/ that the build of the site writes."""
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -25,13 +25,13 @@ FILES = {
     for block in blocks(text)
     if re.match(r"# \w+\.py\n", block.code)
 }
-"""Files that pages show whole: blocks that begin with their name."""
+"""Complete files on pages: blocks that begin with the name of the file."""
 CALLING = [name for name, text in PAGES.items() if commands(text)]
 
 
 @pytest.mark.parametrize("page", RUN)
 def test_a_page_runs(page, tmp_path):
-    """In a process of its own, with none of the tests' settings."""
+    """The page runs in a separate process, without the settings of the tests."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("JAX_", "XLA_"))}
     environment |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"}
     run = subprocess.run(
@@ -46,8 +46,8 @@ def test_a_page_runs(page, tmp_path):
 
 
 @pytest.mark.parametrize("page", CALLING)
-def test_commands_have_words_that_they_take(page, tmp_path):
-    """Experiments of this repository, and files that a page shows, have the fields that are changed, too."""
+def test_commands_have_valid_options(page, tmp_path):
+    """Experiments of this repository, and files on a page, have the fields that a command changes."""
     for name, code in FILES.items():
         (tmp_path / name).write_text(code, encoding="utf-8")
     for line, words in commands(PAGES[page]):
@@ -107,7 +107,7 @@ def test_a_page_is_one_session():
     ],
     ids=["prompt", "printed", "exception", "left out"],
 )
-def test_what_is_wrong_is_found(right, wrong, line):
+def test_errors_on_a_page_are_found(right, wrong, line):
     problems = failures(PAGE.replace(right, wrong, 1), "page.md")
     assert len(problems) == 1
     assert "page.md" in problems[0]
@@ -129,4 +129,4 @@ plasticity report results > out.txt
 ```
 """
     words = [("run", "a.py", "--seeds", "3"), ("list",), ("list",), ("report", "results")]
-    assert [tuple(found) for _, found in commands(page)] == words
+    assert [tuple(words_of_command) for _, words_of_command in commands(page)] == words

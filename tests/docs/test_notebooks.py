@@ -12,15 +12,15 @@ NOTEBOOKS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
 def problems(notebook):
     """Reasons why a stored notebook is no run from top to bottom, in words."""
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"]]
-    found = []
+    reasons = []
     if [cell["execution_count"] for cell in code] != list(range(1, len(code) + 1)):
-        found.append("its cells were not run once each, in order: run all of it, and save it")
+        reasons.append("its cells were not run once each, in order: run all of it, and save it")
     outputs = [output for cell in code for output in cell["outputs"]]
-    found += [f"it ended in {output['ename']}" for output in outputs if output["output_type"] == "error"]
-    found += ["it printed a warning" for output in outputs if output.get("name") == "stderr"]
+    reasons += [f"it ended in {output['ename']}" for output in outputs if output["output_type"] == "error"]
+    reasons += ["it printed a warning" for output in outputs if output.get("name") == "stderr"]
     if not any("image/png" in output.get("data", ()) for output in outputs):
-        found.append("it shows no picture")
-    return found
+        reasons.append("it shows no picture")
+    return reasons
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

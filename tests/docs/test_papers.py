@@ -1,4 +1,4 @@
-"""The pages on the papers show every committed record as it is, and pictures that are there."""
+"""Pages on the papers show every committed record as it is, and their pictures exist."""
 
 import re
 
@@ -17,13 +17,13 @@ def records():
 
 
 @pytest.mark.parametrize("name", FILLED)
-def test_tables_are_made_of_the_records(name, records):
+def test_tables_agree_with_the_records(name, records):
     text = FILLED[name].read_text(encoding="utf-8")
     assert text == filled(text, records), "run python -m experiments.shared.pages"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_pictures_are_there_and_described(name):
+def test_pictures_exist_and_are_described(name):
     pictures = PICTURE.findall(FILES[name].read_text(encoding="utf-8"))
     assert pictures
     for words, place in pictures:
@@ -32,14 +32,14 @@ def test_pictures_are_there_and_described(name):
 
 
 def test_every_record_has_its_place(records):
-    """On the page of its paper, once."""
+    """Each record is on the page of its paper, once."""
     for name, path in FILES.items():
         wanted = [(record.folder.parent.name, record.folder.name) for record in records if record.paper == name]
         assert sorted(shown(path.read_text(encoding="utf-8"))) == wanted
     assert {record.paper for record in records} == set(FILES)
 
 
-def test_a_block_is_written_anew_and_nothing_else(records):
+def test_only_the_blocks_are_rewritten(records):
     record = records[0]
     name = f"record {record.folder.parent.name} {record.folder.name}"
     page = filled(f"Before.\n\n<!-- {name} -->\nstale\n<!-- end -->\n\nAfter.\n", records)

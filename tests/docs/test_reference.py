@@ -1,4 +1,4 @@
-"""The API reference documents every public name, once."""
+"""API reference: every public name has one entry."""
 
 import re
 from collections import Counter
@@ -11,7 +11,7 @@ ROOMS = re.compile(r"(?m)^\.\. py:module:: (\S+)$")
 
 
 def documented(text):
-    """The names that a page of the reference has entries for."""
+    """Names with an entry on a page of the reference."""
     names = [f"{room}.{name}" for room, listed in OPENED.findall(text) for name in listed.split()]
     return names + ROOMS.findall(text)
 

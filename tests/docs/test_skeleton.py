@@ -1,4 +1,4 @@
-"""The skeleton of docs/guides keeps the laws, is the textbook step in NumPy, and with the neuron's own leak is RFLO."""
+"""Skeleton in docs/guides: it obeys the laws, agrees with NumPy, and equals RFLO if its leak is that of the neurons."""
 
 import doctest
 import importlib.util
@@ -22,7 +22,7 @@ _spec.loader.exec_module(skeleton)
 
 
 def textbook(params, traces, key, batch, coefficients):
-    """A step of the leaky network (alpha = 0.5) and of the rule, stream by stream."""
+    """A step of the leaky network (alpha = 0.5) and of the rule in NumPy, stream by stream."""
     alpha, leak = 0.5, coefficients["leak"]
     w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
     state, eligibility, grad, grad_out, losses = [], [], [], [], []
@@ -46,7 +46,7 @@ def textbook(params, traces, key, batch, coefficients):
     return {**params, "forward": forward}, after, np.mean(losses)
 
 
-def test_it_keeps_the_laws():
+def test_the_skeleton_obeys_the_laws():
     report = pj.testing.check_rule(skeleton.CASE, name="leaky_eligibility", textbook=textbook)
     assert {verdict.outcome for verdict in report.verdicts} == {"passed"}, report
 
@@ -56,8 +56,8 @@ def _updates(rule, cell, batches):
     return jax.jit(lambda: pj.diagnostics.updates_along(rule, params, jax.random.key(1), batches))()
 
 
-def test_with_the_neurons_own_leak_it_is_rflo():
-    """Trials that start in the middle of the stream included; and with another leak it is not."""
+def test_the_skeleton_with_the_leak_of_the_neurons_is_rflo():
+    """The stream has trials that start in its middle. With another leak the updates differ."""
     cell = pj.cells.leaky(n_in=2, n=5, n_out=2, alpha=0.5)
     x = jax.random.normal(jax.random.key(2), (20, 3, 2))
     start = jax.random.bernoulli(jax.random.key(3), 0.2, (20, 3))
@@ -69,12 +69,12 @@ def test_with_the_neurons_own_leak_it_is_rflo():
     assert apart > 1e-3
 
 
-def test_its_example_learns():
+def test_the_example_learns():
     failed, attempted = doctest.testmod(skeleton)
     assert failed == 0
     assert attempted > 5
 
 
-def test_it_refuses_a_leak_outside_its_range():
+def test_a_leak_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"leak=0\.0 is the share"):
         skeleton.leaky_eligibility(pj.cells.leaky(2, 5, 2), leak=0.0)

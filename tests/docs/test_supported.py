@@ -1,4 +1,4 @@
-"""The page of supported versions has the floors of pyproject.toml."""
+"""Page of supported versions: it has the lowest versions of pyproject.toml."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_floors_are_those_that_are_installed():
+def test_the_lowest_versions_are_those_of_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", line).groups() for line in project["dependencies"])
     wanted["Python"] = project["requires-python"].removeprefix(">=")

@@ -1,4 +1,4 @@
-"""Metrics whose every entry differs, and checks of summaries and of claims on numbers made by hand."""
+"""Metrics without equal entries, and checks of summaries and of claims on numbers made by hand."""
 
 import math
 import zlib
@@ -8,39 +8,39 @@ import numpy as np
 from plasticity_jax.run import checked
 
 SEM, N = 0.2, 4
-"""By t with three degrees of freedom 3.18 standard errors, 0.64, are the bound; two of them would be 0.4."""
+"""Standard error and seeds. With three degrees of freedom, t puts the bound at 3.18 standard errors, 0.64."""
 
 
 def entries(name, *shape, low=0.1, high=0.9):
-    """Values that no other name has."""
+    """Random values, others for each name."""
     return np.random.default_rng(zlib.crc32(name.encode())).uniform(low, high, shape)
 
 
 def means(values):
-    """What `put` makes of seeds' values, by name, worked out by hand; NaN is a seed that diverged."""
-    found = {}
+    """Numbers that `put` makes of seeds' values, by name, computed by hand; NaN is a seed that diverged."""
+    summary = {}
     for name, column in values.items():
-        kept = [float(value) for value in column if math.isfinite(value)]
-        mean = sum(kept) / len(kept)
-        variance = sum((value - mean) ** 2 for value in kept) / (len(kept) - 1)
-        found |= {name: mean, f"{name}_sem": math.sqrt(variance / len(kept)), f"{name}_n": len(kept)}
-    return found
+        finite = [float(value) for value in column if math.isfinite(value)]
+        mean = sum(finite) / len(finite)
+        variance = sum((value - mean) ** 2 for value in finite) / (len(finite) - 1)
+        summary |= {name: mean, f"{name}_sem": math.sqrt(variance / len(finite)), f"{name}_n": len(finite)}
+    return summary
 
 
-def is_summary(found, columns, numbers=()):
+def is_summary(summary, columns, numbers=()):
     """Checks that a summary has these means over seeds and these numbers, and nothing else."""
     expected = means(columns) | dict(numbers)
-    assert found.keys() == expected.keys(), found.keys() ^ expected.keys()
+    assert summary.keys() == expected.keys(), summary.keys() ^ expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(summary[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def put_by_hand(values, seeds=N):
     """A summary with these means."""
-    found = {}
+    summary = {}
     for name, value in values.items():
-        found |= {name: value, f"{name}_sem": SEM if seeds > 1 else math.nan, f"{name}_n": seeds}
-    return found
+        summary |= {name: value, f"{name}_sem": SEM if seeds > 1 else math.nan, f"{name}_n": seeds}
+    return summary
 
 
 def row(claims, id, summary):
@@ -49,20 +49,20 @@ def row(claims, id, summary):
 
 
 def are_gaps(claims, table):
-    """Checks that each claim is that its differences, all of them and no others, are above 0 by Student's t."""
+    """Checks that each claim holds if all its differences, and no others, are above 0 by Student's t."""
     for id, names in table.items():
-        clear = {name: 0.7 + 0.1 * i for i, name in enumerate(names)}
-        found = row(claims, id, put_by_hand(clear))
-        assert (found["holds"], found["measured"]) == (True, 0.7), id
+        values = {name: 0.7 + 0.1 * i for i, name in enumerate(names)}
+        result = row(claims, id, put_by_hand(values))
+        assert (result["holds"], result["measured"]) == (True, 0.7), id
         for name in names:
-            found = row(claims, id, put_by_hand({**clear, name: 0.6}))
-            assert (found["holds"], found["measured"]) == (False, 0.6), (id, name)
+            result = row(claims, id, put_by_hand({**values, name: 0.6}))
+            assert (result["holds"], result["measured"]) == (False, 0.6), (id, name)
             assert row(claims, id, put_by_hand({other: 1.0 for other in names if other != name}))["holds"] is None
-        assert row(claims, id, put_by_hand(clear, seeds=1))["holds"] is None, id
+        assert row(claims, id, put_by_hand(values, seeds=1))["holds"] is None, id
 
 
 def are_bounded(claims, table):
-    """Checks that each claim, (low, high, names), is that all of its numbers and no others lie in the interval."""
+    """Checks that each claim, (low, high, names), holds if all its numbers, and no others, lie in the interval."""
     for id, (low, high, *names) in table.items():
         middle = low + 1.0 if math.isinf(high) else high - 1.0 if math.isinf(low) else (low + high) / 2
         inside = dict.fromkeys(names, middle)
@@ -70,23 +70,23 @@ def are_bounded(claims, table):
             if math.isinf(bound):
                 continue
             for name in names:
-                found = row(claims, id, {**inside, name: bound})
-                assert (found["holds"], found["measured"]) == (True, bound), (id, name)
-                found = row(claims, id, {**inside, name: beyond})
-                assert (found["holds"], found["measured"]) == (False, beyond), (id, name)
+                result = row(claims, id, {**inside, name: bound})
+                assert (result["holds"], result["measured"]) == (True, bound), (id, name)
+                result = row(claims, id, {**inside, name: beyond})
+                assert (result["holds"], result["measured"]) == (False, beyond), (id, name)
         for name in names:
             assert row(claims, id, {**inside, name: math.nan})["holds"] is False, (id, name)
             assert row(claims, id, {other: middle for other in names if other != name})["holds"] is None, (id, name)
 
 
-def are_trivial(claims, table, held):
+def are_trivial(claims, table, summary_of):
     """Checks which summaries let a trivial baseline meet a claim.
 
     Args:
       claims: of the experiment.
-      table: by id of every claim that has a baseline, names of gaps by which it is told (a tuple); or numbers with
-        which it meets the claim, and changes of them, each of which undoes that.
-      held: ``id -> a summary on which the claim itself can be told``.
+      table: by id of every claim with a baseline, names of the gaps that decide if the baseline meets it; or numbers by
+        which the baseline meets the claim, and then changes of them, each of which undoes that.
+      summary_of: ``id -> a summary on which the claim itself is decided``.
     """
     assert {claim.id for claim in claims if claim.trivial is not None} == set(table)
     for id, case in table.items():
@@ -94,13 +94,13 @@ def are_trivial(claims, table, held):
             met, unmet = put_by_hand(dict.fromkeys(case, 0.7)), [put_by_hand({name: 0.6}) for name in case]
         else:
             met, *unmet = case
-        assert row(claims, id, {**held(id), **met})["trivial"] is True, id
+        assert row(claims, id, {**summary_of(id), **met})["trivial"] is True, id
         for change in unmet:
-            assert row(claims, id, {**held(id), **met, **change})["trivial"] is False, (id, change)
+            assert row(claims, id, {**summary_of(id), **met, **change})["trivial"] is False, (id, change)
 
 
-def told(gaps, bounded):
-    """``id -> a summary on which the claim can be told``, from the tables of both kinds."""
+def decidable(gaps, bounded):
+    """``id -> a summary on which the claim is decided``, from the tables of both kinds."""
 
     def summary(id):
         if id in gaps:

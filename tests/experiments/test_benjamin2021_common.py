@@ -19,8 +19,8 @@ def test_frechet_equals_the_formula_with_matrix_roots():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(200, 6)) @ rng.normal(size=(6, 6)) + 1, rng.normal(size=(150, 6)) @ rng.normal(size=(6, 6))
     cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    apart = np.sum((a.mean(0) - b.mean(0)) ** 2)
-    expected = apart + np.trace(cov_a + cov_b - 2 * np.real(scipy.linalg.sqrtm(cov_a @ cov_b)))
+    distance = np.sum((a.mean(0) - b.mean(0)) ** 2)
+    expected = distance + np.trace(cov_a + cov_b - 2 * np.real(scipy.linalg.sqrtm(cov_a @ cov_b)))
     np.testing.assert_allclose(compiled(shared.frechet)(a, b), expected, rtol=1e-9)
     np.testing.assert_allclose(shared.frechet(a, a), 0, atol=1e-9)
     np.testing.assert_allclose(shared.frechet(a, a + 2.0), 6 * 2.0**2, rtol=1e-9)
@@ -60,11 +60,11 @@ def test_digits_are_averaged_over_squares(monkeypatch):
     )
     monkeypatch.setattr(shared, "images", lambda data, pixels: whole)
     small = shared.digits.__wrapped__("mnist", 7)
-    for found, true in ((small.train, image), (small.test, image[:2])):
+    for averaged, original in ((small.train, image), (small.test, image[:2])):
         expected = [
-            [[im[4 * i : 4 * i + 4, 4 * j : 4 * j + 4].mean() for j in range(7)] for i in range(7)] for im in true
+            [[im[4 * i : 4 * i + 4, 4 * j : 4 * j + 4].mean() for j in range(7)] for i in range(7)] for im in original
         ]
-        np.testing.assert_array_equal(found, np.round(expected).reshape(len(true), -1))
+        np.testing.assert_array_equal(averaged, np.round(expected).reshape(len(original), -1))
 
 
 def test_a_side_that_does_not_divide_is_refused():

@@ -13,11 +13,11 @@ from tests.experiments.benjamin2021_by_hand import (
     are_bounded,
     are_gaps,
     are_trivial,
+    decidable,
     entries,
     is_summary,
     put_by_hand,
     row,
-    told,
 )
 
 METHODS = ("wake_sleep", "combined", "wake_sleep_no_recurrence", "combined_no_recurrence", "marginals")
@@ -30,7 +30,7 @@ RIVALS = ("mean", "other", "blank", "pca", "pca_64", "gauss")
 
 
 def made(seeds=3, points=8, methods=METHODS):
-    """Metrics of a run whose last seed lost one method's network."""
+    """Metrics of a run in which two of a method's networks diverged."""
     metrics = {}
     for name in (*methods, "untrained"):
         length = 1 if name == "untrained" else points
@@ -50,7 +50,7 @@ def made(seeds=3, points=8, methods=METHODS):
 
 
 def jumpy(curve):
-    """The jumps of a curve, term by term."""
+    """Jumps of a curve, term by term."""
     late = [math.log(value) for value in curve[len(curve) // 4 :]]
     second = [late[i + 2] - 2 * late[i + 1] + late[i] for i in range(len(late) - 2)]
     return math.sqrt(sum(d * d for d in second) / len(second) / 6)
@@ -119,7 +119,7 @@ def test_summary_is_of_the_last_points_and_paired():
 
 
 def test_methods_that_were_not_run_leave_their_claims_open():
-    """Without the others, wake/sleep and combined have the numbers that they have among them."""
+    """Numbers of wake/sleep and combined do not depend on the other methods."""
     whole, two = (summarise(made(methods=methods)) for methods in (METHODS, ("combined", "wake_sleep")))
     assert two == {name: value for name, value in whole.items() if name in two}
     absent = {name for name in whole if any(method in name for method in METHODS[2:])} | {
@@ -173,8 +173,8 @@ def test_the_table_has_a_row_for_each_method_and_rival_and_counts_lost_seeds():
     assert cells[9][2] == "-"
     assert lines[-3].startswith(f"{metrics['data/identity'].mean():.3f} ± ")
     assert f"{metrics['data/frechet_real'].mean():.3f} ± " in lines[-3]
-    told = metrics["combined/told"][:, -1].mean()
-    assert f"; combined {told:.3f} ± " in lines[-1]
+    share = metrics["combined/told"][:, -1].mean()
+    assert f"; combined {share:.3f} ± " in lines[-1]
 
 
 GAPS = {
@@ -260,12 +260,12 @@ def test_every_claim_reads_its_own_numbers():
     assert {claim.id for claim in experiment.claims} == set(GAPS) | set(BOUNDED)
     are_gaps(experiment.claims, GAPS)
     are_bounded(experiment.claims, BOUNDED)
-    are_trivial(experiment.claims, TRIVIAL, told(GAPS, BOUNDED))
+    are_trivial(experiment.claims, TRIVIAL, decidable(GAPS, BOUNDED))
     assert {claim.id for claim in experiment.claims if claim.own} == OWN
     assert all((claim.paper is None) == claim.own for claim in experiment.claims)
 
 
-def test_claims_on_a_code_that_is_not_told_its_image_are_trivial():
+def test_claims_on_a_code_that_ignores_its_image_are_trivial():
     hollow = ("different", "above-chance", "manifold", "worse-than-mean", "aligned-wake-sleep", "pairs-wake-sleep")
     unmet = {
         **{"data/identity_mean": 0.6, "data/mse_other": 0.1, "data/mse_mean": 0.2, "untrained/index_shuffled": 0.1},
@@ -274,7 +274,9 @@ def test_claims_on_a_code_that_is_not_told_its_image_are_trivial():
     }
     for id in hollow:
         for share, trivial in ((UNTOLD, True), (TOLD, False)):
-            assert row(experiment.claims, id, {**told(GAPS, BOUNDED)(id), **unmet, **share})["trivial"] is trivial, id
+            assert (
+                row(experiment.claims, id, {**decidable(GAPS, BOUNDED)(id), **unmet, **share})["trivial"] is trivial
+            ), id
 
 
 def test_settings_that_cannot_be_are_refused():

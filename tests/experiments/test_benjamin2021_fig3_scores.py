@@ -1,4 +1,4 @@
-"""Figure 3's scores against NumPy loops: reconstructions, samples, patterns, and rivals without a network."""
+"""Figure 3's scores against NumPy loops: reconstructions, samples, patterns, and baselines without a network."""
 
 import math
 
@@ -69,7 +69,7 @@ class Noisy:
 
 
 def means_of_both(key, wake, sleep, units=(8, 8), quantise="binary"):
-    """Stands in for `pattern_overlap`, which has tests of its own: numbers that tell what it was given."""
+    """Stands in for `pattern_overlap`, which has tests of its own: numbers that depend on all arguments."""
     assert units == (8, 8)
     of_key = jax.random.uniform(key) + {"binary": 0.0, "round": 3.0}[quantise]
     x, z, x_too, z_too = (jnp.mean(h) for h in (*wake, *sleep))
@@ -83,7 +83,7 @@ def test_a_noisy_mirror_is_measured_as_what_it_is(monkeypatch):
     monkeypatch.setattr(fig3_scores, "pattern_overlap", means_of_both)
     data, judge, net = shared.digits("prototypes", 7), shared.classifier("prototypes", 7), Noisy()
     params, key = {"inference": (), "generation": ()}, jax.random.key(0)
-    found = compiled(lambda key: assessed(Sizes(100, 400), net, params, key, data, judge))(key)
+    metrics = compiled(lambda key: assessed(Sizes(100, 400), net, params, key, data, judge))(key)
     index = [*first_of_each(np.asarray(data.test_label)), *range(100)]
     x, label = np.asarray(data.test)[index] / 255, np.asarray(data.test_label[:100])
     keys = jax.random.split(key, 4)
@@ -107,42 +107,42 @@ def test_a_noisy_mirror_is_measured_as_what_it_is(monkeypatch):
         "sleep_frechet": shared.frechet(features[3], features[0]),
     }
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
     # Codes are the pixels under noise of variance 0.09, twice; of 110 x 49 pairs r is known to a hundredth.
     signal = x.var(0).mean()
-    np.testing.assert_allclose(found["told"], signal / (signal + 0.09), atol=0.05)
-    np.testing.assert_allclose(found["code_variance"], np.asarray(phases.wake[1])[:400].var(0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["told"], signal / (signal + 0.09), atol=0.05)
+    np.testing.assert_allclose(metrics["code_variance"], np.asarray(phases.wake[1])[:400].var(0).mean(), rtol=1e-5)
     wake, chosen_in, other = ([np.asarray(h[200 * i : 200 * (i + 1)]) for h in phases.wake] for i in range(3))
     asleep = [np.asarray(h[:200]) for h in phases.sleep]
     for end, quantise in (("", "binary"), ("_rounded", "round")):
         overlap = means_of_both(keys[3], [h[:400] for h in phases.wake], phases.sleep, quantise=quantise)
         for kind in ("sleep", "floor", "unpaired", "shuffled"):
-            np.testing.assert_allclose(found[f"js_{kind}{end}"], getattr(overlap, kind).js, rtol=1e-5)
+            np.testing.assert_allclose(metrics[f"js_{kind}{end}"], getattr(overlap, kind).js, rtol=1e-5)
         for kind in ("unpaired", "shuffled"):
-            np.testing.assert_allclose(found[f"index_{kind}{end}"], getattr(overlap, f"index_{kind}"), rtol=1e-5)
+            np.testing.assert_allclose(metrics[f"index_{kind}{end}"], getattr(overlap, f"index_{kind}"), rtol=1e-5)
         drawn = [
             np.asarray(common_patterns(each, wake, asleep, other, chosen_in, quantise), np.float64)
             for each in jax.random.split(keys[3], 10)
         ]
-        np.testing.assert_allclose(found[f"frequencies{end}"], drawn[0], rtol=1e-5)
+        np.testing.assert_allclose(metrics[f"frequencies{end}"], drawn[0], rtol=1e-5)
         for kind, column in (("sleep", 1), ("floor", 2)):
             r = [np.corrcoef(each[:, 0], each[:, column])[0, 1] for each in drawn]
-            np.testing.assert_allclose(found[f"correlation_{kind}{end}"], np.mean(r), rtol=1e-4, err_msg=kind)
+            np.testing.assert_allclose(metrics[f"correlation_{kind}{end}"], np.mean(r), rtol=1e-4, err_msg=kind)
     # A pixel on the edge between two bytes may go either way.
-    np.testing.assert_allclose(found["reconstructed"], np.round(255 * again[0][:10].clip(0, 1)), atol=1)
-    np.testing.assert_allclose(found["dreamed"], np.round(255 * dreams[:20].clip(0, 1)), atol=1)
+    np.testing.assert_allclose(metrics["reconstructed"], np.round(255 * again[0][:10].clip(0, 1)), atol=1)
+    np.testing.assert_allclose(metrics["dreamed"], np.round(255 * dreams[:20].clip(0, 1)), atol=1)
 
 
 @pytest.mark.parametrize("quantise", ["binary", "round"])
 def test_common_patterns_are_counted_where_they_were_not_chosen(quantise):
-    """All 8 pixels and 8 units of the code are drawn, in an order that counts cannot tell, and counted one by one."""
+    """All 8 pixels and 8 units of the code are drawn, in an order that does not matter, and counted one by one."""
     draw = np.random.default_rng(0)
     rows = [
         (draw.choice([0.1, 0.9], size=(60, 8), p=[0.9, 0.1]), draw.choice([-1.0, 0.3, 1.2], (60, 8), p=[0.1, 0.8, 0.1]))
         for _ in range(4)
     ]
     arrays = [tuple(jnp.asarray(h) for h in pair) for pair in rows]
-    found = np.asarray(common_patterns(jax.random.key(0), *arrays, quantise, top=5))
+    frequencies = np.asarray(common_patterns(jax.random.key(0), *arrays, quantise, top=5))
 
     def word(x, z):
         if quantise == "binary":
@@ -157,8 +157,8 @@ def test_common_patterns_are_counted_where_they_were_not_chosen(quantise):
     counts = [[each.count(a) / 60 for each in (wake, asleep, other)] for a in clear]
     for i, expected in enumerate(counts):
         equals = [counts[j] for j in range(len(clear)) if chosen_in.count(clear[j]) == chosen_in.count(clear[i])]
-        assert any(np.allclose(found[i], other) for other in equals), (found[i], expected)
-    np.testing.assert_allclose(found[: len(clear)].sum(0), np.sum(counts, 0), rtol=1e-6)
+        assert any(np.allclose(frequencies[i], other) for other in equals), (frequencies[i], expected)
+    np.testing.assert_allclose(frequencies[: len(clear)].sum(0), np.sum(counts, 0), rtol=1e-6)
 
 
 def test_correlation_is_pearsons():
@@ -170,7 +170,7 @@ def test_correlation_is_pearsons():
 def test_baselines_are_those_of_numpy():
     data, judge = shared.digits("prototypes", 7), shared.classifier("prototypes", 7)
     key = jax.random.key(0)
-    found = compiled(lambda key: baselines(Sizes(100, 400), 8, key, data, judge))(key)
+    metrics = compiled(lambda key: baselines(Sizes(100, 400), 8, key, data, judge))(key)
     train, x = (np.asarray(images) / 255 for images in (data.train, data.test[:100]))
     label, mean = np.asarray(data.test_label[:100]), train.mean(0)
     _, _, axes = np.linalg.svd(train - mean, full_matrices=False)
@@ -189,26 +189,26 @@ def test_baselines_are_those_of_numpy():
     rivals["gauss"] = np.clip(drawn, 0, 1)
     logits, features = shared.judged(judge.weights, x)
     for name, rival in rivals.items():
-        said, others = shared.judged(judge.weights, rival)
-        odds = np.exp(np.asarray(said, np.float64))
+        rival_logits, others = shared.judged(judge.weights, rival)
+        odds = np.exp(np.asarray(rival_logits, np.float64))
         expected = {
             "mse": ((rival - x) ** 2).mean(),
-            "identity": np.mean(np.argmax(said, -1) == label),
+            "identity": np.mean(np.argmax(rival_logits, -1) == label),
             "confidence": (odds / odds.sum(-1, keepdims=True)).max(-1).mean(),
             "frechet": shared.frechet(others, features),
         }
         for what, value in expected.items():
-            # Distances of what is the same but for its order are of the size of rounding.
+            # Distances between the same pictures in another order are of the size of rounding.
             np.testing.assert_allclose(
-                found[f"{what}_{name}"], value, rtol=2e-4, atol=2e-3 if what == "frechet" else 1e-9
+                metrics[f"{what}_{name}"], value, rtol=2e-4, atol=2e-3 if what == "frechet" else 1e-9
             )
     classes = np.argmax(shared.judged(judge.weights, jnp.asarray(rivals["gauss"]))[0], -1)
     counts = np.bincount(classes, minlength=10) / 100
-    np.testing.assert_allclose(found["entropy_gauss"], -sum(c * math.log2(c) for c in counts if c > 0), rtol=1e-6)
+    np.testing.assert_allclose(metrics["entropy_gauss"], -sum(c * math.log2(c) for c in counts if c > 0), rtol=1e-6)
     counts = np.bincount(np.argmax(logits, -1), minlength=10) / 100
-    np.testing.assert_allclose(found["identity"], np.mean(np.argmax(logits, -1) == label))
-    np.testing.assert_allclose(found["entropy"], -sum(c * math.log2(c) for c in counts if c > 0), rtol=1e-6)
-    apart = shared.frechet(shared.judged(judge.weights, train[:100])[1], features)
-    np.testing.assert_allclose(found["frechet_real"], apart, rtol=1e-4)
-    np.testing.assert_array_equal(found["shown"], np.asarray(data.test)[first_of_each(np.asarray(data.test_label))])
-    assert found["judge"] == judge.accuracy
+    np.testing.assert_allclose(metrics["identity"], np.mean(np.argmax(logits, -1) == label))
+    np.testing.assert_allclose(metrics["entropy"], -sum(c * math.log2(c) for c in counts if c > 0), rtol=1e-6)
+    distance = shared.frechet(shared.judged(judge.weights, train[:100])[1], features)
+    np.testing.assert_allclose(metrics["frechet_real"], distance, rtol=1e-4)
+    np.testing.assert_array_equal(metrics["shown"], np.asarray(data.test)[first_of_each(np.asarray(data.test_label))])
+    assert metrics["judge"] == judge.accuracy

@@ -16,12 +16,12 @@ from experiments.benjamin2021.fig4_claims import growth, summarise, text
 from experiments.benjamin2021.fig4_figures import strip
 from experiments.benjamin2021.fig4_scores import MEASURED, Probe, baselines, components
 from plasticity_jax.networks.hierarchy import FREE, reconstruct, stacked_phases
-from tests.experiments.benjamin2021_by_hand import are_bounded, are_gaps, are_trivial, entries, is_summary, told
+from tests.experiments.benjamin2021_by_hand import are_bounded, are_gaps, are_trivial, decidable, entries, is_summary
 from tests.laws.common import compiled
 
 
 def noise(key, shape, dtype):
-    """Numbers of [-1, 1] by the key and by place; drawing them properly would take seconds to compile."""
+    """Numbers in [-1, 1] that depend on key and place; proper random draws would take seconds to compile."""
     start = jnp.sum(jax.random.key_data(key) % 1009).astype(dtype)
     return jnp.sin(start + 0.7 * jnp.arange(math.prod(shape), dtype=dtype)).reshape(shape)
 
@@ -49,7 +49,7 @@ class Stack:
 
 
 def probe(count=60):
-    """Pictures, whose training and test splits differ, and the weights of a judge that nobody taught."""
+    """Pictures with different training and test splits, and weights of an untrained judge."""
     rng = np.random.default_rng(7)
     train, test = (jnp.asarray(rng.integers(0, 256, (count, 4, 4, 3), np.uint8)) for _ in range(2))
     label, test_label = (jnp.asarray(rng.integers(0, 10, count)) for _ in range(2))
@@ -58,10 +58,10 @@ def probe(count=60):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Stand-ins for what has tests of its own; each tells what it was given."""
+    """Stand-ins for functions with tests of their own; each depends on its arguments."""
     monkeypatch.setattr(fig4_scores, "judged", linear)
     monkeypatch.setattr(fig4_scores, "frechet", lambda a, b: jnp.mean(a[:, 0]) + 2 * jnp.mean(b[:, 1] ** 2))
-    monkeypatch.setattr(fig4_scores, "readable", told_apart)
+    monkeypatch.setattr(fig4_scores, "readable", stand_in_for_readable)
     monkeypatch.setattr(fig4_scores, "waves", lambda net, params, x, key, cycles: {"wave": jnp.sum(x) * cycles})
 
 
@@ -70,10 +70,12 @@ def linear(weights, x):
     return logits, logits[:, ::-1] ** 2
 
 
-def told_apart(train, test, shown):
+def stand_in_for_readable(train, test, images):
     assert train.shape == test.shape
     return (
-        jnp.mean(train**2) + 3 * jnp.mean(test**2) + jnp.mean(shown.train_label - 5 * shown.test_label) * test.shape[1]
+        jnp.mean(train**2)
+        + 3 * jnp.mean(test**2)
+        + jnp.mean(images.train_label - 5 * images.test_label) * test.shape[1]
     )
 
 
@@ -88,60 +90,60 @@ def apart(a, b):
 
 @pytest.mark.usefixtures("quick")
 def test_reconstructions_dreams_and_layers_are_measured_as_in_numpy():
-    net, shown, key = Stack(), probe(), jax.random.key(3)
+    net, a_probe, key = Stack(), probe(), jax.random.key(3)
     params = {"inference": (), "generation": ()}
-    found = compiled(lambda key: fig4_scores.tested(net, shown, params, key))(key)
-    assert set(found) == {*MEASURED, "wave", "picture_recalled", "picture_dream"}
+    metrics = compiled(lambda key: fig4_scores.tested(net, a_probe, params, key))(key)
+    assert set(metrics) == {*MEASURED, "wave", "picture_recalled", "picture_dream"}
     up, of_train, of_recall = jax.random.split(key, 3)
-    x, train = (np.asarray(images) / 127.5 - 1 for images in (shown.shown.test, shown.shown.train))
+    x, train = (np.asarray(images) / 127.5 - 1 for images in (a_probe.shown.test, a_probe.shown.train))
 
     def by_hand(x, train):
-        asleep, learnt = (net.phases(params, h, of, oscillate=False) for h, of in ((x, up), (train, of_train)))
-        return asleep, learnt, [reconstruct(net, params, x, of_recall, top)[0] for top in (1, 2)]
+        phases, train_phases = (net.phases(params, h, of, oscillate=False) for h, of in ((x, up), (train, of_train)))
+        return phases, train_phases, [reconstruct(net, params, x, of_recall, top)[0] for top in (1, 2)]
 
-    asleep, learnt, recalled = jax.tree.map(np.asarray, compiled(by_hand)(x, train))
-    true, _, of_true = by_judge(shown.weights, x)
-    dreamt, logits, of_dreams = by_judge(shown.weights, asleep.sleep[0])
+    phases, train_phases, recalled = jax.tree.map(np.asarray, compiled(by_hand)(x, train))
+    true, _, of_true = by_judge(a_probe.weights, x)
+    dreamt, logits, of_dreams = by_judge(a_probe.weights, phases.sleep[0])
     for i, made in enumerate(recalled):
-        answers, _, features = by_judge(shown.weights, made)
-        np.testing.assert_allclose(found["mse"][i], np.mean((made - x) ** 2), rtol=1e-5)
-        np.testing.assert_allclose(found["kept"][i], np.mean(answers == true))
+        answers, _, features = by_judge(a_probe.weights, made)
+        np.testing.assert_allclose(metrics["mse"][i], np.mean((made - x) ** 2), rtol=1e-5)
+        np.testing.assert_allclose(metrics["kept"][i], np.mean(answers == true))
         pairs = [(a, b) for a in range(60) for b in range(60) if a != b]
         wins = [np.sum((made[a] - x[a]) ** 2) < np.sum((made[a] - x[b]) ** 2) for a, b in pairs]
-        np.testing.assert_allclose(found["nearer"][i], np.mean(wins), atol=2e-3)
-    np.testing.assert_allclose(found["kept_chance"], np.mean([answers[i] == true[i - 1] for i in range(60)]))
-    np.testing.assert_allclose(found["frechet_dream"], apart(of_dreams, of_true), rtol=1e-5)
-    np.testing.assert_allclose(found["frechet_reconstruction"], apart(features, of_true), rtol=1e-5)
+        np.testing.assert_allclose(metrics["nearer"][i], np.mean(wins), atol=2e-3)
+    np.testing.assert_allclose(metrics["kept_chance"], np.mean([answers[i] == true[i - 1] for i in range(60)]))
+    np.testing.assert_allclose(metrics["frechet_dream"], apart(of_dreams, of_true), rtol=1e-5)
+    np.testing.assert_allclose(metrics["frechet_reconstruction"], apart(features, of_true), rtol=1e-5)
     sure = verdict(logits)
     np.testing.assert_allclose(
-        [found["entropy"], found["confidence"]], [sure["entropy"], sure["confidence"]], rtol=1e-5
+        [metrics["entropy"], metrics["confidence"]], [sure["entropy"], sure["confidence"]], rtol=1e-5
     )
-    assert found["right"].shape == (3,)
-    for i, layers in enumerate(zip(learnt.wake, asleep.wake, strict=True)):
-        right = told_apart(*(h.reshape(60, -1) for h in layers), shown.shown)
-        np.testing.assert_allclose(found["right"][i], right, rtol=1e-5)
-    np.testing.assert_allclose(found["picture_recalled"], [made[:10] for made in recalled], rtol=1e-5)
-    np.testing.assert_allclose(found["picture_dream"], asleep.sleep[0][:20], rtol=1e-5)
+    assert metrics["right"].shape == (3,)
+    for i, layers in enumerate(zip(train_phases.wake, phases.wake, strict=True)):
+        right = stand_in_for_readable(*(h.reshape(60, -1) for h in layers), a_probe.shown)
+        np.testing.assert_allclose(metrics["right"][i], right, rtol=1e-5)
+    np.testing.assert_allclose(metrics["picture_recalled"], [made[:10] for made in recalled], rtol=1e-5)
+    np.testing.assert_allclose(metrics["picture_dream"], phases.sleep[0][:20], rtol=1e-5)
     assert len(set(dreamt.tolist())) > 1
     again = net.phases(params, jnp.asarray(x), of_train, oscillate=False).wake
-    for i, (first, second) in enumerate(zip(asleep.wake[1:], again[1:], strict=True)):
+    for i, (first, second) in enumerate(zip(phases.wake[1:], again[1:], strict=True)):
         a, b = (np.asarray(h).reshape(60, -1) for h in (first, second))
         a, b = a - a.mean(0), b - b.mean(0)
-        np.testing.assert_allclose(found["told"][i], (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()), rtol=1e-4)
-    np.testing.assert_allclose(found["wave"], 4 * x.sum(), rtol=1e-5)
+        np.testing.assert_allclose(metrics["told"][i], (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()), rtol=1e-4)
+    np.testing.assert_allclose(metrics["wave"], 4 * x.sum(), rtol=1e-5)
 
 
 @pytest.mark.usefixtures("quick")
 def test_baselines_are_those_of_numpy():
-    shown = probe()
-    axes = components(np.asarray(shown.shown.train), 5)
-    found = compiled(lambda: baselines(axes, shown))()
-    x, train = (np.asarray(images) / 127.5 - 1 for images in (shown.shown.test, shown.shown.train))
+    a_probe = probe()
+    axes = components(np.asarray(a_probe.shown.train), 5)
+    metrics = compiled(lambda: baselines(axes, a_probe))()
+    x, train = (np.asarray(images) / 127.5 - 1 for images in (a_probe.shown.test, a_probe.shown.train))
     middle = train.mean(0)
     _, _, basis = np.linalg.svd((train - middle).reshape(60, -1), full_matrices=False)
     centred = (x - middle).reshape(60, -1)
     recalled = (centred @ basis[:5].T @ basis[:5]).reshape(x.shape) + middle
-    (true, logits, of_true), (again, _, of_again) = (by_judge(shown.weights, images) for images in (x, recalled))
+    (true, logits, of_true), (again, _, of_again) = (by_judge(a_probe.weights, images) for images in (x, recalled))
     noise = jax.random.uniform(jax.random.key(22), x.shape, jnp.float64, -1, 1)
     eps = np.asarray(jax.random.normal(jax.random.key(23), (60, 60), jnp.float64))
     drawn = np.clip(middle + (eps @ (train - middle).reshape(60, -1)).reshape(x.shape) / 59**0.5, -1, 1)
@@ -150,18 +152,20 @@ def test_baselines_are_those_of_numpy():
         "mse_other": np.mean([np.mean((x[i] - x[i - 1]) ** 2) for i in range(60)]),
         "mse_pca": np.mean((x - recalled) ** 2),
         "kept_pca": np.mean(true == again),
-        "frechet_real": apart(by_judge(shown.weights, train)[2], of_true),
-        "frechet_noise": apart(by_judge(shown.weights, noise)[2], of_true),
-        "frechet_gauss": apart(by_judge(shown.weights, drawn)[2], of_true),
+        "frechet_real": apart(by_judge(a_probe.weights, train)[2], of_true),
+        "frechet_noise": apart(by_judge(a_probe.weights, noise)[2], of_true),
+        "frechet_gauss": apart(by_judge(a_probe.weights, drawn)[2], of_true),
         "frechet_pca": apart(of_again, of_true),
         "entropy_real": verdict(logits)["entropy"],
-        "accuracy": np.mean(true == np.asarray(shown.shown.test_label)),
-        "right_pca": told_apart((train - middle).reshape(60, -1) @ basis[:5].T, centred @ basis[:5].T, shown.shown),
+        "accuracy": np.mean(true == np.asarray(a_probe.shown.test_label)),
+        "right_pca": stand_in_for_readable(
+            (train - middle).reshape(60, -1) @ basis[:5].T, centred @ basis[:5].T, a_probe.shown
+        ),
     }
-    assert set(found) == {*expected, "picture"}
+    assert set(metrics) == {*expected, "picture"}
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
-    np.testing.assert_allclose(found["picture"], x[:10], rtol=1e-6)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(metrics["picture"], x[:10], rtol=1e-6)
 
 
 ONE = ("kept_chance", "frechet_dream", "frechet_reconstruction", "entropy", "confidence")
@@ -169,7 +173,7 @@ PARTS = ("combined", "marginals", "untrained")
 
 
 def made(seeds=3, points=7, depth=3):
-    """Metrics of a run of networks of three layers, one of which was lost."""
+    """Metrics of a run of networks of three layers; two networks diverged."""
     metrics = {}
     for part in PARTS:
         length = 1 if part == "untrained" else points
@@ -323,7 +327,7 @@ def test_every_claim_reads_its_own_numbers():
     assert {claim.id for claim in claims} == set(GAPS) | set(BOUNDED)
     are_gaps(claims, GAPS)
     are_bounded(claims, BOUNDED)
-    are_trivial(claims, TRIVIAL, told(GAPS, BOUNDED))
+    are_trivial(claims, TRIVIAL, decidable(GAPS, BOUNDED))
     assert {claim.id for claim in claims if not claim.own} == {
         *("reconstructs", "posterior", "dreams", "ascends-up", "ascends-down")
     }

@@ -13,7 +13,7 @@ from tests.laws.common import compiled
 class Chain:
     """Two layers over 3 numbers; inference and generation are maps that do not commute, and the noise depends on keys.
 
-    Layers differ in gain, so that activity tells by which path it came.
+    Layers differ in gain, so that activity shows by which path it came.
     """
 
     depth, sites = 2, ((0,), (1,), (2,))
@@ -57,9 +57,9 @@ def test_layers_read_what_their_neighbours_were_a_tick_ago(lag):
         for i in range(3):
             if (tick - lag * i) % 4 in (1, 3):
                 ends[(tick - lag * i) % 4 // 2][i] = h[i]
-    for found, expected in zip((up_end, down_end), ends, strict=True):
+    for end, expected in zip((up_end, down_end), ends, strict=True):
         for i in range(3):
-            np.testing.assert_allclose(found[i], expected[i], rtol=1e-6, err_msg=f"{lag} {i}")
+            np.testing.assert_allclose(end[i], expected[i], rtol=1e-6, err_msg=f"{lag} {i}")
 
 
 def test_only_the_ascending_wave_gives_what_the_algorithm_compares():
@@ -68,8 +68,8 @@ def test_only_the_ascending_wave_gives_what_the_algorithm_compares():
     same = {}
     for name, lag in WAVES.items():
         up_end, down_end = oscillated(net, PARAMS, jnp.asarray(x), jax.random.key(0), jnp.asarray(lag), 3)
-        found, wanted = (*up_end[1:], *down_end[:-1]), (*true.wake[1:], *true.oscillation)
-        same[name] = [bool(np.allclose(a, b)) for a, b in zip(found, wanted, strict=True)]
+        activity, expected = (*up_end[1:], *down_end[:-1]), (*true.wake[1:], *true.oscillation)
+        same[name] = [bool(np.allclose(a, b)) for a, b in zip(activity, expected, strict=True)]
     assert same["ascending"] == [True] * 4
     assert not all(same["standing"])
     assert not all(same["descending"])
@@ -78,11 +78,11 @@ def test_only_the_ascending_wave_gives_what_the_algorithm_compares():
 
 
 def test_shares_are_of_another_sample_of_the_same_images():
-    """Under noise of the images' own variance, layer 1 is 2 x + noise: the image explains 4 of 5 parts of it."""
+    """Noise has the images' variance, and layer 1 is 2 x + noise: the image explains four fifths of its variance."""
     x = jax.random.normal(jax.random.key(2), (4000, 3))
-    found = compiled(lambda x: waves(Chain(1.0), PARAMS, x, jax.random.key(3), 2))(x)
-    assert found["wave_up"].shape == found["wave_down"].shape == (3, 2)
+    metrics = compiled(lambda x: waves(Chain(1.0), PARAMS, x, jax.random.key(3), 2))(x)
+    assert metrics["wave_up"].shape == metrics["wave_down"].shape == (3, 2)
     # 12,000 pairs: a standard error of (1 - 0.8^2) / 110 = 0.0033; five of them.
-    np.testing.assert_allclose(found["wave_up"][0, 0], 0.8, atol=0.0165)
+    np.testing.assert_allclose(metrics["wave_up"][0, 0], 0.8, atol=0.0165)
     # o_0 = w_1 / 3 + noise: 4 / 9 of the image, 1 / 9 of the noise of w_1, 1 of its own.
-    np.testing.assert_allclose(found["wave_down"][0, 0], (4 / 9) / (4 / 9 + 1 / 9 + 1), atol=0.05)
+    np.testing.assert_allclose(metrics["wave_down"][0, 0], (4 / 9) / (4 / 9 + 1 / 9 + 1), atol=0.05)

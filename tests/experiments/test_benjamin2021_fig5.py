@@ -19,11 +19,11 @@ from tests.experiments.benjamin2021_by_hand import (
     are_bounded,
     are_gaps,
     are_trivial,
+    decidable,
     entries,
     is_summary,
     put_by_hand,
     row,
-    told,
 )
 from tests.laws.common import compiled
 
@@ -39,28 +39,28 @@ def test_centroid_and_brightness_of_known_frames():
     frames[0, 0, 3, 5], frames[0, 0, 3, 9] = 0.5, 0.5  # between the two
     frames[0, 1, 2, 4], frames[0, 1, 6, 4] = 0.25, 0.75  # three times as near to the brighter
     frames[1, 0, 15, 0], frames[1, 0, 0, 15] = 1.5, -1  # beyond black and white
-    found = fig5_scores.centroid(jnp.asarray(frames))
-    np.testing.assert_allclose(found, [[[3, 7], [5, 4]], [[15, 0], [0, 0]]], rtol=1e-6)
+    centroids = fig5_scores.centroid(jnp.asarray(frames))
+    np.testing.assert_allclose(centroids, [[[3, 7], [5, 4]], [[15, 0], [0, 0]]], rtol=1e-6)
     bright = [(2 * 0.5**2 + 1) / 2, (0.25**2 + 0.75**2) / 1]
     np.testing.assert_allclose(fig5_scores.brightness(jnp.asarray(frames)), bright, rtol=1e-6)
 
 
 def in_numpy(predicted, true):
-    """What `compared` measures, frame by frame; the similarity has tests of its own."""
+    """Measures of `compared`, frame by frame; the similarity has tests of its own."""
 
     def centre(frame):
         ink = frame[..., 0].clip(0, 1)
         return np.array([(ink * axis).sum() for axis in np.indices(ink.shape)]) / max(ink.sum(), 1e-6)
 
-    found = {what: [] for what in ("error", "ink", "centroid", "brightness")}
+    measures = {what: [] for what in ("error", "ink", "centroid", "brightness")}
     for frames, truth in zip(np.moveaxis(predicted, 1, 0), np.moveaxis(true, 1, 0), strict=True):
-        found["error"].append(np.mean([((p - t) ** 2).sum() for p, t in zip(frames, truth, strict=True)]))
-        found["ink"].append(np.mean([p.sum() for p in frames]))
+        measures["error"].append(np.mean([((p - t) ** 2).sum() for p, t in zip(frames, truth, strict=True)]))
+        measures["ink"].append(np.mean([p.sum() for p in frames]))
         apart = [centre(p) - centre(t) for p, t in zip(frames, truth, strict=True)]
-        found["centroid"].append(np.mean([math.hypot(*each) for each in apart]))
+        measures["centroid"].append(np.mean([math.hypot(*each) for each in apart]))
         ink = frames.clip(0, 1)
-        found["brightness"].append((ink**2).sum() / max(ink.sum(), 1e-6))
-    return {**found, "ssim": ssim(jnp.asarray(predicted), jnp.asarray(true))}
+        measures["brightness"].append((ink**2).sum() / max(ink.sum(), 1e-6))
+    return {**measures, "ssim": ssim(jnp.asarray(predicted), jnp.asarray(true))}
 
 
 def test_baselines_as_in_numpy():
@@ -70,7 +70,7 @@ def test_baselines_as_in_numpy():
     trained = compiled(lambda bank: fig5.filmed(CONFIG, bank.train, bank.scene).x)(bank)
     assert not np.array_equal(x, trained)
     np.testing.assert_array_equal(x, compiled(lambda bank: fig5.filmed(CONFIG, bank.test, bank.scene).x)(bank))
-    found = compiled(lambda x: fig5_scores.baselines(x, c))(x)
+    metrics = compiled(lambda x: fig5_scores.baselines(x, c))(x)
     x = np.asarray(x, np.float64)
     true = x[:, c:]
     predicted = {
@@ -82,17 +82,17 @@ def test_baselines_as_in_numpy():
         "previous": np.stack([np.stack([video[t - 1] for t in range(c, len(video))]) for video in x]),
         "other": np.stack([x[i - 1, c:] for i in range(len(x))]),
     }
-    assert found.keys() == {f"{what}_{name}" for name in predicted for what in fig5_scores.MEASURES} | {"video"}
+    assert metrics.keys() == {f"{what}_{name}" for name in predicted for what in fig5_scores.MEASURES} | {"video"}
     for name, frames in predicted.items():
         for what, value in in_numpy(frames, true).items():
             # Sums of 256 squares in single precision.
-            np.testing.assert_allclose(found[f"{what}_{name}"], value, rtol=1e-4, atol=1e-4, err_msg=f"{what}_{name}")
-    np.testing.assert_array_equal(found["video"], np.round(255 * x[: fig5_scores.SHOWN, ..., 0]))
-    assert found["error_last"][0] > 0
+            np.testing.assert_allclose(metrics[f"{what}_{name}"], value, rtol=1e-4, atol=1e-4, err_msg=f"{what}_{name}")
+    np.testing.assert_array_equal(metrics["video"], np.round(255 * x[: fig5_scores.SHOWN, ..., 0]))
+    assert metrics["error_last"][0] > 0
 
 
-class Seen:
-    """A network of videos of 12 x 12 whose phases are made of what it is shown, and whose critics add up."""
+class OfInput:
+    """A network of videos of 12 x 12 with phases that are functions of its input, and with critics that are sums."""
 
     context, horizon = 2, 3
 
@@ -108,7 +108,7 @@ class Seen:
 
 
 def guess(net, params, watched, key, horizon):
-    """Predictions that tell videos, samples and horizons apart."""
+    """Predictions that differ between videos, samples and horizons."""
     noise = jax.random.uniform(key, (len(watched), horizon, 12, 12, 1), watched.dtype)
     scale = jax.random.uniform(key, (len(watched), horizon, 1, 1, 1), watched.dtype)
     return 1.4 * noise * scale + 0.2 * watched[:, -1:] - 0.1
@@ -116,10 +116,10 @@ def guess(net, params, watched, key, horizon):
 
 def test_predictions_and_phases_are_measured_as_in_numpy(monkeypatch):
     monkeypatch.setattr(fig5_scores, "predict", guess)
-    net, samples = Seen(), 4
+    net, samples = OfInput(), 4
     x = RNG.random((6, 5, 12, 12, 1))
     params = {"discriminator": (jnp.asarray(3.0), jnp.asarray(-1.0))}
-    found = compiled(lambda x: fig5_scores.tested(net, params, x, samples))(jnp.asarray(x))
+    metrics = compiled(lambda x: fig5_scores.tested(net, params, x, samples))(jnp.asarray(x))
     keys = jax.random.split(jax.random.key(51), samples)
     drawn = np.stack([guess(net, params, jnp.asarray(x[:, :2]), key, 3) for key in keys])
     true = x[:, 2:]
@@ -132,7 +132,7 @@ def test_predictions_and_phases_are_measured_as_in_numpy(monkeypatch):
     assert not np.array_equal(best, drawn[at_first, np.arange(6)])
     for suffix, predicted in (("", drawn[0]), ("_mean", sum(drawn) / samples), ("_best", best)):
         for what, value in in_numpy(predicted, true).items():
-            np.testing.assert_allclose(found[f"{what}{suffix}"], value, rtol=1e-9, err_msg=what + suffix)
+            np.testing.assert_allclose(metrics[f"{what}{suffix}"], value, rtol=1e-9, err_msg=what + suffix)
     phases = net.phases(params, jnp.asarray(x), keys[0])
     frames, (z_wake, z_sleep) = true.reshape(18, 12, 12, 1), (np.asarray(phases.wake[1]), np.asarray(phases.sleep[1]))
     scores = {
@@ -142,7 +142,7 @@ def test_predictions_and_phases_are_measured_as_in_numpy(monkeypatch):
         "d_z_wake": -1 + z_wake.sum() / 18,
         "d_z_sleep": -1 + z_sleep.sum() / 18,
     }
-    assert {name for name in found if name.startswith("d_")} == set(scores)
+    assert {name for name in metrics if name.startswith("d_")} == set(scores)
     for phase, z in (("wake", z_wake), ("sleep", z_sleep)):
         mean = [sum(unit) / 18 for unit in z.T]
         variance = [sum((value - m) ** 2 for value in unit) / 18 for unit, m in zip(z.T, mean, strict=True)]
@@ -152,16 +152,16 @@ def test_predictions_and_phases_are_measured_as_in_numpy(monkeypatch):
         apart = [(m * m + v - 1 - math.log(v)) / 2 for m, v in zip(mean, variance, strict=True)]
         scores[f"z_apart_{phase}"] = sum(apart) / 5
     for name, value in scores.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-9, err_msg=name)
-    np.testing.assert_array_equal(found["picture"], np.round(255 * drawn[0][:4, ..., 0].clip(0, 1)))
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-9, err_msg=name)
+    np.testing.assert_array_equal(metrics["picture"], np.round(255 * drawn[0][:4, ..., 0].clip(0, 1)))
     dreams = 1 - true
-    np.testing.assert_allclose(found["dream_ink"], dreams.sum((2, 3, 4)).mean(0), rtol=1e-9)
+    np.testing.assert_allclose(metrics["dream_ink"], dreams.sum((2, 3, 4)).mean(0), rtol=1e-9)
     weighed = [(dreams[:, t] ** 2).sum() / dreams[:, t].sum() for t in range(3)]
-    np.testing.assert_allclose(found["dream_brightness"], weighed, rtol=1e-9)
-    np.testing.assert_array_equal(found["dream"], np.round(255 * (1 - true[:2, ..., 0])))
+    np.testing.assert_allclose(metrics["dream_brightness"], weighed, rtol=1e-9)
+    np.testing.assert_array_equal(metrics["dream"], np.round(255 * (1 - true[:2, ..., 0])))
 
 
-def test_prediction_alone_says_nothing_of_latents():
+def test_prediction_alone_scores_latents_as_zero():
     critics = init_params(jax.random.key(1), NET)["discriminator"]
     free = fig5.Predicting(NET)
     frames, latents = jnp.asarray(RNG.random((3, 8, 8, 1))), jnp.asarray(RNG.random((3, 4, 4, NET.hidden)))
@@ -169,14 +169,14 @@ def test_prediction_alone_says_nothing_of_latents():
         np.testing.assert_array_equal, free.judge(critics[0], 0, (frames,)), NET.judge(critics[0], 0, (frames,))
     )
 
-    def said(critic):
+    def scores_and_slopes(critic):
         def score(critic, z):
             return free.judge(critic, 1, (z,)).score
 
         return score(critic, latents), jax.jacobian(score, (0, 1))(critic, latents)
 
     assert np.any(NET.judge(critics[1], 1, (latents,)).score)
-    scores, slopes = compiled(said)(critics[1])
+    scores, slopes = compiled(scores_and_slopes)(critics[1])
     assert scores.shape == (3,)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves((scores, slopes)))
 
@@ -187,25 +187,25 @@ def test_squared_error_is_descended_along_its_gradient():
     batch = Example(jnp.asarray(RNG.random((2, frames, 8, 8, 1)), jnp.float32), jnp.zeros(()))
     rule = fig5.squared(NET)
     update = compiled(lambda params: rule.update(params, (), key, batch))
-    found, _, info = update(params)
+    updates, _, info = update(params)
     phases = compiled(lambda params: NET.phases(params, batch.x, key))(params)
     error = (
         (np.asarray(phases.oscillation[0]) - np.asarray(batch.x[:, NET.context :]).reshape(-1, 8, 8, 1)) ** 2
     ).sum()
     np.testing.assert_allclose(info.loss, error / (2 * NET.horizon), rtol=1e-5)
-    squares = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(found))
+    squares = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(updates))
     # Both ways by 0.01 of weights of length 1 or so: a loss of some 50 changes by far more than its rounding, 1e-5.
     step = 0.01 / squares**0.5
     up, down = (
-        float(update(jax.tree.map(lambda leaf, slope, s=s: leaf + s * step * slope, params, found))[2].loss)
+        float(update(jax.tree.map(lambda leaf, slope, s=s: leaf + s * step * slope, params, updates))[2].loss)
         for s in (1, -1)
     )
     np.testing.assert_allclose((up - down) / (2 * step), squares, rtol=0.02)
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves(found["discriminator"]))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(updates["discriminator"]))
 
 
 def made(seeds=3, points=2, horizon=4):
-    """Metrics of a run in which one seed lost a network."""
+    """Metrics of a run in which one network of a seed diverged."""
     metrics = {}
     for name in ("true", *BASELINES):
         for what in fig5_scores.MEASURES:
@@ -313,7 +313,7 @@ for name in ("combined", "predicting"):
     TRIVIAL |= {
         f"{name}-learns": (
             {**WORST, "untrained/error": 2.0, "data/error_blank": 1.9},
-            {"data/error_blank": 2.1, "data/error_previous": 1.0},  # which cheats
+            {"data/error_blank": 2.1, "data/error_previous": 1.0},  # the previous frame cheats
         ),
         f"{name}-first": ({**WORST, "data/error_last_1": 8.0}, {"data/error_last_1": 9.0}),
         f"{name}-many": ({**WORST, "data/error_watched_end": 8.0}, {"data/error_watched_end": 9.0}),
@@ -349,7 +349,7 @@ def test_every_claim_reads_its_own_numbers():
     assert {claim.id for claim in claims} == set(GAPS) | set(BOUNDED) | set(MANY)
     are_gaps(claims, GAPS)
     are_bounded(claims, BOUNDED)
-    are_trivial(claims, TRIVIAL, told({**GAPS, **MANY}, BOUNDED))
+    are_trivial(claims, TRIVIAL, decidable({**GAPS, **MANY}, BOUNDED))
     assert {claim.id for claim in claims if claim.own} == OWN
     assert all((claim.paper is None) == claim.own for claim in claims)
 
@@ -358,10 +358,10 @@ def test_every_claim_reads_its_own_numbers():
 def test_of_many_samples_the_mean_or_the_best_may_lead(id, names):
     claims = fig5.experiment.claims
     for one, other in (names, names[::-1]):
-        found = row(claims, id, put_by_hand({one: 0.7, other: -1.0}))
-        assert (found["holds"], found["measured"]) == (True, 0.7)
-        found = row(claims, id, put_by_hand({one: 0.6, other: -1.0}))
-        assert (found["holds"], found["measured"]) == (False, 0.6)
+        result = row(claims, id, put_by_hand({one: 0.7, other: -1.0}))
+        assert (result["holds"], result["measured"]) == (True, 0.7)
+        result = row(claims, id, put_by_hand({one: 0.6, other: -1.0}))
+        assert (result["holds"], result["measured"]) == (False, 0.6)
         assert row(claims, id, put_by_hand({one: 0.7, other: 0.7}) | {f"{one}_n": 1})["holds"] is None
         assert row(claims, id, put_by_hand({one: 0.7}))["holds"] is None
 
@@ -371,17 +371,17 @@ def test_copying_is_compared_at_every_horizon(method):
     claims, leads = fig5.experiment.claims, {f"gap/{method}/last_{k}": 0.7 + k for k in range(1, 12)}
     assert row(claims, f"{method}-copying", put_by_hand(leads))["holds"] is True
     for name in leads:
-        found = row(claims, f"{method}-copying", put_by_hand({**leads, name: 0.6}))
-        assert (found["holds"], found["measured"]) == (False, 0.6)
+        result = row(claims, f"{method}-copying", put_by_hand({**leads, name: 0.6}))
+        assert (result["holds"], result["measured"]) == (False, 0.6)
 
 
 def test_reels_begin_with_what_was_watched():
     metrics = {"data/video": entries("video", 2, 1, 4, 5, 3, 3), "data/error_last": entries("error", 2, 1, 3)}
     metrics |= {f"{name}/picture": entries(name, 2, 2, 4, 3, 3, 3) for name in (*METHODS, "untrained")}
-    found = reels(metrics)
-    assert list(found) == ["truth", "combined, with sleep", "prediction alone", "squared error", "untrained"]
-    np.testing.assert_array_equal(found["truth"], metrics["data/video"][0, 0])
-    for film, name in zip(list(found.values())[1:], (*METHODS, "untrained"), strict=True):
+    films = reels(metrics)
+    assert list(films) == ["truth", "combined, with sleep", "prediction alone", "squared error", "untrained"]
+    np.testing.assert_array_equal(films["truth"], metrics["data/video"][0, 0])
+    for film, name in zip(list(films.values())[1:], (*METHODS, "untrained"), strict=True):
         for k in range(4):
             np.testing.assert_array_equal(film[k, :2], metrics["data/video"][0, 0, k, :2])
             np.testing.assert_array_equal(film[k, 2:], metrics[f"{name}/picture"][0, 1, k])

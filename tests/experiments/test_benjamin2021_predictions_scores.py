@@ -98,26 +98,26 @@ def test_pixels_silenced_awake_are_silent_to_inference():
 def test_spreads_are_means_over_chosen_units_and_over_the_others():
     net = Silenced(NET, ONES, ONES)
     image, code = np.arange(9) < 3, np.arange(4) == 2
-    found = compiled(lambda: spreads(net, PARAMS, KEY, X, (image.astype(float), code.astype(float))))()
+    metrics = compiled(lambda: spreads(net, PARAMS, KEY, X, (image.astype(float), code.astype(float))))()
     phases = jax.tree.map(np.asarray, NET.phases(PARAMS, X, KEY))
-    np.testing.assert_allclose(found["variance"][0, 0, 1], phases.wake[0][:, 3:].var(0).mean(), rtol=1e-5)
-    np.testing.assert_allclose(found["variance"][1, 1, 0], phases.sleep[1][:, 2].var(), rtol=1e-5)
-    np.testing.assert_allclose(found["power"][2, 0, 0], (phases.oscillation[0][:, :3] ** 2).mean(), rtol=1e-5)
-    assert np.isnan(found["power"][2, 1]).all()
+    np.testing.assert_allclose(metrics["variance"][0, 0, 1], phases.wake[0][:, 3:].var(0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["variance"][1, 1, 0], phases.sleep[1][:, 2].var(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["power"][2, 0, 0], (phases.oscillation[0][:, :3] ** 2).mean(), rtol=1e-5)
+    assert np.isnan(metrics["power"][2, 1]).all()
 
 
 def test_polarity_is_minus_one_for_the_same_activity_alone():
     phases = NET.phases(PARAMS, X, KEY)
     alike = Phases(phases.wake, phases.wake, phases.wake[:1])
     other = NET.phases(PARAMS, 1 - X, jax.random.key(3))
-    found = compiled(lambda: polarity(NET, PARAMS, alike, phases, other))()
-    for values in found.values():
+    cosines = compiled(lambda: polarity(NET, PARAMS, alike, phases, other))()
+    for values in cosines.values():
         np.testing.assert_allclose(values[:5], -1, atol=1e-5)
         assert (np.asarray(values[5:]) > -1 + 1e-4).all()
 
 
 class Squares:
-    """Discriminators whose score is half the squared length of a projection; phases are shifted images."""
+    """Discriminators that score half the squared length of a projection; phases are shifted images."""
 
     def judge(self, params, site, activity):
         projected = activity[0] @ params["w"][0]
@@ -143,8 +143,8 @@ def pairs_won(negative, positive):
 
 def test_scores_of_stimuli_are_means_over_cycles_of_what_the_discriminators_see():
     x, net, key = jnp.asarray(RNG.random((7, 5))), Squares(), jax.random.key(4)
-    found, told_apart = compiled(lambda x: scores(net, WEIGHTS, key, x, 3))(x)
-    cycles, tells = [], []
+    values, separation = compiled(lambda x: scores(net, WEIGHTS, key, x, 3))(x)
+    cycles, aurocs = [], []
     for each in jax.random.split(key, 3):
         phases = jax.tree.map(np.asarray, net.phases(WEIGHTS, x, each))
         o, z = phases.oscillation[0], phases.wake[1]
@@ -153,12 +153,12 @@ def test_scores_of_stimuli_are_means_over_cycles_of_what_the_discriminators_see(
         moved = [math.dist(a, b) for a, b in zip(up, down, strict=True)]
         error = [np.mean((a - b) ** 2) for a, b in zip(np.asarray(x), o, strict=True)]
         cycles.append(np.stack([abs(d_up - d_down), moved, error, np.asarray(x).sum(1), d_up, d_code - 1], 1))
-        tells.append(pairs_won(d_down, d_up))
-    assert 0 < np.mean(tells) < 1
-    assert np.mean(tells) != 0.5
+        aurocs.append(pairs_won(d_down, d_up))
+    assert 0 < np.mean(aurocs) < 1
+    assert np.mean(aurocs) != 0.5
     assert (projected(0, x) ** 2).sum() != pytest.approx(0)
-    np.testing.assert_allclose(found, sum(cycles) / 3, rtol=1e-6)
-    np.testing.assert_allclose(told_apart, np.mean(tells), rtol=1e-6)
+    np.testing.assert_allclose(values, sum(cycles) / 3, rtol=1e-6)
+    np.testing.assert_allclose(separation, np.mean(aurocs), rtol=1e-6)
 
 
 def test_polarity_is_of_each_discriminator_and_phase():
@@ -166,7 +166,7 @@ def test_polarity_is_of_each_discriminator_and_phase():
     oscillation = (RNG.random((6, 5)),)
     phases = Phases(wake, sleep, oscillation)
     others = [Phases(each, sleep, oscillation) for each in (again, novel)]
-    found = compiled(lambda: polarity(Squares(), WEIGHTS, phases, *others))()
+    polarities = compiled(lambda: polarity(Squares(), WEIGHTS, phases, *others))()
     a = [np.asarray(critic["w"][0]) for critic in CRITICS]
     effects = {
         "critic": lambda site, h: (h.T @ h @ a[site] / 6).ravel(),  # of the mean of |h A|^2 / 2, by A
@@ -177,32 +177,32 @@ def test_polarity_is_of_each_discriminator_and_phase():
     for name, effect in effects.items():
         pairs = [(effect(site, wake[site]), effect(site, h)) for site, h in compared]
         cosines = [-one @ other / math.sqrt((one @ one) * (other @ other)) for one, other in pairs]
-        np.testing.assert_allclose(found[name], cosines, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(polarities[name], cosines, rtol=1e-6, err_msg=name)
 
 
 def test_overlap_compares_wake_with_sleep(monkeypatch):
-    def given(key, wake, sleep, *, units, draws):
+    def stand_in(key, wake, sleep, *, units, draws):
         assert (units, draws) == ((4, 4), 10)
         x, z, x_too, z_too = (jnp.mean(h) for h in (*wake, *sleep))
         kinds = {"sleep": x - x_too, "floor": z, "shuffled": z_too, "unpaired": x * z}
         divergences = {name: SimpleNamespace(js=js, kl=js + 7) for name, js in kinds.items()}
         return SimpleNamespace(**divergences, index_shuffled=jax.random.uniform(key), index_unpaired=x + z_too)
 
-    monkeypatch.setattr(predictions_scores, "pattern_overlap", given)
+    monkeypatch.setattr(predictions_scores, "pattern_overlap", stand_in)
     x, key = jnp.asarray(RNG.random((7, 5))), jax.random.key(4)
-    found = compiled(lambda x: overlap(Squares(), WEIGHTS, x, key))(x)
+    metrics = compiled(lambda x: overlap(Squares(), WEIGHTS, x, key))(x)
     of_phases, of_units = jax.random.split(key)
     wake, sleep, _ = Squares().phases(WEIGHTS, x, of_phases)
     x, z, x_too, z_too = (np.mean(h) for h in (*wake, *sleep))
     expected = {"js_sleep": x - x_too, "js_floor": z, "js_shuffled": z_too, "js_unpaired": x * z}
     expected |= {"kl_sleep": x - x_too + 7, "index_unpaired": x + z_too, "index_shuffled": jax.random.uniform(of_units)}
-    assert found.keys() == expected.keys()
+    assert metrics.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-6, err_msg=name)
 
 
-def test_stimuli_are_told_from_familiar_ones(monkeypatch):
-    """The measures that `assessed` puts together are stood in for by what tells their arguments."""
+def test_stimuli_are_separated_from_familiar_ones(monkeypatch):
+    """Stand-ins that depend on their arguments replace the measures that `assessed` puts together."""
 
     def scored(net, params, key, x, cycles):
         assert cycles == 3
@@ -224,29 +224,31 @@ def test_stimuli_are_told_from_familiar_ones(monkeypatch):
     monkeypatch.setattr(predictions_scores, "SHOWN", 4)
     familiar, novel = RNG.integers(0, 256, (6, 5)).astype(np.uint8), RNG.integers(0, 256, (3, 6, 5)).astype(np.uint8)
     key = jax.random.key(2)
-    found = compiled(lambda: assessed(Squares(), WEIGHTS, key, Stimuli(jnp.asarray(familiar), jnp.asarray(novel)), 3))()
+    metrics = compiled(
+        lambda: assessed(Squares(), WEIGHTS, key, Stimuli(jnp.asarray(familiar), jnp.asarray(novel)), 3)
+    )()
     of_scores, of_phases, of_overlap = jax.random.split(key, 3)
     kinds = np.stack([familiar, *novel]) / 255
-    (base, *rest), told_apart = zip(*(map(np.asarray, scored(None, None, of_scores, x, 3)) for x in kinds), strict=True)
+    (base, *rest), separation = zip(*(map(np.asarray, scored(None, None, of_scores, x, 3)) for x in kinds), strict=True)
     for i, each in enumerate(rest):
         for j in range(6):
-            np.testing.assert_allclose(found["auroc"][i, j], pairs_won(base[:, j], each[:, j]), rtol=1e-6)
+            np.testing.assert_allclose(metrics["auroc"][i, j], pairs_won(base[:, j], each[:, j]), rtol=1e-6)
             apart = (each[:, j].mean() - base[:, j].mean()) / max(base[:, j].std(), 1e-9)
-            np.testing.assert_allclose(found["apart"][i, j], apart, rtol=1e-5)
-    np.testing.assert_allclose(found["told"], told_apart, rtol=1e-6)
-    np.testing.assert_allclose(found["scores"], [each[:4] for each in (base, *rest)], rtol=1e-6)
-    shown = zip((kinds[0], kinds[1], kinds[3]), jax.random.split(of_phases, 3), strict=True)
-    phases = [Squares().phases(WEIGHTS, jnp.asarray(x), each) for x, each in shown]
+            np.testing.assert_allclose(metrics["apart"][i, j], apart, rtol=1e-5)
+    np.testing.assert_allclose(metrics["told"], separation, rtol=1e-6)
+    np.testing.assert_allclose(metrics["scores"], [each[:4] for each in (base, *rest)], rtol=1e-6)
+    pairs = zip((kinds[0], kinds[1], kinds[3]), jax.random.split(of_phases, 3), strict=True)
+    phases = [Squares().phases(WEIGHTS, jnp.asarray(x), each) for x, each in pairs]
     expected = [np.mean(h) for each in phases for h in (*each.wake, *each.sleep)]
-    np.testing.assert_allclose(found["critic"], expected, rtol=1e-6)
+    np.testing.assert_allclose(metrics["critic"], expected, rtol=1e-6)
     both = np.concatenate([kinds[0], kinds[1]]) + np.asarray(jax.random.uniform(of_overlap))
-    np.testing.assert_allclose(found["given"], both, rtol=1e-6)
+    np.testing.assert_allclose(metrics["given"], both, rtol=1e-6)
 
 
 def test_novel_stimuli_are_other_digits_changed():
-    found, pool = stimuli("prototypes", 7, 100), np.asarray(digits("prototypes", 7).test)
-    np.testing.assert_array_equal(found.familiar, pool[:100])
-    again, other, upside_down, inverted, shuffled = map(np.asarray, found.novel)
+    made, pool = stimuli("prototypes", 7, 100), np.asarray(digits("prototypes", 7).test)
+    np.testing.assert_array_equal(made.familiar, pool[:100])
+    again, other, upside_down, inverted, shuffled = map(np.asarray, made.novel)
     np.testing.assert_array_equal(again, pool[100:200])
     assert abs(other.sum(1, dtype=int) - again.sum(1, dtype=int)).max() < 25  # rounded pixel by pixel
     assert not np.array_equal(other, again)

@@ -12,7 +12,15 @@ from experiments.benjamin2021 import common as shared
 from experiments.benjamin2021.search import PRESETS, experiment, scores, settings
 from experiments.benjamin2021.search_claims import sides, summarise, text
 from plasticity_jax.networks.hierarchy import FREE, reconstruct, stacked_phases
-from tests.experiments.benjamin2021_by_hand import are_bounded, are_gaps, are_trivial, entries, is_summary, row, told
+from tests.experiments.benjamin2021_by_hand import (
+    are_bounded,
+    are_gaps,
+    are_trivial,
+    decidable,
+    entries,
+    is_summary,
+    row,
+)
 from tests.laws.common import compiled
 
 SCORES = ("identity", "mse", "told", "sleep_frechet")
@@ -30,15 +38,15 @@ def made(seeds=3, draws=4):
 
 
 def test_the_first_setting_is_the_papers_and_the_others_are_spread():
-    found = settings(400, 1e-3)
-    assert [values[0] for values in found] == [1e-3, 4e-3, 2e-5, 0.5, 0.99]
-    assert settings(3, 1e-3).b1[1] == found.b1[1]
+    drawn = settings(400, 1e-3)
+    assert [values[0] for values in drawn] == [1e-3, 4e-3, 2e-5, 0.5, 0.99]
+    assert settings(3, 1e-3).b1[1] == drawn.b1[1]
     ranges = (
-        (np.log10(found.model_rate), -4, np.log10(3e-3)),
-        (np.log10(found.critic_rate / found.model_rate), 0, 1),
-        (np.log10(found.weight_decay), -7, -2),
-        (found.b1, 0, 0.9),
-        (np.log10(1 - found.b2), -3, -1),
+        (np.log10(drawn.model_rate), -4, np.log10(3e-3)),
+        (np.log10(drawn.critic_rate / drawn.model_rate), 0, 1),
+        (np.log10(drawn.weight_decay), -7, -2),
+        (drawn.b1, 0, 0.9),
+        (np.log10(1 - drawn.b2), -3, -1),
     )
     for values, low, high in ranges:
         share = (values[1:] - low) / (high - low)
@@ -56,8 +64,8 @@ def test_summary_is_of_all_settings_and_of_the_best():
     means = [metrics["search/identity"][:, 0, i].mean() for i in (0, 1, 3)]
     best = metrics["search/identity"][:, 0, (0, 1, 3)[int(np.argmax(means))]]
     columns["best/identity"] = best
-    by_told = metrics["search/told"][:, 0]
-    columns["best/told"] = by_told[:, int(np.argmax(by_told.sum(0)))]
+    shares = metrics["search/told"][:, 0]
+    columns["best/told"] = shares[:, int(np.argmax(shares.sum(0)))]
     for name in ("combined", "bare"):
         columns[f"gap/{name}"] = metrics[f"{name}/identity"][:, 0, 0] - best
     falls = {kind: metrics[f"{kind}_7/identity"][:, 0, 0] - metrics[f"{kind}_28/identity"][:, 0, 0]
@@ -90,14 +98,14 @@ def test_every_claim_reads_its_own_numbers():
     are_gaps(claims, GAPS)
     are_bounded(claims, BOUNDED)
     for worst, holds in ((0.49, True), (0.5, False)):
-        found = row(claims, "search", {"search/0/identity": 0.1, "search/12/identity": worst, "best/identity": 0.9})
-        assert (found["measured"], found["holds"]) == (worst, holds)
+        result = row(claims, "search", {"search/0/identity": 0.1, "search/12/identity": worst, "best/identity": 0.9})
+        assert (result["measured"], result["holds"]) == (worst, holds)
     assert row(claims, "search", {"best/identity": 0.1})["holds"] is None
 
-    def held(id):
-        return {"search/0/identity": 0.1} if id == "search" else told(GAPS, BOUNDED)(id)
+    def summary_of(id):
+        return {"search/0/identity": 0.1} if id == "search" else decidable(GAPS, BOUNDED)(id)
 
-    are_trivial(claims, TRIVIAL, held)
+    are_trivial(claims, TRIVIAL, summary_of)
     assert {claim.id for claim in claims if claim.own} == {"search-bare", "search-untold", "inputs", "inputs-local"}
     assert all((claim.paper is None) == claim.own for claim in claims)
 
@@ -123,18 +131,18 @@ class Noisy:
 def test_scores_are_those_of_numpy():
     data, judge, net = shared.digits("prototypes", 7), shared.classifier("prototypes", 7), Noisy()
     params, key = {"inference": (), "generation": ()}, jax.random.key(0)
-    found = compiled(lambda key: scores(net, params, key, data, judge, 100))(key)
+    metrics = compiled(lambda key: scores(net, params, key, data, judge, 100))(key)
     keys = jax.random.split(key, 3)
     x, label = np.asarray(data.test[:100]) / 255, np.asarray(data.test_label[:100])
     back = np.asarray(reconstruct(net, params, jnp.asarray(x), keys[0])[0])
     phases = net.phases(params, jnp.asarray(x), keys[1], oscillate=False)
     logits = np.asarray(shared.judged(judge.weights, jnp.asarray(back))[0])
-    (_, real), (_, dreamt) = (shared.judged(judge.weights, jnp.asarray(each)) for each in (x, phases.sleep[0]))
-    np.testing.assert_allclose(found["identity"], np.mean(logits.argmax(1) == label))
-    np.testing.assert_allclose(found["mse"], np.mean((back - x) ** 2), rtol=1e-5)
-    np.testing.assert_allclose(found["sleep_frechet"], shared.frechet(dreamt, real), rtol=1e-4)
+    (_, real), (_, dreams) = (shared.judged(judge.weights, jnp.asarray(each)) for each in (x, phases.sleep[0]))
+    np.testing.assert_allclose(metrics["identity"], np.mean(logits.argmax(1) == label))
+    np.testing.assert_allclose(metrics["mse"], np.mean((back - x) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(metrics["sleep_frechet"], shared.frechet(dreams, real), rtol=1e-4)
     signal = x.var(0).mean()
-    np.testing.assert_allclose(found["told"], signal / (signal + 0.09), atol=0.05)
+    np.testing.assert_allclose(metrics["told"], signal / (signal + 0.09), atol=0.05)
 
 
 def test_settings_that_cannot_be_are_refused():

@@ -1,4 +1,4 @@
-"""Choices of Lindsey & Litwin-Kumar undone: what is swept, the rate that others choose, summary and claims, by hand."""
+"""Choices of Lindsey & Litwin-Kumar undone: sweeps, the rate that other seeds choose, summary and claims, by hand."""
 
 import math
 
@@ -20,10 +20,10 @@ SEEDS, RATES = 3, 3
 
 
 def test_settings_in_order():
-    found = ablations.settings((1e-3, 1e-2), [(0.5, 1.0), (0.0, 0.0)])
-    np.testing.assert_allclose(found.rate, [1e-3, 1e-3, 1e-2, 1e-2])
-    np.testing.assert_allclose(found.beta, [0.5, 0.0, 0.5, 0.0])
-    np.testing.assert_allclose(found.learned, [1, 0, 1, 0])
+    settings = ablations.settings((1e-3, 1e-2), [(0.5, 1.0), (0.0, 0.0)])
+    np.testing.assert_allclose(settings.rate, [1e-3, 1e-3, 1e-2, 1e-2])
+    np.testing.assert_allclose(settings.beta, [0.5, 0.0, 0.5, 0.0])
+    np.testing.assert_allclose(settings.learned, [1, 0, 1, 0])
 
 
 def test_a_seed_runs_at_each_setting():
@@ -41,22 +41,22 @@ def test_beta_below_the_readout_is_held_unless_it_is_learned(learned):
     assert [float(each) for each in theta["beta"]] == [0.25, 0.25, pytest.approx(0.7)]
     life = ablations.holding_beta(Life(lambda theta: theta["beta"], lambda theta: theta), setting)
     moved = {"beta": (jnp.asarray(0.3), jnp.asarray(0.4), jnp.asarray(0.8))}
-    want = [0.3, 0.4, 0.8] if learned else [0.25, 0.25, 0.8]
-    np.testing.assert_allclose(life.learner(moved), want, rtol=1e-6)
+    expected = [0.3, 0.4, 0.8] if learned else [0.25, 0.25, 0.8]
+    np.testing.assert_allclose(life.learner(moved), expected, rtol=1e-6)
 
 
 def test_every_choice_has_its_options(monkeypatch):
-    given = {}
-    monkeypatch.setattr(ablations, "flp_life", lambda net, **options: given.update(options) or Life(None, None))
+    options_given = {}
+    monkeypatch.setattr(ablations, "flp_life", lambda net, **options: options_given.update(options) or Life(None, None))
     monkeypatch.setattr(ablations, "held_out", lambda life, stream, count: None)
     monkeypatch.setattr(ablations, "meta_gradient", lambda life, remat: life)
     monkeypatch.setattr(ablations, "meta_training", lambda *args, **options: (args, options))
     setting = ablations.Setting(0.125, 0.5, 1.0)
     for options in CHOICES["regression"].values():
-        given.clear()
+        options_given.clear()
         (_, rates, theta, *_), rest = ablations.regression(ablations.DEFAULT, options, setting)
-        assert given.pop("prefix") is not None
-        assert given == options
+        assert options_given.pop("prefix") is not None
+        assert options_given == options
         assert rates == {"weights": 3e-3, "feedback": 3e-3, "alpha": 0.125, "beta": 3e-3}
         assert rest == {"episodes": 1200, "points": 2, "clip": 1.0, "backoff": 0.1}
         assert [each.shape for each in theta(jax.random.key(0))["forward"]["w"]] == [(32, 32), (1, 32)]
@@ -73,13 +73,13 @@ def test_no_seed_chooses_for_itself():
 
 
 def metrics_by_hand():
-    rng, found = np.random.default_rng(0), {}
+    rng, metrics = np.random.default_rng(0), {}
     for problem, choices in CHOICES.items():
         for k, choice in enumerate(choices):
             count = RATES * (len(BETAS[problem]) if k == 0 else 1)
             for name in ("median", "mean", "beta"):
-                found[f"{problem}/{choice}/{name}"] = 0.5 + rng.random((SEEDS, 2, count))
-    return found
+                metrics[f"{problem}/{choice}/{name}"] = 0.5 + rng.random((SEEDS, 2, count))
+    return metrics
 
 
 METRICS = metrics_by_hand()
@@ -94,11 +94,11 @@ def by_loops(problem, choice, beta):
         error = values[seed, 1, rate * count + list(BETAS[problem]).index(beta) if count > 1 else rate]
         return math.log10(error) if problem == "regression" else error
 
-    found = []
+    values_at_best = []
     for seed in range(SEEDS):
         means = [sum(at(other, rate) for other in range(SEEDS) if other != seed) for rate in range(RATES)]
-        found.append(at(seed, means.index(min(means))))
-    return found
+        values_at_best.append(at(seed, means.index(min(means))))
+    return values_at_best
 
 
 def mean(values):
@@ -111,16 +111,16 @@ def test_the_summary_by_hand(problem):
     first, papers = next(iter(CHOICES[problem])), next(iter(BETAS[problem]))
     ours = by_loops(problem, first, papers)
     for choice in CHOICES[problem]:
-        found = by_loops(problem, choice, papers)
-        back = [10**each if problem == "regression" else each for each in found]
+        values = by_loops(problem, choice, papers)
+        back = [10**each if problem == "regression" else each for each in values]
         assert summary[f"{problem}/{choice}"] == pytest.approx(mean(back), rel=1e-9)
         if choice != first:
-            want = mean([a - b for a, b in zip(found, ours, strict=True)])
-            assert summary[f"gap/{problem}/{choice}-{first}"] == pytest.approx(want, abs=1e-9)
+            expected = mean([a - b for a, b in zip(values, ours, strict=True)])
+            assert summary[f"gap/{problem}/{choice}-{first}"] == pytest.approx(expected, abs=1e-9)
     for beta in list(BETAS[problem])[1:]:
-        want = mean([a - b for a, b in zip(by_loops(problem, first, beta), ours, strict=True)])
-        assert summary[f"gap/{problem}/beta/{beta}-{papers}"] == pytest.approx(want, abs=1e-9)
-        assert summary[f"gap/{problem}/beta/{papers}-{beta}"] == pytest.approx(-want, abs=1e-9)
+        expected = mean([a - b for a, b in zip(by_loops(problem, first, beta), ours, strict=True)])
+        assert summary[f"gap/{problem}/beta/{beta}-{papers}"] == pytest.approx(expected, abs=1e-9)
+        assert summary[f"gap/{problem}/beta/{papers}-{beta}"] == pytest.approx(-expected, abs=1e-9)
     assert f"| {problem} |" in text(METRICS)
 
 
@@ -135,8 +135,8 @@ def test_the_best_rate_and_its_beta():
     values = np.log10(errors(METRICS, "regression", "error"))
     best = int(values.mean(0).argmin())
     assert summarise(METRICS)["regression/best_rate_is_inside"] == (best == 1)
-    want = METRICS["regression/error/beta"][:, 1, 4 * best].mean()
-    assert summarise(METRICS)["regression/beta_found"] == pytest.approx(want)
+    expected = METRICS["regression/error/beta"][:, 1, 4 * best].mean()
+    assert summarise(METRICS)["regression/beta_found"] == pytest.approx(expected)
     moved = {**METRICS, "regression/error/median": METRICS["regression/error/median"].copy()}
     moved["regression/error/median"][:, 1, 4] = 1e-3  # the second rate, learned
     assert summarise(moved)["regression/best_rate_is_inside"] == 1

@@ -1,4 +1,4 @@
-"""The watched life against the library's own, the hand-over of the control, and evaluations by hand."""
+"""Recorded lives against the library's own, the hand-over of the control, and evaluations by hand."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ def scaled_backprop(net, rate):
 
 
 @pytest.mark.parametrize("kind", ["flp", "gradient"])
-def test_a_watched_life_is_the_librarys(kind):
+def test_a_recorded_life_is_the_librarys(kind):
     cut = layers(SIZES, 2)
     if kind == "flp":
         theta, life = flp_theta(KEY, cut, alpha=1e-3), flp_life(cut.net, prefix=cut.features)
@@ -48,57 +48,59 @@ def test_a_watched_life_is_the_librarys(kind):
     else:
         theta, life = gradient_theta(KEY, cut, 0.02), gradient_life(cut.net, prefix=cut.features)
         rule = scaled_backprop(cut.net, 0.02)
-    seen = episode()
-    _, aux = compiled(lambda theta: outcome(life, theta, KEY, seen, remat=False))(theta)
-    embedded = life.embed(theta, seen)
-    answers, reports = compiled(lambda params: watched.lived(cut.net, rule, params, embedded, 2))(life.params(theta))
-    error = np.mean((answers[-1].reshape(-1, 1) - seen.query.y) ** 2)
+    one = episode()
+    _, aux = compiled(lambda theta: outcome(life, theta, KEY, one, remat=False))(theta)
+    embedded = life.embed(theta, one)
+    outputs, reports = compiled(lambda params: watched.lived(cut.net, rule, params, embedded, 2))(life.params(theta))
+    error = np.mean((outputs[-1].reshape(-1, 1) - one.query.y) ** 2)
     np.testing.assert_allclose(error, aux["error"], rtol=1e-10)
     assert reports["norm"].shape == (4, 2)
-    if kind == "gradient":  # one rate for all: the very direction of the negative gradient
+    if kind == "gradient":  # one rate for all weights: the direction of the negative gradient
         np.testing.assert_allclose(reports["cosine"], 1, rtol=1e-10)
     else:
         assert np.all(np.abs(reports["cosine"]) < 0.999)
 
 
-def test_answers_asked_after_every_step():
-    """Changes since a block began, by a loop over steps; at a block's end, the mean over earlier functions is B's."""
+def test_outputs_after_every_step():
+    """Changes since a block began, by a loop over steps; at its end, the mean over earlier functions is panel B's."""
     cut = layers(SIZES, 2)
     theta = flp_theta(KEY, cut, alpha=1e-3)
-    life, seen = flp_life(cut.net, prefix=cut.features), episode()
-    embedded, params = life.embed(theta, seen), life.params(theta)
+    life, one = flp_life(cut.net, prefix=cut.features), episode()
+    embedded, params = life.embed(theta, one), life.params(theta)
     rule = flp(cut.net, alpha=theta["alpha"], beta=theta["beta"])
-    answers, reports = compiled(lambda params: watched.lived(cut.net, rule, params, embedded, 2, asked=True))(params)
+    outputs, reports = compiled(lambda params: watched.lived(cut.net, rule, params, embedded, 2, every_step=True))(
+        params
+    )
 
-    def ask(params):
+    def outputs_of(params):
         w, bias = params["forward"]["w"], params["forward"]["bias"]
         hidden = np.maximum(np.asarray(embedded.query.x) @ np.asarray(w[0]).T + np.asarray(bias[0]), 0)
         return (hidden @ np.asarray(w[1]).T + np.asarray(bias[1])).reshape(2, -1, 1)
 
     step = compiled(lambda params, batch: jax.tree.map(jnp.subtract, params, rule.update(params, (), KEY, batch)[0]))
-    before = ask(params)
+    before = outputs_of(params)
     for t in range(4):
-        before = ask(params) if t == 2 else before
+        before = outputs_of(params) if t == 2 else before
         params = step(params, jax.tree.map(lambda leaf, t=t: leaf[t], embedded.support))
-        np.testing.assert_allclose(reports["change"][t], np.mean((ask(params) - before) ** 2, (1, 2)), rtol=1e-9)
+        np.testing.assert_allclose(reports["change"][t], np.mean((outputs_of(params) - before) ** 2, (1, 2)), rtol=1e-9)
         if t in (1, 3):
-            np.testing.assert_allclose(answers[t // 2], ask(params), rtol=1e-9)
-    found = watched.of_earlier(reports["change"])
-    np.testing.assert_allclose(found, reports["change"][2:, 0], rtol=1e-12)
-    np.testing.assert_allclose(found[-1:], interference(answers), rtol=1e-9)
+            np.testing.assert_allclose(outputs[t // 2], outputs_of(params), rtol=1e-9)
+    changes = watched.of_earlier(reports["change"])
+    np.testing.assert_allclose(changes, reports["change"][2:, 0], rtol=1e-12)
+    np.testing.assert_allclose(changes[-1:], interference(outputs), rtol=1e-9)
 
 
-def test_changes_of_earlier_answers_by_hand():
+def test_changes_of_earlier_outputs_by_hand():
     change = jnp.arange(18.0).reshape(6, 3)  # two steps to each of three functions
-    want = [change[2, 0], change[3, 0], (change[4, 0] + change[4, 1]) / 2, (change[5, 0] + change[5, 1]) / 2]
-    np.testing.assert_allclose(watched.of_earlier(change), want, rtol=1e-12)
+    expected = [change[2, 0], change[3, 0], (change[4, 0] + change[4, 1]) / 2, (change[5, 0] + change[5, 1]) / 2]
+    np.testing.assert_allclose(watched.of_earlier(change), expected, rtol=1e-12)
 
 
 def test_cosine_and_norm_of_a_first_step():
     cut = layers(SIZES, 2)
     theta = flp_theta(KEY, cut, alpha=1e-3)
-    life, seen = flp_life(cut.net, prefix=cut.features), episode()
-    embedded, params = life.embed(theta, seen), life.params(theta)
+    life, one = flp_life(cut.net, prefix=cut.features), episode()
+    embedded, params = life.embed(theta, one), life.params(theta)
     rule = flp(cut.net, alpha=theta["alpha"], beta=theta["beta"])
     _, reports = watched.lived(cut.net, rule, params, embedded, 2)
     batch = jax.tree.map(lambda leaf: leaf[0], embedded.support)
@@ -110,23 +112,23 @@ def test_cosine_and_norm_of_a_first_step():
     change = [-np.asarray(leaf).ravel() for leaf in rule.update(params, (), KEY, batch)[0]["forward"]["w"]]
     for k, w in enumerate(params["forward"]["w"]):
         size = np.linalg.norm(change[k])
-        want = change[k] @ down[k] / size / np.linalg.norm(down[k])
-        np.testing.assert_allclose(reports["cosine"][0, k], want, rtol=1e-9)
+        expected = change[k] @ down[k] / size / np.linalg.norm(down[k])
+        np.testing.assert_allclose(reports["cosine"][0, k], expected, rtol=1e-9)
         np.testing.assert_allclose(reports["norm"][0, k], size, rtol=1e-10)
         np.testing.assert_allclose(reports["relative"][0, k], size / np.linalg.norm(w), rtol=1e-10)
 
 
 def test_the_control_starts_as_the_feature_reuse_network():
-    """Without plasticity upstream yet, its life is that of the network that it was made of."""
+    """Upstream plasticity is still zero: its life is that of the network that it starts from."""
     shallow, deep = layers(SIZES, 1), layers(SIZES, 3)
     old = flp_theta(KEY, shallow, alpha=1e-3, beta=0.3)
     theta = fig2.upstream_of_reuse(old, flp_theta(jax.random.key(1), deep))
-    seen = episode("iid")
-    found = [
-        compiled(lambda theta, life=life: outcome(life, theta, KEY, seen, remat=False)[1]["error"])(given)
+    one = episode("iid")
+    errors = [
+        compiled(lambda theta, life=life: outcome(life, theta, KEY, one, remat=False)[1]["error"])(given)
         for life, given in ((flp_life(shallow.net, prefix=shallow.features), old), (flp_life(deep.net), theta))
     ]
-    np.testing.assert_allclose(*found, rtol=1e-10)
+    np.testing.assert_allclose(*errors, rtol=1e-10)
     same = fig2.upstream_of_reuse(old, flp_theta(jax.random.key(1), shallow))  # feature reuse goes on from itself
     assert jax.tree.structure(same) == jax.tree.structure(old)
     assert all(jax.tree.leaves(jax.tree.map(np.array_equal, same, old)))
@@ -135,7 +137,7 @@ def test_the_control_starts_as_the_feature_reuse_network():
 def test_frozen_error_against_lstsq():
     cut = layers(SIZES, 2)
     theta = flp_theta(KEY, cut)
-    life, seen = flp_life(cut.net, prefix=cut.features), episode("iid")
+    life, one = flp_life(cut.net, prefix=cut.features), episode("iid")
     weights = [[np.asarray(leaf) for leaf in theta[group]["w"]] for group in ("prefix", "forward")]
 
     def features(x):
@@ -143,33 +145,33 @@ def test_frozen_error_against_lstsq():
             x = np.maximum(x @ w.T, 0)
         return np.hstack([x, np.ones((len(x), 1))])
 
-    x, y = (np.asarray(leaf).reshape(-1, leaf.shape[-1]) for leaf in seen.support[:2])
+    x, y = (np.asarray(leaf).reshape(-1, leaf.shape[-1]) for leaf in one.support[:2])
     ridge = 0.1
     penalty = np.diag([(len(x) * ridge) ** 0.5] * 8 + [0.0])
     solution = np.linalg.lstsq(np.vstack([features(x), penalty]), np.vstack([y, np.zeros((9, 1))]), rcond=None)[0]
-    want = np.mean((features(np.asarray(seen.query.x)) @ solution - np.asarray(seen.query.y)) ** 2)
-    got = watched.frozen_error(cut.net, life.params(theta), life.embed(theta, seen), ridge)
-    np.testing.assert_allclose(got, want, rtol=1e-9)
+    expected = np.mean((features(np.asarray(one.query.x)) @ solution - np.asarray(one.query.y)) ** 2)
+    error = watched.frozen_error(cut.net, life.params(theta), life.embed(theta, one), ridge)
+    np.testing.assert_allclose(error, expected, rtol=1e-9)
 
 
 def test_measures_over_lifetimes_by_loops():
     rng = np.random.default_rng(0)
-    found = {
+    metrics = {
         "error": np.array([3.0, np.nan, 1.0]),
         "frozen": np.array([5.0, 2.0, 4.0]),
         "norm": rng.random((3, 5, 2)),
         "cosine": rng.random((3, 5, 2)),
     }
-    means = watched.over_lifetimes({name: jnp.asarray(values) for name, values in found.items()})
+    means = watched.over_lifetimes({name: jnp.asarray(values) for name, values in metrics.items()})
     assert float(means["error"]) == 3.0
     assert float(means["frozen"]) == 4.0
     assert np.isnan(means["error_mean"])
     np.testing.assert_allclose(means["frozen_mean"], 11 / 3, rtol=1e-12)
     for name in ("norm", "cosine"):
-        np.testing.assert_allclose(means[name], sum(found[name][life] for life in range(3)) / 3, rtol=1e-12)
+        np.testing.assert_allclose(means[name], sum(metrics[name][life] for life in range(3)) / 3, rtol=1e-12)
     for life in range(3):
         for layer in range(2):
-            curve = found["cosine"][life, :, layer]
+            curve = metrics["cosine"][life, :, layer]
             np.testing.assert_allclose(means["cosine_of_lives"][life, layer], curve.mean(), rtol=1e-12)
             rise = 5 * np.polyfit(np.arange(5), curve, 1)[0]
             np.testing.assert_allclose(means["rise_of_lives"][life, layer], rise, rtol=1e-9)
@@ -177,12 +179,12 @@ def test_measures_over_lifetimes_by_loops():
 
 
 @pytest.mark.parametrize("order", ["iid", "continual"])
-def test_an_evaluation_looks_at_the_answers_of_the_end(monkeypatch, order):
-    """Answers that are off by 1 after the first block and by 2 after the last; on each lifetime of its stream."""
+def test_an_evaluation_uses_the_outputs_at_the_end(monkeypatch, order):
+    """Outputs are off by 1 after the first block and by 2 after the last, in each lifetime of its stream."""
 
-    def lived(net, rule, params, episode, functions, *, asked):
+    def lived(net, rule, params, episode, functions, *, every_step):
         y = episode.query.y.reshape(functions, -1, 1)
-        reports = {"cosine": jnp.full((4, 2), 0.5)} | ({"change": jnp.arange(8.0).reshape(4, 2)} if asked else {})
+        reports = {"cosine": jnp.full((4, 2), 0.5)} | ({"change": jnp.arange(8.0).reshape(4, 2)} if every_step else {})
         return jnp.stack([y + 1, y + 2]), reports
 
     def frozen(net, params, episode, ridge):
@@ -190,10 +192,10 @@ def test_an_evaluation_looks_at_the_answers_of_the_end(monkeypatch, order):
 
     y = np.random.default_rng(0).random((3, 4, 1))
     episodes = Episode(Example(jnp.zeros(3), jnp.zeros(3)), Example(jnp.zeros(3), jnp.asarray(y)))
-    asked = []
+    streams_taken = []
 
     def stream(config, order, episodes_at_a_time):
-        asked.append((order, episodes_at_a_time))
+        streams_taken.append((order, episodes_at_a_time))
         return Stream(lambda key: 0, lambda state, steps: (state, jax.tree.map(lambda leaf: leaf[None], episodes)))
 
     monkeypatch.setattr(watched, "lived", lived)
@@ -201,15 +203,15 @@ def test_an_evaluation_looks_at_the_answers_of_the_end(monkeypatch, order):
     monkeypatch.setattr(watched, "sines", stream)
     life = Life(learner=len, params=lambda theta: None, loss=len)
     config = SimpleNamespace(lifetimes=3, functions=2, rows=0)
-    given = config, order, SimpleNamespace(cut=layers(SIZES, 2), life=life, within=lambda theta: None)
-    means = [jax.jit(watched.analyses(*given, ridge=3.0, steps=steps))(0, 0.0) for steps in (False, True)]
-    assert asked == [(order, 3)] * 2
-    for found in means:
-        np.testing.assert_allclose(found["error"], 4.0, rtol=1e-9)
+    args = config, order, SimpleNamespace(cut=layers(SIZES, 2), life=life, within=lambda theta: None)
+    means = [jax.jit(watched.analyses(*args, ridge=3.0, steps=steps))(0, 0.0) for steps in (False, True)]
+    assert streams_taken == [(order, 3)] * 2
+    for metrics in means:
+        np.testing.assert_allclose(metrics["error"], 4.0, rtol=1e-9)
         if order == "iid":
-            np.testing.assert_allclose(found["frozen"], np.median(3 * y.mean((1, 2))), rtol=1e-9)
+            np.testing.assert_allclose(metrics["frozen"], np.median(3 * y.mean((1, 2))), rtol=1e-9)
         else:
-            np.testing.assert_allclose(found["interference"], [1.0], rtol=1e-9)
+            np.testing.assert_allclose(metrics["interference"], [1.0], rtol=1e-9)
     names = {"error", "error_mean", *(("frozen", "frozen_mean") if order == "iid" else ("interference",))}
     assert set(means[0]) == names
     names |= {"cosine", "cosine_of_lives", "rise_of_lives"}
@@ -242,7 +244,7 @@ def test_every_network_has_its_own_rates_and_order(monkeypatch):
     warm = ("first", {"weights": 19.0, "rate": 23.0}, 3, True)
     second = ("second", {"weights": 13.0, "rate": 17.0}, 3, True)
     upstream = fig2.upstream_of_reuse
-    wanted = {
+    expected_parts = {
         "iid/reuse": (reuse, reuse, upstream),
         "iid/control": (reuse, ("second", flp_rates(7.0, 11.0, 0.0), 3, False), upstream),
         "iid/readout": (reuse, ("second", flp_rates(1.0, 2.0, 0.0), 1, False), upstream),
@@ -252,15 +254,15 @@ def test_every_network_has_its_own_rates_and_order(monkeypatch):
         "continual/flp3": (flp3, warm, learners.hand_over),
         "continual/gradient": (second,),
     }
-    for name, want in wanted.items():
-        halves = parts[name] if len(want) > 1 else (parts[name],)
-        if len(want) > 1:
-            assert halves[2] is want[2], name
-        for (rule, rates, _, stream, watching, training), (kind, told, plastic, steps) in zip(
-            halves[:2], want[:2], strict=True
+    for name, expected in expected_parts.items():
+        halves = parts[name] if len(expected) > 1 else (parts[name],)
+        if len(expected) > 1:
+            assert halves[2] is expected[2], name
+        for (rule, rates, _, stream, watching, training), (kind, expected_rates, plastic, steps) in zip(
+            halves[:2], expected[:2], strict=True
         ):
             order = name.split("/")[0]
-            assert (rule, rates, stream) == (kind, told, (order, 3)), name
+            assert (rule, rates, stream) == (kind, expected_rates, (order, 3)), name
             assert watching[1] == order
             assert (watching[2].cut.plastic, watching[3]) == (plastic, {"ridge": 37.0, "steps": steps}), name
             assert training == {"episodes": 4, "points": 2, "clip": 31.0, "backoff": 0.5}
@@ -280,8 +282,8 @@ def test_a_gradient_based_learner_takes_its_own_rates():
         batch = Example(jnp.ones((2, 3)), jnp.ones((2, 1)))
         rates = {"rate": jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.25), theta["forward"])}
         rules = (learner.within(rates), backprop(learner.cut.net))
-        found = (rule.update({"forward": theta["forward"]}, (), KEY, batch)[0] for rule in rules)
-        return [each["forward"]["w"][-1] for each in found]
+        both = (rule.update({"forward": theta["forward"]}, (), KEY, batch)[0] for rule in rules)
+        return [each["forward"]["w"][-1] for each in both]
 
     scaled, plain = updates()
     assert np.abs(plain).max() > 0

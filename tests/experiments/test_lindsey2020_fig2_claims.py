@@ -16,20 +16,20 @@ PARTS = (*TWO_HALVES, "iid/flp2", "iid/gradient", "continual/gradient")
 
 
 def metrics_by_hand():
-    """Metrics of all parts, no two entries alike; of two trainings after each other twice the points."""
-    rng, found = np.random.default_rng(0), {}
+    """Metrics of all parts, no two entries alike; parts with two halves have twice the points."""
+    rng, metrics = np.random.default_rng(0), {}
     for part in PARTS:
         points = 2 * POINTS if part in TWO_HALVES else POINTS
         for metric in ("error", "frozen"):
-            found[f"{part}/{metric}"] = rng.random((SEEDS, points))
-            found[f"{part}/{metric}_mean"] = rng.random((SEEDS, points))
-        found[f"{part}/interference"] = rng.random((SEEDS, points, K - 1))
-        found[f"{part}/norm"] = rng.random((SEEDS, points, T, P))
-        found[f"{part}/relative"] = rng.random((SEEDS, points, T, P))
-        found[f"{part}/cosine"] = rng.uniform(-1, 1, (SEEDS, points, T, P))
-        found[f"{part}/cosine_of_lives"] = rng.normal(0.3, 0.3, (SEEDS, points, LIVES, P))
-        found[f"{part}/rise_of_lives"] = rng.normal(-0.1, 0.3, (SEEDS, points, LIVES, P))
-    return found
+            metrics[f"{part}/{metric}"] = rng.random((SEEDS, points))
+            metrics[f"{part}/{metric}_mean"] = rng.random((SEEDS, points))
+        metrics[f"{part}/interference"] = rng.random((SEEDS, points, K - 1))
+        metrics[f"{part}/norm"] = rng.random((SEEDS, points, T, P))
+        metrics[f"{part}/relative"] = rng.random((SEEDS, points, T, P))
+        metrics[f"{part}/cosine"] = rng.uniform(-1, 1, (SEEDS, points, T, P))
+        metrics[f"{part}/cosine_of_lives"] = rng.normal(0.3, 0.3, (SEEDS, points, LIVES, P))
+        metrics[f"{part}/rise_of_lives"] = rng.normal(-0.1, 0.3, (SEEDS, points, LIVES, P))
+    return metrics
 
 
 METRICS = metrics_by_hand()
@@ -55,14 +55,14 @@ def test_errors_and_gaps_by_hand():
     summary = summarise(METRICS)
     for name in PLACES:
         np.testing.assert_array_equal(final(METRICS, name, "error"), [at_end(name, "error", s) for s in range(SEEDS)])
-        want = mean([at_end(name, "error", seed) for seed in range(SEEDS)])
-        assert summary[f"error/{name}"] == pytest.approx(want, rel=1e-12)
-        want = mean([at_end(name, "error_mean", seed) for seed in range(SEEDS)])
-        assert summary[f"error/{name}/mean"] == pytest.approx(want, rel=1e-12)
+        expected = mean([at_end(name, "error", seed) for seed in range(SEEDS)])
+        assert summary[f"error/{name}"] == pytest.approx(expected, rel=1e-12)
+        expected = mean([at_end(name, "error_mean", seed) for seed in range(SEEDS)])
+        assert summary[f"error/{name}/mean"] == pytest.approx(expected, rel=1e-12)
     for name in ("iid/reuse", "iid/flp2", "iid/flp3"):
         for metric, key in (("frozen", f"frozen/{name}"), ("frozen_mean", f"frozen/{name}/mean")):
-            want = mean([at_end(name, metric, seed) for seed in range(SEEDS)])
-            assert summary[key] == pytest.approx(want, rel=1e-12)
+            expected = mean([at_end(name, metric, seed) for seed in range(SEEDS)])
+            assert summary[key] == pytest.approx(expected, rel=1e-12)
     gaps = {
         "gap/frozen/2-1": ("frozen", "iid/flp2", "iid/reuse"),
         "gap/frozen/3-2": ("frozen", "iid/flp3", "iid/flp2"),
@@ -94,8 +94,8 @@ def test_errors_and_gaps_by_hand():
         assert summary[f"gap/interference/{other}-flp3"] == pytest.approx(mean(ratios), rel=1e-9)
     for name in ("continual/flp3", "continual/gradient_warm", "continual/gradient"):
         for k in range(K - 1):
-            want = mean([at_end(name, "interference", seed)[k] for seed in range(SEEDS)])
-            assert summary[f"interference/{name}/{k + 2}"] == pytest.approx(want, rel=1e-12)
+            expected = mean([at_end(name, "interference", seed)[k] for seed in range(SEEDS)])
+            assert summary[f"interference/{name}/{k + 2}"] == pytest.approx(expected, rel=1e-12)
     assert summary["no_lifetime_learning"] == pytest.approx(3.13, abs=0.02)
 
 
@@ -113,15 +113,15 @@ def test_norms_by_hand(metric, other):
 
 
 def test_a_summary_of_some_networks():
-    """What was not run is not there, and claims on it are not told."""
+    """Networks that were not run are absent, and claims on them are open."""
     some = {name: values for name, values in METRICS.items() if name.startswith(("iid/reuse/", "iid/control/"))}
     summary, whole = summarise(some), summarise(METRICS)
     assert {name: whole[name] for name in summary} == summary
     assert {name for name in summary if name.startswith("gap/") and "_" not in name.rpartition("upstream")[2]} == {
         "gap/error/reuse-upstream", "gap/error/reuse_longer-upstream",
     }  # fmt: skip
-    told = {claim.id for claim in CLAIMS if row(CLAIMS, claim.id, summary)["holds"] is not None}
-    assert told == {"upstream_does_not_help_reuse"}
+    decided = {claim.id for claim in CLAIMS if row(CLAIMS, claim.id, summary)["holds"] is not None}
+    assert decided == {"upstream_does_not_help_reuse"}
 
 
 @pytest.mark.parametrize("order", ["iid", "continual"])
@@ -145,19 +145,19 @@ def test_cosines_by_hand(order):
 
 
 def test_fractions_are_by_students_t():
-    """Three networks' layers of a mean of 0.9, 1.1 and -1.1 times what is told from 0 with four lifetimes."""
+    """Means of three networks' layers are 0.9, 1.1 or -1.1 times the least that differs from 0 with four lifetimes."""
     offsets = np.array([-1.0, 1.0, -1.0, 1.0])
     limit = 3.1824 * np.sqrt(4 / 3) / 2  # t times the standard error
     means = limit * np.array([[0.9, 1.1, -1.1], [0.9, 0.9, 1.1], [-0.9, 0.9, 1.1]])
     values = (means[:, None] + offsets[None, :, None])[:, None]
     metrics = {"iid/flp3/cosine": values, "iid/flp3/cosine_of_lives": values, "iid/flp3/rise_of_lives": -2 * values}
-    found = alignment(metrics, "iid")
-    assert found["negative/iid"] == pytest.approx(1 / 9)
-    assert found["falling/iid"] == pytest.approx(3 / 9)
-    assert found["rising/iid"] == pytest.approx(1 / 9)
+    fractions = alignment(metrics, "iid")
+    assert fractions["negative/iid"] == pytest.approx(1 / 9)
+    assert fractions["falling/iid"] == pytest.approx(3 / 9)
+    assert fractions["rising/iid"] == pytest.approx(1 / 9)
 
 
-def test_periodicity_tells_a_period_from_none():
+def test_periodicity_differs_with_and_without_a_period():
     t = np.arange(60)
     series = np.stack([np.cos(2 * np.pi * t / 12), np.cos(2 * np.pi * t / 7), 0 * t], -1)[None, None]
     metrics = {"continual/flp3/cosine": series, "continual/flp3/interference": np.ones((1, 1, 4))}
@@ -169,15 +169,15 @@ def test_periodicity_tells_a_period_from_none():
 
 def test_periodicity_by_hand():
     """A block of four steps in lives of twelve: lag 4, above the mean of lags 2 and 6."""
-    found = periodicity(METRICS)
+    periodicities = periodicity(METRICS)
     for seed in range(SEEDS):
         for k in range(P):
             series = at_end("continual/flp3", "cosine", seed)[:, k]
             series = series - mean(series)
             own = {lag: mean([series[t] * series[t + lag] for t in range(T - lag)]) for lag in (0, 2, 4, 6)}
-            want = (own[4] - (own[2] + own[6]) / 2) / own[0]
-            assert found[seed, k] == pytest.approx(want, rel=1e-9)
-    assert summarise(METRICS)["periodicity"] == pytest.approx(found.mean(), rel=1e-9)
+            expected = (own[4] - (own[2] + own[6]) / 2) / own[0]
+            assert periodicities[seed, k] == pytest.approx(expected, rel=1e-9)
+    assert summarise(METRICS)["periodicity"] == pytest.approx(periodicities.mean(), rel=1e-9)
 
 
 @pytest.mark.parametrize(("name", "names"), [
@@ -235,7 +235,7 @@ def test_trivial_baselines():
     assert row(CLAIMS, "periodic", paired({"periodicity": 1.0}))["trivial"] is None
 
 
-def test_the_papers_claims_are_told_from_ours():
+def test_the_papers_claims_and_ours():
     assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 22
     assert {claim.id for claim in CLAIMS if claim.own} == {
         "upstream_adds_nothing_to_the_readout", "control_misses_flp", "less_interference_than_second_order",

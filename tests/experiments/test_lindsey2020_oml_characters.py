@@ -20,16 +20,16 @@ def test_a_life_has_one_class_of_the_second_half():
     _, (support, query) = stream.take(stream.init(jax.random.key(0)), 3)
     assert support.x.shape == (3, 12, 6, 1)
     assert query.x.shape == (3, 12, 2 + 30)
-    met = np.asarray(support.x).reshape(36, 6)
-    asked = np.asarray(query.x).reshape(36, 32)
-    classes = met // PER_CLASS
+    learned = np.asarray(support.x).reshape(36, 6)
+    queried = np.asarray(query.x).reshape(36, 32)
+    classes = learned // PER_CLASS
     assert (classes == classes[:, :1]).all()
     assert set(classes[:, 0]) == {3, 4, 5}
-    own = np.concatenate([met, asked[:, :2]], 1)
+    own = np.concatenate([learned, queried[:, :2]], 1)
     for row, label in zip(own, classes[:, 0], strict=True):
         assert sorted(row) == list(range(label * PER_CLASS, (label + 1) * PER_CLASS))  # none twice
-    assert set(asked[:, 2:].ravel()) == set(range(CLASSES * PER_CLASS))
-    for part, images in ((support, met), (query, asked)):
+    assert set(queried[:, 2:].ravel()) == set(range(CLASSES * PER_CLASS))
+    for part, images in ((support, learned), (query, queried)):
         labels = np.asarray(part.y).reshape(36, -1, 9)
         np.testing.assert_array_equal(labels, np.eye(9)[images // PER_CLASS])
 
@@ -42,10 +42,10 @@ def test_too_few(change, words):
 
 
 def test_rows_of_the_lives_classes_are_drawn_anew():
-    seen = {}
+    received = {}
 
     def update(params, traces, key, batch):
-        seen.update(params=params)
+        received.update(params=params)
         return params, traces, Info(jnp.zeros(()), READY, {})
 
     rule = drawing_rows(LearningRule(lambda *args: (), update))
@@ -54,12 +54,12 @@ def test_rows_of_the_lives_classes_are_drawn_anew():
     labels = jnp.array([4, 11])
     support = Example(jnp.zeros((2, 3, 1)), jnp.broadcast_to(jnp.eye(50)[labels][:, None, None], (2, 3, 1, 50)))
     rule.update(params, (), jax.random.key(0), Episode(support, ()))
-    rows = np.asarray(seen["params"]["forward"]["w"][1])
+    rows = np.asarray(received["params"]["forward"]["w"][1])
     assert [k for k in range(50) if (rows[k] != 7).any()] == [4, 11]
     np.testing.assert_allclose(rows[[4, 11]].std(), (2 / 400) ** 0.5, rtol=0.1)
     assert abs(np.corrcoef(rows[4], rows[11])[0, 1]) < 0.2
-    assert seen["params"]["prefix"] == 1
-    np.testing.assert_array_equal(seen["params"]["forward"]["w"][0], w[0])
+    assert received["params"]["prefix"] == 1
+    np.testing.assert_array_equal(received["params"]["forward"]["w"][0], w[0])
     np.testing.assert_array_equal(params["forward"]["w"][1], w[1])
 
 
@@ -68,17 +68,17 @@ def test_a_new_readout():
         "rate": 0.1,
         "forward": {"w": (jnp.ones((200, 3)), jnp.ones((50, 200))), "bias": (jnp.ones(200), jnp.ones(50))},
     }
-    found = with_new_readout(jax.random.key(0), theta, 5)
-    assert found["rate"] == 0.1
-    np.testing.assert_array_equal(found["forward"]["w"][0], 1)
-    np.testing.assert_array_equal(found["forward"]["bias"][0], 1)
-    np.testing.assert_array_equal(found["forward"]["bias"][1], np.zeros(5))
-    assert found["forward"]["w"][1].shape == (5, 200)
-    np.testing.assert_allclose(np.std(found["forward"]["w"][1]), 0.1, rtol=0.1)
+    renewed = with_new_readout(jax.random.key(0), theta, 5)
+    assert renewed["rate"] == 0.1
+    np.testing.assert_array_equal(renewed["forward"]["w"][0], 1)
+    np.testing.assert_array_equal(renewed["forward"]["bias"][0], 1)
+    np.testing.assert_array_equal(renewed["forward"]["bias"][1], np.zeros(5))
+    assert renewed["forward"]["w"][1].shape == (5, 200)
+    np.testing.assert_allclose(np.std(renewed["forward"]["w"][1]), 0.1, rtol=0.1)
 
 
 def test_its_part_in_the_table(monkeypatch):
-    """Its own stream, rates and clip; a fixed inner rate; tried on five rows for both orders."""
+    """OML's stream, rates and clip are its own; its inner rate is fixed, and its readout has a row for each class."""
     given, config = {}, table2.PRESETS["smoke"]
     monkeypatch.setattr(table2, "meta_training", lambda *args, **options: given.update(args=args, options=options))
     monkeypatch.setattr(table2, "one_class", lambda *args, **options: (args, options))

@@ -21,7 +21,7 @@ SMALL = outer.PRESETS["smoke"]
 
 
 def a_step(rule):
-    """The weights after a step of a life, from theta at the start."""
+    """Weights before and after a step of a life, and theta at the start."""
     life, theta = outer.life_of(SMALL, rule), outer.theta_of(SMALL, rule, jax.random.key(0))
     key = jax.random.key(1)
     batch = Example(jax.random.normal(key, (3, 4)), jax.random.normal(key, (3, 1)))
@@ -31,11 +31,11 @@ def a_step(rule):
 
 
 def test_every_rule_starts_as_flps():
-    born, want, _ = a_step("flp")
-    assert np.abs(want["forward"]["w"][0] - born["forward"]["w"][0]).max() > 1e-4
+    initial, expected, _ = a_step("flp")
+    assert np.abs(expected["forward"]["w"][0] - initial["forward"]["w"][0]).max() > 1e-4
     for rule in RULES[1:]:
-        _, found, theta = a_step(rule)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), found, want)
+        _, params, theta = a_step(rule)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), params, expected)
         shapes = {np.shape(leaf) for leaf in jax.tree.leaves(theta["alpha"])}
         assert shapes == {()}, "one number for each layer"
 
@@ -58,13 +58,13 @@ def test_a_life_in_windows_by_hand():
         return state + steps, Episode({"x": support[:steps]}, {"x": query[:steps]})
 
     stream = outer.in_windows(Stream(lambda key: 0, take), 3)
-    state, (parts, asked) = stream.take(0, 6)
+    state, (parts, queries) = stream.take(0, 6)
     assert state == 2
     assert parts["x"].shape == (6, 3, 2, 2)
     for k in range(6):
         for life in range(3):
             np.testing.assert_array_equal(parts["x"][k, life], support[k // 3, life, 2 * (k % 3) : 2 * (k % 3) + 2])
-            assert asked["x"][k, life] == query[k // 3, life]
+            assert queries["x"][k, life] == query[k // 3, life]
     assert stream.take(0, 1)[1].support["x"].shape == (1, 3, 2, 2)
 
 
@@ -72,8 +72,8 @@ def test_outer_steps_and_what_they_cost(monkeypatch):
     given = {}
     for name in ("meta_gradient", "es", "pes", "truncated"):
         monkeypatch.setattr(outer, name, lambda life, name=name, **options: given.update({name: options}) or name)
-    found = {loop: outer.outer_loop(outer.PRESETS["default"], None, loop) for loop in ("exact", *LOOPS)}
-    assert {loop: (each.rule, each.windows, each.inner, each.es) for loop, each in found.items()} == {
+    loops = {loop: outer.outer_loop(outer.PRESETS["default"], None, loop) for loop in ("exact", *LOOPS)}
+    assert {loop: (each.rule, each.windows, each.inner, each.es) for loop, each in loops.items()} == {
         "exact": ("meta_gradient", 1, 3 * 80, False),
         "es": ("es", 1, 2 * 8 * 80, True),
         "pes": ("pes", 4, 2 * 8 * 20, True),
@@ -85,10 +85,10 @@ def test_outer_steps_and_what_they_cost(monkeypatch):
 
 
 def test_rates_and_steps(monkeypatch):
-    asked = []
+    calls = []
 
     def meta_training(*args, **options):
-        asked.append((args, options))
+        calls.append((args, options))
         return Program(None, None, chunks=1, steps=1, points=1)
 
     monkeypatch.setattr(outer, "meta_training", meta_training)
@@ -96,7 +96,7 @@ def test_rates_and_steps(monkeypatch):
     config = outer.dataclasses.replace(SMALL, rate=1.0, rate_rule=2.0, rate_es=3.0, rate_rule_es=4.0)
     for loop, weights, own, episodes in (("exact", 1.0, 2.0, 4), ("es", 3.0, 4.0, 4), ("truncated", 1.0, 2.0, 8)):
         assert outer.make_program(config, "flp", loop).may_diverge
-        (_, rates, *_), options = asked[-1]
+        (_, rates, *_), options = calls[-1]
         groups = {"weights": weights, "feedback": weights, "beta": weights, "alpha": own, "alpha_fb": own}
         assert rates == groups
         assert options["episodes"] == episodes
@@ -117,14 +117,14 @@ SEEDS, POINTS, LENGTHS = 3, 2, 3
 
 
 def metrics_by_hand():
-    rng, found = np.random.default_rng(0), {}
+    rng, metrics = np.random.default_rng(0), {}
     for part in (*(f"rule/{name}" for name in RULES), *(f"loop/{name}" for name in LOOPS)):
-        found[f"{part}/median"] = 0.5 + rng.random((SEEDS, POINTS, LENGTHS))
-        found[f"{part}/length"] = np.broadcast_to([1.0, 2.0, 8.0], (SEEDS, POINTS, LENGTHS))
-        found[f"{part}/episode"] = np.full((SEEDS, POINTS), 10.0)
-    found["rule/taylor/coefficients"] = rng.normal(size=(SEEDS, POINTS, len(TERMS), 2))
-    found["rule/plastic_feedback/alpha_fb"] = rng.normal(size=(SEEDS, POINTS, 2))
-    return {**found, **{f"seconds/{loop}": np.array(k + 1.0) for k, loop in enumerate(("exact", *LOOPS))}}
+        metrics[f"{part}/median"] = 0.5 + rng.random((SEEDS, POINTS, LENGTHS))
+        metrics[f"{part}/length"] = np.broadcast_to([1.0, 2.0, 8.0], (SEEDS, POINTS, LENGTHS))
+        metrics[f"{part}/episode"] = np.full((SEEDS, POINTS), 10.0)
+    metrics["rule/taylor/coefficients"] = rng.normal(size=(SEEDS, POINTS, len(TERMS), 2))
+    metrics["rule/plastic_feedback/alpha_fb"] = rng.normal(size=(SEEDS, POINTS, 2))
+    return {**metrics, **{f"seconds/{loop}": np.array(k + 1.0) for k, loop in enumerate(("exact", *LOOPS))}}
 
 
 METRICS = metrics_by_hand()
@@ -156,12 +156,12 @@ def test_the_summary_by_hand():
     assert summary["gap/es-pes"] == pytest.approx(log_gap(end("es"), end("pes")))
     assert summary["no_lifetime_learning"] == pytest.approx(3.13, abs=0.01)
     assert (summary["seconds/exact"], summary["seconds/truncated"]) == (1, 4)
-    want = METRICS["rule/taylor/coefficients"][:, 1, 2, 1].mean()
-    assert summary[f"taylor/readout/{name_of(TERMS[2])}"] == pytest.approx(want)
-    want = flp_nearest(METRICS["rule/taylor/coefficients"][:, 1, :, 0]).mean()
-    assert summary["taylor/hidden/flp"] == pytest.approx(want)
-    want = METRICS["rule/plastic_feedback/alpha_fb"][:, 1, 0].mean()
-    assert summary["plastic_feedback/hidden/alpha_fb"] == pytest.approx(want)
+    expected = METRICS["rule/taylor/coefficients"][:, 1, 2, 1].mean()
+    assert summary[f"taylor/readout/{name_of(TERMS[2])}"] == pytest.approx(expected)
+    expected = flp_nearest(METRICS["rule/taylor/coefficients"][:, 1, :, 0]).mean()
+    assert summary["taylor/hidden/flp"] == pytest.approx(expected)
+    expected = METRICS["rule/plastic_feedback/alpha_fb"][:, 1, 0].mean()
+    assert summary["plastic_feedback/hidden/alpha_fb"] == pytest.approx(expected)
     assert f"| {TERMS[5]} (not FLP's) |" in text(METRICS)
     assert "| lives 8 times as long |" in text(METRICS)
 

@@ -19,14 +19,14 @@ PARTS = [*(f"{order}/{method}" for order in ORDERS for method in METHODS), "cont
 
 def metrics_by_hand():
     """Metrics of all parts, no two entries alike."""
-    rng, found = np.random.default_rng(0), {}
+    rng, metrics = np.random.default_rng(0), {}
     for part in PARTS:
         points = 2 * POINTS if part.endswith("warm") else POINTS
         for order in ORDERS:
             for metric in ("test", "median", "diverged"):
-                found[f"{part}/{metric}_{order}"] = rng.random((SEEDS, points))
-        found[f"{part}/full_problem"] = np.zeros((SEEDS, points))
-    return found
+                metrics[f"{part}/{metric}_{order}"] = rng.random((SEEDS, points))
+        metrics[f"{part}/full_problem"] = np.zeros((SEEDS, points))
+    return metrics
 
 
 METRICS = metrics_by_hand()
@@ -44,8 +44,8 @@ def test_the_summary_by_hand():
         for method in (*METHODS, "oml"):
             np.testing.assert_array_equal(final(METRICS, order, method), last(order, method))
             for name, metric in (("", "median"), ("/mean", "test"), ("/diverged", "diverged")):
-                want = sum(last(order, method, metric)) / 3
-                assert summary[f"{order}/{method}{name}"] == pytest.approx(want, rel=1e-12)
+                expected = sum(last(order, method, metric)) / 3
+                assert summary[f"{order}/{method}{name}"] == pytest.approx(expected, rel=1e-12)
         pairs = [name.split("/")[2].split("-") for name in summary if name.startswith(f"gap/{order}/")]
         pairs = [pair for pair in {tuple(pair) for pair in pairs} if not pair[1].endswith(("_sem", "_n"))]
         assert len(pairs) == 15
@@ -53,12 +53,12 @@ def test_the_summary_by_hand():
             for ending, metric in (("", "median"), ("/mean", "test")):
                 errors = last(order, worse, metric), last(order, better, metric)
                 ratios = [math.log10(a / b) for a, b in zip(*errors, strict=True)]
-                found = summary[f"gap/{order}/{worse}-{better}{ending}"]
-                assert found == pytest.approx(sum(ratios) / 3, rel=1e-9)
+                gap = summary[f"gap/{order}/{worse}-{better}{ending}"]
+                assert gap == pytest.approx(sum(ratios) / 3, rel=1e-9)
     for method in METHODS:
         values = METRICS[f"iid/{method}/median_continual"]
-        want = sum(values[seed, -1] for seed in range(SEEDS)) / 3
-        assert summary[f"iid_tried_on_continual/{method}"] == pytest.approx(want, rel=1e-12)
+        expected = sum(values[seed, -1] for seed in range(SEEDS)) / 3
+        assert summary[f"iid_tried_on_continual/{method}"] == pytest.approx(expected, rel=1e-12)
     assert summary["predict_zero"] == pytest.approx(4.42, abs=0.02)
     assert summary["no_lifetime_learning"] == pytest.approx(3.13, abs=0.02)
     assert summary["full_problem"] == 0
@@ -67,7 +67,7 @@ def test_the_summary_by_hand():
 
 
 def test_a_summary_of_one_learner_on_one_order():
-    """What was not run is not there, and claims on it are not told."""
+    """Learners that were not run are absent, and claims on them are open."""
     some = {name: values for name, values in METRICS.items() if name.startswith("iid/flp2/")}
     summary, whole = summarise(some), summarise(METRICS)
     assert {name: whole[name] for name in summary} == summary
@@ -82,7 +82,7 @@ def test_a_summary_of_one_learner_on_one_order():
 
 
 def test_the_table_has_ours_beside_the_papers():
-    """Mean, median and the paper's mean of an order; a seed whose number is not finite is counted."""
+    """Mean, median and the paper's mean of an order; a seed without a finite number is counted."""
     bad = dict(METRICS)
     bad["iid/flp3/median_iid"] = METRICS["iid/flp3/median_iid"].copy()
     bad["iid/flp3/median_iid"][1, -1] = np.inf
@@ -100,8 +100,8 @@ def test_the_table_has_ours_beside_the_papers():
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Arguments of each meta-training, and what an evaluation finds."""
+def trainings(monkeypatch):
+    """Parts with the arguments of their meta-trainings, and with evaluations that return their arguments."""
     monkeypatch.setattr(learners, "meta_training", lambda *args, **options: (*args, options))
     monkeypatch.setattr(learners, "first_order", lambda net, prefix: ("first", len(net.layers), prefix is None))
     monkeypatch.setattr(learners, "meta_gradient", lambda life, remat: ("second", life, remat))
@@ -112,7 +112,7 @@ def asked(monkeypatch):
         monkeypatch.setattr(module, "sines", lambda config, order, episodes: (order, episodes))
     monkeypatch.setattr(table1, "continued", lambda first, second, hand_over: ("continued", first, second, hand_over))
     monkeypatch.setattr(table1, "held_out", lambda *args, at_a_time: lambda key, theta: (*args, at_a_time))
-    monkeypatch.setattr(table1, "judged", lambda found, name: {name: found})
+    monkeypatch.setattr(table1, "judged", lambda errors, name: {name: errors})
     return table1.make_parts(CONFIG)
 
 
@@ -124,9 +124,9 @@ CONFIG = table1.Config(
 )  # fmt: skip
 
 
-def test_every_learner_has_its_own_rule_rates_and_order(asked):
-    assert list(asked) == PARTS
-    wanted = {
+def test_every_learner_has_its_own_rule_rates_and_order(trainings):
+    assert list(trainings) == PARTS
+    expected = {
         "reuse": (("second", ("flp", 1, False), False), (1.0, 2.0)),
         "flp2": (("second", ("flp", 2, False), False), (3.0, 5.0)),
         "flp3": (("second", ("flp", 3, False), False), (7.0, 11.0)),
@@ -135,25 +135,25 @@ def test_every_learner_has_its_own_rule_rates_and_order(asked):
         "gradient_warm": (("first", 3, False), (29.0, 31.0)),
     }
     for order in ORDERS:
-        word, first, second, hand_over = asked[f"{order}/gradient_warm"]
+        word, first, second, hand_over = trainings[f"{order}/gradient_warm"]
         assert word == "continued"
-        assert (first[0], first[1]["alpha"], first[3]) == (wanted["flp3"][0], 11.0, (order, 4))
+        assert (first[0], first[1]["alpha"], first[3]) == (expected["flp3"][0], 11.0, (order, 4))
         old, fresh = ({name: f"{who} {name}" for name in ("prefix", "forward", "rate")} for who in ("old", "fresh"))
         assert hand_over(old, fresh) == {"prefix": "old prefix", "forward": "old forward", "rate": "fresh rate"}
-        for method, (rule, (rate, plasticity)) in wanted.items():
-            found = second if method == "gradient_warm" else asked[f"{order}/{method}"]
+        for method, (rule, (rate, plasticity)) in expected.items():
+            training = second if method == "gradient_warm" else trainings[f"{order}/{method}"]
             rates = {"weights": rate, "feedback": rate, "beta": rate, "alpha": plasticity}
             if "gradient" in method:
                 rates = {"weights": rate, "rate": plasticity}
-            assert (found[0], found[1], found[3]) == (rule, rates, (order, 4))
-            assert found[5] == {"episodes": 200, "points": 2, "clip": 43.0, "backoff": 0.5}
-    rule, rates, _, stream, *_ = asked["continual/oml"]
+            assert (training[0], training[1], training[3]) == (rule, rates, (order, 4))
+            assert training[5] == {"episodes": 200, "points": 2, "clip": 43.0, "backoff": 0.5}
+    rule, rates, _, stream, *_ = trainings["continual/oml"]
     assert (rule, rates["rate"], stream) == (("first", 3, False), 0.0, ("continual", 4))
     drops = {19: 1.0, 21: 0.3, 99: 0.3, 101: 0.09, 199: 0.09}
     assert {t: round(float(rates["weights"](t)), 6) for t in drops} == drops
 
 
-def test_long_lives_are_relived_and_their_frozen_layers_evaluated_in_blocks(asked, monkeypatch):
+def test_long_lives_are_relived_and_their_frozen_layers_evaluated_in_blocks(trainings, monkeypatch):
     monkeypatch.setattr(learners, "in_blocks", lambda prefix, rows: None if rows == 5 else prefix)
     parts = table1.make_parts(dataclasses.replace(CONFIG, remat=3, rows=5))
     assert parts["iid/flp2"][0] == ("second", ("flp", 2, True), 3)
@@ -162,7 +162,7 @@ def test_long_lives_are_relived_and_their_frozen_layers_evaluated_in_blocks(aske
     assert parts["iid/flp2"][4]("key", {})["iid"][-1] == 1
 
 
-def test_learners_and_orders_can_be_chosen(asked):
+def test_learners_and_orders_can_be_chosen(trainings):
     def parts(**chosen):
         return list(table1.make_parts(dataclasses.replace(CONFIG, **chosen)))
 
@@ -178,20 +178,20 @@ def test_learners_and_orders_can_be_chosen(asked):
             dataclasses.replace(CONFIG, **chosen)
 
 
-def test_every_learner_is_tried_on_both_orders(asked):
+def test_every_learner_is_tried_on_both_orders(trainings):
     theta = {"alpha": (np.array([[1.0, -4.0]]), np.array([[3.0]]))}
     for part, kind in (("iid/flp2", "flp"), ("continual/gradient_second", "gradient")):
-        found = asked[part][4]("key", theta)
-        assert found["iid"] == ((kind, 2 if kind == "flp" else 3, False), ("iid", 1), 7, 10)
-        assert found["continual"][1] == ("continual", 1)
-        assert float(found["largest_alpha"]) == 4.0
-        assert float(found["full_problem"]) == 0.0
-    assert "largest_alpha" not in asked["iid/gradient_first"][4]("key", {})
+        metrics = trainings[part][4]("key", theta)
+        assert metrics["iid"] == ((kind, 2 if kind == "flp" else 3, False), ("iid", 1), 7, 10)
+        assert metrics["continual"][1] == ("continual", 1)
+        assert float(metrics["largest_alpha"]) == 4.0
+        assert float(metrics["full_problem"]) == 0.0
+    assert "largest_alpha" not in trainings["iid/gradient_first"][4]("key", {})
 
 
-def test_inner_rates_at_birth(asked):
+def test_inner_rates_at_birth(trainings):
     parts = ("iid/gradient_first", "iid/gradient_second", "continual/oml")
-    assert [asked[part][2]("key") for part in parts] == [41.0, 41.0, 37.0]
+    assert [trainings[part][2]("key") for part in parts] == [41.0, 41.0, 37.0]
 
 
 GAPS = {
@@ -256,7 +256,7 @@ def test_claims_on_printed_errors(order):
         is_trivial(CLAIMS, name, {**summary, "no_lifetime_learning": paper}, {"no_lifetime_learning": 1.01 * paper})
 
 
-def test_the_papers_claims_are_told_from_ours():
+def test_the_papers_claims_and_ours():
     assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 25
     assert {claim.id for claim in CLAIMS if claim.own} == {
         "learns_iid", "learns_continual", "flp_beats_second_order_continual", "flp_beats_gradient_from_scratch",

@@ -32,10 +32,10 @@ def test_either_stream_is_the_one_that_its_state_names(which):
     streams = [few_shot(8, 12, order=order) for order in ORDERS]
     both, key = either(streams, which), jax.random.key(3)
     state, taken = compiled(lambda state: both.take(state, 2))(both.init(key))
-    wanted_state, wanted = compiled(lambda state: streams[which].take(state, 2))(streams[which].init(key))
-    jax.tree.map(np.testing.assert_array_equal, taken, wanted)
+    expected_state, expected = compiled(lambda state: streams[which].take(state, 2))(streams[which].init(key))
+    jax.tree.map(np.testing.assert_array_equal, taken, expected)
     assert state[0] == which
-    assert state[1].step == wanted_state.step == 2
+    assert state[1].step == expected_state.step == 2
 
 
 BY_CLASS, MIXED = [0, 1, 2, 3, 4, 5], [4, 0, 2, 1, 5, 3]
@@ -43,7 +43,7 @@ BY_CLASS, MIXED = [0, 1, 2, 3, 4, 5], [4, 0, 2, 1, 5, 3]
 
 
 def at_the_end(plastic, order, alpha, factor=1.0):
-    """The weights that a life of such an order ends in."""
+    """Weights at the end of a life of a given order."""
     cut = layers(SIZES[-plastic - 1 :], plastic, "softmax")
     life = table2.multiplied(flp_life(cut.net, signal="target", output="clamped"), factor)
     theta = flp_theta(jax.random.key(1), cut, alpha, beta=1.0)
@@ -57,14 +57,14 @@ def at_the_end(plastic, order, alpha, factor=1.0):
     return jax.tree.map(np.asarray, compiled(life_of)(theta))
 
 
-def test_feature_reuse_cannot_tell_the_orders_apart():
-    # A clamped output changes the row of the image's own class alone, and the products are the same ones.
+def test_feature_reuse_is_the_same_in_both_orders():
+    # With a clamped output, an image changes only its own class's row, and the products are the same.
     (sorted_,), (mixed,) = (at_the_end(1, order, 0.3) for order in (BY_CLASS, MIXED))
     np.testing.assert_array_equal(sorted_, mixed)
     assert np.abs(sorted_ - at_the_end(1, BY_CLASS, 0.0)[0]).min() > 0
 
 
-def test_flp_can():
+def test_flp_differs_between_the_orders():
     sorted_, mixed = (at_the_end(2, order, 0.3) for order in (BY_CLASS, MIXED))
     for a, b in zip(sorted_, mixed, strict=True):
         assert np.abs(a - b).max() > 1e-3
@@ -98,43 +98,43 @@ def test_images_by_class():
     spread = means.std(1).mean()  # drawings of a class are nearer to each other than to another class
     assert spread < means.mean(1).std(0).mean()
     image = jnp.array([[0, 51, 255]], jnp.uint8)
-    np.testing.assert_allclose(banks.shown(image, "omniglot", False), [[0, 0.2, 1]], rtol=1e-6)
-    np.testing.assert_allclose(banks.shown(image, "omniglot", True), [[1, 0.8, 0]], rtol=1e-6)
-    want = (np.array([[0, 0.2, 1]]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    np.testing.assert_allclose(banks.shown(image, "mini_imagenet", True), want, rtol=1e-5)
+    np.testing.assert_allclose(banks.network_input(image, "omniglot", False), [[0, 0.2, 1]], rtol=1e-6)
+    np.testing.assert_allclose(banks.network_input(image, "omniglot", True), [[1, 0.8, 0]], rtol=1e-6)
+    expected = (np.array([[0, 0.2, 1]]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(banks.network_input(image, "mini_imagenet", True), expected, rtol=1e-5)
 
 
-def asked(monkeypatch, method, config):
-    """Arguments of a learner's meta-training, and what it is tried on; the images are numbers of their bank."""
-    given = {}
+def training_args(monkeypatch, method, config):
+    """Arguments of a learner's meta-training and of its evaluation; images have the number of their bank."""
+    args_given = {}
 
     def meta_training(rule, rates, theta, stream, evaluate, **options):
-        given.update(rule=rule, rates=rates, theta=theta, stream=stream, options=options)
+        args_given.update(rule=rule, rates=rates, theta=theta, stream=stream, options=options)
         return Program(None, lambda state: (state, {"loss": 1}), 5, 6, 1)
 
     def held_out(*args):
-        given["held"] = args
+        args_given["held"] = args
         return lambda key, theta: theta * np.array([0.0, 1.0, 0.0, 1.0])
 
     monkeypatch.setattr(table2, "meta_training", meta_training)
     monkeypatch.setattr(table2, "held_out", held_out)
     monkeypatch.setattr(table2, "each_order", lambda program: program)
-    monkeypatch.setattr(table2, "evaluated", lambda program, tried: given.update(program=program, tried=tried))
+    monkeypatch.setattr(table2, "evaluated", lambda program, tried: args_given.update(program=program, tried=tried))
     monkeypatch.setattr(table2, "either", lambda streams, order: (streams, order))
     monkeypatch.setattr(table2, "few_shot", lambda *args, **options: (args, options))
     monkeypatch.setattr(table2, "features", lambda net, weights, images: images)
-    monkeypatch.setattr(table2, "shown", lambda images, data, inverted: images)
+    monkeypatch.setattr(table2, "network_input", lambda images, data, inverted: images)
     monkeypatch.setattr(table2, "first_order", lambda net, prefix: ("first", prefix))
     monkeypatch.setattr(table2, "meta_gradient", lambda life, remat: life)
     monkeypatch.setattr(table2, "gradient_life", lambda net, prefix: ("second", prefix))
     monkeypatch.setattr(table2, "flp_life", lambda net, **options: ("flp", options))
     monkeypatch.setattr(table2, "multiplied", lambda life, factor: (*life, factor))
     cut = layers((4, 3, 2), table2.PLASTIC[method], "softmax")
-    monkeypatch.setattr(table2, "layers", lambda *args: given.update(sizes=args) or cut._replace(front=None))
+    monkeypatch.setattr(table2, "layers", lambda *args: args_given.update(sizes=args) or cut._replace(front=None))
 
     train, test = (banks.Bank(np.full((2, 7, 7, 1), value), value, 10 + value) for value in (3, 4))
     table2.make_program(config, method, train, test)
-    return given
+    return args_given
 
 
 CONFIG = table2.Config(
@@ -147,18 +147,18 @@ CONFIG = table2.Config(
 
 @pytest.mark.parametrize("method", ["reuse", "flp2", "gradient_first", "gradient_second", "untrained"])
 def test_every_learner_learns_from_one_bank_and_is_tried_on_the_other(monkeypatch, method):
-    given = asked(monkeypatch, method, CONFIG)
+    args_given = training_args(monkeypatch, method, CONFIG)
     rates = {"weights": 1.0, "feedback": 1.0, "alpha": 5.0, "beta": 0.0}
     if method.startswith("gradient"):
         rates = {"weights": 2.0 if method == "gradient_first" else 1.0, "rate": 13.0}
-    assert given["rates"] == rates
-    assert given["options"] == {"episodes": 6, "points": 3, "clip": 17.0}
-    assert given["sizes"] == ((18, 4, 9), {"reuse": 1, "untrained": 1}.get(method, 2), "softmax")
+    assert args_given["rates"] == rates
+    assert args_given["options"] == {"episodes": 6, "points": 3, "clip": 17.0}
+    assert args_given["sizes"] == ((18, 4, 9), {"reuse": 1, "untrained": 1}.get(method, 2), "softmax")
     state = training_state(jax.random.key(0), 1)
     state = state._replace(learner=state.learner._replace(params=0.5))
-    assert given["tried"](state) == {"test": 25.0, "median": 25.0}
-    life, tried, lifetimes = given["held"]
-    lives = {"train": (given["stream"], 0, 3, 2, given["rule"]), "test": (tried, 1, 4, 1, life)}
+    assert args_given["tried"](state) == {"test": 25.0, "median": 25.0}
+    life, tried, lifetimes = args_given["held"]
+    lives = {"train": (args_given["stream"], 0, 3, 2, args_given["rule"]), "test": (tried, 1, 4, 1, life)}
     for (streams, order), first, value, count, learner in lives.values():
         assert order == first
         for (bank, options), name in zip(streams, ORDERS, strict=True):
@@ -170,14 +170,14 @@ def test_every_learner_learns_from_one_bank_and_is_tried_on_the_other(monkeypatc
             assert (prefix.pop("signal"), prefix.pop("output")) == ("target", "clamped")
             prefix = prefix["prefix"]
         assert prefix({"dense": None, "conv": None}, np.array([1])).max() == value
-    assert given["rule"][0] == {"gradient_first": "first", "gradient_second": "second"}.get(method, "flp")
+    assert args_given["rule"][0] == {"gradient_first": "first", "gradient_second": "second"}.get(method, "flp")
     assert lifetimes == 4
     if method == "untrained":
-        state, metrics = given["program"].chunk(state)
-        assert (given["program"].chunks, given["program"].steps) == (1, 1)
+        state, metrics = args_given["program"].chunk(state)
+        assert (args_given["program"].chunks, args_given["program"].steps) == (1, 1)
         assert {name: value.tolist() for name, value in metrics.items()} == {"full_problem": [0], "mini_imagenet": [0]}
     else:
-        assert given["program"].chunks == 5
+        assert args_given["program"].chunks == 5
 
 
 def test_theta_at_birth(monkeypatch):
@@ -187,11 +187,11 @@ def test_theta_at_birth(monkeypatch):
     )
     monkeypatch.setattr(table2, "gradient_theta", lambda key, cut, rate: {"prefix": cut.plastic, "rate": rate})
     key = jax.random.key(0)
-    found = asked(monkeypatch, "flp2", CONFIG)["theta"](key)
-    assert found == {"prefix": {"conv": ("conv", 2), "dense": 2}, "flp": ([0.3, 0.2], 1.0)}
-    assert asked(monkeypatch, "reuse", CONFIG)["theta"](key)["flp"] == ([0.2], 1.0)
-    assert asked(monkeypatch, "gradient_first", CONFIG)["theta"](key)["rate"] == 0.6
-    assert asked(monkeypatch, "gradient_second", CONFIG)["theta"](key)["rate"] == 0.4
+    theta = training_args(monkeypatch, "flp2", CONFIG)["theta"](key)
+    assert theta == {"prefix": {"conv": ("conv", 2), "dense": 2}, "flp": ([0.3, 0.2], 1.0)}
+    assert training_args(monkeypatch, "reuse", CONFIG)["theta"](key)["flp"] == ([0.2], 1.0)
+    assert training_args(monkeypatch, "gradient_first", CONFIG)["theta"](key)["rate"] == 0.6
+    assert training_args(monkeypatch, "gradient_second", CONFIG)["theta"](key)["rate"] == 0.4
 
 
 def test_a_full_problem_is_the_papers_at_any_rate():
@@ -232,20 +232,20 @@ def test_the_summary_by_hand():
             np.testing.assert_array_equal(final(METRICS, order, method), last(order, method))
             assert summary[f"{order}/{method}"] == pytest.approx(sum(last(order, method)) / 3, rel=1e-12)
         for worse in ("untrained", "reuse", "gradient_first", "gradient_second"):
-            want = mean_apart(last(order, worse), last(order, "flp2"))
-            assert summary[f"gap/{order}/{worse}-flp2"] == pytest.approx(want, rel=1e-9)
-        want = mean_apart(last(order, "gradient_first"), last(order, "gradient_second"))
-        assert summary[f"gap/{order}/gradient_first-gradient_second"] == pytest.approx(want, rel=1e-9)
+            expected = mean_apart(last(order, worse), last(order, "flp2"))
+            assert summary[f"gap/{order}/{worse}-flp2"] == pytest.approx(expected, rel=1e-9)
+        expected = mean_apart(last(order, "gradient_first"), last(order, "gradient_second"))
+        assert summary[f"gap/{order}/gradient_first-gradient_second"] == pytest.approx(expected, rel=1e-9)
         for worse, better in (("oml", "gradient_first"), ("oml", "reuse"), ("reuse", "oml")):
-            want = mean_apart(last(order, worse), last(order, better))
-            assert summary[f"gap/{order}/{worse}-{better}"] == pytest.approx(want, rel=1e-9)
+            expected = mean_apart(last(order, worse), last(order, better))
+            assert summary[f"gap/{order}/{worse}-{better}"] == pytest.approx(expected, rel=1e-9)
         medians = METRICS["oml/median"][:, 3, ORDERS.index(order)]
         assert summary[f"{order}/oml/median"] == pytest.approx(sum(medians) / 3, rel=1e-12)
-        want = mean_apart([80.0] * 3, last(order, "flp2"))
-        assert summary[f"gap/{order}/chance-flp2"] == pytest.approx(want, rel=1e-9)
+        expected = mean_apart([80.0] * 3, last(order, "flp2"))
+        assert summary[f"gap/{order}/chance-flp2"] == pytest.approx(expected, rel=1e-9)
     for method in METHODS:
-        want = mean_apart(last("continual", method), last("iid", method))
-        assert summary[f"gap/continual-iid/{method}"] == pytest.approx(want, rel=1e-9)
+        expected = mean_apart(last("continual", method), last("iid", method))
+        assert summary[f"gap/continual-iid/{method}"] == pytest.approx(expected, rel=1e-9)
     for name in ("full_problem", "mini_imagenet"):
         assert summary[name] == 0
         assert summarise({**METRICS, f"untrained/{name}": np.ones((3, 1, 2))})[name] == 1
@@ -333,7 +333,7 @@ def test_claims_on_printed_errors(column):
         assert row(CLAIMS, name, summary)["paper"] == paper
 
 
-def test_the_papers_claims_are_told_from_ours():
+def test_the_papers_claims_and_ours():
     assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 23
     assert {claim.id for claim in CLAIMS if claim.own} == {"learns", "flp_beats_second_order_continual"}
     assert PAPER["iid"] == {"reuse": 4.6, "flp2": 3.0, "gradient_first": 3.2, "oml": 3.5}

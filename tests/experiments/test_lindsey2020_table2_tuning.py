@@ -1,4 +1,4 @@
-"""Tuning of Table 2 of Lindsey & Litwin-Kumar: what is held out, what is moved, and what the claims read, by hand."""
+"""Tuning of Table 2 of Lindsey & Litwin-Kumar: held-out characters, settings, summary and claims, by hand."""
 
 import dataclasses
 
@@ -25,38 +25,38 @@ def test_the_last_classes_are_held_out():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_fields_of_each_learner_are_moved(monkeypatch, method):
-    seen, base = [], table2.PRESETS["smoke"]
-    made = []
+    calls, base = [], table2.PRESETS["smoke"]
+    sweeps = []
 
     def learned(config, name, learn, judge):
-        seen.append((config, name, learn.classes, judge.classes))
+        calls.append((config, name, learn.classes, judge.classes))
         return Program(lambda lane: lane, lambda state: (state, {}), 1, 1, 1), lambda state, order: {"at": order}
 
     monkeypatch.setattr(table2_tuning.table2, "learned", learned)
-    monkeypatch.setattr(table2_tuning, "swept", lambda make, each: made.append((make, each)))
+    monkeypatch.setattr(table2_tuning, "swept", lambda make, each: sweeps.append((make, each)))
     monkeypatch.setattr(table2_tuning, "evaluated", lambda program, tried: tried)
     config = dataclasses.replace(table2_tuning.PRESETS["smoke"], methods=(method,), rates=(0.5, 1.0, 2.0))
     table2_tuning.make_parts(config)
-    ((make, each),) = made
+    ((make, each),) = sweeps
     np.testing.assert_allclose(each.rate, [0.5] * 3 + [1.0] * 3 + [2.0] * 3)
     np.testing.assert_allclose(each.drive, [0.5, 1.0, 2.0] * 3)
-    told = make(Factors(2.0, 0.5))("state")
-    (rate, drive), ((found, name, learned_from, judged_by),) = OWN[method], seen
+    metrics = make(Factors(2.0, 0.5))("state")
+    (rate, drive), ((changed, name, learned_from, judged_by),) = OWN[method], calls
     assert (name, learned_from, judged_by) == (method, 7, 5)
-    want = {rate: 2 * getattr(base, rate), drive: 0.5 * getattr(base, drive)}
-    assert {key: getattr(found, key) for key in want} == want
-    rest = dataclasses.replace(found, **{key: getattr(base, key) for key in want})
+    expected = {rate: 2 * getattr(base, rate), drive: 0.5 * getattr(base, drive)}
+    assert {key: getattr(changed, key) for key in expected} == expected
+    rest = dataclasses.replace(changed, **{key: getattr(base, key) for key in expected})
     assert rest == dataclasses.replace(base, episodes=2, points=1, lifetimes=2)
-    assert told["at"] == 0
-    np.testing.assert_allclose([told["rate"], told["drive"]], list(want.values()), rtol=1e-6)
+    assert metrics["at"] == 0
+    np.testing.assert_allclose([metrics["rate"], metrics["drive"]], list(expected.values()), rtol=1e-6)
 
 
 def metrics_by_hand():
     errors = np.array([[30.0, 25.0, 40.0], [32.0, 21.0, 20.5]])  # means 31, 23, 30.25
-    found = {"flp2/test": np.stack([90 + 0 * errors, errors], 1)}
+    metrics = {"flp2/test": np.stack([90 + 0 * errors, errors], 1)}
     for name, values in (("rate", [0.1, 0.1, 0.1]), ("drive", [1.0, 2.0, 3.0])):
-        found[f"flp2/{name}"] = np.broadcast_to(values, (2, 2, 3))
-    return {**found, "flp2/episode": np.full((2, 2, 3), 7.0)}
+        metrics[f"flp2/{name}"] = np.broadcast_to(values, (2, 2, 3))
+    return {**metrics, "flp2/episode": np.full((2, 2, 3), 7.0)}
 
 
 def test_the_summary_by_hand():

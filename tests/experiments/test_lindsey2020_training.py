@@ -1,4 +1,4 @@
-"""What the experiments of Lindsey & Litwin-Kumar share: optimisers, meta-training, hand-over, evaluation, claims."""
+"""Parts shared by the experiments of Lindsey & Litwin-Kumar: optimisers, meta-training, evaluation, claims."""
 
 from types import SimpleNamespace
 
@@ -27,13 +27,13 @@ GRADIENTS = [{name: np.array(values) for name, values in each.items()} for each 
 
 
 def adams_by_hand(clip, backoff):
-    """Changes of theta in three steps, the second of which is not finite; by a loop."""
+    """Changes of theta in three steps by a loop; the second gradient is not finite."""
     groups = {"weights": ("prefix", "forward"), "alpha": ("alpha",), "beta": ("beta",)}
     m = {name: np.zeros_like(leaf) for name, leaf in THETA.items()}
-    v, steps, found = dict(m), 0, []
+    v, steps, all_changes = dict(m), 0, []
     for gradient in GRADIENTS:
         if any(not np.isfinite(leaf).all() for leaf in gradient.values()):
-            found.append({name: -backoff * leaf if name == "alpha" else 0 * leaf for name, leaf in THETA.items()})
+            all_changes.append({name: -backoff * leaf if name == "alpha" else 0 * leaf for name, leaf in THETA.items()})
             continue
         steps, changes = steps + 1, {}
         for rate, members in groups.items():
@@ -44,31 +44,31 @@ def adams_by_hand(clip, backoff):
                 m[name], v[name] = 0.9 * m[name] + 0.1 * g, 0.999 * v[name] + 0.001 * g**2
                 ahead = m[name] / (1 - 0.9**steps), v[name] / (1 - 0.999**steps)
                 changes[name] = -RATES[rate] * ahead[0] / (np.sqrt(ahead[1]) + 1e-8)
-        found.append(changes)
-    return found
+        all_changes.append(changes)
+    return all_changes
 
 
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize(("clip", "backoff"), [(0.0, 0.0), (1.0, 0.1)])
 def test_an_adam_for_each_group(clip, backoff, traced):
-    """Prefix and forward share one; whether the coefficients are numbers or tracers."""
+    """Prefix and forward share one; coefficients are numbers or tracers."""
 
     def run(clip, backoff, rates):
         tx = training.adams(rates, THETA, clip, backoff)
-        state, found = tx.init(THETA), []
+        state, all_changes = tx.init(THETA), []
         for gradient in GRADIENTS:
             changes, state = tx.update(gradient, state, THETA)
-            found.append(changes)
-        return found
+            all_changes.append(changes)
+        return all_changes
 
-    found = jax.jit(run)(clip, backoff, RATES) if traced else jax.jit(lambda: run(clip, backoff, RATES))()
-    for changes, want in zip(found, adams_by_hand(clip, backoff), strict=True):
+    all_changes = jax.jit(run)(clip, backoff, RATES) if traced else jax.jit(lambda: run(clip, backoff, RATES))()
+    for changes, expected in zip(all_changes, adams_by_hand(clip, backoff), strict=True):
         for name in THETA:
-            np.testing.assert_allclose(changes[name], want[name], rtol=1e-9, atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(changes[name], expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_meta_training_reports_means_over_a_point_and_evaluates_its_end():
-    """A rule that steps by 1, on a stream of numbers that are its losses, one of which is not finite."""
+    """A rule steps by 1, on a stream of numbers that are its losses; one of them is not finite."""
     losses = np.array([1.0, 3.0, 5.0, np.inf, 2.0, 4.0])
 
     def update(theta, traces, key, x):
@@ -100,7 +100,7 @@ def test_meta_training_reports_means_over_a_point_and_evaluates_its_end():
 
 
 def test_errors_are_of_lives_on_another_stream(monkeypatch):
-    """Each life with its own key and episode, in order, whatever the size of the batches."""
+    """Each life has its own key and episode, in order, whatever the size of the batches."""
 
     def number(key):
         return jax.random.key_data(key)[-1] * 1e-9
@@ -113,8 +113,8 @@ def test_errors_are_of_lives_on_another_stream(monkeypatch):
     errors = training.held_out("life", stream, 3, at_a_time=2)(jax.random.key(3), 10.0)
     key_stream, key_lives = jax.random.split(jax.random.key(3))
     keys = jax.random.split(key_lives, 3)
-    want = [10 * (number(key_stream) + 2 * k) + number(keys[k]) for k in range(3)]
-    np.testing.assert_allclose(errors, np.array(want), rtol=1e-12)
+    expected = [10 * (number(key_stream) + 2 * k) + number(keys[k]) for k in range(3)]
+    np.testing.assert_allclose(errors, np.array(expected), rtol=1e-12)
 
 
 def test_the_median_counts_lives_that_diverged():
@@ -130,7 +130,7 @@ def test_the_median_counts_lives_that_diverged():
 
 
 def counting(factor, names):
-    """A program whose theta is multiplied by a factor in each chunk."""
+    """A program that multiplies theta by a factor in each chunk."""
 
     def state(lane):
         return TrainingState(LearnerState(lane + 0.0, (), (), lane, jnp.zeros(())), (), lane, ())
@@ -176,10 +176,10 @@ def test_not_above_is_by_students_t():
 
 def test_frozen_layers_in_blocks_are_the_same():
     """Values and gradients; blocks are the largest divisor of the number of inputs."""
-    seen = []
+    shapes = []
 
     def prefix(weights, x):
-        seen.append(x.shape)
+        shapes.append(x.shape)
         return jnp.tanh(x @ weights) ** 2
 
     key = jax.random.key(0)
@@ -188,12 +188,12 @@ def test_frozen_layers_in_blocks_are_the_same():
     def total(weights, rows):
         return jnp.sum(networks.in_blocks(prefix, rows)(weights, x) * jnp.arange(5.0))
 
-    want, grown = jax.value_and_grad(total)(weights, 0)
+    expected, gradient = jax.value_and_grad(total)(weights, 0)
     assert networks.in_blocks(prefix, 0) is prefix
     for rows, shape in ((5, (4, 3)), (12, (12, 3)), (100, (12, 3))):
-        seen.clear()
+        shapes.clear()
         np.testing.assert_allclose(networks.in_blocks(prefix, rows)(weights, x), prefix(weights, x), rtol=1e-10)
-        assert seen[0] == shape
-        found = jax.value_and_grad(total)(weights, rows)
-        np.testing.assert_allclose(found[0], want, rtol=1e-10)
-        np.testing.assert_allclose(found[1], grown, rtol=1e-10)
+        assert shapes[0] == shape
+        blocked = jax.value_and_grad(total)(weights, rows)
+        np.testing.assert_allclose(blocked[0], expected, rtol=1e-10)
+        np.testing.assert_allclose(blocked[1], gradient, rtol=1e-10)

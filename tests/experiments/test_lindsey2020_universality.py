@@ -38,41 +38,41 @@ def test_the_products_of_the_matrices_are_the_detectors(slips):
     pairs = [(0, 0), (0, 1), (1, 0), (1, 1)][: layers - 1]
     for i, pair in enumerate(pairs, 1):
         for x in range(J):
-            seen = product(network.w[i:], 13) @ features(np.array(x), J, D)
-            want = epsilon * features(np.array(x), J, D)
-            want[0] += x in pair
-            want[-J:] += (np.arange(J) == x) * (slips in ("block", "printed"))
-            np.testing.assert_allclose(seen, want, atol=1e-12)
+            detected = product(network.w[i:], 13) @ features(np.array(x), J, D)
+            expected = epsilon * features(np.array(x), J, D)
+            expected[0] += x in pair
+            expected[-J:] += (np.arange(J) == x) * (slips in ("block", "printed"))
+            np.testing.assert_allclose(detected, expected, atol=1e-12)
     for i, back in enumerate(network.b[: J**2]):
         assert np.argwhere(back).tolist() == [[3 + 2 * i, 0], [4 + 2 * i, 1]]
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_equation_3_is_a_life_to_first_order(rule):
-    """The derivative of a life by alpha, for random matrices, feedback and presynaptic activity after feedback."""
+    """Derivative of a life by alpha, for random matrices and feedback, and presynaptic activity after feedback."""
     rng = np.random.default_rng(0)
     network = Network([rng.random((4, 4)) for _ in range(3)], [rng.random((4, 2)) for _ in range(3)], [True] * 3)
-    x, y, asked = rng.random((2, 4)), np.eye(2), rng.random((3, 4))
-    at = {alpha: lived(network, alpha, x, y, asked, rule, True)[-1] for alpha in (1e-5, -1e-5)}
-    want = first_order(network, 1.0, x, y, asked, rule) - first_order(network, 0.0, x, y, asked, rule)
-    np.testing.assert_allclose((at[1e-5] - at[-1e-5]) / 2e-5, want, rtol=1e-6)
-    other = first_order(network, 1.0, x, y, asked, "hebb" if rule == "oja" else "oja")
-    assert np.abs(first_order(network, 1.0, x, y, asked, rule) - other).min() > 1e-2
+    x, y, queries = rng.random((2, 4)), np.eye(2), rng.random((3, 4))
+    at = {alpha: lived(network, alpha, x, y, queries, rule, True)[-1] for alpha in (1e-5, -1e-5)}
+    expected = first_order(network, 1.0, x, y, queries, rule) - first_order(network, 0.0, x, y, queries, rule)
+    np.testing.assert_allclose((at[1e-5] - at[-1e-5]) / 2e-5, expected, rtol=1e-6)
+    other = first_order(network, 1.0, x, y, queries, "hebb" if rule == "oja" else "oja")
+    assert np.abs(first_order(network, 1.0, x, y, queries, rule) - other).min() > 1e-2
 
 
 def test_the_last_layer_alone_in_plain_numpy():
     """Two examples, one matrix, Oja's rule: no expansion, the rule itself."""
     w, b, alpha = np.array([[0.5, 0.2], [0.1, 0.3]]), np.array([[1.0, 0.5], [0.2, 0.7]]), 0.1
-    x, y, asked = np.array([[1.0, 2.0], [0.5, 0.1]]), np.eye(2), np.array([[1.0, 1.0]])
-    found = lived(Network([w], [b], [True]), alpha, x, y, asked, "oja", True)
+    x, y, queries = np.array([[1.0, 2.0], [0.5, 0.1]]), np.eye(2), np.array([[1.0, 1.0]])
+    outputs = lived(Network([w], [b], [True]), alpha, x, y, queries, "oja", True)
     for k in range(2):
         post = b @ y[k]
         w = w + alpha * (np.outer(post, x[k]) - (post**2)[:, None] * w)
-        np.testing.assert_allclose(found[k, 0], w @ asked[0], rtol=1e-6)
+        np.testing.assert_allclose(outputs[k, 0], w @ queries[0], rtol=1e-6)
 
 
 def test_decoding_by_hand():
-    """Slots as the theorem has them: (j, l) counts the x in {j, l} if the query is in it."""
+    """Slots of the theorem: (j, l) counts the x in {j, l} if the query is in it."""
     network, alpha = construct(J, D, 0.1), 0.5
     counts, query = np.array([[3, 1], [0, 2]]), 1
     slots = np.zeros((J, J, D))
@@ -82,14 +82,14 @@ def test_decoding_by_hand():
                 slots[j, m] = counts[j] if j == m else counts[j] + counts[m]
     z = product(network.w, 13) @ features(np.array(query), J, D)
     z[3:11] += alpha * slots.ravel()
-    read, found = decode(z[None, None], network, alpha, J)
+    read, decoded = decode(z[None, None], network, alpha, J)
     assert read.tolist() == [[query]]
-    np.testing.assert_allclose(found[0, 0], counts, atol=1e-12)
+    np.testing.assert_allclose(decoded[0, 0], counts, atol=1e-12)
 
 
 def test_counts_by_hand():
-    found = counted(np.array([0, 1, 0]), np.array([1, 1, 1]), 2, 2)
-    assert found.tolist() == [[[0, 1], [0, 0]], [[0, 1], [0, 1]], [[0, 2], [0, 1]]]
+    counts = counted(np.array([0, 1, 0]), np.array([1, 1, 1]), 2, 2)
+    assert counts.tolist() == [[[0, 1], [0, 0]], [[0, 1], [0, 1]], [[0, 2], [0, 1]]]
 
 
 def test_a_wrong_query_is_an_infinite_error(monkeypatch):
@@ -102,11 +102,13 @@ def test_a_wrong_query_is_an_infinite_error(monkeypatch):
 
 
 def test_the_smoother_by_loops():
-    x, y, asked, weight = np.array([0.1, 0.5]), np.array([1.0, 3.0]), np.array([0.2, 0.4]), np.array([[1, 2], [0, 1]])
-    found = universality.smoother(x, y, asked, weight)
+    x, y, queries, weight = np.array([0.1, 0.5]), np.array([1.0, 3.0]), np.array([0.2, 0.4]), np.array([[1, 2], [0, 1]])
+    estimates = universality.smoother(x, y, queries, weight)
     for q in range(2):
-        kernel = [weight[q, k] * math.exp(-((asked[q] - x[k]) ** 2) / (2 * 0.15**2)) for k in range(2)]
-        assert found[q] == pytest.approx(sum(k * v for k, v in zip(kernel, y, strict=True)) / sum(kernel), rel=1e-12)
+        kernel = [weight[q, k] * math.exp(-((queries[q] - x[k]) ** 2) / (2 * 0.15**2)) for k in range(2)]
+        assert estimates[q] == pytest.approx(
+            sum(k * v for k, v in zip(kernel, y, strict=True)) / sum(kernel), rel=1e-12
+        )
 
 
 def test_slopes_are_of_the_two_smallest():
@@ -117,15 +119,15 @@ def test_slopes_are_of_the_two_smallest():
 
 def metrics_by_hand():
     rng = np.random.default_rng(1)
-    found = {"values/J": np.array([2, 3]), "alpha/alpha": np.array([1e-2, 1e-3]), "smoother/J": np.array([2, 5])}
-    found["epsilon/epsilon"] = np.array([1e-1, 1e-2])
+    metrics = {"values/J": np.array([2, 3]), "alpha/alpha": np.array([1e-2, 1e-3]), "smoother/J": np.array([2, 5])}
+    metrics["epsilon/epsilon"] = np.array([1e-1, 1e-2])
     for rule in RULES:
-        found[f"values/{rule}/error"] = rng.random((3, 4, 2))
-        found[f"shields/{rule}/error"] = rng.random((3, 4))
-        found[f"equations/{rule}/rest"] = rng.random((3, 2))
-    found |= {f"print/{slips}/error": rng.random((3, 4, 2)) for slips in PRINTS}
-    found |= {f"smoother/{name}": rng.random((3, 2)) for name in ("flp", "binned", "mean")}
-    return {**found, "untrained/error": rng.random((3, 4)), "epsilon/error": rng.random((3, 2))}
+        metrics[f"values/{rule}/error"] = rng.random((3, 4, 2))
+        metrics[f"shields/{rule}/error"] = rng.random((3, 4))
+        metrics[f"equations/{rule}/rest"] = rng.random((3, 2))
+    metrics |= {f"print/{slips}/error": rng.random((3, 4, 2)) for slips in PRINTS}
+    metrics |= {f"smoother/{name}": rng.random((3, 2)) for name in ("flp", "binned", "mean")}
+    return {**metrics, "untrained/error": rng.random((3, 4)), "epsilon/error": rng.random((3, 2))}
 
 
 def test_the_summary_by_hand():
@@ -136,11 +138,11 @@ def test_the_summary_by_hand():
         assert summary[f"right/{rule}"] == pytest.approx(np.mean([e < 0.5 for e in errors.ravel()]))
         assert summary[f"error/{rule}/3"] == pytest.approx(sum(errors[s, 3, 1] for s in range(3)) / 3)
         rest = metrics[f"equations/{rule}/rest"]
-        want = sum(math.log10(rest[s, 0] / rest[s, 1]) for s in range(3)) / 3
-        assert summary[f"exponent/equations/{rule}"] == pytest.approx(want)
+        expected = sum(math.log10(rest[s, 0] / rest[s, 1]) for s in range(3)) / 3
+        assert summary[f"exponent/equations/{rule}"] == pytest.approx(expected)
     for slips in PRINTS:
-        want = np.mean([e < 0.5 for e in metrics[f"print/{slips}/error"].ravel()])
-        assert summary[f"right/print/{slips}"] == pytest.approx(want)
+        expected = np.mean([e < 0.5 for e in metrics[f"print/{slips}/error"].ravel()])
+        assert summary[f"right/print/{slips}"] == pytest.approx(expected)
     flp, mean = metrics["smoother/flp"], metrics["smoother/mean"]
     assert summary["gap/smoother/coarse-fine"] == pytest.approx(sum(flp[s, 0] - flp[s, 1] for s in range(3)) / 3)
     assert summary["gap/smoother/mean-flp"] == pytest.approx(sum(mean[s, 1] - flp[s, 1] for s in range(3)) / 3)

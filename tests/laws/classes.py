@@ -1,4 +1,4 @@
-"""What a rule's kind obliges it to show (L10), whatever its family; a family's own part is a table of these by name."""
+"""The obligations of each kind of rule (L10), in every family; each family has a table of these by name."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -7,17 +7,17 @@ from plasticity_jax.typing import Array, PyTree
 
 
 class Match(NamedTuple):
-    """An equality that is to hold, with what keeps it from being vacuous.
+    """An equality that must hold, and the arrays that show it is not vacuous.
 
     Attributes:
-      got: what the rule gave.
-      want: what it is to equal, from an oracle that shares nothing with it.
-      unlike: the same without what the claim is about (the credit through time, say); it has to differ from `want`.
-      activity: of the network, leading axis time; it has to move.
+      actual: the rule's updates, or the weights that they lead to.
+      expected: the same from an oracle that shares no code with the rule.
+      unlike: the same without what the claim is about (the credit through time, say); it must differ from `expected`.
+      activity: of the network, leading axis time; it must vary.
     """
 
-    got: PyTree
-    want: PyTree
+    actual: PyTree
+    expected: PyTree
     unlike: PyTree
     activity: Array
 
@@ -29,17 +29,17 @@ class Exact(NamedTuple):
 
 
 class Unbiased(NamedTuple):
-    """Attributes: estimates: a Match whose `got` has a leading axis of independent samples, their keys."""
+    """Attributes: estimates: a Match whose `actual` has a leading axis of independent samples."""
 
     estimates: Callable[[], Match]
 
 
 class Approximate(NamedTuple):
-    """What an approximation owes.
+    """The obligations of an approximation.
 
     Attributes:
       reductions: special cases in which it equals something exact, by name.
-      elsewhere: ``() -> (got, want)`` in general, which differ.
+      elsewhere: ``() -> (actual, expected)`` in general, which differ.
       descent: ``() -> (before, after)``, losses of a small problem that only the approximated gradient can lower.
     """
 
@@ -49,6 +49,6 @@ class Approximate(NamedTuple):
 
 
 class Local(NamedTuple):
-    """Attributes: claims: what a rule without a claim on the gradient still promises, by name. An entry is optional."""
+    """Attributes: claims: the promises of a rule without a claim on the gradient, by name. An entry is optional."""
 
     claims: Mapping[str, Callable[[], Match]]

@@ -1,4 +1,4 @@
-"""L10 for adversarial learning: what its gradients are of, at two layers of neurons, and what reaches which layer."""
+"""L10 for adversarial learning: its gradients with two layers of neurons, and the layers that each one reaches."""
 
 import functools
 from typing import Any, NamedTuple
@@ -44,12 +44,12 @@ def world(discriminators: str = "local") -> World:
 
 
 def report(w: World, gamma: Any = GAMMA, params: Any = None, **options: Any) -> Any:
-    """What the rule reports at the numbers of `world`."""
+    """The terms that the rule reports at the numbers of `world`."""
     return _step(w, gamma, params, options)[1]
 
 
 def updates(w: World, gamma: Any = GAMMA, params: Any = None, **options: Any) -> Any:
-    """What it teaches."""
+    """The rule's updates at the numbers of `world`."""
     return _step(w, gamma, params, options)[0]
 
 
@@ -63,7 +63,7 @@ def _step(w: World, gamma: Any, params: Any, options: dict[str, Any]) -> Any:
 
 @functools.cache
 def _compiled(net: Autoencoder, options: tuple[tuple[str, Any], ...]) -> Any:
-    """All that may be a tracer is one, but for a gamma of 1, which says more."""
+    """The compiled step. Every coefficient is traced, except a gamma of 1, whose value the rule reads."""
 
     def step(params: Params, x: jax.Array, coefficients: dict[str, jax.Array]) -> Any:
         rule = adversarial(net, **{"reduction": "mean", **dict(options)}, **coefficients)
@@ -81,38 +81,40 @@ def waking(w: World) -> np.ndarray:
 
 
 def through_all_layers() -> Match:
-    """Credit of a discriminator goes through every sample below it, asleep above it; not so layer by layer."""
+    """A discriminator's credit goes through every sample below it, asleep above it; layer by layer it does not."""
     w = world()
-    want = textbook.full_depth(w.net, w.host, np.asarray(w.x), w.noise, GAMMA, RHO)
-    return Match(model(updates(w)), want, model(updates(w, per_layer=True)), waking(w))
+    expected = textbook.full_depth(w.net, w.host, np.asarray(w.x), w.noise, GAMMA, RHO)
+    return Match(model(updates(w)), expected, model(updates(w, per_layer=True)), waking(w))
 
 
 def each_discriminator() -> Match:
     w = world()
-    got, free = (updates(w, penalty=penalty)["discriminator"] for penalty in (PENALTY, 0.0))
-    want = textbook.discriminators(w.net, w.host, np.asarray(w.x), w.noise, w.eps, GAMMA, PENALTY)
-    return Match(got, want, free, waking(w))
+    gradients, free = (updates(w, penalty=penalty)["discriminator"] for penalty in (PENALTY, 0.0))
+    expected = textbook.discriminators(w.net, w.host, np.asarray(w.x), w.noise, w.eps, GAMMA, PENALTY)
+    return Match(gradients, expected, free, waking(w))
 
 
 def own_discriminator() -> Match:
     w = world()
-    want = textbook.layer_by_layer(w.net, w.host, np.asarray(w.x), w.noise, GAMMA, RHO)
-    return Match(model(updates(w, per_layer=True)), want, model(updates(w)), waking(w))
+    expected = textbook.layer_by_layer(w.net, w.host, np.asarray(w.x), w.noise, GAMMA, RHO)
+    return Match(model(updates(w, per_layer=True)), expected, model(updates(w)), waking(w))
 
 
-def strangers_do_not_matter() -> Match:
-    """The weights of a layer learn the same with the other layers' discriminators replaced, but not at full depth."""
+def other_discriminators_do_not_matter() -> Match:
+    """A layer's weights learn the same with the other layers' discriminators replaced; at full depth they do not."""
     w = world()
     critics = init_params(seed(183), w.net)["discriminator"]
 
-    def by_layer(per_layer: bool, strangers: bool) -> list[Any]:
-        found = []
+    def by_layer(per_layer: bool, replaced: bool) -> list[Any]:
+        gradients = []
         for layer in range(3):
             own = w.params["discriminator"]
-            mixed = tuple(own[k] if k == layer or not strangers else critics[k] for k in range(3))
-            got = updates(w, params={**w.params, "discriminator": mixed}, per_layer=per_layer)
-            found.append((got["inference"][layer - 1] if layer > 0 else (), got["generation"][layer : layer + 1]))
-        return found
+            mixed = tuple(own[k] if k == layer or not replaced else critics[k] for k in range(3))
+            update = updates(w, params={**w.params, "discriminator": mixed}, per_layer=per_layer)
+            gradients.append(
+                (update["inference"][layer - 1] if layer > 0 else (), update["generation"][layer : layer + 1])
+            )
+        return gradients
 
     return Match(by_layer(True, True), by_layer(True, False), by_layer(False, True), waking(w))
 
@@ -120,17 +122,20 @@ def strangers_do_not_matter() -> Match:
 def joint_activity() -> Match:
     """Equation 4: a critic of all layers at once. Layer by layer, credit goes through no sample."""
     w = world("global")
-    got = updates(w, 1.0)
+    gradients = updates(w, 1.0)
     x = np.asarray(w.x)
-    want = textbook.full_depth(w.net, w.host, x, w.noise, 1.0, 0.0)
-    want["discriminator"] = textbook.discriminators(w.net, w.host, x, w.noise, w.eps, 1.0, PENALTY)
-    return Match(got, want, updates(w, 1.0, per_layer=True, penalty=0.0), waking(w))
+    expected = textbook.full_depth(w.net, w.host, x, w.noise, 1.0, 0.0)
+    expected["discriminator"] = textbook.discriminators(w.net, w.host, x, w.noise, w.eps, 1.0, PENALTY)
+    return Match(gradients, expected, updates(w, 1.0, per_layer=True, penalty=0.0), waking(w))
 
 
 CLASSES = {
     "adversarial": Local({"through all layers": through_all_layers, "each discriminator": each_discriminator}),
     "adversarial_per_layer": Local(
-        {"each layer's own discriminator": own_discriminator, "strangers do not matter": strangers_do_not_matter}
+        {
+            "each layer's own discriminator": own_discriminator,
+            "other discriminators do not matter": other_discriminators_do_not_matter,
+        }
     ),
     "adversarial_wake_sleep": Local({"all layers at once": joint_activity}),
 }

@@ -1,4 +1,4 @@
-"""L10 for the feedback family: the gradient by autodiff of equations written here, and what each rule owes to it."""
+"""L10 for the feedback family: the gradient by autodiff of equations written here, and each rule's relation to it."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -25,18 +25,18 @@ SHALLOW = ("tanh", "identity")
 SIZES = (3, 5, 4, 2)
 CURVED_NET = mlp(SIZES, CURVED)
 NARROW = mlp((6, 3, 3, 3), LINEAR)
-"""Linear, with fewer units than inputs, so that its initial layers lose what it needs."""
+"""A linear network with fewer units than inputs, whose initial layers lose needed information."""
 
 
 class World(NamedTuple):
-    """Weights held still, and the gradients of the loss on a number of batches.
+    """Fixed weights, and the gradients of the loss on a number of batches.
 
     Attributes:
       params: weights.
       examples: (T, B, ...).
       output: (T, B, n_out).
       grad: dL^t / d params["forward"], leading axis T; mean over the batch.
-      net: what the rules are given.
+      net: the rules' network.
     """
 
     params: Params
@@ -78,16 +78,16 @@ def transported(w: World) -> World:
 
 
 def products(w: World) -> list[Array]:
-    """What a linear network's output owes to each hidden layer: W^L ... W^{i+1}."""
-    found, product = [], jnp.eye(w.output.shape[-1])
+    """The Jacobians of a linear network's output by each hidden layer: W^L ... W^{i+1}."""
+    jacobians, product = [], jnp.eye(w.output.shape[-1])
     for matrix in reversed(w.params["forward"]["w"][1:]):
         product = product @ matrix
-        found.insert(0, product)
-    return found
+        jacobians.insert(0, product)
+    return jacobians
 
 
 def hold(rule: LearningRule, w: World, start: Callable[[Any], Any] = lambda traces: traces) -> Any:
-    """The rule's updates on every batch of a world, with the weights held."""
+    """The rule's updates on every batch of a world, with fixed weights."""
 
     def body(traces: Any, at: Any) -> Any:
         t, batch = at
@@ -102,27 +102,27 @@ def hold(rule: LearningRule, w: World, start: Callable[[Any], Any] = lambda trac
 
 
 def equals(rule: LearningRule, exact: World, other: World, decay: float = 0.0) -> Callable[[], Match]:
-    """In the special world the rule's gradient of the forward weights is the true one; in the other it is not."""
+    """A match of the rule's forward gradient in the world `exact` with the true one; in `other` it differs."""
 
     def reduction() -> Match:
-        want = {
+        expected = {
             "w": [g + decay * w for g, w in zip(exact.grad["w"], exact.params["forward"]["w"], strict=True)],
             "bias": exact.grad["bias"],
         }
-        got, unlike = (hold(rule, w)["forward"] for w in (exact, other))
-        as_lists = [{"w": list(u["w"]), "bias": u["bias"]} for u in (got, unlike)]
-        return Match(as_lists[0], want, as_lists[1], exact.output)
+        updates, unlike = (hold(rule, w)["forward"] for w in (exact, other))
+        as_lists = [{"w": list(u["w"]), "bias": u["bias"]} for u in (updates, unlike)]
+        return Match(as_lists[0], expected, as_lists[1], exact.output)
 
     return reduction
 
 
 def backprop_batches() -> dict[str, Match]:
-    found = {}
+    matches = {}
     for label, w in {"curved": world(), "linear": world(LINEAR), "one hidden layer": world(SHALLOW, (3, 5, 2))}.items():
-        got = hold(feedback.backprop(w.net), w)["forward"]
+        gradients = hold(feedback.backprop(w.net), w)["forward"]
         no_credit = {name: tuple(jnp.zeros_like(g) for g in gs[:-1]) + gs[-1:] for name, gs in w.grad.items()}
-        found[label] = Match(got, w.grad, no_credit, w.output)
-    return found
+        matches[label] = Match(gradients, w.grad, no_credit, w.output)
+    return matches
 
 
 def equal_sizes(scale: float) -> World:
@@ -136,16 +136,16 @@ def equal_sizes(scale: float) -> World:
 
 
 EVIDENCE = 1e13
-"""Weight of what the traces are told they have seen, against which one step's noise is nothing."""
+"""The weight of the initial statistics, against which one step's noise is negligible."""
 
 
-def told_the_truth(estimator: str, pathway: Pathway = "chain") -> Callable[[], Match]:
-    """Statistics of exact effects: the regression's solution is W itself (or, direct, what the output owes)."""
+def with_exact_statistics(estimator: str, pathway: Pathway = "chain") -> Callable[[], Match]:
+    """A match of the regression on exact effects with W itself (direct: with the product of the weights above)."""
 
     def reduction() -> Match:
         offline, direct = estimator == "offline", pathway == "direct"
         w = world(LINEAR if offline or direct else CURVED, (4, 3, 4, 5), pathway)
-        wanted = products(w) if direct else w.params["forward"]["w"][1:]
+        solution = products(w) if direct else w.params["forward"]["w"][1:]
         rule = feedback.node_perturbation(w.net, estimator=estimator, pathway=pathway, ridge=1.0)  # pyright: ignore
 
         def start(traces: Any) -> Any:
@@ -154,8 +154,8 @@ def told_the_truth(estimator: str, pathway: Pathway = "chain") -> Callable[[], M
                 return EVIDENCE * (a @ a.T + jnp.eye(n))
 
             second = [some(len(v.total)) for v in traces.second]
-            owed = products(w) if offline or direct else wanted
-            cross = [(second * len(owed))[0 if len(second) == 1 else i] @ lam for i, lam in enumerate(owed)]
+            jacobians = products(w) if offline or direct else solution
+            cross = [(second * len(jacobians))[0 if len(second) == 1 else i] @ lam for i, lam in enumerate(jacobians)]
             return traces._replace(
                 second=tuple(RunningSum(v, jnp.zeros_like(v)) for v in second),
                 cross=tuple(RunningSum(s, jnp.zeros_like(s)) for s in cross),
@@ -163,7 +163,7 @@ def told_the_truth(estimator: str, pathway: Pathway = "chain") -> Callable[[], M
 
         emitted = hold(rule, w, start)["feedback"]["w_fb"]
         set_to = [b - u for b, u in zip(w.params["feedback"]["w_fb"], emitted, strict=True)]
-        many = [jnp.broadcast_to(b, (STEPS, *b.shape)) for b in wanted]
+        many = [jnp.broadcast_to(b, (STEPS, *b.shape)) for b in solution]
         drawn = [jnp.broadcast_to(b, (STEPS, *b.shape)) for b in w.params["feedback"]["w_fb"]]
         return Match(set_to, many, drawn, w.output)
 
@@ -171,14 +171,14 @@ def told_the_truth(estimator: str, pathway: Pathway = "chain") -> Callable[[], M
 
 
 def elsewhere(name: str) -> Callable[[], Any]:
-    """With the feedback as it is drawn."""
+    """The rule's gradients with the feedback as it is drawn, and the true ones."""
 
-    def found() -> Any:
+    def gradients() -> Any:
         case = problem(name).case
         w = world(LINEAR if "offline" in name else CURVED, pathway="direct" if "direct" in name else "chain")
         return hold(case.make(), w)["forward"]["w"][:-1], w.grad["w"][:-1]
 
-    return found
+    return gradients
 
 
 def descent(
@@ -190,15 +190,15 @@ def descent(
     make: Callable[[Chain], LearningRule] | None = None,
     **coefficients: float,
 ) -> Callable[[], tuple[float, float]]:
-    """Targets of a teacher: the least loss that any readout of the initial hidden layers has, and that after learning.
+    """Losses on a teacher's targets: the least that any readout of the initial hidden layers has, and after learning.
 
-    The rule is the registered one, which knows its network, but where another is given with `make`.
+    The rule is the registered one, on its own network, unless `make` gives another.
     """
 
     def losses_of() -> tuple[float, float]:
         activations = [str(layer.phi) for layer in net.layers]
         n_in, n_out = net.h_shapes[0][0], net.h_shapes[-1][0]
-        found = problem(name).case.make(**coefficients) if make is None else make(net)
+        taught = problem(name).case.make(**coefficients) if make is None else make(net)
         with jax.ensure_compile_time_eval():
             params = init_params(seed(115), net, pathway="direct" if "direct" in name else "chain")
             teacher = init_params(seed(116), net)["forward"]
@@ -213,7 +213,7 @@ def descent(
         tx = optax.partition(
             {"forward": optax.sgd(rate), "feedback": optax.sgd(rate_fb)}, {"forward": "forward", "feedback": "feedback"}
         )
-        learn = learner(found, tx)
+        learn = learner(taught, tx)
 
         @compiled
         def run() -> Array:
@@ -292,7 +292,7 @@ CLASSES = {
         "node_perturbation_ridge",
         {
             "B = W": in_chain("node_perturbation", estimator="ridge"),
-            "statistics of exact effects give B = W": told_the_truth("ridge"),
+            "statistics of exact effects give B = W": with_exact_statistics("ridge"),
         },
         rate_fb=1.0,
     ),
@@ -300,13 +300,15 @@ CLASSES = {
         "node_perturbation_ridge_direct",
         {
             **in_direct("node_perturbation", estimator="ridge", pathway="direct"),
-            "statistics of exact effects give the product of the weights above": told_the_truth("ridge", "direct"),
+            "statistics of exact effects give the product of the weights above": with_exact_statistics(
+                "ridge", "direct"
+            ),
         },
         rate_fb=1.0,
     ),
     "node_perturbation_offline": perturbed(
         "node_perturbation_offline",
-        {"B = W": of_linear_chain, "statistics of exact effects give B = W": told_the_truth("offline")},
+        {"B = W": of_linear_chain, "statistics of exact effects give B = W": with_exact_statistics("offline")},
         rate=0.02,
         rate_fb=1.0,
         net=NARROW,

@@ -1,6 +1,6 @@
 """L10 for the feedback family on images, and for weight mirrors.
 
-The gradient is that by autodiff of equations written here, their convolutions being products of shifted images.
+The gradient is by autodiff of equations written here; their convolutions are products of shifted images.
 """
 
 import functools
@@ -73,7 +73,7 @@ def equations(weights: Weights, x: Array, y: Array, activations: tuple[str, ...]
 
 
 def graded(w: World, activations: tuple[str, ...]) -> World:
-    """The world with the gradient, and the output, of its weights."""
+    """The world with the gradient and the output of its weights."""
     of_batch = jax.grad(lambda weights, x, y: equations(weights, x, y, activations), has_aux=True)
     grad, output = compiled(jax.vmap(of_batch, in_axes=(None, 0, 0)))(w.params["forward"], *w.examples[:2])
     return w._replace(grad=grad, output=output)
@@ -91,8 +91,8 @@ def world(activations: tuple[str, ...] = CURVED, pathway: Pathway = "chain") -> 
         return graded(World(params, examples, examples.y, None, net), activations)
 
 
-def owed(w: World) -> list[Array]:
-    """What the output of the linear network owes to each hidden layer: the Jacobian of the layers above."""
+def jacobians(w: World) -> list[Array]:
+    """The Jacobian of the linear network's output by each hidden layer, through the layers above."""
     weights = w.params["forward"]
 
     def above_1(h: Array) -> Array:
@@ -113,22 +113,22 @@ def equal_sizes(scale: float) -> World:
 
 
 def backprop_batches() -> dict[str, Match]:
-    found = {}
+    matches = {}
     for label, w in {"curved": world(), "linear": world(LINEAR)}.items():
-        got = hold(feedback.backprop(w.net), w)["forward"]
+        gradients = hold(feedback.backprop(w.net), w)["forward"]
         no_credit = {name: tuple(jnp.zeros_like(g) for g in gs[:-1]) + gs[-1:] for name, gs in w.grad.items()}
-        found[label] = Match(got, w.grad, no_credit, w.output)
-    return found
+        matches[label] = Match(gradients, w.grad, no_credit, w.output)
+    return matches
 
 
 def at_transport(make: Callable[..., LearningRule], **decay: float) -> Callable[[], Match]:
-    """B = W gives the gradient, with the decay of the weights that there may be."""
+    """A match of the update at B = W with the gradient, plus the weights' decay if there is one."""
     return lambda: equals(make(images(), **decay), transported(world()), world(), **decay)()
 
 
 def direct() -> Match:
     w = world(LINEAR, "direct")
-    return equals(feedback.direct_feedback_alignment(w.net), with_feedback(w, owed(w)), w)()
+    return equals(feedback.direct_feedback_alignment(w.net), with_feedback(w, jacobians(w)), w)()
 
 
 def signs() -> Match:
@@ -136,19 +136,19 @@ def signs() -> Match:
 
 
 def elsewhere_on_images(name: str) -> Callable[[], Any]:
-    """With the feedback as it is drawn."""
+    """The rule's gradients with the feedback as it is drawn, and the true ones."""
 
-    def found() -> Any:
+    def gradients() -> Any:
         w = world(pathway="direct" if "direct" in name else "chain")
         return hold(problem(name).case.make(), w)["forward"]["w"][:-1], w.grad["w"][:-1]
 
-    return found
+    return gradients
 
 
 def descent_on_images(
     name: str, rate: float = 0.1, rate_fb: float = 0.1, steps: int = 2000, **coefficients: float
 ) -> Callable[[], tuple[float, float]]:
-    """Targets of a teacher: the least loss that any readout of the initial hidden layers has, and after learning."""
+    """Losses on a teacher's targets: the least of any readout of the initial hidden layers, and after learning."""
 
     def losses_of() -> tuple[float, float]:
         net, blank = images(), jnp.zeros((64, 2))

@@ -29,7 +29,7 @@ Weights = Any
 Loss = Callable[[Params, Batch], Array]
 
 SIZE = 0.7
-"""Of a perturbation: as large as the weights."""
+"""The size of a perturbation: as large as the weights."""
 
 FEW = {
     "dense": chain((2,), [dense(2)]),

@@ -20,7 +20,7 @@ class Network(NamedTuple):
     """A cell's equations.
 
     Attributes:
-      step: ``(sums (B, G, n), h (B, n)) -> h``, what a neuron makes of what it hears and of its own last activity.
+      step: ``(sums (B, G, n), h (B, n)) -> h``, the new activity from a neuron's gate sums and its own last activity.
       loss: ``(z, y) -> (B,)``.
     """
 
@@ -55,7 +55,7 @@ def network(name: str) -> Network:
 
 
 class World(NamedTuple):
-    """Weights held still on a number of windows, each from where the last one ended.
+    """Fixed weights on a number of windows, each of which starts where the last one ended.
 
     Attributes:
       params: weights.
@@ -63,7 +63,7 @@ class World(NamedTuple):
       rates: (T, S, B, n).
       grad: gradients of each window's loss, leading axis T; no credit flows into the window before.
       immediate: the same, without credit through time: each step's loss by that step's use of the weights alone.
-      within: the same, with credit that stays within its neuron: what others were heard to say is taken as given.
+      within: the same, with credit that stays within its neuron: presynaptic activity is held constant.
     """
 
     params: Params
@@ -75,39 +75,39 @@ class World(NamedTuple):
 
 
 def window(
-    net: Network, now: Any, before: Any, h_0: Array, x: Array, y: Array, said: Array | None = None
+    net: Network, now: Any, before: Any, h_0: Array, x: Array, y: Array, presynaptic: Array | None = None
 ) -> tuple[Array, tuple[Array, Array]]:
-    """The equations; `now` are the weights of the step whose loss is taken, `before` those of the steps before it.
+    """The equations; a step's loss uses the weights `now` at that step and `before` at the steps before it.
 
-    x and y are (B, S, ...). With one and the same for both it is the loss of the window: mean over B, sum over S.
-    `said` (S, B, n) is what neurons hear of each other, in place of what these say.
+    x and y are (B, S, ...). If both are the same weights it is the loss of the window: mean over B, sum over S.
+    `presynaptic` (S, B, n) replaces the activity that neurons receive from each other.
     """
     h, losses, rates = h_0, [], []
     for t in range(x.shape[1]):
-        heard = h if said is None else said[t]
+        presynaptic_t = h if presynaptic is None else presynaptic[t]
 
-        def activity(weights: Any, h: Array, heard: Array, t: int = t) -> Array:
-            pre = jnp.concatenate([heard, x[:, t], jnp.ones((len(x), 1))], 1)
+        def activity(weights: Any, h: Array, presynaptic_t: Array, t: int = t) -> Array:
+            pre = jnp.concatenate([presynaptic_t, x[:, t], jnp.ones((len(x), 1))], 1)
             return net.step(jnp.einsum("gnm,bm->bgn", weights["w"], pre), h)
 
-        answered = activity(now, h, heard)
-        z = answered @ now["w_out"][:, :-1].T + now["w_out"][:, -1]
+        h_now = activity(now, h, presynaptic_t)
+        z = h_now @ now["w_out"][:, :-1].T + now["w_out"][:, -1]
         losses.append(jnp.mean(net.loss(z, y[:, t])))
-        h = activity(before, h, heard)
+        h = activity(before, h, presynaptic_t)
         rates.append(h)
     return sum(losses, jnp.zeros(())), (h, jnp.stack(rates))
 
 
 @functools.cache
-def world(name: str, deaf: bool = False) -> World:
-    """The registry's own case, biases made alive; deaf: W_rec = 0."""
+def world(name: str, uncoupled: bool = False) -> World:
+    """The registry's own case, with active biases; uncoupled: W_rec = 0."""
     case, net = problem(name), network(name)
     with jax.ensure_compile_time_eval():
         params = case.params(seed(120))
         w = params["forward"]["w"]
         exist = w != 0
         w = w.at[:, :, -1].set(0.3 * jnp.cos(jnp.arange(w.shape[0] * N).reshape(-1, N)))
-        w = w.at[:, :, :N].multiply(0 if deaf else 1.3)
+        w = w.at[:, :, :N].multiply(0 if uncoupled else 1.3)
         weights = {**params["forward"], "w": w}
         exist = exist.at[:, :, -1].set(True)
         params = {**params, "forward": weights}
@@ -120,8 +120,8 @@ def world(name: str, deaf: bool = False) -> World:
 
             grad, (end, rates) = by(lambda w: window(net, w, w, h, at.x, at.y))
             immediate, _ = by(lambda w: window(net, w, weights, h, at.x, at.y))
-            said = jnp.concatenate([h[None], rates[:-1]])
-            within, _ = by(lambda w: window(net, w, w, h, at.x, at.y, said))
+            presynaptic = jnp.concatenate([h[None], rates[:-1]])
+            within, _ = by(lambda w: window(net, w, w, h, at.x, at.y, presynaptic))
             return end, (rates, grad, immediate, within)
 
         _, out = compiled(lambda: jax.lax.scan(body, jnp.zeros((examples.x.shape[1], N)), examples))()
@@ -144,9 +144,9 @@ def hold(rule: LearningRule, w: World) -> Any:
     return compiled(run)()
 
 
-def match(w: World, updates: Any, want: Any, unlike: Any) -> Match:
-    """All weights; `unlike` differs in the recurrent ones, which the claims are about."""
-    return Match(updates, want, {"w": unlike["w"], "w_out": 0 * want["w_out"]}, w.rates)
+def match(w: World, updates: Any, expected: Any, unlike: Any) -> Match:
+    """A match of all weights; `unlike` differs in the recurrent ones, which the claims are about."""
+    return Match(updates, expected, {"w": unlike["w"], "w_out": 0 * expected["w_out"]}, w.rates)
 
 
 def back(w: World, scale: float) -> World:
@@ -164,13 +164,13 @@ def exact(name: str) -> Exact:
 
 
 def transported(name: str) -> Match:
-    """B = W_rec is backpropagation through time."""
+    """B = W_rec gives backpropagation through time."""
     w = world(name)
     return match(w, hold(problem(name).case.make(), back(w, 1)), w.grad, w.immediate)
 
 
-def kept_within(name: str) -> Match:
-    """B = 0 is the gradient where nothing is passed between neurons."""
+def within_neurons(name: str) -> Match:
+    """B = 0 gives the gradient without credit between neurons."""
     w = world(name)
     return match(w, hold(problem(name).case.make(), back(w, 0)), w.within, w.grad)
 
@@ -180,9 +180,9 @@ def each_step_alone(name: str) -> Match:
     return match(w, hold(problem(name).case.make(), w), w.immediate, w.grad)
 
 
-def deaf(name: str) -> Match:
-    """W_rec = 0 in the vanilla network: there is no credit to carry."""
-    w = world(name, deaf=True)
+def uncoupled(name: str) -> Match:
+    """A match at W_rec = 0 in the vanilla network, which carries no credit."""
+    w = world(name, uncoupled=True)
     return match(w, hold(problem(name).case.make(), w), w.grad, jax.tree.map(jnp.zeros_like, w.grad))
 
 
@@ -195,7 +195,7 @@ def elsewhere(name: str) -> Callable[[], Any]:
 
 
 def descent(name: str, rate: float = 0.02, steps: int = 400) -> Callable[[], tuple[float, float]]:
-    """A pulse, and answers for the steps after it, with the readout frozen: only the cell's weights can learn."""
+    """Losses of a pulse and targets for the steps after it, with the readout frozen: only the cell's weights learn."""
 
     def losses() -> tuple[float, float]:
         params = world(name).params
@@ -227,13 +227,13 @@ def approximate(name: str, **reductions: Callable[[str], Match]) -> Approximate:
     return Approximate(named, elsewhere(name), descent(name))
 
 
-BOTH = {"B = W": transported, "B = 0": kept_within}
+BOTH = {"B = W": transported, "B = 0": within_neurons}
 
 CLASSES = {
     "bptt_windows": exact("bptt_windows"),
     "bptt_windows_gru": exact("bptt_windows_gru"),
     "truncated_to_one_step": approximate(
-        "truncated_to_one_step", **{"W = 0": deaf, "each step alone": each_step_alone}
+        "truncated_to_one_step", **{"W = 0": uncoupled, "each step alone": each_step_alone}
     ),
     "truncated_to_one_step_gru": approximate("truncated_to_one_step_gru", **{"each step alone": each_step_alone}),
     **{

@@ -1,4 +1,4 @@
-"""L10 for the generative family: the gradient by complex steps of a plain NumPy walk, and what each rule owes to it."""
+"""L10 for the generative family: the gradient by complex steps in plain NumPy, and each rule's relation to it."""
 
 import functools
 import itertools
@@ -24,7 +24,7 @@ SIZES = {1: (3, 4), 2: (4, 3, 2)}
 
 
 class World(NamedTuple):
-    """Weights held still, a stimulus, and the numbers that each step draws from the key that `hold` gives it."""
+    """Fixed weights, a stimulus, and the random numbers of each step, from the key that `hold` gives it."""
 
     net: TwoStream
     params: Params
@@ -54,7 +54,7 @@ def key(t: Any) -> Array:
 
 
 def hold(rule: LearningRule, w: World) -> Any:
-    """The rule's updates on every step with the weights held, and its infos."""
+    """The rule's updates and infos on every step, with fixed weights."""
 
     def body(traces: Any, at: Any) -> Any:
         t, z = at
@@ -90,37 +90,37 @@ AWAKE, ASLEEP, HALF = (True,) * STEPS, (False,) * STEPS, tuple(t % 4 < 2 for t i
 
 
 def one_phase(depth: int, output: str, wake: bool) -> Callable[[], Match]:
-    """What is sampled does not depend on the weights that learn: their gradient is the score."""
+    """A match in one phase: the samples do not depend on the weights that learn, so their gradient is the score."""
 
     def reduction() -> Match:
         w, pattern = world(depth, output), AWAKE if wake else ASLEEP
         group = "generation" if wake else "inference"
-        got, alike = (
+        updates, alike = (
             hold(generative.impression(w.net, schedule=schedule, precondition=False), w)[0][group]
             for schedule in (always(wake), alternating(2))
         )
-        return Match(got, true(w, pattern)[group], alike, activity(w, pattern))
+        return Match(updates, true(w, pattern)[group], alike, activity(w, pattern))
 
     return reduction
 
 
 def inference_elsewhere(depth: int, output: str) -> Callable[[], Any]:
-    """Twice the sum over time, as in equation 5."""
+    """Twice the inference updates summed over time, as in equation 5, and the true gradient."""
 
-    def found() -> Any:
+    def gradients() -> Any:
         w = world(depth, output)
-        got = hold(generative.impression(w.net, precondition=False), w)[0]["inference"]
-        twice = jax.tree.map(lambda leaf: 2 * np.sum(leaf, 0), got)
+        updates = hold(generative.impression(w.net, precondition=False), w)[0]["inference"]
+        twice = jax.tree.map(lambda leaf: 2 * np.sum(leaf, 0), updates)
         return twice, jax.tree.map(lambda leaf: np.sum(leaf, 0), true(w, HALF)["inference"])
 
-    return found
+    return gradients
 
 
 def descent(depth: int, output: str) -> Callable[[], tuple[float, float]]:
     """Squared error of the best readout of the stimulus from layer 1 before inference learns, and of D_0's after.
 
-    The weights begin so small that the noise drowns the stimulus: only inference's, which learn by the approximation,
-    can mend that.
+    The initial weights are so small that noise dominates the stimulus: only the inference weights, which learn by the
+    approximation, can change that.
     """
 
     def losses() -> tuple[float, float]:
@@ -139,9 +139,9 @@ def descent(depth: int, output: str) -> Callable[[], tuple[float, float]]:
             return walks[0].x[1][:, 0], walks[1].generated[0][:, 0]
 
         before, reconstructed = (np.asarray(each) for each in run())
-        wanted = np.asarray(z[:2000, 0])
-        best = before @ np.linalg.lstsq(before, wanted, rcond=None)[0]
-        return float(np.mean((best - wanted) ** 2)), float(np.mean((reconstructed - wanted) ** 2))
+        expected = np.asarray(z[:2000, 0])
+        best = before @ np.linalg.lstsq(before, expected, rcond=None)[0]
+        return float(np.mean((best - expected) ** 2)), float(np.mean((reconstructed - expected) ** 2))
 
     return losses
 
@@ -160,8 +160,8 @@ def impression(depth: int, output: str) -> Approximate:
 def one_neuron_gradient(net: TwoStream, params: Any, z: np.ndarray, nodes: int = 12) -> Any:
     """The derivative of the expected loss of wake, wake, sleep, sleep, by Gauss-Hermite quadrature.
 
-    The loss of step t depends on the normals of few steps: awake the state forgets what was before it, asleep it is
-    what was inferred at step 1 and two dreams. Twelve nodes a dimension leave 1e-6 of it.
+    The loss of step t depends on the normals of few steps: awake the state forgets the past, asleep it is the state
+    inferred at step 1 and two dreams. The error of twelve nodes a dimension is 1e-6.
     """
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
     weights = weights / weights.sum()
@@ -201,7 +201,7 @@ def one_neuron() -> Params:
 
 
 def trials(rule: LearningRule, samples: int = 8192, streams: int = 16) -> Any:
-    """The sum of the updates of each trial of four steps with one neuron, weights held; arrays (samples, ...)."""
+    """The sum of the updates of each trial of four steps with one neuron and fixed weights; arrays (samples, ...)."""
     params = one_neuron()
 
     def sample(sample_key: Array) -> Any:
@@ -220,19 +220,21 @@ def trials(rule: LearningRule, samples: int = 8192, streams: int = 16) -> Any:
 def neural_variational() -> Match:
     rule = generative.neural_variational(ONE_NET, gamma_g=1.0, gamma_baseline=0.0, trial=4, precondition=False)
     first_term = trials(generative.impression(ONE_NET, precondition=False))
-    want = one_neuron_gradient(ONE_NET, numpy_of(one_neuron()), ONE_Z)
-    return Match(trials(rule), want, jax.tree.map(lambda leaf: np.mean(leaf, 0), first_term), ONE_Z)
+    expected = one_neuron_gradient(ONE_NET, numpy_of(one_neuron()), ONE_Z)
+    return Match(trials(rule), expected, jax.tree.map(lambda leaf: np.mean(leaf, 0), first_term), ONE_Z)
 
 
 def reparameterised_windows() -> dict[str, Match]:
-    found = {}
+    matches = {}
     for depth, output in ((1, "tanh"), (2, "identity")):
         w = world(depth, output)
-        got, short = (
+        gradients, short = (
             hold(generative.reparameterised(w.net, truncation=steps, precondition=False), w)[0] for steps in (2, 1)
         )
-        found[f"{depth} layers of neurons, output {output}"] = Match(got, true(w, AWAKE), short, activity(w, AWAKE))
-    return found
+        matches[f"{depth} layers of neurons, output {output}"] = Match(
+            gradients, true(w, AWAKE), short, activity(w, AWAKE)
+        )
+    return matches
 
 
 def log_probability(w: World, params: Params, x: Any, top_tm1: Array, onset: Any, group: str, poisson: bool) -> Array:
@@ -285,34 +287,34 @@ def scored(w: World, wake: tuple[bool, ...], poisson: bool = False, swap: bool =
 
 def poisson_scores() -> Match:
     w = world(2, noise="poisson")
-    got, info = hold(generative.impression(w.net, precondition=False), w)
-    want, r = scored(w, HALF, poisson=True)
+    updates, info = hold(generative.impression(w.net, precondition=False), w)
+    expected, r = scored(w, HALF, poisson=True)
     np.testing.assert_array_equal(info.aux["wake"], HALF)
-    return Match(got, want, scored(w, HALF)[0], r)
+    return Match(updates, expected, scored(w, HALF)[0], r)
 
 
 def phases_of_four() -> Match:
-    """The phases of a coin that falls once in four steps; updates are the scores of the stream that is not sampled."""
+    """A coin tossed every four steps sets the phase; updates are the scores of the stream that is not sampled."""
     w = world()
-    got, info = hold(generative.wake_sleep(w.net, phase=4, order="random", precondition=False), w)
+    updates, info = hold(generative.wake_sleep(w.net, phase=4, order="random", precondition=False), w)
     wake = tuple(bool(each) for each in info.aux["wake"])
     assert wake[:4] == (wake[0],) * 4
     assert wake[4:] == (wake[4],) * 4
-    want, r = scored(w, wake)
-    return Match(got, want, scored(w, wake, swap=True)[0], r)
+    expected, r = scored(w, wake)
+    return Match(updates, expected, scored(w, wake, swap=True)[0], r)
 
 
 def alternating_phases() -> Match:
-    """In phases that alternate it is impression learning."""
+    """Phases that alternate make it impression learning."""
     w = world(2)
-    got = hold(generative.wake_sleep(w.net, phase=3), w)[0]
-    want, other = (hold(generative.impression(w.net, schedule=alternating(k)), w)[0] for k in (3, 2))
-    return Match(got, want, other, activity(w, tuple(t % 6 < 3 for t in range(STEPS))))
+    updates = hold(generative.wake_sleep(w.net, phase=3), w)[0]
+    expected, other = (hold(generative.impression(w.net, schedule=alternating(k)), w)[0] for k in (3, 2))
+    return Match(updates, expected, other, activity(w, tuple(t % 6 < 3 for t in range(STEPS))))
 
 
 def means_of_phases() -> Match:
     w = world(2)
-    got, info = hold(generative.wake_sleep(w.net, phase=2, coordinatewise=True, precondition=False), w)
+    updates, info = hold(generative.wake_sleep(w.net, phase=2, coordinatewise=True, precondition=False), w)
     np.testing.assert_array_equal(info.ready, [t % 2 == 1 for t in range(STEPS)])
     steps, r = scored(w, HALF)
 
@@ -321,7 +323,7 @@ def means_of_phases() -> Match:
         means[1::2] = (np.asarray(leaf)[0::2] + np.asarray(leaf)[1::2]) / 2
         return means
 
-    return Match(got, jax.tree.map(once, steps), steps, r)
+    return Match(updates, jax.tree.map(once, steps), steps, r)
 
 
 CLASSES = {

@@ -1,4 +1,4 @@
-"""L10 for the Hebbian family, whose rules claim nothing on the gradient: what they converge to, and what they are."""
+"""L10 for the Hebbian family, which claims nothing on the gradient: fixed points, and rules that are equal."""
 
 import functools
 from collections.abc import Callable
@@ -21,7 +21,7 @@ STEPS = 12
 
 
 def live(rule: LearningRule, params: Params, examples: Example) -> tuple[Params, Array]:
-    """A life at a rate of one: the params at its end and the outputs on the way."""
+    """The params at the end of a life at a rate of one, and the outputs on the way."""
     learn = learner(rule, optax.sgd(1.0))
 
     @compiled
@@ -35,25 +35,28 @@ def live(rule: LearningRule, params: Params, examples: Example) -> tuple[Params,
 
 @functools.cache
 def world(target: bool = False) -> tuple[Params, Example]:
-    """Rectified weights, and batches whose targets are numbers, or distributions."""
+    """Rectified weights, and batches with numbers or distributions as targets."""
     with jax.ensure_compile_time_eval():
         x, y = (jax.random.normal(seed(131 + i), (STEPS, 3, n)) for i, n in enumerate((3, 2)))
         return problem("flp").params(seed(133)), Example(x, jax.nn.softmax(3 * y) if target else 0.5 * y)
 
 
 def same_life(
-    got: Callable[[Any], LearningRule], want: Callable[[Any], LearningRule], other: LearningRule, target: bool = False
+    make: Callable[[Any], LearningRule],
+    make_expected: Callable[[Any], LearningRule],
+    other: LearningRule,
+    target: bool = False,
 ) -> Callable[[], Match]:
-    """Two rules live one life, in which a third lives another."""
+    """A match of two rules' weight changes in one life; a third rule's differ."""
 
     def claim() -> Match:
         net = mlp(SIZES, RECTIFIED, "softmax" if target else "squared")
         params, examples = world(target)
-        ends = [live(rule, params, examples) for rule in (got(net), want(net), other)]
-        got_w, want_w, other_w = (
+        ends = [live(rule, params, examples) for rule in (make(net), make_expected(net), other)]
+        changes, expected, unlike = (
             jax.tree.map(lambda a, b: a - b, end["forward"]["w"], params["forward"]["w"]) for end, _ in ends
         )
-        return Match(got_w, want_w, other_w, ends[1][1])
+        return Match(changes, expected, unlike, ends[1][1])
 
     return claim
 
@@ -64,7 +67,7 @@ EACH = {"alpha": [0.01, 0.02, 0.03], "beta": [0.3, 0.5, 0.8]}
 
 
 def inputs(seed_number: int, examples: int = 16) -> np.ndarray:
-    """Correlated patterns, (B, 4), whose second moment has a gap of a factor 4 or so behind its first eigenvalue."""
+    """Correlated patterns, (B, 4); their second moment has a first eigenvalue some 4 times its second."""
     rng = np.random.default_rng(seed_number)
     q, _ = np.linalg.qr(rng.standard_normal((4, 4)))
     return rng.standard_normal((examples, 4)) * np.array([2.0, 0.8, 0.6, 0.4]) @ q.T / examples**0.5
@@ -86,40 +89,40 @@ def hebb_is_power_iteration() -> Match:
         hebbian.hebb(mlp((4, 3), ["identity"]), alpha=0.1), params, repeated(x, np.zeros((16, 3)), STEPS)
     )
     first = np.asarray(params["forward"]["w"][0])
-    want = first @ np.linalg.matrix_power(np.eye(4) + 0.1 * x.T @ x, STEPS)
-    assert np.linalg.norm(want) > 2 * np.linalg.norm(first)
-    return Match(end["forward"]["w"][0], want, first, output)
+    expected = first @ np.linalg.matrix_power(np.eye(4) + 0.1 * x.T @ x, STEPS)
+    assert np.linalg.norm(expected) > 2 * np.linalg.norm(first)
+    return Match(end["forward"]["w"][0], expected, first, output)
 
 
 def oja_finds_the_principal_component() -> Match:
-    """Near it what is off shrinks by 1 - alpha (l_1 - l_2) at each step, l_1 and l_2 the leading eigenvalues."""
+    """The distance shrinks by 1 - alpha (l_1 - l_2) at each step near it, l_1 and l_2 the leading eigenvalues."""
     x, params = inputs(2), linear_neurons(1)
     gap = np.diff(np.linalg.eigvalsh(x.T @ x))[-1]
     assert (1 - 0.1 * gap) ** 300 < 1e-12
     end, output = live(hebbian.oja(mlp((4, 1), ["identity"]), alpha=0.1), params, repeated(x, np.zeros((16, 1)), 300))
-    want = np.linalg.eigh(x.T @ x)[1][:, -1:].T
-    got = end["forward"]["w"][0]
-    return Match(got * np.sign(np.sum(got * want)), want, params["forward"]["w"][0], output)
+    expected = np.linalg.eigh(x.T @ x)[1][:, -1:].T
+    weights = end["forward"]["w"][0]
+    return Match(weights * np.sign(np.sum(weights * expected)), expected, params["forward"]["w"][0], output)
 
 
 def readout_keeps_prototypes() -> Match:
-    """Clamped to classes, a readout's row is the moving average of its class's features, and other rows rest."""
+    """Clamped to classes, a readout's row is the moving average of its class's features; the other rows stay."""
     alpha, rng = 0.3, np.random.default_rng(3)
     x, label = rng.standard_normal((STEPS, 1, 4)), rng.integers(0, 3, STEPS)
     params = linear_neurons(3) | {"feedback": {"w_fb": (jnp.zeros((3, 3)),), "bias": (jnp.zeros(3),)}}
     rule = hebbian.flp(mlp((4, 3), ["identity"], "softmax"), alpha=alpha, beta=1.0, signal="target", output="clamped")
     end, output = live(rule, params, Example(jnp.asarray(x), jnp.eye(3)[label][:, None]))
     first = np.asarray(params["forward"]["w"][0])
-    want = np.empty_like(first)
+    expected = np.empty_like(first)
     for row in range(3):
-        seen = x[label == row, 0]
-        ages = np.arange(len(seen))[::-1]
-        want[row] = (1 - alpha) ** len(seen) * first[row] + alpha * ((1 - alpha) ** ages) @ seen
-    return Match(end["forward"]["w"][0], want, first, output)
+        features = x[label == row, 0]
+        ages = np.arange(len(features))[::-1]
+        expected[row] = (1 - alpha) ** len(features) * first[row] + alpha * ((1 - alpha) ** ages) @ features
+    return Match(end["forward"]["w"][0], expected, first, output)
 
 
 def feedback_finds_the_principal_component() -> Match:
-    """With beta = 1 and a signal that is not negative, each neuron's feedback is an Oja neuron fed with the signal."""
+    """Each neuron's feedback learns as an Oja neuron whose input is the signal, if beta = 1 and the signal >= 0."""
     x, y = 3 * inputs(4), np.abs(np.random.default_rng(5).standard_normal((16, 3))) / 4
     start = jnp.asarray(np.random.default_rng(6).uniform(0.1, 0.5, (3, 3)))
     params = linear_neurons(3) | {"feedback": {"w_fb": (start,), "bias": (jnp.zeros(3),)}}
@@ -130,14 +133,14 @@ def feedback_finds_the_principal_component() -> Match:
 
 
 def bcm_becomes_selective() -> Match:
-    """Of K orthogonal patterns, equally often, a linear neuron comes to answer one, by K, and its threshold is K."""
+    """A linear neuron that receives K orthogonal patterns equally often responds to one only, by K = its threshold."""
     q, _ = np.linalg.qr(np.random.default_rng(8).standard_normal((4, 4)))
     x, first = q[:3], np.array([[0.9, 0.3, 0.2], [0.2, 0.4, 0.8], [0.5, 0.7, 0.1], [0.6, 0.5, 0.4]])
     params = {"forward": {"w": (jnp.asarray(first @ x),), "bias": (jnp.zeros(4),)}}
     rule = hebbian.bcm(mlp((4, 4), ["identity"]), alpha=0.1, threshold_rate=0.3)
     end, output = live(rule, params, repeated(x, np.zeros((3, 4)), 2000))
-    want = 3.0 * np.eye(3)[[0, 2, 1, 0]]  # the pattern that each answered most at first
-    return Match(end["forward"]["w"][0] @ x.T, want, first, output)
+    expected = 3.0 * np.eye(3)[[0, 2, 1, 0]]  # each neuron's strongest pattern at first
+    return Match(end["forward"]["w"][0] @ x.T, expected, first, output)
 
 
 CLASSES = {

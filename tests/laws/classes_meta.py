@@ -1,4 +1,4 @@
-"""L10 for the rules over theta: the gradient by autodiff of lives written out here, and what each rule owes to it."""
+"""L10 for the rules over theta: the gradient by autodiff of lives written here, and each rule's relation to it."""
 
 import functools
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def lived(theta: PyTree, episode: Episode, weights: PyTree, hold: Callable[[PyTr
 
 
 def true_gradient(theta: PyTree, batch: Episode, hold: Callable[[PyTree], PyTree] = lambda g: g) -> Any:
-    """Of the mean over episodes of the loss after a whole life, and the weights then; `hold` is put on each g_t."""
+    """The gradient of the mean loss over episodes after a whole life, and the weights; `hold` acts on each g_t."""
 
     def mean(theta: PyTree) -> Any:
         def one(episode: Episode) -> Any:
@@ -52,7 +52,7 @@ def true_gradient(theta: PyTree, batch: Episode, hold: Callable[[PyTree], PyTree
 
 @functools.cache
 def world(rate: float = 0.2) -> tuple[PyTree, Episode]:
-    """The registry's own case, its weights and targets twice as large, so that the curvature shows."""
+    """The registry's own case, with weights and targets twice as large, so that the curvature matters."""
     case = problem("meta_gradient")
     with jax.ensure_compile_time_eval():
         theta = jax.tree.map(lambda leaf: 2 * leaf, case.params(seed(120)))
@@ -61,7 +61,7 @@ def world(rate: float = 0.2) -> tuple[PyTree, Episode]:
 
 
 def held_still(rule: LearningRule, theta: PyTree, batches: Episode) -> PyTree:
-    """The rule's updates on every batch of episodes, theta held."""
+    """The rule's updates on every batch of episodes, with fixed theta."""
 
     def body(traces: Any, batch: Episode) -> Any:
         updates, traces, _ = rule.update(theta, traces, seed(121), batch)
@@ -76,30 +76,30 @@ def true_gradients(rate: float, hold: Callable[[PyTree], PyTree] = lambda g: g) 
 
 
 def whole_lives() -> dict[str, Match]:
-    want, ends = true_gradients(0.2)
+    expected, ends = true_gradients(0.2)
     unlike, _ = true_gradients(0.2, jax.lax.stop_gradient)
-    found = {}
-    for label, relive in {"relived": True, "kept": False}.items():
-        life = meta.gradient_life(NET, prefix=prefix, blockwise=relive)
-        got = held_still(meta.meta_gradient(life, remat=relive), *world())
-        found[label] = Match(got, want, unlike, ends["w"][0])
-    return found
+    matches = {}
+    for label, rematerialise in {"rematerialised": True, "stored": False}.items():
+        life = meta.gradient_life(NET, prefix=prefix, blockwise=rematerialise)
+        gradients = held_still(meta.meta_gradient(life, remat=rematerialise), *world())
+        matches[label] = Match(gradients, expected, unlike, ends["w"][0])
+    return matches
 
 
 def resting() -> Match:
-    """At a rate of zero the gradients are those at birth, and theta moves the end of the life as if they were held."""
-    got = held_still(meta.first_order(NET, prefix=prefix), *world(0.0))
-    return Match(got, true_gradients(0.0)[0], true_gradients(0.2)[0], world(0.0)[1].query.y)
+    """A match at a rate of zero: the gradients are those at birth, and first order is exact."""
+    gradients = held_still(meta.first_order(NET, prefix=prefix), *world(0.0))
+    return Match(gradients, true_gradients(0.0)[0], true_gradients(0.2)[0], world(0.0)[1].query.y)
 
 
 def held_gradients() -> Match:
-    want, ends = true_gradients(0.2, jax.lax.stop_gradient)
-    got = held_still(meta.first_order(NET, prefix=prefix), *world())
-    return Match(got, want, true_gradients(0.2)[0], ends["w"][0])
+    expected, ends = true_gradients(0.2, jax.lax.stop_gradient)
+    gradients = held_still(meta.first_order(NET, prefix=prefix), *world())
+    return Match(gradients, expected, true_gradients(0.2)[0], ends["w"][0])
 
 
 def second_windows(hold: Callable[[PyTree], PyTree]) -> Any:
-    """The gradient of the loss at the end of a second window; `hold` is put on what enters it."""
+    """The gradient of the loss at the end of a second window; `hold` acts on the state that enters it."""
     theta, batches = world()
 
     def mean(theta: PyTree, first: Episode, second: Episode) -> Array:
@@ -119,15 +119,15 @@ def truncated_rule(windows: int) -> LearningRule:
 
 
 def one_window() -> Match:
-    want, ends = true_gradients(0.2)
-    got = held_still(truncated_rule(1), *world())
-    return Match(got, want, true_gradients(0.2, jax.lax.stop_gradient)[0], ends["w"][0])
+    expected, ends = true_gradients(0.2)
+    gradients = held_still(truncated_rule(1), *world())
+    return Match(gradients, expected, true_gradients(0.2, jax.lax.stop_gradient)[0], ends["w"][0])
 
 
 def entering_state_held() -> Match:
-    got = jax.tree.map(lambda leaf: leaf[1::2], held_still(truncated_rule(2), *world()))
+    gradients = jax.tree.map(lambda leaf: leaf[1::2], held_still(truncated_rule(2), *world()))
     ends = true_gradients(0.2)[1]
-    return Match(got, second_windows(jax.lax.stop_gradient), second_windows(lambda s: s), ends["w"][0])
+    return Match(gradients, second_windows(jax.lax.stop_gradient), second_windows(lambda s: s), ends["w"][0])
 
 
 def first_order_elsewhere() -> Any:
@@ -135,15 +135,15 @@ def first_order_elsewhere() -> Any:
 
 
 def truncated_elsewhere() -> Any:
-    got = jax.tree.map(lambda leaf: leaf[1::2], held_still(truncated_rule(2), *world()))
-    return got, second_windows(lambda s: s)
+    gradients = jax.tree.map(lambda leaf: leaf[1::2], held_still(truncated_rule(2), *world()))
+    return gradients, second_windows(lambda s: s)
 
 
 def descent(name: str) -> Callable[[], tuple[float, float]]:
     """The loss of an output of zero, and the mean over the last of many outer steps, each on new episodes.
 
-    Every episode has its own slopes, of either sign with equal chance: without learning in the life nothing beats an
-    output of zero. The rates start there, too.
+    Every episode has its own slopes, of either sign with equal chance: without learning in the life, no output beats
+    zero. The rates start at zero, too.
     """
 
     def losses() -> tuple[float, float]:
@@ -169,7 +169,7 @@ def descent(name: str) -> Callable[[], tuple[float, float]]:
 
 
 def quadratic_losses(thetas: list[PyTree], batches: list[Episode], rate: float) -> Array:
-    """Mean loss at the end of the last window of the linear unit's life; each window has a theta of its own."""
+    """Mean loss at the end of the last window of the linear unit's life; each window has its own theta."""
 
     def one(*episodes: Episode) -> Array:
         w, bias = thetas[0]["forward"]["w"][0], thetas[0]["forward"]["bias"][0]
@@ -185,13 +185,13 @@ def quadratic_losses(thetas: list[PyTree], batches: list[Episode], rate: float) 
 
 
 def samples(rule: LearningRule, theta: PyTree, batches: list[Episode]) -> Any:
-    """The rule's updates in a life, window by window, theta held; leaves lead with independent samples."""
+    """The rule's updates in a life, window by window, with fixed theta; leaves lead with independent samples."""
 
     def life(key: Any) -> Any:
-        traces, found = rule.init(theta, key, batches[0]), {}
+        traces, updates = rule.init(theta, key, batches[0]), {}
         for k, batch in enumerate(batches):
-            found[f"window {k}"], traces, _ = rule.update(theta, traces, jax.random.fold_in(key, k), batch)
-        return found
+            updates[f"window {k}"], traces, _ = rule.update(theta, traces, jax.random.fold_in(key, k), batch)
+        return updates
 
     return compiled(jax.vmap(life))(jax.random.split(seed(124), SAMPLES))
 
@@ -202,20 +202,20 @@ def on_average(name: str, windows: int) -> Callable[[], Match]:
         theta = {**case.params(seed(125)), "offset": jnp.full((1,), 2.0)}  # far enough for every gradient to be large
         batches = [at(case.batches(windows), k) for k in range(windows)]
         rate = case.case.coefficients["rate"]
-        want, unlike = {}, {}
+        expected, unlike = {}, {}
         for k in range(windows):
 
             def loss(theta: PyTree, last: PyTree, k: int = k) -> Array:
                 return quadratic_losses([theta] * k + [last], batches[: k + 1], rate)
 
             early, late = jax.grad(loss, (0, 1))(theta, theta)
-            want[f"window {k}"] = jax.tree.map(jnp.add, early, late)
-            # What a perturbation that is forgotten at the window's end would see; or, in one window, that of no life.
+            expected[f"window {k}"] = jax.tree.map(jnp.add, early, late)
+            # The gradient if the perturbation were forgotten at the window's end; or, with one window, without a life.
             unlike[f"window {k}"] = (
                 late if windows > 1 else jax.grad(lambda th: quadratic_losses([th], batches, 0.0))(theta)
             )
-        got = samples(case.case.make(), theta, batches)
-        return Match(got, want, unlike, case.batches(BATCHES).query.y)
+        updates = samples(case.case.make(), theta, batches)
+        return Match(updates, expected, unlike, case.batches(BATCHES).query.y)
 
     return estimates
 

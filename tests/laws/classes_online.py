@@ -1,4 +1,4 @@
-"""L10 for the recurrent family: an oracle from the equations, and what each rule owes to it.
+"""L10 for the recurrent family: an oracle from the equations, and each rule's relation to it.
 
 The oracle gives every step its own copy W^s of the cell's weights and differentiates each loss by each copy,
 D[t, s] = dL^t / dW^s, a tree like the weights. Every gradient that a rule of this family claims is a sum over a part of
@@ -34,7 +34,7 @@ from tests.laws.common import compiled, problem, seed
 STEPS, N, N_IN, N_OUT = 11, 5, 2, 2
 SAMPLES, SAMPLED_AT = 10_000, (3, 7)
 MANY = {"reverse_kf_rtrl_gru": 30_000}
-"""Samples of a rule whose estimates scatter too widely for SAMPLES to show a bias."""
+"""Samples of a rule whose estimates vary too much for SAMPLES to show a bias."""
 
 
 # The equations of each cell, for all streams at once: s (B, S, n), v (B, G, n), parameters by name.
@@ -83,12 +83,12 @@ class Equations(NamedTuple):
     Attributes:
       build: ``(**options) -> cell``, the library's.
       step: ``(parameters, s, v, nonlinearity) -> rows of s``.
-      output: ``(s, nonlinearity) -> (B, n)``, what neurons and readout hear.
+      output: ``(s, nonlinearity) -> (B, n)``, the activity that neurons and readout receive.
       nonlinearity: of the cell as it is by default.
-      linear: its stand-in that makes the cell linear, by the name of the option that takes it.
+      linear: the stand-in that makes the cell linear, by the name of its option.
       values: parameters, unless they learn.
-      tame: those under which a linear network forgets soon.
-      absent: (G, 3), True where a gate does not hear neurons, input, bias.
+      tame: values at which a linear network forgets soon.
+      absent: (G, 3), True where a gate does not receive neurons, input, bias.
     """
 
     build: Callable[..., Any]
@@ -103,11 +103,11 @@ class Equations(NamedTuple):
 
 
 def without_reset(step: Callable[..., list[Array]]) -> Callable[..., list[Array]]:
-    """The spike that sets a voltage back has no derivative there."""
+    """The step without the derivative of the spike that resets the voltage."""
     return functools.partial(step, of_reset=jax.lax.stop_gradient)
 
 
-HEARD = (False, False, False)
+ALL_PRESENT = (False, False, False)
 SPIKING, TAME = {"decay": 0.8, "threshold": 1.0}, {"decay": 0.6, "threshold": 1.5}
 ADAPTING = {**SPIKING, "adaptation_decay": 0.98, "strength": 0.3}
 TAME_ADAPTING = {**TAME, "adaptation_decay": 0.7, "strength": 0.3}
@@ -117,7 +117,15 @@ LEARNED = ("threshold", "adaptation_decay")
 EQUATIONS = {
     "leaky": Equations(leaky, leaky_step, rate, jnp.tanh, PHI, {"alpha": 0.5}, {"alpha": 0.5}),
     "gru": Equations(
-        gru, gru_step, rate, jnp.tanh, PHI, {}, {}, 1, (HEARD, HEARD, (True, False, False), (False, True, False))
+        gru,
+        gru_step,
+        rate,
+        jnp.tanh,
+        PHI,
+        {},
+        {},
+        1,
+        (ALL_PRESENT, ALL_PRESENT, (True, False, False), (False, True, False)),
     ),
     "lif": Equations(
         functools.partial(lif, reset_derivative=False),
@@ -145,15 +153,15 @@ EQUATIONS = {
 
 
 class World(NamedTuple):
-    """A network held still on a stream, with the gradients of all its losses.
+    """A network with fixed weights on a stream, and the gradients of all its losses.
 
     Attributes:
       cell: a key of EQUATIONS.
       params: weights.
       examples: (T, B, ...).
       s0: (B, S, n), state at the start.
-      heard: (T, B, n), what the readout hears.
-      past_future: D, leaves (T, S, ...), S the steps with a copy of W of their own; mean over streams.
+      readout_input: (T, B, n), what the readout receives.
+      past_future: D, leaves (T, S, ...), S the steps with their own copy of W; mean over streams.
       readout: (T, n_out, n + 1), dL^t / dW_out.
     """
 
@@ -161,7 +169,7 @@ class World(NamedTuple):
     params: Params
     examples: Example
     s0: Array
-    heard: Array
+    readout_input: Array
     past_future: PyTree
     readout: Array
 
@@ -172,13 +180,13 @@ def move(cell: str, linear: bool, weights: PyTree, s: Array, x: Array) -> Array:
     phi = next(iter(of.linear.values())) if linear else of.nonlinearity
     given = jnp.concatenate([of.output(s, phi), x, jnp.ones((len(x), 1))], 1)
     n = s.shape[2]
-    hears = ~np.repeat(np.asarray(of.absent), [n, x.shape[1], 1], 1)
-    v = jnp.einsum("gij,bj->bgi", weights["w"] * hears[:, None], given)
+    present = ~np.repeat(np.asarray(of.absent), [n, x.shape[1], 1], 1)
+    v = jnp.einsum("gij,bj->bgi", weights["w"] * present[:, None], given)
     parameters = {**(of.tame if linear else of.values), **weights.get("own", {})}
     return jnp.stack(of.step(parameters, s, v, phi), 1)
 
 
-def hears_of(cell: str, linear: bool, s: Array) -> Array:
+def readout_input_of(cell: str, linear: bool, s: Array) -> Array:
     of = EQUATIONS[cell]
     return of.output(s, next(iter(of.linear.values())) if linear else of.nonlinearity)
 
@@ -186,19 +194,19 @@ def hears_of(cell: str, linear: bool, s: Array) -> Array:
 def losses(
     cell: str, copies: PyTree, weights: PyTree, w_out: Array, s0: Array, examples: Example, linear: bool
 ) -> tuple[Array, Array]:
-    """The equations, written out: step s uses copies[s], and weights where they have run out; mean over streams."""
+    """The losses by the equations: step s uses copies[s], and `weights` after the last copy; mean over streams."""
     steps, streams = examples.x.shape[:2]
 
     def step(s: Array, at: Any) -> Any:
         weights_s, (x, y) = at
         s = move(cell, linear, weights_s, s, x)
-        heard = hears_of(cell, linear, s)
-        z = jnp.concatenate([heard, jnp.ones((streams, 1))], 1) @ w_out.T
+        readout_input = readout_input_of(cell, linear, s)
+        z = jnp.concatenate([readout_input, jnp.ones((streams, 1))], 1) @ w_out.T
         if linear:
             loss = 0.5 * jnp.sum((z - y) ** 2, 1)
         else:
             loss = -jnp.sum(y * (z - jax.scipy.special.logsumexp(z, axis=1, keepdims=True)), 1)
-        return s, (jnp.mean(loss), heard)
+        return s, (jnp.mean(loss), readout_input)
 
     def filled(copies: Array, leaf: Array) -> Array:
         return jnp.concatenate([copies, jnp.broadcast_to(leaf, (steps - len(copies), *leaf.shape))])
@@ -226,8 +234,8 @@ def world(
         return jax.jacrev(by_step, argnums=(0, 1), has_aux=True)(of_step, w_out)
 
     repeated = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (copies, *leaf.shape)), weights)
-    (past_future, readout), heard = all_of_it(repeated, w_out)
-    return World(cell, params, examples, start, heard, past_future, readout)
+    (past_future, readout), readout_input = all_of_it(repeated, w_out)
+    return World(cell, params, examples, start, readout_input, past_future, readout)
 
 
 def cell_of(name: str) -> str:
@@ -239,10 +247,10 @@ def cell_of(name: str) -> str:
 
 @functools.cache
 def recurrent_world(name: str = "rtrl", kind: str = "whole") -> World:
-    """The case's own network, biases and spikes made alive.
+    """The case's own network, with active biases and spikes.
 
-    "deaf": no neuron listens to another, W_rec = 0. "alone": W_rec is diagonal. "gated alone": deaf, and a GRU's update
-    gate hears its bias alone, so that it is a leaky neuron with a leak of its own.
+    "uncoupled": W_rec = 0. "alone": W_rec is diagonal. "gated alone": uncoupled, and a GRU's update gate receives only
+    its bias, so that each neuron is leaky, with its own leak.
     """
     case, cell = problem(name), cell_of(name)
     params = case.params(seed(100))
@@ -251,7 +259,7 @@ def recurrent_world(name: str = "rtrl", kind: str = "whole") -> World:
     if "lif" in cell:  # some neurons fire often, some rarely
         w = w * 2
         w = w.at[0, :, -1].set(jnp.linspace(0.1, 0.6, N))
-    if kind in ("deaf", "gated alone"):
+    if kind in ("uncoupled", "gated alone"):
         w = w.at[:, :, :N].set(0)
     if kind == "alone":
         w = w.at[:, :, :N].set(jnp.eye(N) * w[:, :, :N] + 0.3 * jnp.eye(N))
@@ -264,7 +272,7 @@ def recurrent_world(name: str = "rtrl", kind: str = "whole") -> World:
 
 
 def hold(rule: LearningRule, w: World, traces: Any = None, start: Any = None, key: Array | None = None) -> Any:
-    """The rule's updates at every step of a world with the weights held, whether W was ready, and its traces."""
+    """The rule's updates at every step of a world with fixed weights, the readiness of W, and the last traces."""
     key_init, key_run = jax.random.split(seed(101) if key is None else key)
 
     def body(traces: Any, at: Any) -> Any:
@@ -277,7 +285,7 @@ def hold(rule: LearningRule, w: World, traces: Any = None, start: Any = None, ke
         first = jax.tree.map(lambda leaf: leaf[0], w.examples)
         initial = traces if traces is not None else rule.init(w.params, key_init, first)._replace(state=w.s0)
         initial = initial if start is None else start(initial)
-        end, (updates, ready) = jax.lax.scan(body, initial, (jnp.arange(len(w.heard)), w.examples))
+        end, (updates, ready) = jax.lax.scan(body, initial, (jnp.arange(len(w.readout_input)), w.examples))
         return updates, ready, end
 
     return run() if key is not None else compiled(run)()
@@ -285,18 +293,18 @@ def hold(rule: LearningRule, w: World, traces: Any = None, start: Any = None, ke
 
 def match(w: World, updates: Any, grad: PyTree, unlike: PyTree, steps: slice = slice(None)) -> Match:
     """The cell's weights against an oracle; the readout against its own gradient, which no rule delays."""
-    got = {name: jax.tree.map(lambda leaf: leaf[steps], updates[name]) for name in grad}
+    cell_updates = {name: jax.tree.map(lambda leaf: leaf[steps], updates[name]) for name in grad}
     other = {"w_out": w.readout}
-    return Match({**got, "w_out": updates["w_out"]}, {**grad, **other}, {**unlike, **other}, w.heard)
+    return Match({**cell_updates, "w_out": updates["w_out"]}, {**grad, **other}, {**unlike, **other}, w.readout_input)
 
 
 def summed(w: World, axis: int) -> PyTree:
-    """Of D: over the steps with a copy of W (1, the past of each loss), or over losses (0, the future of each step)."""
+    """Sums of D over steps with a copy of W (axis 1, the past of each loss) or losses (0, the future of each step)."""
     return jax.tree.map(lambda leaf: leaf.sum(axis), w.past_future)
 
 
 def immediate(w: World) -> PyTree:
-    """D[t, t]: credit that goes back in time not at all."""
+    """D[t, t]: the credit that does not go back in time."""
     return jax.tree.map(lambda leaf: jnp.einsum("tt...->t...", leaf), w.past_future)
 
 
@@ -327,7 +335,7 @@ def cell_by(name: str) -> Any:
 
 
 def bptt_windows(name: str) -> dict[str, Match]:
-    found, w = {}, recurrent_world(name)
+    matches, w = {}, recurrent_world(name)
     rules = {window: online.bptt(cell_by(name), window=window) for window in (1, 3, 7)}
     for window, rule in {"the case": problem(name).case.make(), **rules}.items():
         updates, ready, _ = hold(rule, w)
@@ -335,30 +343,30 @@ def bptt_windows(name: str) -> dict[str, Match]:
         spans = list(itertools.pairwise(edges))
         assert spans, "no window is ever ready"
         assert window == "the case" or all(b - a == window for a, b in spans)
-        want, unlike = empty(w), empty(w)
+        expected, unlike = empty(w), empty(w)
         for a, b in spans:
-            assign(want, b - 1, lambda d, a=a, b=b: d[a:b, a:b].sum((0, 1)), w)
+            assign(expected, b - 1, lambda d, a=a, b=b: d[a:b, a:b].sum((0, 1)), w)
             if b - a > 1:
                 assign(unlike, b - 1, lambda d, a=a, b=b: jnp.einsum("tt...->...", d[a:b, a:b]), w)
-        found[f"windows of {window}"] = match(w, updates, want, unlike)
-    return found
+        matches[f"windows of {window}"] = match(w, updates, expected, unlike)
+    return matches
 
 
 def sliding_windows(name: str) -> dict[str, Match]:
-    found, w = {}, recurrent_world(name)
+    matches, w = {}, recurrent_world(name)
     rules = {window: online.future_facing_bptt(cell_by(name), window=window) for window in (1, 2, 8)}
     for window, rule in {"the case": problem(name).case.make(), **rules}.items():
         updates, ready, _ = hold(rule, w)
         assert window == "the case" or rule.lag == window - 1
         np.testing.assert_array_equal(ready, np.arange(STEPS) >= rule.lag)
-        want, unlike = empty(w), empty(w)
+        expected, unlike = empty(w), empty(w)
         for t in range(rule.lag, STEPS):
             s = t - rule.lag
-            assign(want, t, lambda d, s=s, t=t: d[s : t + 1, s].sum(0), w)
+            assign(expected, t, lambda d, s=s, t=t: d[s : t + 1, s].sum(0), w)
             if rule.lag:
                 assign(unlike, t, lambda d, s=s: d[s, s], w)
-        found[f"windows of {window}"] = match(w, updates, want, unlike)
-    return found
+        matches[f"windows of {window}"] = match(w, updates, expected, unlike)
+    return matches
 
 
 # Unbiased rules.
@@ -368,17 +376,19 @@ def unbiased(name: str) -> Unbiased:
     def estimates() -> Match:
         w = recurrent_world(name)
         rule, at = problem(name).case.make(), np.array(SAMPLED_AT)
-        short = w._replace(heard=w.heard[: at[-1] + 1], examples=jax.tree.map(lambda x: x[: at[-1] + 1], w.examples))
+        short = w._replace(
+            readout_input=w.readout_input[: at[-1] + 1], examples=jax.tree.map(lambda x: x[: at[-1] + 1], w.examples)
+        )
 
         def one(key: Array) -> PyTree:
             return jax.tree.map(lambda leaf: leaf[at], hold(rule, short, key=key)[0])
 
-        got = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=2000))(
+        updates = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=2000))(
             jax.random.split(seed(102), MANY.get(name, SAMPLES))
         )
         past, unlike = (jax.tree.map(lambda leaf: leaf[at], tree) for tree in (summed(w, 1), immediate(w)))
         other = {"w_out": w.readout[at]}
-        return Match(got, {**past, **other}, {**unlike, **other}, w.heard)
+        return Match(updates, {**past, **other}, {**unlike, **other}, w.readout_input)
 
     return Unbiased(estimates)
 
@@ -392,7 +402,7 @@ def readout_alone(name: str) -> Callable[[], Match]:
         updates, _, _ = hold(problem(name).case.make(), w)
         nothing = jax.tree.map(jnp.zeros_like, immediate(w))
         other = {"w_out": w.readout}
-        return Match(updates, {**nothing, **other}, {**immediate(w), **other}, w.heard)
+        return Match(updates, {**nothing, **other}, {**immediate(w), **other}, w.readout_input)
 
     return claim
 
@@ -401,7 +411,7 @@ def readout_alone(name: str) -> Callable[[], Match]:
 
 
 def is_exact(name: str, kind: str, rule: Callable[[], LearningRule] | None = None) -> Callable[[], Match]:
-    """A world in which the rule's trace is the whole influence, or a setting in which it is so in any."""
+    """A match with the past in a world, or a setting, in which the rule's trace is the whole influence."""
 
     def reduction() -> Match:
         w = recurrent_world(name, kind)
@@ -418,12 +428,12 @@ def equals(
     unlike: Callable[[], LearningRule],
     kind: str = "whole",
 ) -> Callable[[], Match]:
-    """Two rules that are one in a special case; a third, of another setting, is not."""
+    """A match of two rules that are equal in a special case; a third, of another setting, differs."""
 
     def reduction() -> Match:
         w = recurrent_world(name, kind)
-        got, want, different = (hold(each(), w)[0] for each in (rule, other, unlike))
-        return Match(got, want, different, w.heard)
+        updates, expected, different = (hold(each(), w)[0] for each in (rule, other, unlike))
+        return Match(updates, expected, different, w.readout_input)
 
     return reduction
 
@@ -446,7 +456,7 @@ def future_elsewhere(name: str) -> Callable[[], Any]:
 
 
 # DNI: c^t = A [s^t; y; 1] is exact where the future is linear in the present. With a linear cell, squared error, and
-# input and target constant, s^{t+k} = J^k s^t + S_k d, S_k = sum_{i<k} J^i, the readout hears O s + o, and
+# input and target constant, s^{t+k} = J^k s^t + S_k d, S_k = sum_{i<k} J^i, the readout receives O s + o, and
 #   c^t = sum_k J^k^T R^T (R (J^k s^t + S_k d) + W o + b - y),   R = W O,   W the readout without its bias b.
 # J, d, O and o are those of the equations above.
 
@@ -462,7 +472,7 @@ def linear_cell(name: str) -> Any:
 def linear_world(name: str, size: float = 1.0, drive: bool = True) -> World:
     """Constant input and target, over a horizon after which 0.9^240 = 1e-11 of the credit is left.
 
-    A GRU's gates hear their biases alone; its candidate is linear as they are constant.
+    A GRU's gates receive only their biases; its candidate is linear as they are constant.
     """
     cell = cell_of(name)
     params = jax.tree.map(lambda leaf: leaf, recurrent_world(name).params)
@@ -489,15 +499,15 @@ def true_map(w: World) -> tuple[Array, Array]:
     def step(s: Array) -> Array:
         return move(w.cell, True, weights_of(w.params), s[None], x)[0]
 
-    def heard(s: Array) -> Array:
-        return hears_of(w.cell, True, s[None])[0]
+    def readout_input(s: Array) -> Array:
+        return readout_input_of(w.cell, True, s[None])[0]
 
     j = np.asarray(jax.jacobian(step)(origin)).reshape(origin.size, origin.size)
     assert np.abs(np.linalg.eigvals(j)).max() < 0.91, "the horizon is too short"
     d = np.asarray(step(origin)).reshape(-1)
     w_out = np.asarray(w.params["forward"]["w_out"])
-    readout = w_out[:, :N] @ np.asarray(jax.jacobian(heard)(origin)).reshape(N, -1)
-    bias = w_out[:, N] + w_out[:, :N] @ np.asarray(heard(origin))
+    readout = w_out[:, :N] @ np.asarray(jax.jacobian(readout_input)(origin)).reshape(N, -1)
+    bias = w_out[:, N] + w_out[:, :N] @ np.asarray(readout_input(origin))
     of_s, total, power = np.zeros(j.shape), np.zeros(j.shape), np.eye(len(j))
     of_y, of_one = np.zeros((len(j), len(bias))), np.zeros(len(j))
     for _ in range(4 * HORIZON):
@@ -513,7 +523,7 @@ def true_map(w: World) -> tuple[Array, Array]:
 def at_the_true_map(
     name: str, rule: Callable[[Any], LearningRule], size: float = 1.0, drive: bool = True
 ) -> Callable[[], Match]:
-    """The rule from its true map on: its gradient is that of the future, and where it may learn it stays there."""
+    """A match from the true map on: the rule's gradient is that of the future, and a map that learns stays there."""
 
     def reduction() -> Match:
         w = linear_world(name, size, drive)
@@ -521,39 +531,39 @@ def at_the_true_map(
         w_out, streams = w.params["forward"]["w_out"], len(w.s0)
 
         def credit(s: Array) -> Array:
-            heard, pull = jax.vjp(functools.partial(hears_of, w.cell, True), s)
-            return pull((heard @ w_out[:, :N].T + w_out[:, N] - w.examples.y[0]) @ w_out[:, :N])[0]
+            readout_input, pull = jax.vjp(functools.partial(readout_input_of, w.cell, True), s)
+            return pull((readout_input @ w_out[:, :N].T + w_out[:, N] - w.examples.y[0]) @ w_out[:, :N])[0]
 
         state = jnp.concatenate([w.s0.reshape(streams, -1), w.examples.y[0], jnp.ones((streams, 1))], 1)
 
         def start(traces: Any) -> Any:
-            """As if it had run before: q^{-1} is the credit of the state that it starts from."""
+            """Traces as if the rule had run before: q^{-1} is the credit of the initial state."""
             jacobian = () if isinstance(traces.shared.jacobian, tuple) else j
             shared = traces.shared._replace(a=a, a_target=a, jacobian=jacobian)
             own = traces.own._replace(credit=credit(w.s0).reshape(streams, -1), state=state)
             return traces._replace(shared=shared, own=own)
 
         updates, _, end = hold(rule(linear_cell(name)), w, start=start)
-        want = summed(w, 0)
+        expected = summed(w, 0)
         present = jax.tree.map(lambda leaf: leaf[jnp.arange(CHECKED), jnp.arange(CHECKED)], w.past_future)
-        got = {part: jax.tree.map(lambda leaf: leaf[:CHECKED], updates[part]) for part in want}
-        scaled = [jax.tree.map(lambda leaf: leaf / size, tree) for tree in (got, want, present)]
-        got, want, present = scaled
+        checked = {part: jax.tree.map(lambda leaf: leaf[:CHECKED], updates[part]) for part in expected}
+        scaled = [jax.tree.map(lambda leaf: leaf / size, tree) for tree in (checked, expected, present)]
+        checked, expected, present = scaled
         other = {"w_out": w.readout / size, "a": a}
         return Match(
-            {**got, "w_out": updates["w_out"] / size, "a": end.shared.a},
-            {**want, **other},
+            {**checked, "w_out": updates["w_out"] / size, "a": end.shared.a},
+            {**expected, **other},
             {**present, **other},
-            w.heard[:CHECKED] / size,
+            w.readout_input[:CHECKED] / size,
         )
 
     return reduction
 
 
 def descent(name: str, rate: float = 0.05, steps: int = 4000, **options: Any) -> Callable[[], tuple[float, float]]:
-    """Two pulses a period apart, and a target for each phase of it, with the readout frozen: only W can learn.
+    """Losses of two pulses a period apart, with a target for each phase and a frozen readout: only W can learn.
 
-    Random feedback is made equal to the frozen readout, which it would otherwise have to be aligned with by learning.
+    Random feedback is set to the frozen readout, since learning cannot align a frozen readout with it.
     """
 
     def losses_of() -> tuple[float, float]:
@@ -596,20 +606,22 @@ def factory_of(name: str) -> str:
     return name
 
 
-# What each rule owes, on the cell of its case.
+# The obligations of each rule, on the cell of its case.
 
 SMALL = 1e-5
 
 
 def rflo_entry(name: str) -> Approximate:
-    deaf: dict[str, Callable[[], Match]] = {"W_rec = 0 is exact": is_exact(name, "deaf")}
+    reductions: dict[str, Callable[[], Match]] = {"W_rec = 0 is exact": is_exact(name, "uncoupled")}
     if name == "rflo":
         cell = cell_by(name)
-        deaf["W_rec = 0 is exact at the neuron's own leak"] = is_exact(name, "deaf", lambda: online.rflo(cell))
-        deaf["W_rec = 0 is RTRL"] = equals(
-            name, lambda: online.rflo(cell), lambda: online.rtrl(cell), lambda: online.rflo(cell, leak=1.0), "deaf"
+        reductions["W_rec = 0 is exact at the neuron's own leak"] = is_exact(
+            name, "uncoupled", lambda: online.rflo(cell)
         )
-    return Approximate(deaf, past_elsewhere(name), descent(name))
+        reductions["W_rec = 0 is RTRL"] = equals(
+            name, lambda: online.rflo(cell), lambda: online.rtrl(cell), lambda: online.rflo(cell, leak=1.0), "uncoupled"
+        )
+    return Approximate(reductions, past_elsewhere(name), descent(name))
 
 
 def snap_entry(name: str) -> Approximate:
@@ -626,13 +638,13 @@ def snap_entry(name: str) -> Approximate:
 
 
 def kernl_entry(name: str) -> Approximate:
-    """On a GRU whose update gate hears its bias alone, 1 - z is the leak; on any, RFLO has the same leak."""
+    """The entry of KeRNL; a GRU whose update gate receives only its bias has the leak 1 - z, and RFLO takes it too."""
     cell = cell_by(name)
     if cell_of(name) == "leaky":
-        leak, deaf, same = jnp.full(N, 0.5), "deaf", lambda: online.rflo(cell)
+        leak, uncoupled, same = jnp.full(N, 0.5), "uncoupled", lambda: online.rflo(cell)
     else:
         bias = 0.3 * jnp.cos(jnp.arange(N, 2 * N))
-        leak, deaf = 1 - 1 / (1 + jnp.exp(-bias)), "gated alone"
+        leak, uncoupled = 1 - 1 / (1 + jnp.exp(-bias)), "gated alone"
         same = functools.partial(online.rflo, cell, leak=leak)
     return Approximate(
         {
@@ -643,7 +655,7 @@ def kernl_entry(name: str) -> Approximate:
                 lambda: online.kernl(cell, learning_rate=0.0, initial_leak=0.9),
             ),
             "W_rec = 0 is exact, and stays so while it learns": is_exact(
-                name, deaf, lambda: online.kernl(cell, learning_rate=0.5, sigma=0.1, initial_leak=leak)
+                name, uncoupled, lambda: online.kernl(cell, learning_rate=0.5, sigma=0.1, initial_leak=leak)
             ),
         },
         past_elsewhere(name),
@@ -652,7 +664,7 @@ def kernl_entry(name: str) -> Approximate:
 
 
 def dni_entry(name: str) -> Approximate:
-    """A linear guess of what spikes will cost is a poor one: on spiking neurons it descends where steps are small."""
+    """The entry of DNI. A linear guess of the cost of spikes is poor: on spiking neurons steps must be small."""
     rate, eta = (0.003, 0.005) if "lif" in name else (0.05, 0.02)
     return Approximate(
         {

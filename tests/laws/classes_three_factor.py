@@ -1,4 +1,4 @@
-"""L10 for the rules of three factors: unbiased where they claim it; and what an eligibility that keeps nothing is."""
+"""L10 for the three-factor rules: unbiased where they claim it; without memory, the eligibility is the step's own."""
 
 import functools
 
@@ -21,14 +21,14 @@ SATURATING = mlp(SIZES, ("tanh", "tanh", "tanh"))
 
 
 def noisy_loss(w: PyTree, bias: PyTree, batch: Example) -> Array:
-    """E L of a linear network whose two layers have noise: that without, and half its variance at the output."""
+    """E L of a linear network with noise on its two layers: the loss without, plus half the output's variance."""
     z = (batch.x @ w[0].T + bias[0]) @ w[1].T + bias[1]
     plain = jnp.mean(0.5 * jnp.sum((z - batch.y) ** 2, 1))
     return plain + 0.5 * SIGMA**2 * (jnp.sum(w[1] ** 2) + len(w[1]))
 
 
 def on_a_linear_network() -> Match:
-    """The gradient of the expected loss, which is in closed form; the baseline is from steps before."""
+    """The gradient of the expected loss in closed form; the baseline comes from earlier steps."""
     rule = hebbian.three_factor(LINEAR, alpha=1.0, sigma=SIGMA)
     keys = jax.random.split(seed(150), 4)
     w = tuple(jax.random.normal(key, (n, m)) / m**0.5 for key, n, m in zip(keys[:2], (4, 2), (3, 4), strict=True))
@@ -48,23 +48,25 @@ def on_a_linear_network() -> Match:
 
         return jax.vmap(one)(jax.random.split(seed(152), SAMPLES)), output
 
-    got, output = compiled(run)()
-    want = jax.grad(noisy_loss)(w, bias, batch)
+    updates, output = compiled(run)()
+    expected = jax.grad(noisy_loss)(w, bias, batch)
     without = jax.grad(lambda w: noisy_loss(w, bias, batch) - 0.5 * SIGMA**2 * jnp.sum(w[1] ** 2))(w)
-    return Match(got, want, without, output)
+    return Match(updates, expected, without, output)
 
 
-def keeping_nothing_on_a_chain() -> Match:
-    """decay = 0 is the rule that carries nothing, in a life of learning."""
+def without_memory_on_a_chain() -> Match:
+    """decay = 0 equals the rule without an eligibility trace, in a life of learning."""
     params, examples = world()
     of_life = functools.partial(hebbian.three_factor, SATURATING, alpha=0.02, sigma=0.3)
     ends = [live(of_life(decay=decay), params, examples) for decay in (0.0, None, 0.9)]
-    got, want, other = (jax.tree.map(jnp.subtract, end["forward"]["w"], params["forward"]["w"]) for end, _ in ends)
-    return Match(got, want, other, ends[1][1])
+    changes, expected, other = (
+        jax.tree.map(jnp.subtract, end["forward"]["w"], params["forward"]["w"]) for end, _ in ends
+    )
+    return Match(changes, expected, other, ends[1][1])
 
 
-def keeping_nothing_in_a_cell() -> Match:
-    """decay = 0 is node perturbation of the step: noise that is lost with what it cost, times what was heard."""
+def without_memory_in_a_cell() -> Match:
+    """decay = 0 is node perturbation of one step: noise times its cost, times the presynaptic activity."""
     w = recurrent_world("recurrent_three_factor")
 
     def step(moment: online.Moment, traces: tuple[()], shared: tuple[()], key: Array) -> online.Credit:
@@ -76,11 +78,11 @@ def keeping_nothing_in_a_cell() -> Match:
         return hold(rule, w)[0]
 
     by_hand = online.online_rule(CELL, lambda key, sizes: (), step, noise=0.2)
-    return Match(of_cell(0.0), hold(by_hand, w)[0], of_cell(0.9), w.heard)
+    return Match(of_cell(0.0), hold(by_hand, w)[0], of_cell(0.9), w.readout_input)
 
 
 CLASSES = {
     "three_factor": Unbiased(on_a_linear_network),
-    "three_factor_eligible": Local({"keeping nothing it is the one-step form": keeping_nothing_on_a_chain}),
-    "recurrent_three_factor": Local({"keeping nothing it is the one-step form": keeping_nothing_in_a_cell}),
+    "three_factor_eligible": Local({"without memory it is the one-step form": without_memory_on_a_chain}),
+    "recurrent_three_factor": Local({"without memory it is the one-step form": without_memory_in_a_cell}),
 }

@@ -1,4 +1,4 @@
-"""What the laws share: every registered rule's tiny problem, compiled once for each process."""
+"""Every registered rule's tiny problem, compiled once for each process, and rules by kind and by factory."""
 
 import functools
 import importlib
@@ -54,18 +54,18 @@ def modules() -> Iterator[ModuleType]:
 
 @functools.cache
 def factories() -> dict[str, Callable[..., LearningRule]]:
-    """The public rule factories: what a wing's `__all__` names and returns a LearningRule, but for what makes them."""
-    found = {}
+    """The public rule factories: what a wing's `__all__` names and returns a LearningRule, except `common`'s."""
+    by_name = {}
     for module in modules():
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
             own = getattr(value, "__module__", "")
             if callable(value) and not own.endswith("common") and get_type_hints(value).get("return") is LearningRule:
-                found[name] = value
-    return found
+                by_name[name] = value
+    return by_name
 
 
 def factory_of(name: str) -> Callable[..., LearningRule] | None:
-    """The factory of a registered rule: of its own name, or, for a variant, the longest name that begins the rule's."""
+    """The factory of a registered rule: its own name's or, for a variant, that of the longest prefix of its name."""
     known = [factory for factory in factories() if name == factory or name.startswith(f"{factory}_")]
     return factories()[max(known, key=len)] if known else None

@@ -1,4 +1,4 @@
-"""Every law runs for every rule, and a rule's laws run together, so that they share what they compile."""
+"""Every law runs for every rule; a rule's laws run together and share their compiled programs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""L10: what a rule's kind obliges it to show; the tables, one for each family, hold oracles and special cases."""
+"""L10: the obligations of each rule's kind. The tables, one for each family, hold oracles and special cases."""
 
 import math
 from statistics import NormalDist
@@ -44,30 +44,32 @@ FALSE_ALARM = 1e-4
 """Probability that an unbiased rule fails, all entries together."""
 
 
-def entry(name, wanted):
+def entry(name, kind):
     if name not in CLASSES:
         pytest.fail(
             f"{name} is registered as {RULES[name].kind!r} and has no entry that shows it: add a "
-            f"tests.laws.classes.{wanted.__name__} under its name to CLASSES in tests/laws/classes_<family>.py, "
+            f"tests.laws.classes.{kind.__name__} under its name to CLASSES in tests/laws/classes_<family>.py, "
             "and a new file to TABLES in tests/laws/test_classes.py"
         )
-    assert isinstance(CLASSES[name], wanted), f"{name} is {RULES[name].kind!r}: its entry has to be a {wanted.__name__}"
+    assert isinstance(CLASSES[name], kind), f"{name} is {RULES[name].kind!r}: its entry has to be a {kind.__name__}"
     return CLASSES[name]
 
 
 def not_vacuous(match: Match):
-    for want in jax.tree.leaves(match.want):
-        size = np.abs(want).max()
+    for expected in jax.tree.leaves(match.expected):
+        size = np.abs(expected).max()
         assert np.isfinite(size)
-    assert sum(np.linalg.norm(want) for want in jax.tree.leaves(match.want)) > 1e-2, "nothing to equal: no gradient"
+    assert sum(np.linalg.norm(expected) for expected in jax.tree.leaves(match.expected)) > 1e-2, (
+        "nothing to equal: no gradient"
+    )
     activity = np.asarray(match.activity)
     assert np.mean(np.std(activity.reshape(len(activity), -1), 0)) > 0.03, "the network is dead"
-    assert distance(match.unlike, match.want) > DIFFERENT, "the equality would hold without what it is about"
+    assert distance(match.unlike, match.expected) > DIFFERENT, "the equality would hold without what it is about"
 
 
 def holds(match: Match, label: str):
     not_vacuous(match)
-    assert_close(match.got, match.want, message=label)
+    assert_close(match.actual, match.expected, message=label)
 
 
 @pytest.mark.parametrize("name", names_of_kind("exact"), scope="session")
@@ -80,27 +82,27 @@ def test_l10_exact_rules_equal_the_oracle(name):
 
 @pytest.mark.parametrize("name", names_of_kind("unbiased"), scope="session")
 def test_l10_unbiased_rules_are_right_on_average(name):
-    """|z| of each entry's mean; the largest is held against its Bonferroni bound, right however entries depend.
+    """The largest |z| of the entries' means stays below its Bonferroni bound, which holds however entries depend.
 
-    Under it a bias goes unseen only if every entry's is below some five standard errors, and those are small: together
+    A bias escapes it only if every entry's is below some five standard errors, and those are small: together
     (in norm) below a tenth of the gradient.
     """
     match = entry(name, Unbiased).estimates()
     not_vacuous(match)
-    tests = sum(np.size(want) for want in jax.tree.leaves(match.want))
+    tests = sum(np.size(expected) for expected in jax.tree.leaves(match.expected))
     critical = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * tests))
     noisy = False
-    for got, want in zip(jax.tree.leaves(match.got), jax.tree.leaves(match.want), strict=True):
-        samples, want = np.asarray(got), np.asarray(want)
+    for leaf, expected in zip(jax.tree.leaves(match.actual), jax.tree.leaves(match.expected), strict=True):
+        samples, expected = np.asarray(leaf), np.asarray(expected)
         assert len(samples) >= 5000
         mean, deviation = samples.mean(0), samples.std(0)
-        still = deviation <= 1e-9 * max(np.abs(want).max(), 1e-300)
-        np.testing.assert_allclose(mean[still], want[still], rtol=0, atol=1e-9 * np.abs(want).max())
+        still = deviation <= 1e-9 * max(np.abs(expected).max(), 1e-300)
+        np.testing.assert_allclose(mean[still], expected[still], rtol=0, atol=1e-9 * np.abs(expected).max())
         error = deviation / math.sqrt(len(samples))
         if not still.all():
             noisy = True
-            assert np.linalg.norm(error) < 0.1 * np.linalg.norm(want), "too few samples to see a bias"
-            z = np.abs(mean - want)[~still] / error[~still]
+            assert np.linalg.norm(error) < 0.1 * np.linalg.norm(expected), "too few samples to see a bias"
+            z = np.abs(mean - expected)[~still] / error[~still]
             assert z.max() < critical, f"max |z| = {z.max():.1f}, above {critical:.1f}: biased"
     assert noisy, "an unbiased rule that is not random is exact: register it as such"
 
@@ -115,10 +117,10 @@ def test_l10_approximate_rules_reduce_to_an_exact_case(name):
 
 @pytest.mark.parametrize("name", names_of_kind("approximate"), scope="session")
 def test_l10_approximate_rules_differ_elsewhere(name):
-    got, want = entry(name, Approximate).elsewhere()
-    assert all(np.linalg.norm(leaf) > 1e-2 for leaf in jax.tree.leaves(want))
-    assert math.isfinite(distance(got, want))
-    assert distance(got, want) > DIFFERENT, "equals the oracle: is it exact?"
+    updates, gradient = entry(name, Approximate).elsewhere()
+    assert all(np.linalg.norm(leaf) > 1e-2 for leaf in jax.tree.leaves(gradient))
+    assert math.isfinite(distance(updates, gradient))
+    assert distance(updates, gradient) > DIFFERENT, "equals the oracle: is it exact?"
 
 
 @pytest.mark.parametrize("name", names_of_kind("approximate"), scope="session")

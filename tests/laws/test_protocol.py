@@ -1,4 +1,4 @@
-"""The laws that `plasticity_jax.testing` has for every rule, each for every registered rule; and what they rest on."""
+"""The laws of `plasticity_jax.testing`, each for every registered rule, and the behaviour of JAX they rest on."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def test_a_rule_keeps_the_law(rule, law):
 
 
 def test_l4_a_restored_run_is_the_run(rule, tmp_path):
-    """As the run floor trains, in chunks, and saves."""
+    """Training runs in chunks and is saved as the run floor does it."""
 
     def resumption(rule: Problem) -> Resumption:
         bank = rule.batches()
@@ -51,13 +51,13 @@ def test_l4_a_restored_run_is_the_run(rule, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_l8_a_case_says_whether_its_rule_is_stochastic(name):
-    """Without its word, L8 would ask for less."""
+def test_l8_a_case_states_whether_its_rule_is_stochastic(name):
+    """L8 would check less of a case that does not state it."""
     assert RULES[name].stochastic in (True, False)
 
 
 DOORS = ("backprop", "hebb", "impression", "adversarial", "recurrent_node_perturbation", "rtrl", "meta_gradient")
-"""One rule behind each door; what a door does to dtypes L13 asks of every rule."""
+"""One rule for each kind of data; L13 checks dtypes for every rule."""
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -67,17 +67,17 @@ def test_l13_a_step_on_numpy_data_of_another_dtype_is_the_step(name):
     state, small = rule.start(dtype=jnp.float32), rule.batch(jnp.float32)
     coefficients = cast(rule.coefficients, jnp.float32)
     wide, info = rule.jit_step(state, host(cast(small, jnp.float64)), coefficients)
-    want, want_info = rule.jit_step(state, small, coefficients)
-    assert_close(wide, want, 1e-5)
-    assert_close(info.loss, want_info.loss, 1e-5)
+    expected, expected_info = rule.jit_step(state, small, coefficients)
+    assert_close(wide, expected, 1e-5)
+    assert_close(info.loss, expected_info.loss, 1e-5)
 
 
-def test_l14_sees_one_array_in_two_leaves():
+def test_l14_jax_refuses_to_donate_one_array_twice():
     one = jnp.ones(3)
     with pytest.raises(jax.errors.JaxRuntimeError, match="donate the same buffer twice"):
         compiled(lambda pair: jax.tree.map(jnp.copy, pair), donate_argnums=0)((one, one))
 
 
-def test_l15_sees_an_axis_added_unsaid():
+def test_l15_jax_refuses_an_implicit_axis():
     with jax.numpy_rank_promotion("raise"), pytest.raises(ValueError, match="rank"):
         jax.eval_shape(lambda: jnp.ones((2, 3)) + jnp.ones(3))

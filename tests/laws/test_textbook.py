@@ -1,4 +1,4 @@
-"""L7: one step of `optax.sgd(1.0)` is the textbook step, which the tables write in plain NumPy, one for each family."""
+"""L7: one step of `optax.sgd(1.0)` is the textbook step in plain NumPy; each family has a table of these."""
 
 import pytest
 

@@ -53,7 +53,7 @@ def full_depth(net, params, x, noise, gamma, rho, **options):
 
 
 def layer_by_layer(net, params, x, noise, gamma, rho):
-    """Each layer's weights descend the objective of their own discriminator, what the layer reads being given."""
+    """The gradient of each layer's weights of their own discriminator's objective, with the layer's input fixed."""
     acts = oracle.activity(net, params, x, noise)
 
     def learned(layer, group, index):
@@ -78,7 +78,7 @@ def layer_by_layer(net, params, x, noise, gamma, rho):
 
 
 def discriminators(net, params, x, noise, eps, gamma, strength):
-    """d / d weights of what each descends, at the samples as they are."""
+    """The gradient of each discriminator's objective by its weights, with the samples fixed."""
     acts, critics = oracle.activity(net, params, x, noise), params["discriminator"]
 
     def learned(site):

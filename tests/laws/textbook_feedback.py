@@ -1,6 +1,6 @@
 """L7 for the feedback family: one step of each rule in plain NumPy, one example at a time, sums written out.
 
-A rule's `teach` takes a `Step`, all that one step's passes found, and gives the gradients of the weights, the feedback
+A rule's `teach` takes a `Step`, the results of one step's passes, and gives the gradients of the weights, the feedback
 weights after the step, and the traces. Dense layers and convolutions are loops of `tests.oracles.chains`.
 """
 
@@ -87,10 +87,10 @@ def drawn(key, shapes, kind):
 
 
 def mirrored(net, step):
-    """Each layer but the first answers to noise, from rest; a kernel's answer is shared by all its windows."""
+    """Each layer except the first responds to noise, from rest; a kernel's response is shared by all its windows."""
     layers, _ = chains.parts(net)
-    forward, c, seen = step.params["forward"], step.c, step.each[0].activity.seen
-    noise = drawn(step.key, [(len(step.each), *h.shape) for h in seen[1:]], "gaussian")
+    forward, c, inputs = step.params["forward"], step.c, step.each[0].activity.inputs
+    noise = drawn(step.key, [(len(step.each), *h.shape) for h in inputs[1:]], "gaussian")
     w_fb = []
     for i, (b, xi) in enumerate(zip(step.params["feedback"]["w_fb"], noise, strict=True)):
         layer, w, bias = layers[i + 1], forward["w"][i + 1], forward["bias"][i + 1]
@@ -98,8 +98,8 @@ def mirrored(net, step):
         products = []
         for one in xi:
             v = layer.forward(w, c.sigma * one) + bias
-            answer = (phi(v) - phi(bias)) / c.sigma
-            products.append(layer.gradient(w, one, answer) / np.prod(answer.shape[:-1]))
+            response = (phi(v) - phi(bias)) / c.sigma
+            products.append(layer.gradient(w, one, response) / np.prod(response.shape[:-1]))
         w_fb.append(b - c.decay * b + np.mean(products, 0))
     return step.w, w_fb, step.traces
 
@@ -203,7 +203,7 @@ def perturbed(estimator, kind="gaussian", antithetic=False, direct=False, solve_
         if steps % solve_every == 0:
             w_fb = solutions(second, cross, c.ridge, estimator)
 
-        def summed(sums, totals):  # in float64 what rounding has kept out is nothing to speak of
+        def summed(sums, totals):  # in float64 the rounding error that `rest` carries is negligible
             return tuple(a._replace(total=t, rest=a.rest) for a, t in zip(sums, totals, strict=True))
 
         return (
@@ -226,12 +226,12 @@ def descent(net, i, b, one, lam, direct):
 
 def solutions(second, cross, ridge, estimator):
     if estimator == "offline":
-        found, r = [], np.eye(len(second[0]))
+        w_fb, r = [], np.eye(len(second[0]))
         for s in reversed(cross):
             b = np.linalg.inv(r @ second[0] @ r.T + ridge * np.eye(len(r))) @ r @ s
-            found.insert(0, b)
+            w_fb.insert(0, b)
             r = b.T @ r
-        return found
+        return w_fb
     second = second * len(cross) if len(second) == 1 else second
     return [np.linalg.inv(v + ridge * np.eye(len(v))) @ s for v, s in zip(second, cross, strict=True)]
 

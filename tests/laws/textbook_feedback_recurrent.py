@@ -20,7 +20,7 @@ def draws(key, streams, steps, n, p):
 
 
 def existing(update, params):
-    """Connections that exist: all, but for the two parts of a GRU's candidate."""
+    """1 where connections exist: all, except in the two parts of a GRU's candidate."""
     exist = np.ones_like(params["forward"]["w"])
     if update is oracle.gru:
         n = exist.shape[1]
@@ -62,10 +62,10 @@ def node_perturbation(p, clip=np.inf, ridge=False):
         for b, (path, delta) in enumerate(zip(paths, map(flat, deltas), strict=True)):
             zeta = c.sigma * unit[:, b]
             noisy = run(update, params["forward"], *windows[b], zeta)
-            _, heard = moments(delta, effects(path, noisy, zeta, c.sigma, p), 1)
+            _, products = moments(delta, effects(path, noisy, zeta, c.sigma, p), 1)
             eta = signed(delta, sign[:, b])[1:]
             second += eta.T @ eta
-            cross += heard
+            cross += products
         traces = traces._replace(steps=traces.steps + 1)
         if not ridge:
             w_back = w_back - np.clip((second @ w_back - cross) / streams, -clip, clip)
@@ -74,7 +74,7 @@ def node_perturbation(p, clip=np.inf, ridge=False):
         cross = c.forgetting * traces.cross.total + cross
         if traces.steps % 2 == 0:
             w_back = np.linalg.solve(second + c.ridge * np.eye(len(w_back)), cross)
-        # What is left of rounding is not the textbook's matter: zero, to the tolerance.
+        # The textbook carries no rounding error: it is zero, to the tolerance.
         return w_back.reshape(shape), traces._replace(
             second=traces.second._replace(total=second, rest=np.zeros_like(second)),
             cross=traces.cross._replace(total=cross, rest=np.zeros_like(cross)),

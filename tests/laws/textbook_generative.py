@@ -1,6 +1,6 @@
 """L7 for the generative family: one step of each rule in plain NumPy, one synapse at a time.
 
-Equations 42 to 48 of Bredenberg et al. (2021), with the slips of the print mended: what a synapse of layer l reads is
+Equations 42 to 48 of Bredenberg et al. (2021), with printing errors corrected: a synapse of layer l reads
 its own layer's sigma and slope, and the transitions' presynaptic factor is r_{t-1}. Scores are times sigma^2.
 """
 
@@ -44,7 +44,7 @@ def alternate(period):
 
 
 def coin(period):
-    """A fair coin at the start of each phase, from a 24-bit number of a key of its own."""
+    """A fair coin at the start of each phase, from a 24-bit number of its own key."""
 
     def step(state, key):
         count, wake = state
@@ -63,7 +63,7 @@ def walk_on(net, params, walk, key, batch, schedule):
 
 
 def error(net, layer, x, mean):
-    """Of one neuron: sigma^2 times the derivative of its log density by its mean."""
+    """sigma^2 times the derivative of one neuron's log density by its mean."""
     if net.noise_of(layer) == "gaussian":
         return x - mean
     return x / (mean + 0.01) - 1 if mean > 0 else 0.0

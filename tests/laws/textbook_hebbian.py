@@ -1,6 +1,6 @@
 """L7 for the Hebbian family: one step of each rule in plain NumPy, one example and one synapse at a time.
 
-A rule's function says by how much a weight changes, for one example, from what its synapse can read.
+A rule's function returns a weight's change for one example, from what its synapse can read.
 """
 
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ RECTIFIED, SATURATING = ("relu", "relu", "identity"), ("tanh", "tanh", "tanh")
 
 
 def run(params, x, activations):
-    """One example, forward: activities of all layers, the input's too."""
+    """The activities of all layers for one example, the input's included."""
     h = [list(x)]
     for name, w, bias in zip(activations, params["forward"]["w"], params["forward"]["bias"], strict=True):
         h.append([PHI[name](sum(a * b for a, b in zip(row, h[-1], strict=True)) + c) for row, c in zip(w, bias)])  # noqa: B905
@@ -36,19 +36,19 @@ def textbook(weight, activations=RECTIFIED, layers=(0, 1, 2), classification=Fal
             p = np.exp(yhat) / np.sum(np.exp(yhat))
             losses.append(-np.sum(y * np.log(p)) if classification else 0.5 * np.sum((yhat - y) ** 2))
 
-            def fed(i, j, signal=signal):
+            def feedback(i, j, signal=signal):
                 drive = sum(s * b[j] for s, b in zip(signal, params["feedback"]["w_fb"][i], strict=True))
                 return max(0.0, drive + params["feedback"]["bias"][i][j])
 
             for i in layers:
                 w = params["forward"]["w"][i]
                 for j, k in np.ndindex(w.shape):
-                    s = SimpleNamespace(i=i, j=j, k=k, w=w[j, k], h=h, fed=fed, target=y, last=i == 2)
+                    s = SimpleNamespace(i=i, j=j, k=k, w=w[j, k], h=h, feedback=feedback, target=y, last=i == 2)
                     forward["w"][i][j, k] += share * weight(c, s)
                 if back is not None:
                     for k, j in np.ndindex(params["feedback"]["w_fb"][i].shape):
                         s = SimpleNamespace(
-                            i=i, j=j, w=params["feedback"]["w_fb"][i][k, j], pre=signal[k], h=h, fed=fed
+                            i=i, j=j, w=params["feedback"]["w_fb"][i][k, j], pre=signal[k], h=h, feedback=feedback
                         )
                         after["feedback"]["w_fb"][i][k, j] += share * back(c, s)
         for group in (forward, after.get("feedback", {})):
@@ -70,7 +70,7 @@ def oja(c, s):
 
 
 def mixed(c, s, i, j):
-    return c.beta * s.fed(i, j) + (1 - c.beta) * s.h[i + 1][j]
+    return c.beta * s.feedback(i, j) + (1 - c.beta) * s.h[i + 1][j]
 
 
 def flp(c, s):
@@ -90,10 +90,10 @@ def flp_after(c, s):
 
 def half(s):
     """beta = 1/2, the default."""
-    return (s.fed(s.i, s.j) + s.h[s.i + 1][s.j]) / 2
+    return (s.feedback(s.i, s.j) + s.h[s.i + 1][s.j]) / 2
 
 
-def fed_half(c, s):
+def plastic_half(c, s):
     return c.alpha * (half(s) * s.h[s.i][s.k] - half(s) ** 2 * s.w)
 
 
@@ -102,7 +102,7 @@ def of_feedback(c, s):
 
 
 def taylor(c, s):
-    pre, post, f = s.h[s.i][s.k], s.h[s.i + 1][s.j], s.fed(s.i, s.j)
+    pre, post, f = s.h[s.i][s.k], s.h[s.i + 1][s.j], s.feedback(s.i, s.j)
     first = pre * (c.hebb * post + c.fed * f)
     return first + s.w * (c.oja * post * post + c.mixed * post * f + c.fed_oja * f * f)
 
@@ -131,6 +131,6 @@ TEXTBOOK = {
     "flp": textbook(flp, layers=(1, 2)),
     "flp_classification": textbook(flp_classification, layers=(1, 2), classification=True),
     "flp_after": textbook(flp_after, SATURATING, mean=True),
-    "plastic_feedback": textbook(fed_half, back=of_feedback),
+    "plastic_feedback": textbook(plastic_half, back=of_feedback),
     "taylor": textbook(taylor),
 }

@@ -2,8 +2,8 @@
 
 A cell's function takes the neurons' own parameters, s (S, n) and v (G, n), and gives s after the step with its
 derivatives, by hand: D (S, S, n), b (S, G, n), and d s / d own by name, (S, n). A rule's function takes the moments of
-all streams, what each carries, what they share, their keys and the coefficients, and gives each stream's gradient, what
-it carries then, and what they share then. Traces and gradients are trees, {"w": ..., "own": {name: ...}}.
+all streams, what each carries, what they share, their keys and the coefficients, and gives each stream's gradient, its
+new traces, and the new shared values. Traces and gradients are trees, {"w": ..., "own": {name: ...}}.
 """
 
 from types import SimpleNamespace
@@ -76,7 +76,7 @@ def alif(p, s, v, reset=1.0):
 
 
 def first_variable(s):
-    """What other neurons and the readout hear, (n,), and its slope, (S, n): the variable itself."""
+    """The activity that other neurons and the readout receive, (n,), here the variable, and its slope, (S, n)."""
     return s[0], np.ones_like(s)
 
 
@@ -104,11 +104,11 @@ CELLS = {
     "lif, D without the reset": (without_reset(lif), lif_spikes, SPIKING),
     "alif, D without the reset": (without_reset(alif), alif_spikes, ADAPTING),
 }
-"""A cell's step, its output, and its parameters, where neither coefficients nor weights say otherwise."""
+"""A cell's step, its output, and its default parameters."""
 
 
 def connections(cell, shape):
-    """1 where a gate hears: of a GRU's candidate one gate hears no neuron, one hears nothing else."""
+    """1 where a gate receives: of a GRU's candidate one gate receives no neurons, another no input."""
     mask, n = np.ones(shape), shape[1]
     if cell == "gru":
         mask[2, :, :n] = 0
@@ -117,7 +117,7 @@ def connections(cell, shape):
 
 
 def parameters(cell, params, coefficients):
-    """Of the cell: its own that learn, else a coefficient of that name."""
+    """The cell's parameters: those that learn, else the coefficients of those names."""
     constants = CELLS[cell][2]
     given = {name: value for name, value in coefficients.items() if name in constants}
     return {**constants, **given, **params["forward"].get("own", {})}
@@ -130,8 +130,8 @@ def moment(cell, params, p, s_tm1, x, y, random_feedback):
     mask = connections(cell, params["forward"]["w"].shape)
     w = mask * params["forward"]["w"]
     gates, n, _ = w.shape
-    heard, o = output(s_tm1)
-    rhat = np.concatenate([heard, x, [1.0]])
+    activity, o = output(s_tm1)
+    rhat = np.concatenate([activity, x, [1.0]])
     v = np.einsum("gij,j->gi", w, rhat)
     s, d, b, own = step(p, s_tm1, v)
     s, d, b = np.stack(s), np.array(d), np.array(b)
@@ -140,15 +140,15 @@ def moment(cell, params, p, s_tm1, x, y, random_feedback):
     z = w_out @ np.append(read, 1.0)
     yhat = np.exp(z) / np.exp(z).sum()
     back = params["feedback"]["w_fb"] if random_feedback else w_out[:, :n]
-    found = SimpleNamespace(
+    m = SimpleNamespace(
         **{"cell": cell, "p": p, "w": w, "mask": mask, "s_tm1": s_tm1, "rhat": rhat, "s": s, "x": x, "y": y},
         **{"S": len(s), "G": gates, "n": n, "N": len(s) * n, "names": list(own)},
         **{"d": d, "b": b, "own": own, "o": o, "q": read_slope * ((yhat - y) @ back)},
         loss=-np.sum(y * np.log(yhat)),
         grad_out=np.outer(yhat - y, np.append(read, 1.0)),
     )
-    found.j = jacobian(w, d, b, o)
-    return found
+    m.j = jacobian(w, d, b, o)
+    return m
 
 
 def jacobian(w, d, b, o):
@@ -196,7 +196,7 @@ def stacked(rows, m):
 
 
 def alone(step):
-    """A rule whose streams share nothing."""
+    """A rule without shared values between streams."""
 
     def steps(moments, owns, shared, keys, c):
         grads, owns = zip(*(step(m, own, key, c) for m, own, key in zip(moments, owns, keys, strict=True)), strict=True)
@@ -237,7 +237,7 @@ def uoro(m, own, key, c):
 
 
 def all_gains(m):
-    """(S, G + P, n): a neuron's own parameter is a gate that hears 1 alone."""
+    """Gains (S, G + P, n): a neuron's own parameter is a gate that receives only 1."""
     return np.concatenate([m.b, *(m.own[name][:, None] for name in m.names)], 1)
 
 
@@ -302,7 +302,7 @@ def fixed_recurrent(m, own, key, c):
 
 
 def stored(m, own):
-    """This step as histories hold it, in their fields."""
+    """This step in the fields of a history."""
     local = own.local._replace(
         rhat=m.rhat, decay=m.d, gain=m.b, slope=m.o, own_gain=np.stack(list(m.own.values()), 1) if m.names else ()
     )
@@ -310,7 +310,7 @@ def stored(m, own):
 
 
 def shared_by_neurons(new, history):
-    """What is one number for all neurons is kept as one."""
+    """A history's entry, stored as one number where all neurons share it."""
     if new.shape == history.shape[1:]:
         return new
     np.testing.assert_array_equal(new, np.broadcast_to(new[..., :1], new.shape))
@@ -319,10 +319,10 @@ def shared_by_neurons(new, history):
 
 def step_of(m, local, s):
     """A moment of the past, at the weights of the present."""
-    found = SimpleNamespace(**{**vars(m), "rhat": local.rhat[s], "b": local.gain[s], "o": local.slope[s]})
-    found.own = {name: local.own_gain[s][:, p] for p, name in enumerate(m.names)}
-    found.j = jacobian(m.w, np.broadcast_to(local.decay[s], m.d.shape), found.b, np.broadcast_to(found.o, m.o.shape))
-    return found
+    past = SimpleNamespace(**{**vars(m), "rhat": local.rhat[s], "b": local.gain[s], "o": local.slope[s]})
+    past.own = {name: local.own_gain[s][:, p] for p, name in enumerate(m.names)}
+    past.j = jacobian(m.w, np.broadcast_to(local.decay[s], m.d.shape), past.b, np.broadcast_to(past.o, m.o.shape))
+    return past
 
 
 def bptt(moments, owns, count, keys, c):
@@ -364,8 +364,8 @@ def future_facing_bptt(moments, owns, count, keys, c):
 def moved(m, s_tm1):
     """A second copy of the network, from another state."""
     step, output, _ = CELLS[m.cell]
-    heard = output(s_tm1)[0]
-    return np.stack(step(m.p, s_tm1, np.einsum("gij,j->gi", m.w, np.concatenate([heard, m.x, [1.0]])))[0])
+    activity = output(s_tm1)[0]
+    return np.stack(step(m.p, s_tm1, np.einsum("gij,j->gi", m.w, np.concatenate([activity, m.x, [1.0]])))[0])
 
 
 def kernl(moments, owns, shared, keys, c):

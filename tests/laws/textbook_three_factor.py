@@ -1,6 +1,6 @@
 """L7 for the rules of three factors: one step in NumPy, of a chain synapse by synapse, of a cell by its equations.
 
-Both use the numbers that the rule draws; averages are written as what was seen over what it weighed.
+Both use the numbers that the rule draws; averages are weighted sums over sums of weights.
 """
 
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from tests.laws.textbook_online import CELLS, connections, parameters
 
 
 def mean_of(average):
-    """What is expected; None before anything was seen."""
+    """The weighted mean; None before the first value."""
     return average.total / average.share if average.share > 0 else None
 
 
@@ -25,7 +25,7 @@ def faded(average, rate, value):
 
 
 def third_factors(average, losses):
-    """M of each example: by how much it lost less than was expected."""
+    """M of each example: the expected loss less its own."""
     expected = mean_of(average)
     return [0.0 if expected is None else expected - loss for loss in losses]
 
@@ -54,9 +54,9 @@ def chain(activations, layers=(0, 1, 2), post="noise", mean=True):
         third = third_factors(traces.loss, losses)
         new, eligibility, activity = [np.array(each) for each in w], [], []
         for k, i in enumerate(layers):
-            kept = np.zeros((examples, *w[i].shape))
+            eligible = np.zeros((examples, *w[i].shape))
             if "decay" in coefficients:
-                kept = c.decay * traces.eligibility[k]
+                eligible = c.decay * traces.eligibility[k]
             usual = None if post == "noise" else mean_of(traces.activity[k])
             for b, h in enumerate(paths):
                 for j, x in np.ndindex(w[i].shape):
@@ -64,10 +64,10 @@ def chain(activations, layers=(0, 1, 2), post="noise", mean=True):
                         factor = xi[i][b, j] / c.sigma
                     else:
                         factor = 0.0 if usual is None else h[i + 1][j] - usual[j]
-                    kept[b, j, x] += factor * h[i][x]
-                    new[i][j, x] += c.alpha * third[b] * kept[b, j, x] / (examples if mean else 1)
+                    eligible[b, j, x] += factor * h[i][x]
+                    new[i][j, x] += c.alpha * third[b] * eligible[b, j, x] / (examples if mean else 1)
             if "decay" in coefficients:
-                eligibility.append(kept)
+                eligibility.append(eligible)
             if post == "activity":
                 activity.append(faded(traces.activity[k], c.average, np.mean([h[i + 1] for h in paths], 0)))
         after = traces._replace(
@@ -89,7 +89,7 @@ def recurrent(cell, post="noise", rule_decay=None):
         decay = c.decay if rule_decay is None else rule_decay
         w, w_out = params["forward"]["w"], params["forward"]["w_out"]
         mask = connections(cell, w.shape)
-        states, losses, said, grads_out, presynaptic, noise = [], [], [], [], [], []
+        states, losses, activities, grads_out, presynaptic, noise = [], [], [], [], [], []
         for key_b, s, x, y in zip(jax.random.split(key, len(batch.x)), traces.state, batch.x, batch.y, strict=True):
             count = w.shape[0] * w.shape[1]
             xi = np.asarray(jax.random.normal(jax.random.split(key_b)[1], (count,), np.float64)).reshape(w.shape[:2])
@@ -100,19 +100,19 @@ def recurrent(cell, post="noise", rule_decay=None):
             states.append(after)
             losses.append(-np.sum(y * np.log(share)))
             grads_out.append(np.outer(share - y, read))
-            for what, each in ((said, read[:-1]), (presynaptic, rhat), (noise, xi)):
-                what.append(each)
+            for values, each in ((activities, read[:-1]), (presynaptic, rhat), (noise, xi)):
+                values.append(each)
         usual = None if post == "noise" else mean_of(traces.shared.activity)
         change, eligibility = np.zeros_like(w), []
         for b, third in enumerate(third_factors(traces.shared.loss, losses)):
             factor = noise[b] / c.sigma
             if post == "activity":
-                factor = np.tile(0 * said[b] if usual is None else said[b] - usual, (len(w), 1))
+                factor = np.tile(0 * activities[b] if usual is None else activities[b] - usual, (len(w), 1))
             eligibility.append(decay * traces.own.eligibility[b] + np.einsum("gi,j->gij", factor, presynaptic[b]))
             change += mask * third * eligibility[b] / len(losses)
         shared = traces.shared._replace(loss=faded(traces.shared.loss, c.baseline, np.mean(losses)))
         if post == "activity":
-            shared = shared._replace(activity=faded(shared.activity, c.average, np.mean(said, 0)))
+            shared = shared._replace(activity=faded(shared.activity, c.average, np.mean(activities, 0)))
         own = traces.own._replace(eligibility=np.stack(eligibility))
         after = traces._replace(state=np.stack(states), own=own, shared=shared)
         forward = {**params["forward"], "w": w + change, "w_out": w_out - np.mean(grads_out, 0)}

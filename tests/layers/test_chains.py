@@ -1,4 +1,4 @@
-"""Backpropagation on chains against autodiff of equations written by hand, whatever loss, targets and containers."""
+"""Backpropagation on chains against autodiff of equations by hand, for many losses, targets and containers."""
 
 import functools
 
@@ -18,7 +18,7 @@ BATCH = 3
 
 
 def filtered(h, w, padding, stride=(1, 1)):
-    """A convolution with channels first, and its zeros named."""
+    """A convolution with channels first and explicit zeros."""
     v = jax.lax.conv_general_dilated(h.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1), stride, padding)
     return v.transpose(0, 2, 3, 1)
 
@@ -44,7 +44,7 @@ def cross_entropy(yhat, y):
 
 
 def of_pixels(yhat, y):
-    """Classes of pixels: y (H, W) of integers."""
+    """The mean loss of the pixels' classes; y (H, W) of integers."""
     return jnp.mean(jnp.log(jnp.sum(jnp.exp(yhat), -1)) - jnp.take_along_axis(yhat, y[..., None], 2)[..., 0])
 
 
@@ -81,7 +81,7 @@ LOCAL = nn.ConvLocal(2, (2, 3), use_bias=False)
 
 
 def unshared(w, b, x):
-    """Each window has a kernel of its own, whose entries are channel by channel."""
+    """A layer in which each window has its own kernel, with entries channel by channel."""
     rows = []
     for r in range(x.shape[1]):
         edge = jnp.pad(x, ((0, 0), (0, 1), (1, 1), (0, 0)))
@@ -172,13 +172,13 @@ def test_backpropagation_is_the_gradient(name, weighed):
         output = equations(forward["w"], forward["bias"], batch.x)
         return jnp.mean(weight * jax.vmap(loss)(output, batch.y)), output
 
-    (value, output), want = compiled(jax.value_and_grad(total, has_aux=True))(params["forward"])
-    got, _, info = update(rules.backprop(net), params, batch._replace(weight=weight if weighed else None))
+    (value, output), expected = compiled(jax.value_and_grad(total, has_aux=True))(params["forward"])
+    updates, _, info = update(rules.backprop(net), params, batch._replace(weight=weight if weighed else None))
     np.testing.assert_allclose(info.loss, value, rtol=1e-13)
     np.testing.assert_allclose(info.aux["output"], output, atol=1e-13)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-13), got["forward"], want)
-    assert all(np.linalg.norm(leaf) > 1e-3 for leaf in jax.tree.leaves(want))
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves(got["feedback"]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-13), updates["forward"], expected)
+    assert all(np.linalg.norm(leaf) > 1e-3 for leaf in jax.tree.leaves(expected))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(updates["feedback"]))
 
 
 RULES = {
@@ -197,44 +197,44 @@ RULES = {
 def test_updates_have_the_containers_of_the_params(name, of):
     params, batch = given(of)
     rule = RULES[name](NETS[of][0])
-    want, _, _ = update(rule, params, batch)
+    expected, _, _ = update(rule, params, batch)
     for other in (
         {group: {leaf: list(w) for leaf, w in of.items()} for group, of in params.items()},
         FrozenDict(params),
         FrozenDict({group: {leaf: list(w) for leaf, w in of.items()} for group, of in params.items()}),
     ):
-        got, _, _ = update(rule, other, batch)
-        assert jax.tree.structure(got) == jax.tree.structure(other)
-        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        updates, _, _ = update(rule, other, batch)
+        assert jax.tree.structure(updates) == jax.tree.structure(other)
+        for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_weights_and_feedback_may_come_in_containers_of_their_own(name):
-    """As when weights are read from a file, and feedback is drawn."""
+def test_weights_and_feedback_may_have_different_containers(name):
+    """Weights may come from a file, for example, and feedback be drawn."""
     net = chain((5,), [nn.Dense(4, use_bias=False), from_flax(nn.Dense(3, use_bias=False), "tanh"), dense(2)])
     params = init_params(jax.random.key(0), net)
     batch = Example(jax.random.normal(jax.random.key(1), (3, 5)), jnp.ones((3, 2)))
-    want, _, _ = update(RULES[name](net), params, batch)
+    expected, _, _ = update(RULES[name](net), params, batch)
     w = params["forward"]["w"]
     other = {**params, "forward": {**params["forward"], "w": [FrozenDict(w[0]), FrozenDict(w[1]), w[2]]}}
-    got, _, _ = update(RULES[name](net), other, batch)
-    assert jax.tree.structure(got) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    updates, _, _ = update(RULES[name](net), other, batch)
+    assert jax.tree.structure(updates) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(("dtype", "close"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
 @pytest.mark.parametrize("of", ["conv pool conv dense, labels", "a maximum for a nonlinearity", "kernels not shared"])
-def test_backpropagation_in_fewer_bits(of, dtype, close):
-    """Updates in the dtype of the weights, whatever that of the images, and those of float64 to its rounding."""
+def test_backpropagation_keeps_fewer_bits(of, dtype, close):
+    """Updates have the dtype of the weights, whatever that of the images, and equal float64's to its rounding."""
     params, batch = given(of)
     small = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     rule = rules.backprop(NETS[of][0])
-    got, _, info = update(rule, small, batch)
-    want, _, _ = update(rule, jax.tree.map(lambda leaf: leaf.astype(jnp.float64), small), batch)
+    updates, _, info = update(rule, small, batch)
+    expected, _, _ = update(rule, jax.tree.map(lambda leaf: leaf.astype(jnp.float64), small), batch)
     assert info.loss.dtype == dtype
-    for a, b in zip(jax.tree.leaves(got["forward"]), jax.tree.leaves(want["forward"]), strict=True):
+    for a, b in zip(jax.tree.leaves(updates["forward"]), jax.tree.leaves(expected["forward"]), strict=True):
         assert a.dtype == dtype
         assert np.linalg.norm(np.asarray(a, float) - b) < close * np.linalg.norm(b)
 
@@ -244,10 +244,10 @@ def test_every_rule_keeps_half_precision(name):
     params, batch = given("conv pool conv dense, labels")
     small = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
     rule = RULES[name](NETS["conv pool conv dense, labels"][0])
-    got, _, info = jax.eval_shape(
+    updates, _, info = jax.eval_shape(
         lambda p: rule.update(p, rule.init(p, jax.random.key(0), batch), jax.random.key(0), batch), small
     )
-    assert {leaf.dtype for leaf in jax.tree.leaves((got, info.loss))} == {jnp.dtype(jnp.bfloat16)}
+    assert {leaf.dtype for leaf in jax.tree.leaves((updates, info.loss))} == {jnp.dtype(jnp.bfloat16)}
 
 
 def test_labels_are_targets_and_images_may_be_bytes():
@@ -255,6 +255,6 @@ def test_labels_are_targets_and_images_may_be_bytes():
     params, batch = given(name)
     rule = rules.feedback_alignment(NETS[name][0])
     bytes_ = np.random.default_rng(0).integers(0, 9, batch.x.shape).astype(np.uint8)
-    want, _, _ = update(rule, params, Example(bytes_.astype(float), np.eye(3)[batch.y]))
-    got, _, _ = update(rule, params, Example(bytes_, np.asarray(batch.y)))
-    jax.tree.map(np.testing.assert_array_equal, got, want)
+    expected, _, _ = update(rule, params, Example(bytes_.astype(float), np.eye(3)[batch.y]))
+    updates, _, _ = update(rule, params, Example(bytes_, np.asarray(batch.y)))
+    jax.tree.map(np.testing.assert_array_equal, updates, expected)

@@ -1,4 +1,4 @@
-"""Errors through feedback of their own, on images: runs against loops over windows, seeds, a gradient through a run."""
+"""Errors through feedback weights on images: runs against loops over windows, seeds, a gradient through a run."""
 
 import functools
 
@@ -56,14 +56,14 @@ def by_loops(oracle, params, examples, rate, direct):
     forward = jax.tree.map(np.array, params["forward"])
     back, losses = [np.array(b) for b in params["feedback"]["w_fb"]], []
     for xs, ys in zip(np.asarray(examples.x), np.asarray(examples.y), strict=True):
-        found, total = [], 0.0
+        gradients, total = [], 0.0
         for x, y in zip(xs, ys, strict=True):
             activity = chains.run(oracle, forward, x)
             e, _ = chains.errors(oracle, activity, back, activity.h[-1] - y, direct)
-            found.append(chains.gradients(oracle, forward, activity, e))
+            gradients.append(chains.gradients(oracle, forward, activity, e))
             total += np.sum((activity.h[-1] - y) ** 2) / 2 / len(xs)
         losses.append(total)
-        steps = [[np.mean(of, 0) for of in zip(*part, strict=True)] for part in zip(*found, strict=True)]
+        steps = [[np.mean(of, 0) for of in zip(*part, strict=True)] for part in zip(*gradients, strict=True)]
         for name, step in zip(("w", "bias"), steps, strict=True):
             forward[name] = tuple(w - rate * by for w, by in zip(forward[name], step, strict=True))
     return losses, forward
@@ -71,7 +71,7 @@ def by_loops(oracle, params, examples, rate, direct):
 
 @pytest.mark.parametrize("pathway", ["chain", "direct"])
 @pytest.mark.parametrize("name", NETS)
-def test_a_run_is_the_loop(name, pathway):
+def test_a_run_equals_the_loop(name, pathway):
     net, oracle = NETS[name]
     params, examples = given(name, pathway)
     make = rules.direct_feedback_alignment if pathway == "direct" else rules.feedback_alignment
@@ -98,11 +98,11 @@ def test_direct_feedback_to_a_pooled_output_has_a_row_for_each_entry_of_the_last
 
 def every_rule(net):
     named = ("backprop", "feedback_alignment", "sign_symmetry", "matching", "kolen_pollack", "weight_mirror")
-    found = {name: (getattr(rules, name)(net), "chain") for name in (*named, "weight_perturbation")}
+    built = {name: (getattr(rules, name)(net), "chain") for name in (*named, "weight_perturbation")}
     for pathway in ("chain", "direct"):
-        found[f"node_perturbation, {pathway}"] = rules.node_perturbation(net, pathway=pathway), pathway
-    found["node_perturbation, ridge"] = rules.node_perturbation(net, pathway="direct", estimator="ridge"), "direct"
-    return found | {"direct_feedback_alignment": (rules.direct_feedback_alignment(net), "direct")}
+        built[f"node_perturbation, {pathway}"] = rules.node_perturbation(net, pathway=pathway), pathway
+    built["node_perturbation, ridge"] = rules.node_perturbation(net, pathway="direct", estimator="ridge"), "direct"
+    return built | {"direct_feedback_alignment": (rules.direct_feedback_alignment(net), "direct")}
 
 
 SMALL = from_flax(nn.Conv(2, (2, 1), use_bias=False), "tanh")
@@ -133,8 +133,8 @@ def maximum(v):
     return nn.max_pool(jnp.tanh(v), (2, 2), (2, 2))
 
 
-def test_a_gradient_through_eight_steps_with_maxima():
-    """By the initial weights, of the last loss; differences of fourth order in float64, as in the laws."""
+def test_a_gradient_through_eight_steps_with_maxima_is_finite_differences():
+    """The last loss by the initial weights equals differences of fourth order in float64, as in the laws."""
     net = chain((4, 4, 1), [conv(2, 3, maximum), conv(2, 2, "tanh"), flatten(), dense(2)])
     keys = jax.random.split(jax.random.key(5), 3)
     x, y = jax.random.normal(keys[0], (3, 4, 4, 1)), jax.random.normal(keys[1], (3, 2))

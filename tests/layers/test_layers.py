@@ -1,4 +1,4 @@
-"""One layer: its map and both transposes against loops over windows, flax's own answers, and how weights are drawn."""
+"""One layer: its map and both transposes against loops over windows and flax, and the drawing of weights."""
 
 import math
 from statistics import NormalDist
@@ -37,7 +37,7 @@ def draw(seed, *shapes):
 
 
 def check_layer(of, w, h, oracle):
-    """v, credit for h and the gradient of w, of a batch, against the oracle's, example by example."""
+    """Asserts that v, credit for h and the gradient of w of a batch are the oracle's, example by example."""
     v = compiled(of.linear)(w, h)
     np.testing.assert_allclose(v, [oracle.forward(w, one) for one in h], atol=1e-13)
     (error,) = draw(5, v.shape)
@@ -49,7 +49,7 @@ def check_layer(of, w, h, oracle):
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_convolution(name):
+def test_a_convolution_equals_the_loops(name):
     shape, kernel, stride, padding = FILTERS[name]
     h, w = draw(0, (3, *shape), (*pair(kernel), shape[-1], 3))
     oracle = chains.Conv("relu", pair(stride), padding)
@@ -60,21 +60,21 @@ def test_convolution(name):
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_convolution_is_that_of_flax(name):
+def test_a_convolution_equals_that_of_flax(name):
     shape, kernel, stride, padding = FILTERS[name]
     h, w = draw(1, (2, *shape), (*pair(kernel), shape[-1], 4))
     module = nn.Conv(4, pair(kernel), strides=pair(stride), padding=padding, use_bias=False, param_dtype=jnp.float64)
-    want = module.apply({"params": {"kernel": w}}, h)
+    expected = module.apply({"params": {"kernel": w}}, h)
     own = conv(4, kernel, stride=stride, padding=padding)
-    np.testing.assert_allclose(own.linear(w, h), want, atol=1e-13)
-    np.testing.assert_allclose(from_flax(module).linear({"kernel": w}, h), want, atol=0)
-    (error,) = draw(2, want.shape)
+    np.testing.assert_allclose(own.linear(w, h), expected, atol=1e-13)
+    np.testing.assert_allclose(from_flax(module).linear({"kernel": w}, h), expected, atol=0)
+    (error,) = draw(2, expected.shape)
     np.testing.assert_allclose(credit(from_flax(module), {"kernel": w}, h, error), credit(own, w, h, error), atol=1e-13)
     total = gradient(from_flax(module), {"kernel": w}, h, error)
     np.testing.assert_allclose(total["kernel"], gradient(own, w, h, error), atol=1e-13)
 
 
-def test_dense():
+def test_a_dense_layer_equals_the_loops_and_flax():
     h, w = draw(2, (4, 5), (3, 5))
     check_layer(dense(3), w, h, chains.Dense())
     flax = nn.Dense(3, use_bias=False).apply({"params": {"kernel": w.T}}, h)
@@ -82,7 +82,7 @@ def test_dense():
 
 
 @pytest.mark.parametrize(("shape", "size"), [((4, 6, 2), 2), ((7, 8, 1), 3), ((5, 4, 3), 1), ((3, 5, 2), 3)])
-def test_pool_and_flatten(shape, size):
+def test_pool_and_flatten_equal_the_loops(shape, size):
     (h,) = draw(3, (2, *shape))
     for own, oracle in ((pool(size), chains.Pool(size)), (flatten(), chains.Flatten())):
         v = own.linear((), h)
@@ -94,14 +94,14 @@ def test_pool_and_flatten(shape, size):
     np.testing.assert_allclose(pool(size).linear((), h), means, atol=1e-14)
 
 
-def test_weights_without_a_transpose_of_their_own():
-    """A derivative that is written out stands for the transpose; a module may compute in a dtype of its own."""
+def test_transposes_work_for_custom_derivatives_and_dtypes():
+    """A custom derivative replaces the transpose, and a module may compute in its own dtype."""
 
     @jax.custom_vjp
     def product(w, h):
         return h @ w
 
-    product.defvjp(lambda w, h: (h @ w, (w, h)), lambda kept, e: (kept[1].T @ e, e @ kept[0].T))
+    product.defvjp(lambda w, h: (h @ w, (w, h)), lambda residuals, e: (residuals[1].T @ e, e @ residuals[0].T))
     h, w, error = draw(6, (3, 4), (4, 2), (3, 2))
     own = layer(product, lambda key, shape, dtype: jax.random.normal(key, (*shape, 2), dtype))
     np.testing.assert_allclose(credit(own, w, h, error), error @ w.T, atol=1e-14)
@@ -113,15 +113,15 @@ def test_weights_without_a_transpose_of_their_own():
 
 
 def test_weights_are_drawn_for_their_fan_in():
-    """Mean squares over 2 / fan in: 1 within z sqrt(2 / n), a false alarm of 1e-4 in all; no two draws alike."""
+    """Mean squares over 2 / fan in are 1 within z sqrt(2 / n), a false alarm of 1e-4 in all; no two draws agree."""
     net = chain((20, 20, 6), [conv(200, (3, 5)), pool(2), conv(40, 2), flatten(), dense(30, "tanh"), dense(40)])
     params = init_params(jax.random.key(3), net)
-    found = [(w, 2 / n) for w, n in zip(params["forward"]["w"], (90, 800, 4000, 30), strict=True)]
-    found += [(w, 2 / n) for w, n in zip(params["feedback"]["w_fb"], (800, 4000, 30), strict=True)]
+    weights = [(w, 2 / n) for w, n in zip(params["forward"]["w"], (90, 800, 4000, 30), strict=True)]
+    weights += [(w, 2 / n) for w, n in zip(params["feedback"]["w_fb"], (800, 4000, 30), strict=True)]
     direct = init_params(jax.random.key(3), net, pathway="direct")["feedback"]["w_fb"]
-    found += [(w, 2 / n) for w, n in zip(direct, (80000, 4000, 30), strict=True)]
+    weights += [(w, 2 / n) for w, n in zip(direct, (80000, 4000, 30), strict=True)]
     assert [w.shape for w in direct] == [(40, 80000), (40, 4000), (40, 30)]
-    for w, variance in found:
+    for w, variance in weights:
         squares = float(jnp.mean(w**2)) / variance
         assert abs(squares - 1) < NormalDist().inv_cdf(1 - 1e-4 / 20) * math.sqrt(2 / w.size), w.shape
     for w, b in zip(params["forward"]["w"][1:], params["feedback"]["w_fb"], strict=True):

@@ -1,4 +1,4 @@
-"""Weights, feedback and batches that do not fit a chain are named in one line, with what should be there."""
+"""Weights, feedback and batches that do not fit a chain are named in one line, with the expected form."""
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,12 @@ PARAMS = {pathway: init_params(jax.random.key(0), NET, pathway=pathway) for path
 BATCH = Example(jnp.ones((3, 4, 4, 1)), jnp.ones((3, 2)))
 
 
-def one_line(call, told, remedy, errors=(ValueError, TypeError, AssertionError)):
+def one_line(call, problem, remedy, errors=(ValueError, TypeError, AssertionError)):
     with pytest.raises(errors) as refusal:
         call()
     message = str(refusal.value)
     assert "\n" not in message, message
-    assert told in message
+    assert problem in message
     assert remedy in message
 
 
@@ -78,19 +78,19 @@ BATCHES = {
 }
 
 
-def both(rule, params, batch, told, pathway="chain"):
-    """Of init, and of an update with traces that fit."""
+def both(rule, params, batch, texts, pathway="chain"):
+    """Asserts the error of init, and of an update with traces that fit."""
     key = jax.random.key(0)
     traces = rule.init(PARAMS[pathway], key, BATCH)
-    one_line(lambda: rule.init(params, key, batch), *told)
-    one_line(lambda: rule.update(params, traces, key, batch), *told)
+    one_line(lambda: rule.init(params, key, batch), *texts)
+    one_line(lambda: rule.update(params, traces, key, batch), *texts)
 
 
 @pytest.mark.parametrize("name", MISFITS)
 @pytest.mark.parametrize("rule", ["backprop", "weight_mirror", "node_perturbation", "weight_perturbation"])
-def test_forward_weights(rule, name):
-    change, *told = MISFITS[name]
-    both(getattr(rules, rule)(NET), change(PARAMS["chain"]), BATCH, told)
+def test_forward_weights_that_do_not_fit_are_named(rule, name):
+    change, *texts = MISFITS[name]
+    both(getattr(rules, rule)(NET), change(PARAMS["chain"]), BATCH, texts)
 
 
 @pytest.mark.parametrize(
@@ -103,20 +103,20 @@ def test_forward_weights(rule, name):
         *(("direct_feedback_alignment", "direct", name) for name in MISLED["direct"]),
     ],
 )
-def test_feedback_weights(rule, pathway, name):
-    change, *told = MISLED[pathway][name]
-    both(getattr(rules, rule)(NET), change(PARAMS[pathway]), BATCH, told, pathway)
+def test_feedback_weights_that_do_not_fit_are_named(rule, pathway, name):
+    change, *texts = MISLED[pathway][name]
+    both(getattr(rules, rule)(NET), change(PARAMS[pathway]), BATCH, texts, pathway)
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_batches(name):
-    batch, *told = BATCHES[name]
-    both(rules.backprop(NET), PARAMS["chain"], batch, told)
-    both(rules.weight_perturbation(NET), PARAMS["chain"], batch, told)
-    one_line(lambda: fitted(NET, PARAMS["chain"], batch, "query"), told[0].replace("batch", "query"), told[1])
+def test_batches_that_do_not_fit_are_named(name):
+    batch, *texts = BATCHES[name]
+    both(rules.backprop(NET), PARAMS["chain"], batch, texts)
+    both(rules.weight_perturbation(NET), PARAMS["chain"], batch, texts)
+    one_line(lambda: fitted(NET, PARAMS["chain"], batch, "query"), texts[0].replace("batch", "query"), texts[1])
 
 
-def test_losses_and_labels_of_a_chain():
+def test_losses_and_labels_that_do_not_fit_are_named():
     def of_classes(z, y):
         return (z - y) ** 2
 
@@ -124,67 +124,69 @@ def test_losses_and_labels_of_a_chain():
     softmax = chain((4,), [dense(2)], "softmax")
     params = init_params(jax.random.key(0), softmax)
     one_line(lambda: fitted(softmax, params, batch), "batch.y has the label 2; with 2 outputs", "use 0 to 1")
-    told = "batch.y must be (B,), labels, with B = 3 as in batch.x", "not (2,)"
-    one_line(lambda: fitted(softmax, params, batch._replace(y=batch.y[:2])), *told)
+    texts = "batch.y must be (B,), labels, with B = 3 as in batch.x", "not (2,)"
+    one_line(lambda: fitted(softmax, params, batch._replace(y=batch.y[:2])), *texts)
     vector = rules.backprop(chain((4,), [dense(2)], of_classes))
     images = batch._replace(y=jnp.ones((3, 2)))
-    both_told = "loss returns shape (2,) for one output (2,)", "it must return one number"
-    one_line(lambda: vector.update(params, (), jax.random.key(0), images), *both_told)
+    loss_texts = "loss returns shape (2,) for one output (2,)", "it must return one number"
+    one_line(lambda: vector.update(params, (), jax.random.key(0), images), *loss_texts)
     mine = chain((4,), [dense(2)], lambda z, y: jnp.sum(z) * y)
-    told = "batch.y must be (B, ...), with B = 3 as in batch.x", "not (2,)"
-    one_line(lambda: fitted(mine, params, batch._replace(y=jnp.ones(2))), *told)
+    texts = "batch.y must be (B, ...), with B = 3 as in batch.x", "not (2,)"
+    one_line(lambda: fitted(mine, params, batch._replace(y=jnp.ones(2))), *texts)
 
 
-def test_labels_for_a_squared_loss_of_one_output():
+def test_labels_for_a_squared_loss_of_one_output_are_refused():
     net = chain((4,), [dense(1)])
     params, batch = init_params(jax.random.key(0), net), Example(jnp.ones((3, 4)), np.array([0, 1, 2]))
-    told = "labels of shape (3,), and loss='squared' takes targets (3, 1)", "give batch.y[..., None]"
-    one_line(lambda: fitted(net, params, batch), *told)
+    texts = "labels of shape (3,), and loss='squared' takes targets (3, 1)", "give batch.y[..., None]"
+    one_line(lambda: fitted(net, params, batch), *texts)
     assert fitted(net, params, batch._replace(y=batch.y[:, None])).y.shape == (3, 1)
     one_line(lambda: fitted(net, params, batch._replace(y=jnp.ones(3))), "batch.y must be (B, 1)", "not (3,)")
 
 
-def test_a_loss_of_ones_own_returns_one_number():
+def test_a_custom_loss_must_return_one_number():
     rule = rules.weight_perturbation(lambda params, batch: (batch.x - params) ** 2)
     batch = Example(jnp.ones(3), jnp.ones(3))
-    told = "net returns shape (3,)", "return the batch's loss, one number"
-    one_line(lambda: rule.update(jnp.zeros(3), (), jax.random.key(0), batch), *told)
+    texts = "net returns shape (3,)", "return the batch's loss, one number"
+    one_line(lambda: rule.update(jnp.zeros(3), (), jax.random.key(0), batch), *texts)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "squared"])
-def test_a_loss_by_name_takes_targets_of_the_outputs_form(loss):
-    """Labels, and targets with an axis of 1, would spread over the batch; `fitted` makes targets of labels."""
+def test_a_named_loss_takes_targets_of_the_outputs_form(loss):
+    """Labels, and targets with an axis of 1, would broadcast over the batch; `fitted` makes targets of labels."""
     net = chain((4,), [dense(3)], loss)
     output, labels = jax.random.normal(jax.random.key(0), (3, 3)), np.array([0, 2, 1])
-    told = f"y has shape (3,), but loss='{loss}' takes that of the output, (3, 3)", "layers.fitted(net, params, batch)"
-    one_line(lambda: layers.loss_and_credit(net, output, labels), *told)
-    one_line(lambda: layers.loss_and_credit(net, output, jnp.ones((3, 1))), told[0].replace("(3,)", "(3, 1)"), told[1])
-    got, _ = layers.loss_and_credit(net, output, np.eye(3)[labels])
+    texts = f"y has shape (3,), but loss='{loss}' takes that of the output, (3, 3)", "layers.fitted(net, params, batch)"
+    one_line(lambda: layers.loss_and_credit(net, output, labels), *texts)
+    one_line(
+        lambda: layers.loss_and_credit(net, output, jnp.ones((3, 1))), texts[0].replace("(3,)", "(3, 1)"), texts[1]
+    )
+    losses, _ = layers.loss_and_credit(net, output, np.eye(3)[labels])
     if loss == "softmax":
         y = fitted(net, init_params(jax.random.key(0), net), Example(jnp.ones((3, 4)), labels)).y
-        np.testing.assert_array_equal(layers.loss_and_credit(net, output, y)[0], got)
+        np.testing.assert_array_equal(layers.loss_and_credit(net, output, y)[0], losses)
         share = np.exp(output) / np.exp(output).sum(1, keepdims=True)
-        np.testing.assert_allclose(got, -np.log(share[np.arange(3), labels]), rtol=1e-12)
-    own = chain((4,), [dense(3)], lambda z, y: z[y])  # takes what it likes
+        np.testing.assert_allclose(losses, -np.log(share[np.arange(3), labels]), rtol=1e-12)
+    own = chain((4,), [dense(3)], lambda z, y: z[y])  # takes any target
     np.testing.assert_array_equal(layers.loss_and_credit(own, output, labels)[0], output[np.arange(3), labels])
 
 
 def test_forward_takes_the_forward_weights():
     params = PARAMS["chain"]
     for weights in (params, params["forward"]["w"], {"w": params["forward"]["w"]}):
-        told = 'forward takes the weights params["forward"]', "with the names w and bias"
-        one_line(lambda weights=weights: layers.forward(NET, weights, BATCH.x), *told)
-    told = "x must be (B, 4, 4, 1)", "not (3, 16)"
-    one_line(lambda: layers.forward(NET, params["forward"], BATCH.x.reshape(3, -1)), *told)
+        texts = 'forward takes the weights params["forward"]', "with the names w and bias"
+        one_line(lambda weights=weights: layers.forward(NET, weights, BATCH.x), *texts)
+    texts = "x must be (B, 4, 4, 1)", "not (3, 16)"
+    one_line(lambda: layers.forward(NET, params["forward"], BATCH.x.reshape(3, -1)), *texts)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_forward_casts_images_of_bytes_to_the_dtype_of_the_weights(dtype):
     weights = init_params(jax.random.key(0), NET, dtype=dtype)["forward"]
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), np.uint8)
-    got, want = (layers.forward(NET, weights, x).h for x in (images, jnp.asarray(images.astype(float), dtype)))
-    assert {h.dtype for h in got} == {jnp.dtype(dtype)}
-    np.testing.assert_array_equal(got[0].astype(float), images)  # neither scaled nor rounded
-    for each, other in zip(got, want, strict=True):
+    activity, expected = (layers.forward(NET, weights, x).h for x in (images, jnp.asarray(images.astype(float), dtype)))
+    assert {h.dtype for h in activity} == {jnp.dtype(dtype)}
+    np.testing.assert_array_equal(activity[0].astype(float), images)  # neither scaled nor rounded
+    for each, other in zip(activity, expected, strict=True):
         np.testing.assert_array_equal(each, other)
-    assert np.ptp(got[-1].astype(float), axis=0).min() > 0
+    assert np.ptp(activity[-1].astype(float), axis=0).min() > 0

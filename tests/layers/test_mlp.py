@@ -28,7 +28,7 @@ def given(seed=0):
 
 
 def by_hand(weights, x, noise):
-    """One example."""
+    """The activities of one example."""
     h, activity = np.asarray(x), []
     for i, name in enumerate(NAMES):
         h = PHI[name](np.asarray(weights["w"][i]) @ h + np.asarray(weights["bias"][i]))
@@ -37,24 +37,24 @@ def by_hand(weights, x, noise):
     return activity
 
 
-def test_forward_and_perturbed():
+def test_forward_and_perturbed_activity_follow_the_equations():
     weights, x = given()
     activity = layers.forward(NET, weights, x)
     noise = [0.1 * jax.random.normal(jax.random.key(i), (7, n)) for i, n in enumerate(SIZES[1:-1])]
     output = layers.perturbed_output(NET, weights, activity.h[1], noise)
     np.testing.assert_array_equal(activity.h[0], x)
     for b in range(7):
-        for h, want in zip(activity.h[1:], by_hand(weights, x[b], []), strict=True):
-            np.testing.assert_allclose(h[b], want, atol=1e-14)
+        for h, expected in zip(activity.h[1:], by_hand(weights, x[b], []), strict=True):
+            np.testing.assert_allclose(h[b], expected, atol=1e-14)
         np.testing.assert_allclose(output[b], by_hand(weights, x[b], [each[b] for each in noise])[-1], atol=1e-14)
     assert np.abs(output - activity.h[-1]).max() > 1e-2
-    for h, seen in zip(activity.h[:-1], activity.seen, strict=True):
-        np.testing.assert_array_equal(seen, h)
+    for h, layer_input in zip(activity.h[:-1], activity.seen, strict=True):
+        np.testing.assert_array_equal(layer_input, h)
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["by name", "callables"])
 def test_credit_is_pulled_through_the_slope(own):
-    """Of each nonlinearity, by differences; a callable is one of one's own, even if it is JAX's."""
+    """The slope of each nonlinearity equals differences; a callable counts as custom, even if it is JAX's."""
     phis = [jnp.tanh, jax.nn.relu, jax.nn.sigmoid, lambda v: v] if own else NAMES
     weights, x = given()
     activity = layers.forward(mlp(SIZES, phis), weights, x)
@@ -66,8 +66,8 @@ def test_credit_is_pulled_through_the_slope(own):
 
 
 @pytest.mark.parametrize(("last", "loss"), [("sigmoid", "squared"), ("identity", "squared"), ("identity", "softmax")])
-def test_loss_and_error(last, loss):
-    """Of an output whose v is what is given: its layer's weights are 1."""
+def test_the_credit_is_the_derivative_of_the_loss(last, loss):
+    """The output layer has weights of 1, so that v is its input."""
     net, weights = mlp((3, 3), [last], loss), {"w": (jnp.eye(3),), "bias": (jnp.zeros(3),)}
     v, y = jnp.array([[0.3, -1.2, 2.0], [1.0, 0.1, -0.4]]), jnp.array([[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]])
 
@@ -78,19 +78,19 @@ def test_loss_and_error(last, loss):
         return jnp.sum((h - y) ** 2, 1) / 2
 
     activity = layers.forward(net, weights, v)
-    got, credit = layers.loss_and_credit(net, activity.h[-1], y)
-    want = jax.grad(lambda v: jnp.sum(losses(v)))(v)
-    np.testing.assert_allclose(got, losses(v), atol=1e-14)
-    np.testing.assert_allclose(activity.pull[-1](credit), want, atol=1e-14)
+    values, credit = layers.loss_and_credit(net, activity.h[-1], y)
+    expected = jax.grad(lambda v: jnp.sum(losses(v)))(v)
+    np.testing.assert_allclose(values, losses(v), atol=1e-14)
+    np.testing.assert_allclose(activity.pull[-1](credit), expected, atol=1e-14)
     weight = jnp.array([0.5, 3.0])
-    got, credit = layers.loss_and_credit(net, activity.h[-1], y, weight)
-    np.testing.assert_allclose(got, weight * losses(v), atol=1e-14)
-    np.testing.assert_allclose(activity.pull[-1](credit), weight[:, None] * want, atol=1e-14)
+    values, credit = layers.loss_and_credit(net, activity.h[-1], y, weight)
+    np.testing.assert_allclose(values, weight * losses(v), atol=1e-14)
+    np.testing.assert_allclose(activity.pull[-1](credit), weight[:, None] * expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("pathway", ["chain", "direct"])
-def test_initial_weights(pathway, dtype):
+def test_initial_weights_have_their_moments(pathway, dtype):
     """Variance 2/n_in within five standard errors; no two matrices share numbers."""
     net = mlp((50, 40, 40, 40), ["tanh"] * 3)
     params = layers.init_params(jax.random.key(3), net, pathway=pathway, dtype=dtype)
@@ -118,13 +118,13 @@ def test_initial_weights(pathway, dtype):
         (lambda: layers.init_params(jax.random.key(0), NET, pathway="fa"), "pathway='fa' is not known"),
     ],
 )
-def test_refusals(make, message):
+def test_bad_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message) as refusal:
         make()
     assert "\n" not in str(refusal.value)
 
 
-def test_weights_and_data_that_do_not_fit_the_network():
+def test_weights_and_data_that_do_not_fit_are_refused():
     net = mlp((3, 4, 2), ["tanh", "identity"])
     rule, params, key = backprop(net), layers.init_params(jax.random.key(0), net), jax.random.key(0)
     batch = Example(jnp.zeros((5, 3)), jnp.zeros((5, 2)))
@@ -153,7 +153,7 @@ def test_data_take_the_dtype_of_the_weights():
     assert {x.dtype, y.dtype, weight.dtype} == {jnp.dtype(jnp.bfloat16)}
     np.testing.assert_array_equal(y.astype(float), np.eye(2)[batch.y])
     own = net._replace(loss=lambda z, y: z[y])
-    assert layers.fitted(own, params, batch).y.dtype == jnp.asarray(batch.y).dtype  # which the loss may use as an index
+    assert layers.fitted(own, params, batch).y.dtype == jnp.asarray(batch.y).dtype  # the loss may use it as an index
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

@@ -1,4 +1,4 @@
-"""What does not fit is refused in one line that names it and says what to do instead."""
+"""Layers and networks that do not fit are refused in one line, with the remedy."""
 
 import flax.linen as nn
 import jax
@@ -25,7 +25,7 @@ BIAS = "leave out its bias (use_bias=False), which the chain adds, and put a non
 PRODUCT = "leave out its bias (use_bias=False), which the chain adds; a product of weights is two layers"
 IMAGE, TAIL = (4, 4, 1), [flatten(), dense(2)]
 REFUSED = {
-    # A layer that is not linear, found by trying it on random weights and activity.
+    # Layers that are not linear on random weights and activity.
     "bias": (lambda: chain(IMAGE, [nn.Conv(2, (3, 3)), *TAIL]), "layers[0]=Conv is not linear in its activity", BIAS),
     "bias of rows": (
         lambda: chain((4,), [dense(3), nn.Dense(2)]),
@@ -243,25 +243,25 @@ REFUSED = {
 }
 
 
-def one_line(call, told, remedy, errors=(ValueError, TypeError)):
+def one_line(call, problem, remedy, errors=(ValueError, TypeError)):
     with pytest.raises(errors) as refusal:
         call()
     message = str(refusal.value)
     assert "\n" not in message, message
-    assert told in message
+    assert problem in message
     assert remedy in message
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_networks(name):
-    make, told, remedy = REFUSED[name]
-    one_line(make, told, remedy)
+def test_bad_networks_are_refused(name):
+    make, problem, remedy = REFUSED[name]
+    one_line(make, problem, remedy)
 
 
-def test_what_is_nearly_refused_is_taken():
+def test_borderline_networks_are_taken():
     linear = nn.Sequential([nn.Conv(2, (3, 3), use_bias=False), lambda h: h[:, ::-1]])
     first_maximum = chain(IMAGE, [conv(2, 3, largest), *TAIL])
     assert chain(IMAGE, [linear, layer(lambda w, h: -h, None), *TAIL]).h_shapes[-1] == (2,)
-    rules.weight_mirror(first_maximum)  # nothing mirrors the first layer
-    rules.node_perturbation(chain(IMAGE, [conv(2, 3), *TAIL]), estimator="ridge")  # a matrix alone to be solved for
+    rules.weight_mirror(first_maximum)  # the first layer is not mirrored
+    rules.node_perturbation(chain(IMAGE, [conv(2, 3), *TAIL]), estimator="ridge")  # only a matrix to solve for
     chain(IMAGE, [conv(2, 5), *TAIL])  # larger than the image, with zeros around it

@@ -1,4 +1,4 @@
-"""Lives that the tests of the rules over theta share."""
+"""Lives shared by the tests of the rules over theta."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from plasticity_jax.meta import Life
 
 
 def of_case(name, *coefficients, rate=0.1):
-    """A life of a registered rule under SGD; theta holds some of its coefficients, and a query is a batch of its own.
+    """A life of a registered rule under SGD; theta holds some of its coefficients, and the query is another batch.
 
-    The query's loss is what the rule reports at the end of the life, from traces as at birth.
+    The query's loss is the rule's at the end of the life, from initial traces.
     """
     case = pj.RULES[name]
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), case.params(jax.random.key(1)))
@@ -30,7 +30,7 @@ def of_case(name, *coefficients, rate=0.1):
 
 
 def episodes_of_case(name, steps, episodes=1):
-    """Leaves of the support (B, T, ...), of the query (B, ...)."""
+    """Episodes with leaves (B, T, ...) of the support and (B, ...) of the query."""
     case = pj.RULES[name]
     keys = jax.random.split(jax.random.key(4), (episodes, steps + 1))
     batches = jax.vmap(jax.vmap(case.batch))(keys)

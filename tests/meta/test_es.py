@@ -1,4 +1,4 @@
-"""Evolution strategies: what they estimate, with what sizes, and what the lives of a pair share."""
+"""Evolution strategies: their mean, their sizes, and the randomness that the lives of a pair share."""
 
 import math
 from statistics import NormalDist
@@ -18,7 +18,7 @@ SAMPLES = 20_000
 
 
 def walk(loss, noise=0.0):
-    """A life that adds theta's groups to a weight of each, and noise of its own; judged by its last weights."""
+    """A life that adds theta's groups, and its own noise, to a weight of each; its last weights are judged."""
 
     def update(params, traces, key, batch):
         shock = noise * jax.random.normal(key)
@@ -38,29 +38,29 @@ def episodes(steps=1, count=1):
     return pj.Episode(jnp.zeros((count, steps, 1)), 1.0 + jnp.arange(count)[:, None])
 
 
-def assert_mean(samples, want):
-    """Two-sided z-test of a mean; by chance alone it fails with probability FALSE_ALARM."""
+def assert_mean(samples, expected):
+    """The standard error, after a two-sided z-test of the mean that fails with probability FALSE_ALARM by chance."""
     critical = NormalDist().inv_cdf(1 - FALSE_ALARM / 2)
     error = np.std(samples) / math.sqrt(len(samples))
-    assert abs(np.mean(samples) - want) < critical * error
+    assert abs(np.mean(samples) - expected) < critical * error
     return critical * error
 
 
-def test_the_gradient_of_the_smoothed_loss_with_a_size_for_each_group():
-    """Of x^3 it is 3 x^2 + 3 sigma^2; the query's mean, 1.5, multiplies it."""
+def test_the_mean_is_the_gradient_of_the_smoothed_loss():
+    """It is 3 x^2 + 3 sigma^2 for x^3, times the query's mean, 1.5; each group has its own sigma."""
     life = walk(lambda params, query: jnp.sum(query) * (params["a"] ** 3 + params["b"] ** 3))
     theta, sigma = {"a": jnp.float64(0.5), "b": jnp.float64(-1.0)}, {"a": 0.2, "b": 1.0}
     rule = es(life, sigma=sigma, pairs=2)
     keys = jax.random.split(jax.random.key(40), SAMPLES)
-    got, _, info = compiled(jax.vmap(lambda key: rule.update(theta, (), key, episodes(count=2))))(keys)
+    updates, _, info = compiled(jax.vmap(lambda key: rule.update(theta, (), key, episodes(count=2))))(keys)
     for name in theta:
-        want = 1.5 * 3 * (theta[name] ** 2 + sigma[name] ** 2)
-        assert assert_mean(got[name], want) < 1.5 * 3 * sigma["b"] ** 2 / 2, "the smoothing would not show"
+        expected = 1.5 * 3 * (theta[name] ** 2 + sigma[name] ** 2)
+        assert assert_mean(updates[name], expected) < 1.5 * 3 * sigma["b"] ** 2 / 2, "the smoothing would not show"
     assert_mean(info.loss, 1.5 * sum(x**3 + 3 * x * sigma[name] ** 2 for name, x in theta.items()))
 
 
 def test_a_pair_shares_its_life():
-    """Noise of the life that theta does not move cancels to the last digits, though it moves the loss."""
+    """The life's own noise cancels to the last digits, though it changes the loss."""
     life = walk(lambda params, query: params["a"], noise=1.0)
     theta = {"a": jnp.float64(0.5)}
     rule = es(life, sigma=1e-3, pairs=1)
@@ -73,10 +73,10 @@ def test_a_pair_shares_its_life():
 
 
 @pytest.mark.parametrize("make", [es, lambda life, **options: pes(life, windows=1, **options)])
-def test_lives_draw_their_noise_apart_from_the_perturbations(make):
-    """The loss is theta times the square of what the life draws: of unit normals u and v, E u^2 v^2 = 1, E u^4 = 3.
+def test_lives_draw_noise_independent_of_the_perturbations(make):
+    """The loss is theta times the square of the life's number: for unit normals u and v, E u^2 v^2 = 1, E u^4 = 3.
 
-    The life draws with the key that it is given, as a perturbation is drawn with its own.
+    The life draws with its own key, as a perturbation does.
     """
 
     def learner(theta):
@@ -99,7 +99,7 @@ def test_lives_draw_their_noise_apart_from_the_perturbations(make):
     assert assert_mean(info.loss, 0.5) < 0.2
 
 
-def test_what_makes_no_estimate_is_refused():
+def test_bad_pairs_and_sizes_are_refused():
     life = walk(lambda params, query: params["a"])
     with pytest.raises(ValueError, match="pairs=0 must be at least 1"):
         es(life, sigma=0.1, pairs=0)

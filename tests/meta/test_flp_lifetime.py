@@ -26,7 +26,7 @@ FORMS = {
 
 
 class World(NamedTuple):
-    """One problem, twice: as the oracle takes it, and as the library does."""
+    """One problem in the oracle's form and in the library's."""
 
     form: str
     arrays: dict
@@ -53,14 +53,19 @@ def world(form):
     else:
         y, query_y = rng.standard_normal((STEPS, EXAMPLES, SIZES[-1])), rng.standard_normal((QUERIES, SIZES[-1]))
     unread = [i for i in layers if i not in PLASTIC]
-    unfed = [*unread, layers[-1]] if form == "classification" else unread
-    for name, dead in {"alpha": unread, "B": unfed, "c": unfed, "beta": unfed}.items():
-        theta[name] = [None if i in dead else value for i, value in enumerate(theta[name])]
+    no_feedback = [*unread, layers[-1]] if form == "classification" else unread
+    for name, missing in {
+        "alpha": unread,
+        "B": no_feedback,
+        "c": no_feedback,
+        "beta": no_feedback,
+    }.items():
+        theta[name] = [None if i in missing else value for i, value in enumerate(theta[name])]
     return World(form, theta, (x, y, query_x, query_y), as_library(theta), as_episodes(x, y, query_x, query_y))
 
 
 def as_library(theta):
-    """The oracle's theta as params and coefficients: feedback is transposed, and what is unread is zero."""
+    """The oracle's theta as params and coefficients: feedback is transposed, and unread entries are zero."""
     fill = [(SIZES[-1], n) for n in SIZES[1:]]
     w_fb = tuple(jnp.zeros(s) if b is None else jnp.asarray(b.T) for b, s in zip(theta["B"], fill, strict=True))
     c = tuple(jnp.zeros(s[1]) if c is None else jnp.asarray(c) for c, s in zip(theta["c"], fill, strict=True))
@@ -90,7 +95,7 @@ def query_loss(net, weights, query):
 
 
 def whole(form):
-    """All layers are in the params of the inner life; only those of PLASTIC learn."""
+    """A life with all layers in its params, of which only those of PLASTIC learn."""
     net = network(form)
     return pj.meta.Life(
         learner=lambda theta: pj.learner(
@@ -102,7 +107,7 @@ def whole(form):
 
 
 def hoisted(form):
-    """The layer that does not learn is evaluated for all inputs at once; the inner network is what follows it."""
+    """A life that evaluates the frozen layer for all inputs at once; the inner network is the rest."""
     front, net = mlp(SIZES[:2], ["relu"]), network(form, 1)
 
     def prepare(theta, batch):
@@ -136,17 +141,17 @@ def graded(form, life=whole, remat=True):
     return update
 
 
-def assert_near(got, want, rtol):
-    """Each leaf to rtol of its largest entry."""
+def assert_near(actual, expected, rtol):
+    """Asserts that each leaf is equal to rtol of its largest entry."""
 
     def near(a, b):
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * np.max(np.abs(b)), strict=True)
 
-    jax.tree.map(near, got, want)
+    jax.tree.map(near, actual, expected)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_life_is_the_numpy_life(form):
+def test_the_life_equals_the_numpy_life(form):
     w = world(form)
     loss, final, inner, _ = oracle.live(w.arrays, *w.life, PLASTIC, classification=form == "classification")
     life = whole(form)
@@ -159,22 +164,22 @@ def test_the_life_is_the_numpy_life(form):
         return state.params["forward"]["w"], losses, life.loss(theta, state.params, query)[0]
 
     end, losses, at_end = lived(w.theta)
-    for i, (got, want) in enumerate(zip(end, final, strict=True)):
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
-        moved = np.abs(want - w.arrays["W"][i]).max()
+    for i, (actual, expected) in enumerate(zip(end, final, strict=True)):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
+        moved = np.abs(expected - w.arrays["W"][i]).max()
         assert moved > 0.05 if i in PLASTIC else moved == 0
     np.testing.assert_allclose(losses, inner, rtol=1e-12)
     np.testing.assert_allclose(at_end, loss, rtol=1e-12)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_meta_gradient_is_the_difference(form):
-    """At h = 1e-4 truncation is 3e-18 f^(5), rounding 1.5 eps |f| / h = 3e-12 |f|; gradients are above 1e-3."""
+def test_every_meta_gradient_is_that_of_finite_differences(form):
+    """Truncation at h = 1e-4 is 3e-18 f^(5), rounding 1.5 eps |f| / h = 3e-12 |f|; gradients are above 1e-3."""
     w = world(form)
-    found = oracle.differences(w.arrays, 1e-4, *w.life, PLASTIC, classification=form == "classification")
+    expected = oracle.differences(w.arrays, 1e-4, *w.life, PLASTIC, classification=form == "classification")
     _, gradient = graded(form)(w.theta)
     feedback = gradient["feedback"]
-    got = {
+    actual = {
         "W": list(gradient["forward"]["w"]),
         "b": list(gradient["forward"]["bias"]),
         "B": [each.T for each in feedback["w_fb"]],
@@ -182,19 +187,19 @@ def test_every_meta_gradient_is_the_difference(form):
         "alpha": [None, *gradient["alpha"]],
         "beta": [None, *gradient["beta"]],
     }
-    for name, differences in found.items():
-        for i, want in enumerate(differences):
-            if want is None:  # nothing reads it
-                assert got[name][i] is None or not np.any(got[name][i])
+    for name, differences in expected.items():
+        for i, slope in enumerate(differences):
+            if slope is None:  # it is never read
+                assert actual[name][i] is None or not np.any(actual[name][i])
                 continue
-            assert np.max(np.abs(want)) > 1e-3, f"{name}[{i}] is dead"
+            assert np.max(np.abs(slope)) > 1e-3, f"{name}[{i}] is zero"
             np.testing.assert_allclose(
-                got[name][i], want, rtol=0, atol=1e-6 * np.max(np.abs(want)), err_msg=f"{name}[{i}]"
+                actual[name][i], slope, rtol=0, atol=1e-6 * np.max(np.abs(slope)), err_msg=f"{name}[{i}]"
             )
 
 
-def test_rematerialised_is_the_same():
-    """Nothing but the order in which a gradient's terms are summed, step by step or block by block, may differ."""
+def test_rematerialisation_changes_no_gradient():
+    """Only the order in which a gradient's terms are summed, step by step or block by block, may differ."""
     theta = world("regression").theta
     loss, gradient = graded("regression", remat=False)(theta)
     for remat in (True, 5):  # 3 + 3 + 1 and 5 + 2 steps
@@ -204,7 +209,7 @@ def test_rematerialised_is_the_same():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_hoisted_is_unhoisted(form):
+def test_a_hoisted_layer_changes_no_gradient(form):
     theta = world(form).theta
     loss, gradient = graded(form)(theta)
     other_loss, other = graded(form, hoisted)(theta)
@@ -214,7 +219,7 @@ def test_hoisted_is_unhoisted(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_without_plasticity_only_plasticity_has_a_gradient(form):
-    """At alpha = 0, where the authors start, B, c and beta have gradients of exactly zero."""
+    """B, c and beta have gradients of exactly zero at alpha = 0, where the authors start."""
     theta = world(form).theta
     _, gradient = graded(form)({**theta, "alpha": tuple(0 * a for a in theta["alpha"])})
     assert all(not np.any(leaf) for leaf in jax.tree.leaves((gradient["feedback"], gradient["beta"])))

@@ -1,4 +1,4 @@
-"""The meta-gradient is the derivative of the life that was lived, whatever rule lives it; and of lives that break."""
+"""The meta-gradient is the derivative of the life, for any rule; and lives that diverge."""
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,16 @@ from tests.meta.lives import episodes_of_case, first, of_case, slope
     ("name", "coefficient"), [("rflo", "leak"), ("node_perturbation", "sigma"), ("oja", "alpha"), ("rflo", "alpha")]
 )
 def test_a_coefficient_of_any_rule_can_be_meta_learned(name, coefficient):
-    """Central differences of fourth order at h = 1e-3 x are right to h^4 ~ 1e-12 and eps / h ~ 1e-12, relatively."""
+    """Central differences of fourth order at h = 1e-3 x have relative errors h^4 ~ 1e-12 and eps / h ~ 1e-12."""
     life, theta = of_case(name, coefficient, rate=1.0 if name == "oja" else 0.1)
     episodes = episodes_of_case(name, steps=9)
     key = jax.random.key(5)
     life_key = jax.random.split(key, 1)[0]
     loss = compiled(lambda x: outcome(life, {coefficient: x}, life_key, first(episodes), remat=False)[0])
-    want = slope(loss, theta[coefficient], 1e-3 * float(theta[coefficient]))
+    expected = slope(loss, theta[coefficient], 1e-3 * float(theta[coefficient]))
     updates, _, info = compiled(meta_gradient(life).update)(theta, (), key, episodes)
-    assert abs(want) > 1e-5, "nothing to equal"
-    np.testing.assert_allclose(updates[coefficient], want, rtol=1e-6)
+    assert abs(expected) > 1e-5, "nothing to equal"
+    np.testing.assert_allclose(updates[coefficient], expected, rtol=1e-6)
     np.testing.assert_allclose(info.loss, loss(theta[coefficient]), rtol=1e-12)
 
 
@@ -47,7 +47,7 @@ def test_a_batch_is_the_mean_of_its_episodes():
 
 
 def test_an_inner_adam_needs_eps_root():
-    """The net's second input is silent: its weights' gradients are zero in all of the life. No other number changes."""
+    """The net's second input is zero, as are its weights' gradients throughout the life. Nothing else changes."""
     net = pj.networks.mlp((2, 3, 1), ("tanh", "identity"))
     start = pj.layers.init_params(jax.random.key(1), net, dtype=jnp.float64)
     x = jax.random.normal(jax.random.key(2), (1, 3, 4, 2)) * jnp.array([1.0, 0.0])
@@ -77,7 +77,7 @@ def test_an_inner_adam_needs_eps_root():
 
 
 def growing():
-    """Two weights multiplied by 1 + theta x at each step; the second by that twice over. Nothing else."""
+    """A life of two weights; each step multiplies the first by 1 + theta x, and the second by that twice."""
 
     def update(params, traces, key, batch):
         grown = {"a": -params["a"] * batch.mean(), "b": -params["b"] * batch.mean() ** 2}

@@ -1,4 +1,4 @@
-"""A life is its steps, whether it is kept or relived; and relived it takes memory like the root of its length."""
+"""A life equals its steps, stored or rematerialised; rematerialised, its memory grows as the root of its length."""
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ from tests.laws.common import compiled
 from tests.meta.lives import episodes_of_case, first, of_case
 
 BLOCKS = [True, 1, 3, 7, 100]
-"""Of 10 steps: four and a rest of two, single steps, threes and a rest of one, seven and three, and all at once."""
+"""Blocks of 10 steps: fours and two, single steps, threes and one, seven and three, and all at once."""
 
 
 @pytest.mark.parametrize("remat", BLOCKS)
 def test_blocks_change_nothing(remat):
-    """The operations are the same; compiled apart they round differently, some 1e-16 a step."""
-    name = "rflo"  # whose traces cross the edges of blocks
+    """The operations are the same; compiled separately they round differently, some 1e-16 a step."""
+    name = "rflo"  # its traces cross the edges of blocks
     life, theta = of_case(name, "leak", "alpha")
     episode = first(episodes_of_case(name, steps=10))
 
@@ -28,32 +28,32 @@ def test_blocks_change_nothing(remat):
 
         return compiled(jax.value_and_grad(f))(theta, episode)
 
-    got, want = graded(remat), graded(False)
-    assert abs(want[1]["leak"]) > 1e-5
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), got, want)
+    actual, expected = graded(remat), graded(False)
+    assert abs(expected[1]["leak"]) > 1e-5
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), actual, expected)
 
 
 @pytest.mark.parametrize("remat", [False, True, 3])
-def test_a_life_is_its_steps(remat):
+def test_a_life_equals_its_steps(remat):
     life, theta = of_case("node_perturbation")
     episode = first(episodes_of_case("node_perturbation", steps=10))
     support = episode.support
     learn = life.learner(theta)
     state = birth(life, theta, jax.random.key(8), episode)
-    end, kept = compiled(
+    end, outputs = compiled(
         lambda state: lifetime(learn, state, support, collect=lambda info: info.aux["output"], remat=remat)
     )(state)
     step = compiled(learn.step)
     for t in range(10):
         state, info = step(state, jax.tree.map(lambda leaf, t=t: leaf[t], support))
-        np.testing.assert_allclose(kept[t], info.aux["output"], rtol=1e-11)
+        np.testing.assert_allclose(outputs[t], info.aux["output"], rtol=1e-11)
     assert int(end.step) == 10
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), end.params, state.params)
 
 
 @pytest.mark.parametrize("remat", [False, True])
 def test_preparation_is_hoisted_and_keeps_the_steps_apart(remat):
-    """Prepared ahead or inside of the step, a life and its gradient are the same; and the step sees no raw batch."""
+    """A life and its gradient are the same with preparation ahead or inside of the step, which gets no raw batch."""
     w = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
     support = jax.random.normal(jax.random.key(9), (7, 4, 3))
 
@@ -79,15 +79,15 @@ def test_preparation_is_hoisted_and_keeps_the_steps_apart(remat):
         episode = pj.Episode(support, jnp.array([1.0, 2.0]))
         return outcome(life, theta, jax.random.key(0), episode, remat=remat)[0]
 
-    got, want = (compiled(jax.value_and_grad(f))(w) for f in (hoisted, unhoisted))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), got, want)
+    actual, expected = (compiled(jax.value_and_grad(f))(w) for f in (hoisted, unhoisted))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), actual, expected)
 
 
 def test_memory_grows_like_the_root_of_the_length():
-    """States of n^2 numbers, batches of one: what is kept of a step, and of the edge of a block, is of size n^2.
+    """States have n^2 numbers and batches one: a step, and the edge of a block, store some n^2.
 
-    Kept, a life 16 times as long takes 16 times the memory, less what does not grow; relived, sqrt(16) = 4 times.
-    Half as much again for what the compiler adds to either tells them apart.
+    A stored life 16 times as long takes 16 times the memory, less a constant; a rematerialised one, sqrt(16) = 4 times.
+    A factor of 1.5 for the compiler's overhead still separates the two.
     """
     n = 64
 
@@ -109,10 +109,10 @@ def test_memory_grows_like_the_root_of_the_length():
         program = jax.jit(jax.grad(loss)).lower(state, support).compile()
         return program.memory_analysis().temp_size_in_bytes
 
-    kept = temporary(1600, False) / temporary(100, False)
-    relived = temporary(1600, True) / temporary(100, True)
-    assert kept > 16 / 1.5
-    assert relived < 4 * 1.5
+    stored = temporary(1600, False) / temporary(100, False)
+    rematerialised = temporary(1600, True) / temporary(100, True)
+    assert stored > 16 / 1.5
+    assert rematerialised < 4 * 1.5
     assert temporary(1600, True) < 4 * 40 * n * n * 4, "40 edges and 40 steps of a block, a state or two of each"
 
 

@@ -15,7 +15,7 @@ from tests.oracles.meta import activities, derivative, gradient_of, live, loss_o
 
 SIZES = (3, 5, 4, 4, 2)
 NAMES = ("relu", "tanh", "tanh", "identity")
-"""Four layers, of which the first two rest in a life."""
+"""Four layers; the first two do not learn in a life."""
 FROZEN = 2
 FRONT, NET, WHOLE = (
     mlp(SIZES[: FROZEN + 1], NAMES[:FROZEN]),
@@ -29,7 +29,7 @@ def prefix(weights, x):
 
 
 def problem(rates, steps=3, episodes=1):
-    """theta and a batch of episodes in float64; rates is how many of them there are: one, a layer's, a parameter's."""
+    """theta and a batch of episodes in float64; `rates` is "one", "group" or "parameter"."""
     keys = jax.random.split(jax.random.key(20), 4)
     whole = init_params(keys[0], WHOLE, dtype=jnp.float64)["forward"]
     whole["bias"] = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n)) for n in SIZES[1:])
@@ -55,7 +55,7 @@ def spread(rate, weights):
 
 
 def lived(theta, episode):
-    """Features of the query; weights at the end; sum of the gradients."""
+    """Features of the query, weights at the end, the sum of the gradients, and the losses."""
     h = [activities(theta["prefix"], x, NAMES[:FROZEN])[-1] for x in (*episode.support.x, episode.query.x)]
     batches = list(zip(h[:-1], episode.support.y, strict=True))
     weights, total, losses = live(theta["forward"], spread(theta["rate"], theta["forward"]), batches, NAMES[FROZEN:])
@@ -77,18 +77,20 @@ def test_second_order_is_the_derivative_of_the_life(rates, remat):
     theta, episodes = problem(rates)
     episode = host(first(episodes))
     life = gradient_life(NET, prefix=prefix, blockwise=remat)
-    got, _, info = library(meta_gradient(life, remat=remat), theta, episodes)
-    want = derivative(lambda th: loss(th, episode), host(theta))
+    gradient, _, info = library(meta_gradient(life, remat=remat), theta, episodes)
+    expected = derivative(lambda th: loss(th, episode), host(theta))
     np.testing.assert_allclose(info.loss, loss(host(theta), episode), rtol=1e-12)
     np.testing.assert_allclose(info.aux["inner_loss"], np.mean(lived(host(theta), episode)[3]), rtol=1e-12)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max()), got, want)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max()), gradient, expected
+    )
 
 
 @pytest.mark.parametrize("rates", ["one", "parameter"])
 def test_first_order_is_the_gradient_at_the_end(rates):
-    """theta_0 gets it as it is; the rates get -sum_t g_t times it; the prefix its part in the query."""
+    """theta_0 gets the gradient itself, the rates get -sum_t g_t times it, and the prefix its part in the query."""
     theta, episodes = problem(rates, episodes=2)
-    got, _, info = library(first_order(NET, prefix=prefix), theta, episodes)
+    gradient, _, info = library(first_order(NET, prefix=prefix), theta, episodes)
     theta, each = host(theta), []
     for b in range(2):
         episode = jax.tree.map(lambda leaf, b=b: np.asarray(leaf[b]), episodes)
@@ -102,18 +104,20 @@ def test_first_order_is_the_gradient_at_the_end(rates):
             return loss_of(weights, h, episode.query.y, NAMES[FROZEN:])
 
         each.append({"prefix": derivative(of_query, theta["prefix"]), "forward": at_end, "rate": rate})
-    want = jax.tree.map(lambda a, b: (a + b) / 2, *each)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max()), got, want)
+    expected = jax.tree.map(lambda a, b: (a + b) / 2, *each)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max()), gradient, expected
+    )
     second, _, same = library(meta_gradient(gradient_life(NET, prefix=prefix)), *problem(rates, episodes=2))
     np.testing.assert_allclose(info.loss, same.loss, rtol=1e-12)
     assert float(info.aux["inner_loss"]) == pytest.approx(float(same.aux["inner_loss"]), rel=1e-12)
-    assert np.abs(second["forward"]["w"][0] - want["forward"]["w"][0]).max() > 1e-2, (
+    assert np.abs(second["forward"]["w"][0] - expected["forward"]["w"][0]).max() > 1e-2, (
         "the two orders agree: no curvature"
     )
 
 
-def test_the_prefix_is_the_whole_network_with_its_first_layers_at_rest():
-    """Hoisted out of the life, or in it at a rate of zero: the same loss, and the same gradient of what rests."""
+def test_the_prefix_equals_first_layers_with_a_rate_of_zero():
+    """The loss, and the frozen layers' gradient, are the same outside of the life and in it at a rate of zero."""
     theta, episodes = problem("parameter")
     whole = {name: theta["prefix"][name] + theta["forward"][name] for name in ("w", "bias")}
     none = jax.tree.map(jnp.zeros_like, theta["prefix"])
@@ -129,7 +133,7 @@ def test_the_prefix_is_the_whole_network_with_its_first_layers_at_rest():
 
 
 def test_the_loss_of_a_life_is_half_the_squared_error():
-    """The authors' mean squared error over one output is twice it: a step of theirs at a rate is one here at twice."""
+    """The authors' mean squared error over one output is twice as large, so their rate is half of ours."""
     net = mlp((1, 1), ["identity"])
     x, y, w = np.array([[2.0], [1.0]]), np.array([[1.0], [3.0]]), 0.5
     theta = {"forward": {"w": (jnp.full((1, 1), w),), "bias": (jnp.zeros(1),)}, "rate": jnp.float64(2 * 0.01)}
@@ -140,30 +144,30 @@ def test_the_loss_of_a_life_is_half_the_squared_error():
     np.testing.assert_allclose(2 * info.loss, mse, rtol=1e-12)
 
 
-def test_a_life_of_labels_is_that_of_their_targets():
-    """Of weights in float32, on data that NumPy made in float64; and of a query that is weighted."""
+def test_a_life_of_labels_equals_that_of_their_targets():
+    """Weights are in float32 and data in NumPy's float64; a weighted query counts by its weights."""
     net = mlp((3, 4, 2), ["tanh", "identity"], "softmax")
     theta = {"forward": init_params(jax.random.key(1), net, dtype=jnp.float32)["forward"], "rate": jnp.float32(0.3)}
     rng = np.random.default_rng(2)
     x, x_q, labels = rng.standard_normal((2, 3, 5, 3)), rng.standard_normal((2, 6, 3)), rng.integers(0, 2, (2, 3, 5))
-    asked = rng.integers(0, 2, (2, 6))
-    of_labels = pj.Episode(pj.Example(x, labels), pj.Example(x_q, asked))
-    of_targets = pj.Episode(pj.Example(x, np.eye(2)[labels]), pj.Example(x_q, np.eye(2)[asked]))
+    query_labels = rng.integers(0, 2, (2, 6))
+    of_labels = pj.Episode(pj.Example(x, labels), pj.Example(x_q, query_labels))
+    of_targets = pj.Episode(pj.Example(x, np.eye(2)[labels]), pj.Example(x_q, np.eye(2)[query_labels]))
     for rule in (meta_gradient(gradient_life(net)), first_order(net)):
-        (got, _, info), (want, _, want_info) = (
+        (gradient, _, info), (expected, _, expected_info) = (
             compiled(rule.update)(theta, (), jax.random.key(0), batch) for batch in (of_labels, of_targets)
         )
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), got, want)
-        assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {jnp.dtype(jnp.float32)}
-        np.testing.assert_allclose(info.aux["error"], want_info.aux["error"])
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), gradient, expected)
+        assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}
+        np.testing.assert_allclose(info.aux["error"], expected_info.aux["error"])
         padding = of_labels.query._replace(weight=np.array([[1.0] * 3 + [0.0] * 3] * 2))
         half, _, _ = compiled(rule.update)(theta, (), jax.random.key(0), of_labels._replace(query=padding))
-        short = of_labels._replace(query=pj.Example(x_q[:, :3], asked[:, :3]))
+        short = of_labels._replace(query=pj.Example(x_q[:, :3], query_labels[:, :3]))
         whole, _, _ = compiled(rule.update)(theta, (), jax.random.key(0), short)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(2 * a, b, rtol=0, atol=1e-6), half, whole)
 
 
-def test_episodes_that_are_no_use_are_named_in_one_line():
+def test_unusable_episodes_are_named_in_one_line():
     theta, batch = problem("one")
     none = jax.tree.map(lambda leaf: leaf[:0], batch)
     nothing = batch._replace(query=jax.tree.map(lambda leaf: leaf[:, :0], batch.query))

@@ -1,4 +1,4 @@
-"""A life that is judged by its losses on the way: its gradient, its memory, and the rules over theta that take it."""
+"""A life judged by its losses on the way: its gradient, its memory, and the rules over theta that take it."""
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,12 @@ STEPS, KEY = 5, jax.random.key(60)
 
 
 def discounted(losses):
-    """Early losses weigh more, and not as they are: no mean, and no number times it."""
+    """A judgement of losses that is nonlinear and weighs early losses more."""
     return jnp.sum(0.8 ** jnp.arange(len(losses)) * losses**2)
 
 
 def judged(on_the_way, end):
-    """A life of RFLO, whose traces cross the edges of blocks, over its leak; judged by its end, too, or not."""
+    """A life of RFLO, whose traces cross the edges of blocks, over its leak; with `end` its end is judged too."""
     life, theta = of_case("rflo", "leak")
     return (life if end else Life(life.learner, life.params))._replace(on_the_way=on_the_way), theta
 
@@ -40,23 +40,23 @@ def lived(life, leak, on_the_way, end):
 
 
 @pytest.mark.parametrize(("on_the_way", "end"), [(jnp.mean, False), (discounted, True)])
-def test_the_gradient_is_that_of_the_steps_and_of_differences(on_the_way, end):
-    """Central differences of fourth order at h = 1e-3 are right to h^4 ~ 1e-12 and eps / h ~ 1e-12, relatively."""
+def test_the_gradient_equals_those_of_the_steps_and_of_differences(on_the_way, end):
+    """Central differences of fourth order at h = 1e-3 have relative errors h^4 ~ 1e-12 and eps / h ~ 1e-12."""
     life, theta = judged(on_the_way, end)
     by_hand = compiled(jax.value_and_grad(lambda leak: lived(life, leak, on_the_way, end)))
-    loss, want = by_hand(theta["leak"])
-    assert abs(want) > 1e-4, "nothing to equal"
-    np.testing.assert_allclose(want, slope(lambda leak: by_hand(leak)[0], theta["leak"], 1e-3), rtol=1e-7)
+    loss, expected = by_hand(theta["leak"])
+    assert abs(expected) > 1e-4, "nothing to equal"
+    np.testing.assert_allclose(expected, slope(lambda leak: by_hand(leak)[0], theta["leak"], 1e-3), rtol=1e-7)
 
     def graded(theta, episode):
         return outcome(life, theta, KEY, episode, remat=2)[0]  # two blocks and a rest
 
-    got = compiled(jax.value_and_grad(graded))(theta, first(episodes_of_case("rflo", steps=STEPS)))
-    np.testing.assert_allclose(got[0], loss, rtol=1e-12)
-    np.testing.assert_allclose(got[1]["leak"], want, rtol=1e-10)
+    result = compiled(jax.value_and_grad(graded))(theta, first(episodes_of_case("rflo", steps=STEPS)))
+    np.testing.assert_allclose(result[0], loss, rtol=1e-12)
+    np.testing.assert_allclose(result[1]["leak"], expected, rtol=1e-10)
 
 
-def test_the_dtype_is_that_of_theta_and_no_query_is_needed():
+def test_updates_have_the_dtype_of_theta_and_need_no_query():
     case, theta = pj.RULES["rflo"], {"leak": jnp.float32(0.4)}
     life = Life(
         learner=lambda theta: pj.learner(case.make(leak=theta["leak"]), optax.sgd(0.1)),
@@ -70,8 +70,8 @@ def test_the_dtype_is_that_of_theta_and_no_query_is_needed():
     np.testing.assert_allclose(info.loss, info.aux["inner_loss"], rtol=1e-6)
 
 
-def test_relived_it_still_takes_memory_like_the_root_of_the_length():
-    """Bounds as of a life that is judged by its end (test_lifetime); the step's loss reads all of its state."""
+def test_rematerialised_memory_still_grows_like_the_root_of_the_length():
+    """The bounds are those of a life judged by its end (test_lifetime); the step's loss reads all of its state."""
     n = 64
 
     def update(params, traces, key, batch):
@@ -115,20 +115,20 @@ def test_evolution_strategies_judge_the_way():
 
 
 def test_windows_are_judged_one_by_one():
-    """Of one step each: the k-th window's loss is (k - 1) theta, all of it from what entered the window."""
+    """Windows have one step: the k-th one's loss is (k - 1) theta, all from the state that entered it."""
     theta = {"a": jnp.float64(0.5)}
     rule, whole = pes(climb(), sigma=0.1, pairs=1, windows=3), truncated(climb(), windows=3)
 
     def life(key):
-        traces, found = rule.init(theta, key, episodes()), []
+        traces, windows = rule.init(theta, key, episodes()), []
         for k in range(3):
             updates, traces, info = rule.update(theta, traces, jax.random.fold_in(key, k), episodes())
-            found.append((updates["a"], info.loss))
-        return found
+            windows.append((updates["a"], info.loss))
+        return windows
 
-    found = compiled(jax.vmap(life))(jax.random.split(KEY, 20_000))
+    windows = compiled(jax.vmap(life))(jax.random.split(KEY, 20_000))
     traces = whole.init(theta, KEY, episodes())
-    for k, (updates, losses) in enumerate(found):
+    for k, (updates, losses) in enumerate(windows):
         np.testing.assert_allclose(losses, 0.5 * k, atol=1e-12)
         if k == 0:
             np.testing.assert_array_equal(updates, 0)
@@ -136,10 +136,10 @@ def test_windows_are_judged_one_by_one():
             assert assert_mean(updates, k) < 0.5
         held, traces, info = whole.update(theta, traces, KEY, episodes())
         np.testing.assert_allclose(info.loss, 0.5 * k, rtol=1e-12)
-        assert float(held["a"]) == 0, "of theta's part before the window, truncation sees nothing"
+        assert float(held["a"]) == 0, "truncation must not credit theta's part before the window"
 
 
-def test_what_does_not_judge_is_refused():
+def test_a_life_without_a_judgement_is_refused():
     life, theta = judged(None, False)
     batch = episodes_of_case("rflo", steps=2)
     with pytest.raises(ValueError, match="nothing judges this Life: give it a loss, or on_the_way"):

@@ -1,4 +1,4 @@
-"""One window at a time: what is carried, where lives begin, and what the gradient sees."""
+"""One window at a time: the carried state, the start of lives, and the reach of the gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -19,21 +19,21 @@ def window(episodes, start, stop):
     return pj.Episode(jax.tree.map(lambda leaf: leaf[:, start:stop], episodes.support), episodes.query)
 
 
-def test_one_window_is_the_whole_life():
-    """Of a rule that draws random numbers, too: both give a life the same key."""
+def test_one_window_equals_the_whole_life():
+    """The rule draws random numbers, and both give a life the same key."""
     life, theta = of_case("node_perturbation", "sigma")
     episodes = episodes_of_case("node_perturbation", steps=5, episodes=EPISODES)
     rule, key = truncated(life, windows=1), jax.random.key(30)
-    want, _, whole = compiled(meta_gradient(life).update)(theta, (), key, episodes)
+    expected, _, whole = compiled(meta_gradient(life).update)(theta, (), key, episodes)
     traces = rule.init(theta, jax.random.key(31), episodes)
-    for _ in range(2):  # the second life is born anew
-        got, traces, info = compiled(rule.update)(theta, traces, key, episodes)
-        np.testing.assert_allclose(got["sigma"], want["sigma"], rtol=1e-12)
+    for _ in range(2):  # the second life starts afresh
+        updates, traces, info = compiled(rule.update)(theta, traces, key, episodes)
+        np.testing.assert_allclose(updates["sigma"], expected["sigma"], rtol=1e-12)
         np.testing.assert_allclose(info.loss, whole.loss, rtol=1e-12)
 
 
-def test_two_windows_live_the_whole_life_and_see_the_last_alone():
-    """RFLO, with traces of its own and momentum in its optimiser, both of which have to cross the edge."""
+def test_two_windows_run_the_whole_life_and_credit_the_last():
+    """The traces of RFLO and the momentum of its optimiser must cross the edge."""
     case = pj.RULES["rflo"]
     life, _ = of_case("rflo", "leak")
     tx = optax.sgd(0.1, momentum=0.5)
@@ -52,7 +52,7 @@ def test_two_windows_live_the_whole_life_and_see_the_last_alone():
     second, traces, info = update(later, traces, key, windows[1])
 
     def by_hand(moving, held):
-        """Both windows of every life; the second with theta `moving`, what enters it made by `held`."""
+        """The loss of both windows of every life; the second has theta `moving`, and the first `held`."""
         losses = []
         for b, life_key in enumerate(jax.random.split(key, EPISODES)):
             support = jax.tree.map(lambda leaf, b=b: leaf[b], episodes.support)
@@ -63,19 +63,19 @@ def test_two_windows_live_the_whole_life_and_see_the_last_alone():
             losses.append(life.loss(moving, state.params, jax.tree.map(lambda leaf, b=b: leaf[b], episodes.query))[0])
         return sum(losses) / EPISODES
 
-    loss, want = compiled(jax.value_and_grad(by_hand))(later, theta)
+    loss, expected = compiled(jax.value_and_grad(by_hand))(later, theta)
     np.testing.assert_allclose(info.loss, loss, rtol=1e-11)
-    np.testing.assert_allclose(second["leak"], want["leak"], rtol=1e-9)
-    assert abs(want["leak"]) > 1e-5
+    np.testing.assert_allclose(second["leak"], expected["leak"], rtol=1e-9)
+    assert abs(expected["leak"]) > 1e-5
     assert float(second["scale"]) == 0, "the weights at birth are what entered the window, and are held"
-    assert abs(first["scale"]) > 1e-3, "the first window sees the birth"
+    assert abs(first["scale"]) > 1e-3, "the first window credits the birth"
     again, traces, _ = update(theta, traces, key, windows[0])
     np.testing.assert_allclose(again["scale"], first["scale"], rtol=1e-12, err_msg="the third window is a new life's")
     assert int(traces.lived) == 3
     np.testing.assert_array_equal(traces.inner.step, [3] * EPISODES)
 
 
-def test_after_a_broken_life_comes_a_new_one():
+def test_a_new_life_follows_a_diverged_one():
     life, theta = of_case("rflo", "leak")
     episodes = episodes_of_case("rflo", steps=2)
     broken = episodes._replace(support=jax.tree.map(lambda leaf: leaf * jnp.nan, episodes.support))

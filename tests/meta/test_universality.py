@@ -35,9 +35,9 @@ from tests.laws.common import compiled
 J, D = 3, 2
 WIDTH = 1 + J + J * J * D + J
 EPSILON, ALPHA = 1e-2, 1e-4
-"""A count is off by 2 epsilon^2 for each x_k = x*, and by alpha K of its value where the second order shows (Oja)."""
+"""A count is off by 2 epsilon^2 for each x_k = x*, and by alpha K of its value through the second order (Oja)."""
 TRAINING = [(0, 1), (2, 0), (1, 1), (1, 0), (0, 1), (1, 1)]
-"""Pairs (x, y), by number: x = 1 comes with either y, two pairs come twice."""
+"""Pairs (x, y), by number: x = 1 comes with either y, and two pairs come twice."""
 
 
 def phi(x):
@@ -73,7 +73,7 @@ def written(product, shields, as_printed=False):
             matrices.append(np.eye(WIDTH))
             feedback.append(np.zeros((WIDTH, D)))
     widths = [WIDTH] * (len(matrices) + 1)
-    net = mlp((*widths, D), ["relu"] * len(matrices) + ["identity"])  # the readout, f_out, only has to be there
+    net = mlp((*widths, D), ["relu"] * len(matrices) + ["identity"])  # the readout, f_out, is required but not used
     matrices, feedback = [*matrices, np.zeros((D, WIDTH))], [*feedback, np.zeros((D, D))]
     params = {
         "forward": {"w": tuple(map(jnp.asarray, matrices)), "bias": tuple(jnp.zeros(len(a)) for a in matrices)},
@@ -98,7 +98,7 @@ def written(product, shields, as_printed=False):
 
 
 def decode(z, g_0):
-    """x* and the number of times that each (x, y) was in the training set, (J, D), before it is rounded."""
+    """x* and how often each (x, y) was in the training set, (J, D), before rounding."""
     x = int(np.argmax(z[-J:]))
     slots = ((z - g_0 @ phi(x)) / ALPHA)[1 + J : -J].reshape(J, J, D)
     same = slots[x, x]
@@ -116,17 +116,19 @@ def in_training():
 @pytest.mark.parametrize("product", ["hebb", "oja"])
 @pytest.mark.parametrize("shields", [True, False], ids=["shielded, after feedback", "bare, before feedback"])
 def test_the_training_set_is_read_from_the_output(product, shields):
-    """Whatever x* is. With presynaptic activity from before the feedback nothing has to be shielded from it."""
+    """This holds for every x*; presynaptic activity from before the feedback needs no shield."""
     for x, z in enumerate(written(product, shields)):
-        found, counts = decode(z, construct()[2])
-        assert found == x
+        query, counts = decode(z, construct()[2])
+        assert query == x
         np.testing.assert_allclose(counts, in_training(), rtol=0, atol=2.5e-3)  # 6 (2 epsilon^2 + 2 alpha) = 2.4e-3
 
 
-def test_as_printed_examples_like_the_query_count_twice():
+def test_as_printed_examples_with_the_querys_x_count_twice():
     g_0 = construct(as_printed=True)[2]
     for x, z in enumerate(written("hebb", False, as_printed=True)):
         _, counts = decode(z, g_0)
-        wanted = in_training()
-        wanted[x] *= 2
-        np.testing.assert_allclose(counts, wanted, rtol=0, atol=0.2)  # the copies are 1 + epsilon: 3 * 2 epsilon = 0.06
+        expected = in_training()
+        expected[x] *= 2
+        np.testing.assert_allclose(
+            counts, expected, rtol=0, atol=0.2
+        )  # the copies are 1 + epsilon: 3 * 2 epsilon = 0.06

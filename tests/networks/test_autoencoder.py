@@ -14,7 +14,7 @@ from tests.laws.textbook_adversarial import numbers
 from tests.oracles import adversarial as oracle
 
 KEY = jax.random.key(3)
-SAMPLES = jax.random.fold_in(KEY, 0)  # `numbers` knows where the rule takes them from
+SAMPLES = jax.random.fold_in(KEY, 0)  # as the rule draws them; `numbers` does the same
 
 
 @functools.cache
@@ -28,20 +28,20 @@ def host(tree):
     return jax.tree.map(np.asarray, tree)
 
 
-def close(got, want):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12), got, want)
+def close(actual, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12), actual, expected)
 
 
 @pytest.mark.parametrize(
     ("sizes", "recurrence", "activation", "output"),
     [((5, 4), 1, "relu", "identity"), ((5, 4, 3), 0, "tanh", "sigmoid"), ((5, 4, 3), 2, "relu", "identity")],
 )
-def test_phases_are_the_numpy_composition(sizes, recurrence, activation, output):
+def test_phases_equal_the_numpy_composition(sizes, recurrence, activation, output):
     net, params, x = given(sizes, recurrence=recurrence, activation=activation, output=output)
-    got = compiled(lambda: net.phases(params, x, SAMPLES))()
-    want = oracle.activity(net, host(params), np.asarray(x), numbers(net, KEY, 3)[0])
-    assert [len(phase) for phase in got] == [len(sizes), len(sizes), len(sizes) - 1]
-    for phase, by_hand in zip(got, want, strict=True):
+    phases = compiled(lambda: net.phases(params, x, SAMPLES))()
+    expected = oracle.activity(net, host(params), np.asarray(x), numbers(net, KEY, 3)[0])
+    assert [len(phase) for phase in phases] == [len(sizes), len(sizes), len(sizes) - 1]
+    for phase, by_hand in zip(phases, expected, strict=True):
         assert [h.shape for h in phase] == [(3, n) for n in sizes[: len(phase)]]
         close(phase, tuple(by_hand))
     assert net.phases(params, x, SAMPLES, oscillate=False).oscillation == ()
@@ -50,22 +50,22 @@ def test_phases_are_the_numpy_composition(sizes, recurrence, activation, output)
 @pytest.mark.parametrize("top", [1, 2])
 def test_reconstructions_are_driven_by_the_reconstruction_above(top):
     net, params, x = given()
-    noise, h, want = numbers(net, KEY, 3)[0], np.asarray(x), []
+    noise, h, expected = numbers(net, KEY, 3)[0], np.asarray(x), []
     for i in range(1, top + 1):
         h = oracle.infer(net, host(params), i, h, noise)
     for i in reversed(range(top)):
         h = oracle.generate(net, host(params), i, h, noise, "oscillation")
-        want.insert(0, h)
-    close(compiled(lambda: reconstruct(net, params, x, SAMPLES, top))(), tuple(want))
+        expected.insert(0, h)
+    close(compiled(lambda: reconstruct(net, params, x, SAMPLES, top))(), tuple(expected))
 
 
 def still(part, n):
-    """The same mean, a standard deviation that does not depend on what is given."""
+    """Weights with the same mean, and a standard deviation that does not depend on the parents."""
     return {**part, "w": (part["w"][0], part["w"][1].at[n:].set(0))}
 
 
 def linear(part, n):
-    """[m | v] = M given + c of a net without nonlinearity; v must not depend on what is given."""
+    """[m | v] = M given + c of a net without nonlinearity; v must not depend on the parents."""
     (w_1, w_2), (bias_1, bias_2) = part["w"], part["bias"]
     m, c = w_2 @ w_1, w_2 @ bias_1 + bias_2
     assert not m[n:].any()
@@ -73,10 +73,10 @@ def linear(part, n):
 
 
 @pytest.mark.parametrize("recurrence", [0, 1, 2])
-def test_moments_of_linear_conditionals(recurrence):
+def test_linear_conditionals_have_their_moments(recurrence):
     """a <- (a + R a + c + s xi) / 2: mean and covariance, 20,000 samples for one stimulus, five standard errors.
 
-    Of products of Gaussians that is sqrt((v_a v_b + c^2) / n); 14 tests for each, a false alarm of 3e-5 in all.
+    The standard error of products of Gaussians is sqrt((v_a v_b + c^2) / n); 14 tests, a false alarm of 3e-5 in all.
     """
     n, count = {"inference": 2, "generation": 3}, 20_000
     net, params, _ = given((3, 2), activation="identity", recurrence=recurrence)
@@ -110,7 +110,7 @@ def test_moments_of_linear_conditionals(recurrence):
 
 
 def test_the_prior_is_of_independent_unit_normals():
-    """Of the top layer asleep: 20,000 samples of 3 neurons, 9 tests at five standard errors, a false alarm of 6e-6."""
+    """The top layer asleep: 20,000 samples of 3 neurons, 9 tests at five standard errors, a false alarm of 6e-6."""
     net, params, _ = given()
     count = 20_000
     x = jnp.zeros((count, 5))
@@ -119,7 +119,7 @@ def test_the_prior_is_of_independent_unit_normals():
     assert np.all(np.abs(top.T @ top / count - np.eye(3)) < 5 * np.sqrt((1 + np.eye(3)) / count))
 
 
-def test_sleep_does_not_know_of_the_stimulus():
+def test_sleep_does_not_depend_on_the_stimulus():
     net, params, x = given()
     one, other = (compiled(lambda x: net.phases(params, x, SAMPLES))(image) for image in (x, 1 - x))
     jax.tree.map(np.testing.assert_array_equal, one.sleep, other.sleep)
@@ -131,8 +131,8 @@ def test_sleep_does_not_know_of_the_stimulus():
     ("phase", "moved", "reader"),
     [("wake", ("inference", 0), 2), ("sleep", ("generation", 1), 0), ("oscillation", ("inference", 1), 1)],
 )
-def test_given_its_parents_a_layer_does_not_know_of_weights_beyond_its_own(phase, moved, reader):
-    """The weights that make what it would read are moved."""
+def test_given_its_parents_a_layer_depends_only_on_its_own_weights(phase, moved, reader):
+    """The weights that would drive its parents are changed."""
     net, params, x = given()
     group, index = moved
     layer = jax.tree.map(lambda leaf: leaf + 0.1, params[group][index])
@@ -140,13 +140,13 @@ def test_given_its_parents_a_layer_does_not_know_of_weights_beyond_its_own(phase
     run = compiled(lambda params, parents: net.phases(params, x, SAMPLES, parents))
     free = run(params, Parents())
     held = Parents(**{phase: free.sleep if phase == "sleep" else free.wake})
-    before, after, without = (getattr(found, phase) for found in (free, run(changed, held), run(changed, Parents())))
+    before, after, without = (getattr(phases, phase) for phases in (free, run(changed, held), run(changed, Parents())))
     np.testing.assert_allclose(after[reader], before[reader], rtol=0, atol=1e-14)
     assert np.abs(without[reader] - before[reader]).max() > 1e-3
 
 
 @pytest.mark.parametrize("discriminators", ["local", "global"])
-def test_critics_see_their_layers(discriminators):
+def test_critics_read_their_layers(discriminators):
     net, params, x = given(discriminators=discriminators)
     assert net.sites == (((0,), (1,), (2,)) if discriminators == "local" else ((0, 1, 2),))
     wake = net.phases(params, x, SAMPLES).wake
@@ -154,9 +154,9 @@ def test_critics_see_their_layers(discriminators):
         activity = tuple(wake[i] for i in layers)
         weights = params["discriminator"][site]
         score, features = oracle.critic(net, host(weights), host(activity))
-        got = net.judge(weights, site, activity)
-        close(tuple(got), (score, features))
-        assert got.features.shape == (3, 5)
+        verdict = net.judge(weights, site, activity)
+        close(tuple(verdict), (score, features))
+        assert verdict.features.shape == (3, 5)
 
 
 def count(tree):
@@ -173,7 +173,7 @@ def test_the_papers_network_has_its_number_of_weights():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_initial_weights(dtype):
+def test_initial_weights_have_their_moments(dtype):
     """U(-1, 1) / sqrt(n_in): range, and variance within five standard errors; no two arrays share numbers."""
     net = autoencoder((60, 50, 40), 70, 80)
     params = init_params(jax.random.key(10), net, dtype=dtype)

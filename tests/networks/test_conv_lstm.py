@@ -22,7 +22,7 @@ def initial(net, dtype):
 
 
 def given(dtype=jnp.float64, **options):
-    """Smooth and tiny; no bias is zero."""
+    """A smooth and tiny network without zero biases, its params, and videos."""
     sizes = {"size": 8, "hidden": 2, "decoder_hidden": 3, "kernel": 3, "context": 3, "horizon": 3, "critic_width": 4}
     net = conv_lstm(**{**sizes, "activation": "tanh", "output": "sigmoid", **options})
     params = initial(net._replace(context=1, horizon=1, teacher_forcing=False, critic_activation="tanh"), dtype)
@@ -44,7 +44,7 @@ def phases_of(net, **options):
 
 
 def convolved(image, weights, stride, pad):
-    """One image: every output a sum over its window, what is outside of the image 0."""
+    """One image: every output is a sum over its window, with zeros outside of the image."""
     kernel, k = weights["kernel"], len(weights["kernel"])
     rows, columns = ((side + 2 * pad - k) // stride + 1 for side in image.shape[:2])
     out = np.zeros((rows, columns, kernel.shape[-1]))
@@ -60,7 +60,7 @@ def sigmoid(v):
 
 
 def lstm(weights, read, state, cell, noise):
-    """Hidden state and cell after an update, and mean and standard deviation of the former."""
+    """Hidden state and cell after an update, and the hidden state's mean and standard deviation."""
     pad = len(weights["input"]) // 2
     gates = convolved(read, {"kernel": weights["input"], "bias": weights["bias"]}, 1, pad)
     gates = gates + convolved(state, {"kernel": weights["state"], "bias": 0}, 1, pad)
@@ -116,26 +116,26 @@ def by_hand(net, params, video, awake, asleep):
 
 
 @pytest.mark.parametrize("options", [{}, {"teacher_forcing": True}, {"kernel": 1, "context": 1, "horizon": 1}])
-def test_phases_by_hand(options):
-    """Every frame and latent, row by row: the frames of the first video, then those of the second."""
+def test_phases_equal_those_by_hand(options):
+    """Every frame and latent agrees, row by row: the frames of the first video, then those of the second."""
     net, params, x = given(**options)
-    got = phases_of(net)(params, x)
+    phases = phases_of(net)(params, x)
     steps = {WAKE: net.context + net.horizon - 1, SLEEP: net.horizon}
     noise = [np.asarray(draw(net, KEY, phase, n, VIDEOS, jnp.dtype(jnp.float64))) for phase, n in steps.items()]
     host = jax.tree.map(np.asarray, params)
     each = [by_hand(net, host, np.asarray(x[b]), *(draws[:, :, b] for draws in noise)) for b in range(VIDEOS)]
-    for phase, rows in zip(got, zip(*each, strict=True), strict=True):
+    for phase, rows in zip(phases, zip(*each, strict=True), strict=True):
         for layer, videos in zip(phase, zip(*rows, strict=True), strict=True):
             np.testing.assert_allclose(layer, np.concatenate([np.asarray(v) for v in videos]), rtol=0, atol=1e-12)
 
 
-def test_critics_by_hand():
-    """4 x 4 with stride 2, twice; a leaky ReLU of slope 0.2; y_c = x_c / sqrt(mean of x^2 + 1e-4); linear."""
+def test_critics_equal_those_by_hand():
+    """Twice 4 x 4 with stride 2, a leaky ReLU of slope 0.2, y_c = x_c / sqrt(mean of x^2 + 1e-4); then linear."""
     net, params, x = given()
     phases = phases_of(net)(params, x)
     for site, activity in enumerate(phases.wake):
         critic = params["discriminator"][site]
-        got = compiled(lambda critic, h, site=site: net.judge(critic, site, (h,)))(critic, activity)
+        verdict = compiled(lambda critic, h, site=site: net.judge(critic, site, (h,)))(critic, activity)
         host = jax.tree.map(np.asarray, critic)
         for row in (0, -1):
             h = np.asarray(activity[row])
@@ -143,9 +143,9 @@ def test_critics_by_hand():
                 v = convolved(h, host[layer], 2, 1)
                 v = np.where(v > 0, v, 0.2 * v)
                 h = v / np.sqrt(np.mean(v**2, -1, keepdims=True) + 1e-4)
-            np.testing.assert_allclose(got.features[row], h.ravel(), rtol=0, atol=1e-12)
+            np.testing.assert_allclose(verdict.features[row], h.ravel(), rtol=0, atol=1e-12)
             score = h.ravel() @ host["linear"]["kernel"] + host["linear"]["bias"]
-            assert got.score[row] == pytest.approx(score, abs=1e-12)
+            assert verdict.score[row] == pytest.approx(score, abs=1e-12)
 
 
 def test_on_an_accelerator_it_is_a_convolution(monkeypatch):
@@ -162,8 +162,8 @@ def test_on_an_accelerator_it_is_a_convolution(monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12), products, convolution(params, x))
 
 
-def test_predictions_look_back_alone():
-    """In closed loop no true frame after the context acts on them; with teacher forcing those before a frame do."""
+def test_predictions_depend_only_on_past_frames():
+    """No true frame after the context acts on them in closed loop; with teacher forcing those before a frame do."""
     net, params, x = given()
     for forced in (False, True):
         run = phases_of(net._replace(teacher_forcing=forced))
@@ -185,7 +185,7 @@ def test_predictions_look_back_alone():
 
 
 def test_credit_goes_back_to_the_first_frame():
-    """One pixel of the last prediction by the pixels of x_1, by differences of fourth order."""
+    """The gradient of one pixel of the last prediction by those of x_1 equals differences of fourth order."""
     net, params, x = given()
 
     def last(first):
@@ -205,7 +205,7 @@ def test_credit_goes_back_to_the_first_frame():
 
 
 def test_gradients_are_finite_differences():
-    """By every weight at once, along a random direction; of all phases and both critics.
+    """Derivatives of all phases and both critics by every weight, along a random direction.
 
     90 cosines of rounding 1e-14 in all, over a step of 3e-5, come to 1e-9; the fourth-order error is below that.
     """
@@ -253,25 +253,25 @@ def test_samples_have_their_moments():
     assert np.abs(products - np.diag(np.diag(products))).max() < 5 / n**0.5
 
 
-def test_predict_is_the_oscillation():
-    """With the key and horizon of phases; and for any number of frames, whatever the network was trained on."""
+def test_predict_gives_the_oscillation():
+    """The key and horizon are those of phases; any number of frames will do, not only the training's."""
     net, params, x = given()
     phases = phases_of(net)(params, x)
     run = compiled(lambda frames, horizon: predict(net, params, frames, KEY, horizon), static_argnums=1)
-    got = run(x[:, : net.context], net.horizon)
-    np.testing.assert_allclose(got.reshape(-1, 8, 8, 1), phases.oscillation[0], rtol=0, atol=1e-13)
+    predicted = run(x[:, : net.context], net.horizon)
+    np.testing.assert_allclose(predicted.reshape(-1, 8, 8, 1), phases.oscillation[0], rtol=0, atol=1e-13)
     assert run(x[:, :1], 5).shape == (VIDEOS, 5, 8, 8, 1)
     assert run(x, 1).shape == (VIDEOS, 1, 8, 8, 1)
 
 
-def test_without_an_oscillation():
+def test_wake_and_sleep_do_not_need_the_oscillation():
     net, params, x = given()
     with_one, without = phases_of(net)(params, x), phases_of(net, oscillate=False)(params, x)
     assert without.oscillation == ()
     jax.tree.map(np.testing.assert_array_equal, without[:2], with_one[:2])
 
 
-def test_the_papers_sizes():
+def test_the_network_has_the_papers_sizes():
     """64 x 64, 20 frames, 32 units in each LSTM, 16 channels to the frames."""
     net = conv_lstm()
     params = jax.eval_shape(lambda key: init_params(key, net), KEY)
@@ -293,14 +293,14 @@ def test_the_papers_sizes():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_dtypes(dtype):
+def test_phases_keep_the_dtype_of_the_weights(dtype):
     net, params, x = given(dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
     phases = jax.eval_shape(lambda params, x: net.phases(params, x, KEY), params, x.astype(dtype))
     assert {leaf.dtype for leaf in jax.tree.leaves(phases)} == {jnp.dtype(dtype)}
 
 
-def test_initial_weights():
+def test_initial_weights_have_their_moments():
     """Kernels N(0, 1 / fan_in), biases 0 but 1 of forget gates; five standard errors, 8 tests; the seed is fixed."""
     net = conv_lstm(size=8, hidden=6, decoder_hidden=5, kernel=3)
     params = compiled(lambda key: init_params(key, net))(jax.random.key(0))
@@ -323,7 +323,7 @@ def test_initial_weights():
     assert not np.array_equal(up["lstm"]["state"], down["lstm"]["state"])
 
 
-def test_what_it_refuses():
+def test_input_that_does_not_fit_is_refused():
     net, params, x = given()
     net.check(params, x)
     for wrong, message in (
@@ -357,6 +357,6 @@ def test_what_it_refuses():
         ({"critic_activation": "rely"}, "activation='rely' is not known"),
     ],
 )
-def test_what_the_factory_refuses(options, message):
+def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         conv_lstm(**options)

@@ -12,7 +12,7 @@ from tests.laws.common import compiled
 
 
 def by_hand(kernels, biases, strides, image):
-    """One image: every output pixel a sum over its window, then ReLU."""
+    """The features of one image: every output pixel is a sum over its window, then a ReLU."""
     h = np.asarray(image)
     for kernel, bias, stride in zip(kernels, biases, strides, strict=True):
         k = len(kernel)
@@ -38,17 +38,17 @@ def given(strides=(2, 1, 2), shape=(14, 17, 2), kernel=3):
 
 
 @pytest.mark.parametrize(("strides", "kernel"), [((2, 1, 2), 3), ((1, 3), 2), ((2,), 5)])
-def test_features_by_hand(strides, kernel):
+def test_features_equal_those_by_hand(strides, kernel):
     net, params, images = given(strides, kernel=kernel)
-    got = features(net, params, images)
-    assert got.dtype == jnp.float64
-    wanted = [by_hand(*weights_of(params), strides, image) for image in images]
-    np.testing.assert_allclose(got, wanted, atol=1e-13)
-    assert np.mean(np.asarray(got) > 0) > 0.2  # alive
+    actual = features(net, params, images)
+    assert actual.dtype == jnp.float64
+    expected = [by_hand(*weights_of(params), strides, image) for image in images]
+    np.testing.assert_allclose(actual, expected, atol=1e-13)
+    assert np.mean(np.asarray(actual) > 0) > 0.2  # active
 
 
 def test_gradients_are_finite_differences():
-    """By every weight and pixel, along random directions; central differences of float64 are right to 1e-9."""
+    """Derivatives by every weight and pixel, along random directions; central differences are right to 1e-9."""
     net, params, images = given()
 
     def loss(params, images):
@@ -66,8 +66,8 @@ def test_gradients_are_finite_differences():
         assert along == pytest.approx(float(slope), rel=1e-6)
 
 
-def test_the_papers_sizes():
-    """84 to 41, 39, 19, 17, 8, 3; of 128 channels 1,152 features. With the two dense layers, 1,015,784 parameters."""
+def test_the_network_has_the_papers_sizes():
+    """84 to 41, 39, 19, 17, 8, 3; 128 channels give 1,152 features. With the dense layers, 1,015,784 parameters."""
     net = convnet((84, 84, 1))
     assert sides(net) == tuple((n, n) for n in (41, 39, 19, 17, 8, 3))
     params = jax.eval_shape(lambda key: init_params(key, net), jax.random.key(0))
@@ -77,7 +77,7 @@ def test_the_papers_sizes():
     assert jax.eval_shape(lambda *args: features(net, *args), params, images).shape == (50, 1152)
 
 
-def test_initial_weights():
+def test_initial_weights_have_their_moments():
     """Normal with variance 2 / (9 c), not truncated; biases 0; every kernel its own. Bounds are five sigma or beyond.
 
     False alarm: two moments of each of two kernels, 4 * 6e-7. A normal cut at two sigma never passes three.
@@ -97,14 +97,14 @@ def test_initial_weights():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_dtypes(dtype):
+def test_features_have_the_dtype_of_the_weights(dtype):
     net = convnet((5, 5, 1), channels=2, strides=(2,))
     params = init_params(jax.random.key(0), net, dtype=dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
     assert features(net, params, jnp.ones((1, 5, 5, 1), jnp.float32)).dtype == dtype
 
 
-def test_what_it_refuses():
+def test_bad_options_and_images_are_refused():
     with pytest.raises(ValueError, match=r"images of 28 x 28 are too small: layer 5 gets 1 x 1, less than its kernel"):
         convnet((28, 28, 1))
     with pytest.raises(ValueError, match="too small: layer 5 gets 1 x 8"):

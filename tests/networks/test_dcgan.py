@@ -18,7 +18,7 @@ SMALL = {"image": (8, 8, 2), "channels": 4, "top": 3, "critic_width": 5}
 
 
 def given(seed=0, **options):
-    """A small network with weights ten times the initial ones, so that every term counts, and biases as large."""
+    """A small network with weights ten times the initial ones, and biases as large, so that every term counts."""
     net, rng = dcgan(**SMALL | options), np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda key: init_params(key, net), jax.random.key(0))
     params = jax.tree.map(lambda leaf: jnp.asarray(0.2 * rng.standard_normal(leaf.shape)), shapes)
@@ -50,15 +50,15 @@ def normalised(x):
 
 
 def moments(weights, v):
-    """Mean and standard deviation of a conditional, given what drives its hidden layer."""
+    """Mean and standard deviation of a conditional, given the drive of its hidden layer."""
     h = np.maximum(v + np.asarray(weights["hidden"]["bias"]), 0)
     out = h @ np.asarray(weights["output"]["kernel"])[0, 0] + np.asarray(weights["output"]["bias"])
     mean, spread = np.split(out, 2, -1)
     return mean, np.log1p(np.exp(spread))
 
 
-def test_the_papers_shapes():
-    """Of every layer of every phase, and the counts of parameters of the sheet's table."""
+def test_the_network_has_the_papers_shapes():
+    """The shapes of every layer in every phase, and the counts of parameters of the paper's table."""
     net = dcgan()
     params = jax.eval_shape(lambda key: init_params(key, net), jax.random.key(0))
     count = {name: sum(leaf.size for leaf in jax.tree.leaves(group)) for name, group in params.items()}
@@ -66,10 +66,10 @@ def test_the_papers_shapes():
     assert count == {"inference": 987_884, "generation": 982_662, "discriminator": 610_886}
     x = jax.ShapeDtypeStruct((7, 32, 32, 3), jnp.float64)
     phases = jax.eval_shape(lambda *args: net.phases(*args), params, x, jax.random.key(0))
-    wanted = [(7, 32, 32, 3), (7, 16, 16, 32), (7, 8, 8, 64), (7, 4, 4, 128), (7, 2, 2, 256), (7, 1, 1, 100)]
-    assert [h.shape for h in phases.wake] == wanted
-    assert [h.shape for h in phases.sleep] == wanted
-    assert [h.shape for h in phases.oscillation] == wanted[:-1]
+    expected = [(7, 32, 32, 3), (7, 16, 16, 32), (7, 8, 8, 64), (7, 4, 4, 128), (7, 2, 2, 256), (7, 1, 1, 100)]
+    assert [h.shape for h in phases.wake] == expected
+    assert [h.shape for h in phases.sleep] == expected
+    assert [h.shape for h in phases.oscillation] == expected[:-1]
     for site, features in enumerate((8 * 8, 4 * 4, 2 * 2, 4 * 4, 2 * 2, 1)):
         judge = jax.eval_shape(
             lambda params, h, site=site: net.judge(params, site, (h,)), params["discriminator"][site], phases.wake[site]
@@ -78,26 +78,26 @@ def test_the_papers_shapes():
 
 
 @pytest.mark.parametrize(("side", "depth"), [(2, 1), (4, 2), (16, 4)])
-def test_other_sizes(side, depth):
+def test_depth_follows_from_the_size_of_the_images(side, depth):
     net = dcgan(image=(side, side, 1), channels=2, top=3, critic_width=2)
     params = jax.eval_shape(lambda key: init_params(key, net), jax.random.key(0))
     x = jax.ShapeDtypeStruct((2, side, side, 1), jnp.float64)
     phases = jax.eval_shape(lambda *args: net.phases(*args), params, x, jax.random.key(1))
-    wanted = [(2, side, side, 1), *((2, side >> i, side >> i, 2**i) for i in range(1, depth)), (2, 1, 1, 3)]
-    assert [h.shape for h in phases.wake] == [h.shape for h in phases.sleep] == wanted
+    expected = [(2, side, side, 1), *((2, side >> i, side >> i, 2**i) for i in range(1, depth)), (2, 1, 1, 3)]
+    assert [h.shape for h in phases.wake] == [h.shape for h in phases.sleep] == expected
     for site, h in enumerate(phases.wake):
         judge = functools.partial(lambda site, params, h: net.judge(params, site, (h,)), site)
         assert jax.eval_shape(judge, params["discriminator"][site], h).score.shape == (2,)
 
 
-def test_what_does_not_depend_on_noise():
+def test_samples_lie_in_their_ranges():
     """wake_0 is the image; generated images are within the range; layers between have a root mean square of 1."""
     net, params, x = given()
     phases = compiled(net.phases)(params, x, jax.random.key(0))
     np.testing.assert_array_equal(phases.wake[0], x)
     for h in (phases.sleep[0], phases.oscillation[0]):
         assert jnp.all(jnp.abs(h) <= 1)
-        assert jnp.std(h) > 0.1  # alive
+        assert jnp.std(h) > 0.1  # active
     for phase in phases:
         for h in phase[1 : net.depth]:
             assert jnp.all(h >= 0)
@@ -123,22 +123,22 @@ LAYERS = [("inference", 1), ("inference", 2), ("inference", 3), ("generation", 0
 
 
 @pytest.mark.parametrize(("direction", "layer"), LAYERS)
-def test_samples_by_loops(direction, layer):
-    """Of every layer in both directions, to rounding, given the noise that the library draws."""
+def test_samples_equal_those_by_loops(direction, layer):
+    """The samples of every layer in both directions agree to rounding, given the library's noise."""
     net, params, x = given()
     neighbour = layer - 1 if direction == "inference" else layer + 1
     images = x if neighbour == 0 else jax.random.normal(jax.random.key(9), (3, *net.shapes[neighbour]))
     draw, mean, std = condition(net, params, direction, layer, images)
     noise = stored_noise(jax.random.key(5), mean.size, jnp.float64, "gaussian").reshape(mean.shape)
     a = mean + std * np.asarray(noise)
-    wanted = a if layer == net.depth else np.tanh(a) if layer == 0 else normalised(np.maximum(a, 0))
-    got = compiled(draw)(images, jax.random.key(5))
-    assert got.dtype == jnp.float64
-    np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-12)
+    expected = a if layer == net.depth else np.tanh(a) if layer == 0 else normalised(np.maximum(a, 0))
+    actual = compiled(draw)(images, jax.random.key(5))
+    assert actual.dtype == jnp.float64
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("direction", ["inference", "generation"])
-def test_moments_of_samples(direction):
+def test_samples_have_their_moments(direction):
     """Means, variances and covariances of 4,000 samples' residuals, in standard deviations by loops.
 
     Sums of squared z-scores against the quantiles of chi-square at 1e-6: a false alarm of 3e-6 for each direction.
@@ -162,7 +162,7 @@ def test_moments_of_samples(direction):
         assert np.sum(z**2) < scipy.stats.chi2.isf(1e-6, z.size), name
 
 
-def test_parents_and_nothing_else():
+def test_a_layer_depends_only_on_its_parents():
     """Changing layer j of a phase's parents changes its child in that phase alone, and of that sample alone."""
     net, params, x = given()
     key, depth = jax.random.key(4), net.depth
@@ -185,14 +185,14 @@ def test_parents_and_nothing_else():
             assert differs == ({(phase, j + step, 1)} if 0 <= j + step <= depth else set())
 
 
-def test_free_phases_are_chains():
-    """Without parents every layer reads its own phase, an oscillation what was inferred."""
+def test_without_parents_phases_are_chains():
+    """Every layer then reads its own phase, and an oscillation reads the inferred layers."""
     net, params, x = given(image=(4, 4, 2))
     free_of = compiled(lambda x: net.phases(params, x, jax.random.key(4)))
     free, other = free_of(x), free_of(-x)
     held = Parents(free.wake, free.sleep, free.wake)
     assert_close(free, compiled(lambda held: net.phases(params, x, jax.random.key(4), held))(held))
-    assert_close(free.sleep, other.sleep)  # sleep knows nothing of the image
+    assert_close(free.sleep, other.sleep)  # sleep does not depend on the image
     read = zip(free.wake + free.oscillation, other.wake + other.oscillation, strict=True)
     assert all(jnp.any(a != b) for a, b in read)
 
@@ -202,7 +202,7 @@ def assert_close(a, b):
 
 
 @pytest.mark.parametrize("site", [0, 1, 2, 3])
-def test_critics_by_loops(site):
+def test_critics_equal_those_by_loops(site):
     net, params, _ = given()
     weights = jax.tree.map(np.asarray, params["discriminator"][site])
     h = jax.random.normal(jax.random.key(6), (2, *net.shapes[site]))
@@ -214,12 +214,12 @@ def test_critics_by_loops(site):
             v = convolution(f, layer["kernel"], *window) + layer["bias"]
             f = normalised(np.where(v > 0, v, 0.2 * v))
         np.testing.assert_allclose(verdict.features[n], f.ravel(), rtol=1e-10, atol=1e-12)
-        wanted = weights["readout"]["w"] @ f.ravel() + weights["readout"]["bias"]
-        np.testing.assert_allclose(verdict.score[n], wanted, rtol=1e-10, atol=1e-12)
+        expected = weights["readout"]["w"] @ f.ravel() + weights["readout"]["bias"]
+        np.testing.assert_allclose(verdict.score[n], expected, rtol=1e-10, atol=1e-12)
 
 
-def test_the_gradient_of_all_phases():
-    """By every weight of both directions, smooth network, along random directions: central differences of float64."""
+def test_gradients_of_all_phases_are_finite_differences():
+    """The derivatives are by every weight of both directions of a smooth network, along random directions."""
     net, params, x = given(image=(4, 4, 2), activation="tanh")
     params = {name: params[name] for name in ("inference", "generation")}
 
@@ -237,8 +237,8 @@ def test_the_gradient_of_all_phases():
         assert along == pytest.approx(float((value(ends[0]) - value(ends[1])) / 2e-6), rel=1e-5)
 
 
-def test_the_top_layer():
-    """Normalised with its prior if asked for, never rectified; the prior is N(0, I) by default."""
+def test_the_top_layer_is_normalised_on_request():
+    """Its prior is then normalised too; it is never rectified; the prior is N(0, I) by default."""
     net, params, _ = given(top=50)
     above = net._replace(top_norm=True)
     below = jnp.ones((3, *net.shapes[-2]))
@@ -253,7 +253,7 @@ def test_the_top_layer():
     assert scipy.stats.kstest(np.asarray(plain).ravel(), "norm").pvalue > 1e-6
 
 
-def test_initial_weights():
+def test_initial_weights_have_their_moments():
     """N(0, 0.02^2), not truncated, every kernel its own; biases 0. Five sigma: false alarm 4 * 6e-7 and less."""
     net = dcgan(image=(4, 4, 3), channels=16, top=20, critic_width=16)
     params = compiled(lambda key: init_params(key, net))(jax.random.key(0))
@@ -269,7 +269,7 @@ def test_initial_weights():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_dtypes(dtype):
+def test_phases_keep_the_dtype_of_the_weights(dtype):
     net, params, x = given()
     params, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, x))
     drawn = jax.eval_shape(lambda key: init_params(key, net, dtype=dtype), jax.random.key(0))
@@ -279,7 +279,7 @@ def test_dtypes(dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves((phases, verdict))} == {jnp.dtype(dtype)}
 
 
-def test_what_it_refuses():
+def test_bad_options_and_images_are_refused():
     net, params, x = given()
     net.check(params, x)
     with pytest.raises(ValueError, match=r"images of shape \(16, 8, 2\): the network takes 8 x 8 x 2"):

@@ -1,4 +1,4 @@
-"""What stacks share: phases and reconstructions of chains worked by hand, independent numbers, refused images."""
+"""Stacks of layers: phases and reconstructions of chains by hand, independent numbers, refused images."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ X = jnp.array([[1.0], [-2.0]])
 
 
 class Chain(NamedTuple):
-    """Layers that multiply by their weight: every path is a product of primes of its own."""
+    """Layers that multiply by their weight: every path has its own product of primes."""
 
     depth: int
 
@@ -32,7 +32,7 @@ class Chain(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Layers that do not listen."""
+    """Layers of pure noise, without input."""
 
     depth: int
 
@@ -51,10 +51,10 @@ def phases(net=Chain(3), parents=Parents(), oscillate=True, x=X):  # noqa: B008
 
 
 def factors(phase, of=X):
-    """What an activity is a multiple of."""
-    found = [np.unique(np.asarray(h / of)) for h in phase]
-    assert all(len(each) == 1 for each in found)
-    return [float(each[0]) for each in found]
+    """The factor of each layer's activity relative to `of`."""
+    ratios = [np.unique(np.asarray(h / of)) for h in phase]
+    assert all(len(each) == 1 for each in ratios)
+    return [float(each[0]) for each in ratios]
 
 
 def test_wake_goes_up_sleep_down_and_an_oscillation_one_layer_down():
@@ -72,34 +72,36 @@ def test_without_an_oscillation_there_is_none():
 
 
 @pytest.mark.parametrize("given", ["wake", "sleep", "oscillation"])
-def test_a_phase_reads_the_parents_that_it_is_given_and_others_their_own(given):
+def test_only_the_phase_with_given_parents_reads_them(given):
     read = tuple(X * scale for scale in (100.0, 200.0, 300.0, 400.0))
-    found = phases(parents=Parents(**{given: read}))
+    read_phases = phases(parents=Parents(**{given: read}))
     free = phases()
-    want = {
+    expected = {
         "wake": [1, 2 * 100, 3 * 200, 5 * 300],
         "sleep": [7 * 200, 11 * 300, 13 * 400],
         "oscillation": [7 * 200, 11 * 300, 13 * 400],
     }[given]
-    got = getattr(found, given)
-    assert factors(got[:-1] if given == "sleep" else got) == want
+    phase = getattr(read_phases, given)
+    assert factors(phase[:-1] if given == "sleep" else phase) == expected
     if given == "sleep":
-        np.testing.assert_array_equal(got[-1], free.sleep[-1])
+        np.testing.assert_array_equal(phase[-1], free.sleep[-1])
     for other in {"wake", "sleep"} - {given}:
-        jax.tree.map(np.testing.assert_array_equal, getattr(found, other), getattr(free, other))
-    if given == "wake":  # an oscillation is driven by what its own wake made of them
-        assert factors(found.oscillation) == [7 * 2 * 100, 11 * 3 * 200, 13 * 5 * 300]
+        jax.tree.map(np.testing.assert_array_equal, getattr(read_phases, other), getattr(free, other))
+    if given == "wake":  # an oscillation is driven by its own wake
+        assert factors(read_phases.oscillation) == [7 * 2 * 100, 11 * 3 * 200, 13 * 5 * 300]
 
 
-@pytest.mark.parametrize(("top", "want"), [(1, [7 * 2]), (2, [7 * 11 * 6, 11 * 6]), (3, [7 * 11 * 390, 11 * 390, 390])])
-def test_a_reconstruction_turns_at_a_layer_and_goes_all_the_way_down(top, want):
-    assert factors(reconstruct(Chain(3), PARAMS, X, jax.random.key(0), top)) == want
+@pytest.mark.parametrize(
+    ("top", "expected"), [(1, [7 * 2]), (2, [7 * 11 * 6, 11 * 6]), (3, [7 * 11 * 390, 11 * 390, 390])]
+)
+def test_a_reconstruction_turns_at_a_layer_and_goes_all_the_way_down(top, expected):
+    assert factors(reconstruct(Chain(3), PARAMS, X, jax.random.key(0), top)) == expected
     if top == 3:
-        assert factors(reconstruct(Chain(3), PARAMS, X, jax.random.key(0))) == want
+        assert factors(reconstruct(Chain(3), PARAMS, X, jax.random.key(0))) == expected
 
 
 @pytest.mark.parametrize("top", [0, 4, -1])
-def test_there_is_no_turning_at_a_layer_that_is_not_there(top):
+def test_a_reconstruction_at_a_missing_layer_is_refused(top):
     with pytest.raises(ValueError, match=f"top={top}: the layers to turn at are 1 to 3"):
         reconstruct(Chain(3), PARAMS, X, jax.random.key(0), top)
 
@@ -131,7 +133,7 @@ def test_images_that_do_not_fit_are_refused(images, message):
     assert "\n" not in str(refusal.value)
 
 
-def test_images_that_fit_pass_and_so_do_values_that_are_not_known_yet():
+def test_images_that_fit_and_traced_values_pass():
     check_images(jnp.array([[[-1.0, 1.0], [0.0, 0.5]]]), (2, 2), -1, 1)
 
     @jax.jit
@@ -147,14 +149,14 @@ def test_images_that_fit_pass_and_so_do_values_that_are_not_known_yet():
         inside(jnp.zeros((1, 2, 2), jnp.int32))
 
 
-def test_weights_that_do_not_fit_are_named_whatever_holds_them():
-    wanted = {"a": (jnp.zeros(2), jnp.zeros(3)), "b": {"w": jnp.zeros(())}}
-    check_weights(FrozenDict({"a": [np.zeros(2), np.zeros(3)], "b": {"w": np.zeros(())}}), wanted, "this network")
+def test_weights_that_do_not_fit_are_named_in_any_container():
+    expected = {"a": (jnp.zeros(2), jnp.zeros(3)), "b": {"w": jnp.zeros(())}}
+    check_weights(FrozenDict({"a": [np.zeros(2), np.zeros(3)], "b": {"w": np.zeros(())}}), expected, "this network")
     for params, message in (
-        ({**wanted, "a": (jnp.zeros(2), jnp.zeros(4))}, r"params\['a'\]\[1\] has shape \(4,\), wanted \(3,\)"),
-        ({**wanted, "b": {}}, r"params\['b'\]\['w'\] has shape none, wanted \(\)"),
-        ({**wanted, "c": jnp.zeros(1)}, r"params\['c'\] has shape \(1,\), wanted none: .* not those of this network"),
+        ({**expected, "a": (jnp.zeros(2), jnp.zeros(4))}, r"params\['a'\]\[1\] has shape \(4,\), wanted \(3,\)"),
+        ({**expected, "b": {}}, r"params\['b'\]\['w'\] has shape none, wanted \(\)"),
+        ({**expected, "c": jnp.zeros(1)}, r"params\['c'\] has shape \(1,\), wanted none: .* not those of this network"),
     ):
         with pytest.raises(AssertionError, match=message) as refusal:
-            check_weights(params, wanted, "this network")
+            check_weights(params, expected, "this network")
         assert "\n" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""One way to draw weights for all networks: the same numbers as each network's own, in any floating dtype."""
+"""`networks.init_params` draws the same weights as each network's own function, in any floating dtype."""
 
 import importlib
 
@@ -20,12 +20,12 @@ NETS = {
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_the_rooms_weights_are_the_networks_own(name):
+def test_the_weights_are_those_of_the_networks_own_function(name):
     own = importlib.import_module("plasticity_jax.layers" if name == "mlp" else f"plasticity_jax.networks.{name}")
-    got, wanted = (draw(jax.random.key(0), NETS[name]) for draw in (networks.init_params, own.init_params))
-    jax.tree.map(np.testing.assert_array_equal, got, wanted)
+    weights, expected = (draw(jax.random.key(0), NETS[name]) for draw in (networks.init_params, own.init_params))
+    jax.tree.map(np.testing.assert_array_equal, weights, expected)
     other = networks.init_params(jax.random.key(1), NETS[name])
-    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(other), strict=True))
+    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(weights), jax.tree.leaves(other), strict=True))
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
@@ -37,7 +37,7 @@ def test_weights_are_drawn_in_any_dtype(name, dtype):
     assert any(np.any(leaf != 0) for leaf in leaves)
 
 
-def test_what_is_not_of_the_room_is_refused():
+def test_other_objects_are_refused():
     with pytest.raises(TypeError, match=r"not a network of this room \(Autoencoder, .*ConvNet, Dcgan"):
         networks.init_params(jax.random.key(0), "convnet")
 
@@ -52,13 +52,13 @@ def test_what_is_not_of_the_room_is_refused():
     ids=["autoencoder", "dcgan", "conv_lstm"],
 )
 def test_a_nonlinearity_is_a_name_or_any_function(make, x):
-    def seen(phi):
+    def outputs(phi):
         net = make(activation=phi, critic_activation=phi)
         params, key = networks.init_params(jax.random.key(0), net), jax.random.key(1)
         phases = net.phases(params, jax.random.uniform(key, x), key)
         site = tuple(phases.wake[layer] for layer in net.sites[0])
         return (*phases.sleep, net.judge(params["discriminator"][0], 0, site).score)
 
-    named, given, other = seen("sigmoid"), seen(jax.nn.sigmoid), seen(jnp.sin)
+    named, given, other = outputs("sigmoid"), outputs(jax.nn.sigmoid), outputs(jnp.sin)
     jax.tree.map(np.testing.assert_array_equal, named, given)
     assert any(np.any(a != b) for a, b in zip(named, other, strict=True))

@@ -19,7 +19,7 @@ CASES = [(1, "tanh", "identity"), (2, "tanh", "tanh"), (3, "sigmoid", "identity"
 
 
 def given(depth, activation="tanh", output="identity", noise="gaussian"):
-    """No two layers have one sigma."""
+    """A network whose sigmas all differ, its params, and a stimulus."""
     up = tuple(0.3 + 0.1 * i for i in range(depth + 1))
     sizes = SIZES[depth]
     net = m.two_stream(sizes, up, tuple(0.9 - 0.15 * i for i in range(depth + 1)), activation, output, noise)
@@ -40,8 +40,8 @@ def numpy_walk(net, params, z, key, wake=WAKE):
 
 
 @pytest.mark.parametrize(("depth", "activation", "output"), CASES)
-def test_a_trajectory_is_the_numpy_walk(depth, activation, output):
-    """States, means, slopes and log densities, through both kinds of onset."""
+def test_a_trajectory_equals_the_numpy_walk(depth, activation, output):
+    """States, means, slopes and log densities agree, through both kinds of onset."""
     net, params, z = given(depth, activation, output)
     key = jax.random.key(3)
 
@@ -53,9 +53,9 @@ def test_a_trajectory_is_the_numpy_walk(depth, activation, output):
     walk, log_q, log_p = run()
     steps = numpy_walk(net, params, z, key)
     for field in ("x", "inferred", "generated", "inferred_slope", "generated_slope"):
-        for layer, got in enumerate(getattr(walk, field)):
-            want = np.array([getattr(step, field)[layer] for step in steps])
-            np.testing.assert_allclose(got, want, rtol=0, atol=1e-12, err_msg=f"{field} of layer {layer}")
+        for layer, actual in enumerate(getattr(walk, field)):
+            expected = np.array([getattr(step, field)[layer] for step in steps])
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12, err_msg=f"{field} of layer {layer}")
     top = np.array([np.zeros_like(steps[0].x[-1]), *(step.x[-1] for step in steps[:-1])])
     np.testing.assert_allclose(walk.top_tm1, top, rtol=0, atol=1e-12)
     np.testing.assert_allclose(log_q, [step.log_q for step in steps], rtol=0, atol=1e-11)
@@ -76,7 +76,7 @@ def test_a_nonlinearity_is_a_name_or_any_function():
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "poisson"])
-def test_a_trajectory_is_a_loop_of_advance(noise):
+def test_a_trajectory_equals_a_loop_of_advance(noise):
     net, params, z = given(2, "sigmoid")
     if noise == "poisson":
         net = m.two_stream(SIZES[2], (0.3, 0.4, 0.5), (0.6, 0.4, 0.5), "sigmoid", noise=noise)
@@ -100,7 +100,7 @@ def test_the_onset_of_wake_takes_the_transition_for_the_identity():
 
 
 def test_numbers_of_a_step_are_independent_normals():
-    """No two of a step's numbers are one, whatever the layer or the stream: products and squares, five standard errors.
+    """No two of a step's numbers correlate, in any layer or stream: products and squares, five standard errors.
 
     90 tests, a false alarm below 1e-4; the seed is fixed.
     """
@@ -147,8 +147,8 @@ def test_dreams_of_a_linear_chain_have_its_stationary_moments():
 
 
 @pytest.mark.parametrize(("depth", "activation", "output"), CASES[:2])
-def test_the_loss_and_its_derivative(depth, activation, output):
-    """By complex steps of the walk, every weight, through all samples."""
+def test_the_loss_and_its_derivative_equal_the_numpy_walks(depth, activation, output):
+    """The derivative by every weight, through all samples, is by complex steps of the walk."""
     net, params, z = given(depth, activation, output)
     key = jax.random.key(9)
     loss = compiled(lambda p: m.trajectory_loss(net, p, key, z, jnp.array(WAKE)))
@@ -159,12 +159,14 @@ def test_the_loss_and_its_derivative(depth, activation, output):
 
     host = jax.tree.map(np.asarray, params)
     np.testing.assert_allclose(loss(params), summed(host), rtol=1e-12)
-    got = compiled(jax.jacobian(lambda p: m.trajectory_loss(net, p, key, z, jnp.array(WAKE))))(params)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-9), got, oracle.derivative(summed, host))
+    gradients = compiled(jax.jacobian(lambda p: m.trajectory_loss(net, p, key, z, jnp.array(WAKE))))(params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-9), gradients, oracle.derivative(summed, host)
+    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_initial_weights(dtype):
+def test_initial_weights_have_their_moments(dtype):
     """N(0, 1 / fan_in^2) within five standard errors; no two matrices share numbers."""
     net = m.two_stream((60, 50, 40), (0.1,) * 3, (0.1,) * 3)
     params = m.init_params(jax.random.key(10), net, 0.7, dtype)

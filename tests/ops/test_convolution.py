@@ -1,4 +1,4 @@
-"""Against `jax.lax`'s own, SciPy and loops: values, both modes, two orders, adjoints, batches of kernels."""
+"""Convolutions against `jax.lax`, SciPy and loops: values, both modes, two orders, adjoints, batches of kernels."""
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +28,9 @@ def given(images, kernel):
 
 @pytest.mark.parametrize(("images", "kernel", "stride"), SHAPES)
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_values_and_derivatives(monkeypatch, backend, images, kernel, stride):
-    """Forward, reverse, and reverse over forward, in float64: sums of some tens of terms of order one, to 1e-11."""
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)  # each form is right wherever it runs
+def test_values_and_derivatives_equal_jaxs(monkeypatch, backend, images, kernel, stride):
+    """Forward, reverse, and reverse over forward agree to 1e-11 in float64; sums have some tens of terms."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)  # each form is right on any backend
     x, k, dx, dk = given(images, kernel)
 
     def everything(function):
@@ -43,11 +43,11 @@ def test_values_and_derivatives(monkeypatch, backend, images, kernel, stride):
             lambda args: (function(*args, stride), slope(args), jax.grad(loss)(args), jax.grad(slope)(args))
         )
 
-    got, wanted = everything(correlate)((x, k)), everything(reference)((x, k))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), got, wanted)
+    actual, expected = everything(correlate)((x, k)), everything(reference)((x, k))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), actual, expected)
 
 
-def test_many_kernels_at_once():
+def test_a_vmap_over_kernels_of_correlate_equals_a_loop():
     (images, kernel, stride) = SHAPES[1]
     x, k, *_ = given(images, (5, *kernel))
     gradient = jax.grad(lambda k: loss_of(correlate, stride)((x, k)))
@@ -94,38 +94,38 @@ def test_the_cases_reach_both_forms():
 
 @pytest.mark.usefixtures("_either_backend")
 @pytest.mark.parametrize(("images", "kernel", "stride", "padding"), PADDED)
-def test_convolution_and_its_transpose(images, kernel, stride, padding):
-    """By loops; and <convolve(x), y> = <x, convolve_transposed(y)>. In float64, sums of up to a few hundred terms."""
+def test_a_convolution_and_its_transpose_equal_the_loops(images, kernel, stride, padding):
+    """<convolve(x), y> = <x, convolve_transposed(y)> holds too. Sums have up to a few hundred terms, in float64."""
     x, k, *_ = given(images, kernel)
-    got = compiled(lambda x, k: convolve(x, k, stride, padding))(x, k)
-    np.testing.assert_allclose(got, by_loops(x, k, stride, padding), rtol=1e-11, atol=1e-11)
-    y = jax.random.normal(jax.random.key(1), got.shape)
+    result = compiled(lambda x, k: convolve(x, k, stride, padding))(x, k)
+    np.testing.assert_allclose(result, by_loops(x, k, stride, padding), rtol=1e-11, atol=1e-11)
+    y = jax.random.normal(jax.random.key(1), result.shape)
     back = compiled(lambda y, k: convolve_transposed(y, k, stride, padding))(y, k)
     assert back.shape == x.shape
     transposed = jax.linear_transpose(lambda x: reference(pad(x, padding), k, stride), x)
     np.testing.assert_allclose(back, transposed(y)[0], rtol=1e-11, atol=1e-11)
-    np.testing.assert_allclose(jnp.vdot(got, y), jnp.vdot(x, back), rtol=1e-11)
+    np.testing.assert_allclose(jnp.vdot(result, y), jnp.vdot(x, back), rtol=1e-11)
 
 
 def pad(x, padding):
     return jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
 
-def test_transposed_by_scipy():
-    """Of one channel: the full convolution of a picture spread out by the stride, its edges cut off."""
+def test_the_transpose_equals_scipys():
+    """The transpose of one channel is the full convolution of an image spread by the stride, with its edges cut off."""
     (y, k), stride, padding = given((1, 5, 4, 1), (4, 4, 1, 1))[:2], 2, 1
     spread = np.zeros((9, 7))
     spread[::stride, ::stride] = y[0, :, :, 0]
     full = scipy.signal.convolve2d(spread, np.asarray(k[:, :, 0, 0]))
-    got = convolve_transposed(y, k, stride, padding)
-    np.testing.assert_allclose(got[0, :, :, 0], full[1:-1, 1:-1], rtol=1e-12, atol=1e-12)
+    result = convolve_transposed(y, k, stride, padding)
+    np.testing.assert_allclose(result[0, :, :, 0], full[1:-1, 1:-1], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.usefixtures("_either_backend")
 @pytest.mark.parametrize("function", [convolve, convolve_transposed])
 @pytest.mark.parametrize("channels", [3, 18])
-def test_two_orders(function, channels):
-    """Slopes in both modes, and the gradient of a penalty on gradients, against central differences in float64.
+def test_derivatives_of_two_orders_are_finite_differences(function, channels):
+    """Slopes in both modes, and the gradient of a penalty on gradients, equal central differences in float64.
 
     With steps of 1e-5 the differences are right to some 1e-9 of the loss's scale; slopes are of order one and more.
     """
@@ -148,18 +148,18 @@ def test_two_orders(function, channels):
         np.testing.assert_allclose(forward, slope, rtol=1e-6)
 
 
-def test_vmap_over_kernels():
+def test_a_vmap_over_kernels_of_convolve_equals_a_loop():
     images, kernel, stride, padding = PADDED[0]
     x, ks, *_ = given(images, (3, *kernel))
     many = compiled(jax.vmap(lambda k: convolve(x, k, stride, padding)))(ks)
     back = compiled(jax.vmap(lambda k: convolve_transposed(many[0], k, stride, padding)))(ks)
     for i in range(3):
         np.testing.assert_allclose(many[i], by_loops(x, ks[i], stride, padding), rtol=1e-11, atol=1e-11)
-        wanted = convolve_transposed(many[0], ks[i], stride, padding)
-        np.testing.assert_allclose(back[i], wanted, rtol=1e-11, atol=1e-11)
+        expected = convolve_transposed(many[0], ks[i], stride, padding)
+        np.testing.assert_allclose(back[i], expected, rtol=1e-11, atol=1e-11)
 
 
-def test_what_they_refuse():
+def test_images_and_kernels_that_do_not_fit_are_refused():
     x = jnp.zeros((1, 7, 8, 3))
     with pytest.raises(ValueError, match="images of 7 x 8 with padding 1: the sides must be multiples of the stride 2"):
         convolve(x, jnp.zeros((4, 4, 3, 2)), 2, 1)

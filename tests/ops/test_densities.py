@@ -1,4 +1,4 @@
-"""Log densities against scipy.stats, scores against autodiff of them, samples against their moments."""
+"""Log densities against scipy.stats, scores against their derivatives, samples against their moments."""
 
 import math
 
@@ -13,31 +13,31 @@ from plasticity_jax.ops.densities import check_density, log_density, sample, sco
 MEANS = jnp.array([-0.7, 0.0, 0.02, 0.4, 1.3])
 
 
-def test_gaussian_log_density_and_score():
+def test_the_gaussian_log_density_and_score_are_right():
     x, sigma = MEANS[::-1] + 0.1, 0.3
-    want = scipy.stats.norm.logpdf(x, MEANS, sigma)
-    np.testing.assert_allclose(log_density("gaussian", x, MEANS, sigma), want, rtol=0, atol=1e-13)
+    expected = scipy.stats.norm.logpdf(x, MEANS, sigma)
+    np.testing.assert_allclose(log_density("gaussian", x, MEANS, sigma), expected, rtol=0, atol=1e-13)
     slope = jax.grad(lambda m: jnp.sum(log_density("gaussian", x, m, sigma)))(MEANS)
     np.testing.assert_allclose(score("gaussian", x, MEANS), sigma**2 * slope, rtol=0, atol=1e-14)
 
 
-def test_poisson_log_probability_and_score():
-    """Of counts of quanta; a mean that is not positive has the floor's rate, which no weight moves."""
+def test_the_poisson_log_probability_and_score_are_right():
+    """Values are counts of quanta; a mean that is not positive has the floor's rate, with a score of zero."""
     counts, sigma = np.array([0, 1, 3, 7, 0]), 0.3
     x, rate = jnp.asarray(counts * sigma**2), (np.maximum(MEANS, 0) + 0.01) / sigma**2
-    want = scipy.stats.poisson.logpmf(counts, rate)
-    np.testing.assert_allclose(log_density("poisson", x, MEANS, sigma), want, rtol=0, atol=1e-12)
+    expected = scipy.stats.poisson.logpmf(counts, rate)
+    np.testing.assert_allclose(log_density("poisson", x, MEANS, sigma), expected, rtol=0, atol=1e-12)
     h = 1e-3 * 0.02  # differences of fourth order, far from the kink at 0
     f = [scipy.stats.poisson.logpmf(counts, (np.maximum(MEANS + k * h, 0) + 0.01) / sigma**2) for k in (-2, -1, 1, 2)]
     slope = (8 * (f[2] - f[1]) - (f[3] - f[0])) / (12 * h)
-    got = score("poisson", x, MEANS)
-    np.testing.assert_allclose(got[2:], sigma**2 * slope[2:], rtol=1e-8)
-    np.testing.assert_array_equal(got[:2], 0)
+    scores = score("poisson", x, MEANS)
+    np.testing.assert_allclose(scores[2:], sigma**2 * slope[2:], rtol=1e-8)
+    np.testing.assert_array_equal(scores[:2], 0)
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "poisson"])
 def test_samples_have_the_mean_and_the_variance(noise):
-    """Five standard errors each, ten tests: a false alarm below 1e-5; the seed is fixed.
+    """Ten tests at five standard errors each have a false alarm below 1e-5; the seed is fixed.
 
     A Poisson sample has the variance sigma^2 m+ and the fourth central moment sigma^4 m+^2 (3 + sigma^2 / m+).
     """
@@ -59,23 +59,23 @@ def test_samples_have_the_mean_and_the_variance(noise):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("noise", ["gaussian", "poisson"])
-def test_types_stay(noise, dtype):
+def test_dtypes_are_kept(noise, dtype):
     mean = MEANS.astype(dtype)
     x = sample(noise, mean, 0.3, mean if noise == "gaussian" else jax.random.key(0))
     assert x.dtype == log_density(noise, x, mean, 0.3).dtype == score(noise, x, mean).dtype == dtype
 
 
-def test_many_quanta_are_a_gaussian():
+def test_many_quanta_approach_a_gaussian():
     """log P(count) -> log density of N(m+, sigma^2 m+) plus log sigma^2, with an error that falls as sigma does."""
     for sigma in (0.01, 0.001):
         m = 0.5 - 0.01
         x = jnp.round(0.5 * (1 + 1.5 * sigma / math.sqrt(0.5)) / sigma**2) * sigma**2
-        got = float(log_density("poisson", x, jnp.asarray(m), sigma))
-        want = scipy.stats.norm.logpdf(float(x), 0.5, sigma * math.sqrt(0.5)) + math.log(sigma**2)
-        assert abs(got - want) < 2 * sigma
+        actual = float(log_density("poisson", x, jnp.asarray(m), sigma))
+        expected = scipy.stats.norm.logpdf(float(x), 0.5, sigma * math.sqrt(0.5)) + math.log(sigma**2)
+        assert abs(actual - expected) < 2 * sigma
 
 
-def test_unknown_noise():
+def test_unknown_noise_is_refused():
     with pytest.raises(ValueError, match="noise='cauchy' is not known; use one of gaussian, poisson"):
         check_density("cauchy")
 

@@ -1,4 +1,4 @@
-"""Groups of params: what a rule reads by name, and updates in the form of the params."""
+"""Groups of params: reading them by name, and updates in the form of the params."""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,16 @@ from plasticity_jax.ops.groups import filled, read
 
 
 def test_updates_are_zero_where_none_are_given():
-    params = {"a": [jnp.ones(2, jnp.float32)], "b": {"w": jnp.ones(()), "kept": (jnp.ones(3),)}}
-    got = filled(params, {"b": {"w": jnp.float32(3)}})
-    assert jax.tree.structure(got) == jax.tree.structure(params)
-    assert jax.tree.map(lambda leaf: leaf.dtype, got) == jax.tree.map(lambda leaf: leaf.dtype, params)
-    np.testing.assert_array_equal(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(got)]), [0, 0, 0, 0, 0, 3])
+    params = {"a": [jnp.ones(2, jnp.float32)], "b": {"w": jnp.ones(()), "more": (jnp.ones(3),)}}
+    updates = filled(params, {"b": {"w": jnp.float32(3)}})
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
+    assert jax.tree.map(lambda leaf: leaf.dtype, updates) == jax.tree.map(lambda leaf: leaf.dtype, params)
+    np.testing.assert_array_equal(
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(updates)]), [0, 0, 0, 0, 0, 3]
+    )
 
 
-def test_what_is_missing_is_named():
+def test_missing_groups_and_weights_are_named():
     assert read({"a": {"b": 3}}, "a", "b") == 3
     for params, message in (
         ({}, r'params\["a"\] is missing, and this rule reads it: params has nothing; init_params draws'),
@@ -27,7 +29,7 @@ def test_what_is_missing_is_named():
             read(params, "a", "b")
 
 
-def test_updates_of_what_the_params_lack_are_refused():
+def test_updates_without_params_are_refused():
     params = {"a": {"w": jnp.ones(2)}, "b": (jnp.ones((3, 1)), jnp.ones(()))}
     for updates, message in (
         ({"c": 1.0, "a": {"w": jnp.ones(2)}}, "updates name c, but params there have a, b"),

@@ -1,4 +1,4 @@
-"""A solver lane by lane: NumPy's answers, derivatives in closed form, and no waiting for ever."""
+"""A solver lane by lane: NumPy's solutions, derivatives in closed form, and no deadlock."""
 
 import os
 import subprocess
@@ -41,19 +41,19 @@ jax.block_until_ready([jax.jit(jax.vmap(each))(keys) for each in (rule, readouts
 """
 
 
-def test_every_nesting_of_vmap_is_numpys_solution():
-    want = np.linalg.solve(A[:, None], B)
-    np.testing.assert_allclose(SOLVE(A[0], B[0]), want[0, 0], rtol=1e-12)
+def test_every_nesting_of_vmap_equals_numpys_solution():
+    expected = np.linalg.solve(A[:, None], B)
+    np.testing.assert_allclose(SOLVE(A[0], B[0]), expected[0, 0], rtol=1e-12)
     nested = jax.vmap(lambda a: jax.vmap(lambda b: SOLVE(a, b))(B))
     for f in (nested, jax.jit(nested)):
-        np.testing.assert_allclose(f(A), want, rtol=1e-12)
+        np.testing.assert_allclose(f(A), expected, rtol=1e-12)
     other = jax.vmap(lambda b: jax.vmap(SOLVE, (0, None))(A, b), out_axes=1)
-    np.testing.assert_allclose(other(B), want, rtol=1e-12)
+    np.testing.assert_allclose(other(B), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_the_derivative_is_the_closed_form(lanes):
-    """Of sum(C * A^-1 b): by b it is A^-T C, by A it is -(A^-T C)(A^-1 b)^T."""
+    """The derivative of sum(C * A^-1 b) by b is A^-T C, and by A it is -(A^-T C)(A^-1 b)^T."""
     c = RNG.normal(size=(3, 4))
 
     def gradients(a):
@@ -66,7 +66,7 @@ def test_the_derivative_is_the_closed_form(lanes):
     np.testing.assert_allclose(by_a, -back @ np.linalg.solve(chosen, B[0]).transpose(0, 2, 1), rtol=1e-10)
 
 
-def test_solutions_of_several_layers_and_seeds_do_not_wait_for_ever():
-    """Without it, jaxlib 0.10 with two threads never ends the first of these programs, nor the second."""
+def test_solutions_of_several_layers_and_seeds_do_not_deadlock():
+    """Without `lane_by_lane`, jaxlib 0.10 with two threads never ends either of these programs."""
     environment = {**os.environ, "NPROC": "2", "JAX_NUM_CPU_DEVICES": "1", "JAX_ENABLE_X64": "0"}
     subprocess.run([sys.executable, "-c", AT_ONCE], check=True, timeout=240, env=environment)

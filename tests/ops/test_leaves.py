@@ -1,4 +1,4 @@
-"""How large leaves are, by name."""
+"""Sizes of leaves, by name."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from plasticity_jax.ops.leaves import leaf_names, leaf_sizes
 
 
-def test_a_leaf_is_as_large_as_its_largest_entry():
+def test_the_size_of_a_leaf_is_its_largest_entry():
     tree = {
         "forward": {"w": [jnp.array([1.0, -2.5]), jnp.array([1.0, jnp.nan])], "none": jnp.zeros((0, 3))},
         "more": jnp.array(-jnp.inf),

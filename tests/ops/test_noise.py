@@ -1,4 +1,4 @@
-"""Signs: fair, independent within and across their 32-bit words, of the size and type asked for."""
+"""Noise: fair signs, independent within and across their 32-bit words, with the given size and dtype."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from plasticity_jax.ops.noise import rademacher, stored_noise, unit_noise
 
 @pytest.mark.parametrize("n", [1, 32, 33])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_shape_type_and_values(n, dtype):
+def test_signs_have_the_given_shape_and_dtype(n, dtype):
     out = rademacher(jax.random.key(0), n, dtype)
     assert out.shape == (n,)
     assert out.dtype == dtype
@@ -18,7 +18,7 @@ def test_shape_type_and_values(n, dtype):
 
 
 def test_rademacher_is_fair_and_independent_across_words():
-    """n = 70 is three words, the last cut short. Mean of each entry, and every pair's product: five sigma.
+    """n = 70 takes three words, the last in part. The mean of each entry and of every pair's product: five sigma.
 
     False alarm: 70 + 2415 + 2415 tests at 5.8e-7, below 3e-3; the seed is fixed.
     """
@@ -37,7 +37,7 @@ def test_rademacher_is_fair_and_independent_across_words():
 
 @pytest.mark.parametrize("kind", ["rademacher", "gaussian"])
 def test_signs_have_unit_variance(kind):
-    """Five standard errors; false alarm below 2e-6 each."""
+    """The bounds are five standard errors; false alarm below 2e-6 each."""
     x = np.asarray(unit_noise(jax.random.key(3), 100_000, jnp.float64, kind))
     assert abs(x.mean()) < 5 / x.size**0.5
     assert abs(x.var() - 1) < 5 * (2 / x.size) ** 0.5
@@ -45,7 +45,7 @@ def test_signs_have_unit_variance(kind):
     assert kurtosis == pytest.approx({"rademacher": 1, "gaussian": 3}[kind], abs=5 * (96 / x.size) ** 0.5)
 
 
-def test_unknown_noise():
+def test_unknown_noise_is_refused():
     with pytest.raises(ValueError, match=r"noise='uniform' is not known; use one of rademacher, gaussian"):
         unit_noise(jax.random.key(0), 3, jnp.float32, "uniform")
 
@@ -66,7 +66,7 @@ def test_stored_signs_are_independent_normals():
 
 @pytest.mark.parametrize("n", [13, 61, 64])
 def test_stored_numbers_do_not_depend_on_their_padding(n):
-    """Two halves, each from a key of its own."""
+    """There are two halves, each from its own key."""
     key, half = jax.random.key(5), (n + 1) // 2
-    want = np.concatenate([jax.random.normal(jax.random.fold_in(key, i), (half,), jnp.float32) for i in (0, 1)])[:n]
-    np.testing.assert_allclose(stored_noise(key, n, jnp.float32, "gaussian"), want, rtol=1e-5, atol=1e-6)
+    expected = np.concatenate([jax.random.normal(jax.random.fold_in(key, i), (half,), jnp.float32) for i in (0, 1)])[:n]
+    np.testing.assert_allclose(stored_noise(key, n, jnp.float32, "gaussian"), expected, rtol=1e-5, atol=1e-6)

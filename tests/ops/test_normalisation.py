@@ -1,4 +1,4 @@
-"""Divisive normalisation: NumPy, finite differences, and the pixel where all channels are silent."""
+"""Divisive normalisation: NumPy, finite differences, and a pixel whose channels are all zero."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from plasticity_jax.ops.normalisation import EPSILON, divisive
 from tests.laws.common import compiled
 
 
-def test_values():
+def test_values_equal_numpys():
     x = jax.random.normal(jax.random.key(0), (2, 3, 5))
     for pixel in np.ndindex(2, 3):
         scale = np.sqrt(np.mean(np.asarray(x[pixel]) ** 2) + 0.3)
@@ -19,7 +19,7 @@ def test_values():
 
 
 def test_derivatives_are_finite_differences():
-    """First and second, along a random direction; central differences of float64 are right to 1e-8 or so."""
+    """The first and second derivatives are along a random direction; central differences are right to some 1e-8."""
     x, way, weights = jax.random.normal(jax.random.key(0), (3, 2, 4))
 
     def loss(x):
@@ -35,8 +35,8 @@ def test_derivatives_are_finite_differences():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("epsilon", [EPSILON, 1e-8])
-def test_the_silent_pixel(dtype, epsilon):
-    """There y = x / sqrt(epsilon) to second order; near it nothing overflows."""
+def test_derivatives_at_a_zero_pixel_are_finite(dtype, epsilon):
+    """y = x / sqrt(epsilon) to second order there, and nothing overflows nearby."""
     n = 4
     zero = jnp.zeros(n, dtype)
     slope = jax.jacobian(divisive)(zero, epsilon)
@@ -50,8 +50,8 @@ def test_the_silent_pixel(dtype, epsilon):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_a_penalty_on_silent_pixels(dtype):
-    """The gradient of a squared norm of a gradient, through ReLU, where some pixels have no active channel."""
+def test_a_penalty_on_gradients_is_finite_at_zero_pixels(dtype):
+    """The penalty is a gradient's squared norm, through ReLU; some pixels have no active channel."""
     drive = jnp.asarray([[-1.0, -2.0, -0.5], [0.0, 0.0, 0.0], [1.0, -1.0, 2.0]], dtype)
 
     def slope(drive):
@@ -60,4 +60,4 @@ def test_a_penalty_on_silent_pixels(dtype):
     penalty = compiled(jax.grad(lambda drive: jnp.sum(slope(drive) ** 2)))(drive)
     np.testing.assert_array_equal(penalty[:2], np.zeros((2, 3)))
     assert jnp.all(jnp.isfinite(penalty))
-    assert jnp.linalg.norm(penalty[2]) > 0.01  # alive
+    assert jnp.linalg.norm(penalty[2]) > 0.01  # active

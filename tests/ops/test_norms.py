@@ -1,4 +1,4 @@
-"""Norms and ratios that stay differentiable where they vanish."""
+"""Norms and ratios are differentiable where they vanish."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import numpy as np
 from plasticity_jax.ops.norms import GUARD, balance, cosine, safe_norm
 
 
-def test_safe_norm():
+def test_safe_norm_is_differentiable_at_zero():
     x = jnp.array([[3.0, -4.0], [0.0, 12.0]])
     np.testing.assert_allclose(safe_norm(x), 13.0)
     np.testing.assert_allclose(jax.grad(safe_norm)(x), x / 13.0)
@@ -16,7 +16,7 @@ def test_safe_norm():
     np.testing.assert_array_equal(jax.hessian(safe_norm)(jnp.zeros(2)), np.zeros((2, 2)))
 
 
-def test_cosine():
+def test_the_cosine_is_zero_where_a_vector_is():
     x, y = jnp.array([1.0, 2.0, 2.0]), jnp.array([2.0, 0.0, 1.0])
     np.testing.assert_allclose(cosine(x, y), 4 / (3 * 5**0.5))
     np.testing.assert_allclose([cosine(x, 5 * x), cosine(x, -x)], [1, -1])
@@ -29,7 +29,7 @@ def test_cosine():
             np.testing.assert_array_equal(jax.grad(cosine, argument)(*pair), zero)
 
 
-def test_balance():
+def test_the_balance_is_guarded_at_zero():
     np.testing.assert_allclose(balance(8.0, 2.0), 2.0, rtol=1e-6)
     np.testing.assert_allclose(balance(0.0, 0.0), 1.0)
     np.testing.assert_allclose(balance(1.0, 0.0), (1 / GUARD + 1) ** 0.5)
@@ -39,8 +39,8 @@ def test_balance():
     assert np.isfinite(gradient(0.0, 0.0)).all()
 
 
-def test_gradients_of_a_balance_of_norms_at_zero():
-    """The chain as the rules use it: no NaN where a trace is still zero."""
+def test_the_balance_of_norms_has_gradients_of_zero_at_zero():
+    """The rules use this chain, and a trace that is still zero must not give NaN."""
     zero = jnp.zeros(3)
     for dtype in (jnp.float32, jnp.float64):
         chain = jax.grad(lambda x: balance(safe_norm(x), safe_norm(2 * x)).sum())

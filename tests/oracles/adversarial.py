@@ -1,4 +1,4 @@
-"""The recurrent stochastic autoencoder, its critics and what both players descend, in plain NumPy.
+"""The recurrent stochastic autoencoder, its critics and the losses of both players, in plain NumPy.
 
 Written from the paper's sections 3 and A.1.3, not from the library. Weights and fixed properties are in the library's
 form; everything works in complex numbers too, so that a derivative is a complex step. `noise` maps (phase, layer) to
@@ -21,7 +21,7 @@ PHI = {
 
 
 class Activity(NamedTuple):
-    """By layer from the sensory one; `oscillation` lacks the top."""
+    """Samples of each phase, by layer from the sensory one; `oscillation` lacks the top."""
 
     wake: list
     sleep: list
@@ -54,8 +54,8 @@ def generate(net, params, i, above, noise, phase):
     return PHI[net.output][0](h) if i == 0 else h
 
 
-def activity(net, params, x, noise, seen_from=None):
-    """All phases; oscillations start from `seen_from`, if given, in place of the wake activity."""
+def activity(net, params, x, noise, oscillate_from=None):
+    """All phases; oscillations start from `oscillate_from`, if given, in place of the wake activity."""
     top = len(net.sizes) - 1
     wake = [x]
     for i in range(1, top + 1):
@@ -63,7 +63,7 @@ def activity(net, params, x, noise, seen_from=None):
     sleep = {top: noise["sleep", top]}
     for i in range(top - 1, -1, -1):
         sleep[i] = generate(net, params, i, sleep[i + 1], noise, "sleep")
-    source = wake if seen_from is None else seen_from
+    source = wake if oscillate_from is None else oscillate_from
     back = [generate(net, params, i, source[i + 1], noise, "oscillation") for i in range(top)]
     return Activity(wake, [sleep[i] for i in range(top + 1)], back)
 
@@ -77,7 +77,7 @@ def critic(net, weights, layers):
 
 
 def steepness(net, weights, layers):
-    """|grad D| by all that a critic sees, (N,)."""
+    """|grad D| by all of a critic's input, (N,)."""
     f, slope = PHI[net.critic_activation]
     (v_1, v_2, u), (e_1, e_2, _) = weights["w"], weights["bias"]
     drive_1 = np.concatenate(layers, -1) @ v_1.T + e_1
@@ -87,24 +87,24 @@ def steepness(net, weights, layers):
 
 
 def has_waves(net, site):
-    """Whether a discriminator compares a layer with its oscillation: one layer, and not the top."""
+    """Returns True if a discriminator compares a layer with its oscillation: it has one layer, not the top."""
     layers = net.sites[site]
     return len(layers) == 1 and layers[0] < len(net.sizes) - 1
 
 
-def seen(net, site, phase):
+def layers_of(net, site, phase):
     return [phase[i] for i in net.sites[site]]
 
 
 def terms(net, critics, site, acts, reduction="mean", target=None):
     """(L_WS, L_O, L_R) of a discriminator; the features of `target` stand in for those of the wake activity."""
-    awake, f_awake = critic(net, critics[site], seen(net, site, acts.wake))
-    asleep, _ = critic(net, critics[site], seen(net, site, acts.sleep))
+    awake, f_awake = critic(net, critics[site], layers_of(net, site, acts.wake))
+    asleep, _ = critic(net, critics[site], layers_of(net, site, acts.sleep))
     if not has_waves(net, site):
         return np.mean(awake) - np.mean(asleep), 0.0, 0.0
-    back, f_back = critic(net, critics[site], seen(net, site, acts.oscillation))
-    wanted = f_awake if target is None else critic(net, critics[site], seen(net, site, target))[1]
-    squares = (wanted - f_back) ** 2
+    back, f_back = critic(net, critics[site], layers_of(net, site, acts.oscillation))
+    features = f_awake if target is None else critic(net, critics[site], layers_of(net, site, target))[1]
+    squares = (features - f_back) ** 2
     distance = np.mean(np.sum(squares, 1)) / (squares.shape[1] if reduction == "mean" else 1)
     return np.mean(awake) - np.mean(asleep), np.mean(awake) - np.mean(back), distance
 
@@ -120,19 +120,19 @@ def model_loss(net, critics, acts, gamma, rho, **options):
 
 
 def penalty(net, critics, site, acts, gamma, eps):
-    """E (|grad D| - 1)^2 on the way from each phase to wake; eps (N,)."""
+    """E (|grad D| - 1)^2 at points between each phase and wake; eps (N,)."""
 
-    def steep(phase):
-        pairs = zip(seen(net, site, acts.wake), seen(net, site, phase), strict=True)
+    def on_the_way(phase):
+        pairs = zip(layers_of(net, site, acts.wake), layers_of(net, site, phase), strict=True)
         points = [eps[:, None] * true + (1 - eps[:, None]) * false for true, false in pairs]
         return np.mean((steepness(net, critics[site], points) - 1) ** 2)
 
-    asleep = steep(acts.sleep)
-    return gamma * asleep + (1 - gamma) * steep(acts.oscillation) if has_waves(net, site) else asleep
+    asleep = on_the_way(acts.sleep)
+    return gamma * asleep + (1 - gamma) * on_the_way(acts.oscillation) if has_waves(net, site) else asleep
 
 
 def critic_loss(net, critics, site, acts, gamma, strength, eps):
-    """What one discriminator descends."""
+    """The loss that one discriminator descends."""
     asleep, waves, _ = terms(net, critics, site, acts)
     climbed = gamma * asleep + (1 - gamma) * waves if has_waves(net, site) else asleep
     return strength * penalty(net, critics, site, acts, gamma, eps) - climbed

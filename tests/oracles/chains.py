@@ -1,7 +1,7 @@
 """Chains of layers in plain NumPy, one example at a time; a convolution is a loop over its windows, term by term.
 
-Written from the equations, not from the library. A net is a list of layers as they are named here; those with weights
-count from 0, and what stands between them belongs to the path of the next, or of the output.
+Written from the equations, not from the library. A net is a list of this file's layers; those with weights
+count from 0, and those between them belong to the path of the next, or of the output.
 """
 
 import itertools
@@ -34,7 +34,7 @@ class Dense:
 
 
 class Conv:
-    """y[r, c] = sum over u, v of W[u, v]^T h[s r + u - p, s c + v - p], what lies outside of the image being 0."""
+    """y[r, c] = sum over u, v of W[u, v]^T h[s r + u - p, s c + v - p], with zeros outside of the image."""
 
     weighs = True
 
@@ -51,12 +51,12 @@ class Conv:
             else:
                 sizes.append((pixels - k) // s + 1)
                 starts.append(0)
-        found = []
+        products = []
         for r, c, u, v in itertools.product(*map(range, (*sizes, *kernel[:2]))):
             row, column = r * self.stride[0] + u - starts[0], c * self.stride[1] + v - starts[1]
             if 0 <= row < shape[0] and 0 <= column < shape[1]:
-                found.append(((r, c), (u, v), (row, column)))
-        return found, tuple(sizes)
+                products.append(((r, c), (u, v), (row, column)))
+        return products, tuple(sizes)
 
     def forward(self, w, h):
         taps, sizes = self.taps(h.shape, w.shape)
@@ -113,7 +113,7 @@ class Flatten:
 
 
 def parts(net):
-    """The layers with weights, and in front of each, and behind the last, those without."""
+    """The layers with weights, and those without before each of these and after the last."""
     layers, between = [], [[]]
     for layer in net:
         if layer.weighs:
@@ -125,21 +125,21 @@ def parts(net):
 
 
 def run(net, forward, x, noise=None):
-    """One example, forward: h^0 to h^L, what each layer's weights see, and the slopes; noise joins the hidden h^i."""
+    """One example, forward: h^0 to h^L, each layer's input, and the slopes; noise is added to the hidden h^i."""
     layers, between = parts(net)
-    h, seen, slope = [x], [], []
+    h, inputs, slope = [x], [], []
     for i, layer in enumerate(layers):
-        seen.append(passed(between[i], h[-1])[-1])
-        v = layer.forward(forward["w"][i], seen[-1]) + forward["bias"][i]
+        inputs.append(passed(between[i], h[-1])[-1])
+        v = layer.forward(forward["w"][i], inputs[-1]) + forward["bias"][i]
         phi, derivative = PHI[layer.phi]
         h.append(phi(v) + (0 if noise is None or i == len(layers) - 1 else noise[i]))
         slope.append(derivative(v))
     h[-1] = passed(between[-1], h[-1])[-1]
-    return SimpleNamespace(h=h, seen=seen, slope=slope)
+    return SimpleNamespace(h=h, inputs=inputs, slope=slope)
 
 
 def passed(weightless, h):
-    """Activity in front of each of these layers, and behind the last."""
+    """Activity before each of these layers, and after the last."""
     steps = [h]
     for layer in weightless:
         steps.append(layer.forward(steps[-1]))
@@ -147,7 +147,7 @@ def passed(weightless, h):
 
 
 def pulled(weightless, shape, error):
-    """Credit for activity of this shape, from an error behind these layers."""
+    """Credit for activity of this shape, from an error after these layers."""
     shapes = [step.shape for step in passed(weightless, np.zeros(shape))]
     for layer, before in zip(reversed(weightless), reversed(shapes[:-1]), strict=True):
         error = layer.credit(before, error)
@@ -164,14 +164,14 @@ def errors(net, activity, back, error, direct=False):
         if direct:
             credit.insert(0, (e[-1].ravel() @ back[i]).reshape(shape))
         else:
-            carried = layers[i + 1].credit(back[i], activity.seen[i + 1].shape, e[0])
+            carried = layers[i + 1].credit(back[i], activity.inputs[i + 1].shape, e[0])
             credit.insert(0, pulled(between[i + 1], shape, carried))
         e.insert(0, credit[0] * activity.slope[i])
     return e, credit
 
 
 def gradients(net, weights, activity, e):
-    """One example: of each layer's weights and bias."""
+    """The gradients of each layer's weights and bias for one example."""
     layers, _ = parts(net)
-    w = [layer.gradient(*of) for layer, *of in zip(layers, weights["w"], activity.seen, e, strict=True)]
+    w = [layer.gradient(*of) for layer, *of in zip(layers, weights["w"], activity.inputs, e, strict=True)]
     return w, [each.reshape(-1, each.shape[-1]).sum(0) for each in e]

@@ -1,4 +1,4 @@
-"""The feedforward feedback family in plain NumPy, with SGD in the loop: the reference of tests, and for benchmarks.
+"""The feedforward feedback family in plain NumPy, with SGD in the loop: the reference of tests and benchmarks.
 
 Written from the paper's equations, not from the library, in the dtype of the weights that it is given, and for whole
 batches as matrix products. Rows are examples.

@@ -1,4 +1,4 @@
-"""Recurrent networks of neurons and their credit in plain NumPy: one stream, every pair of steps (t, j) by itself.
+"""Recurrent networks of neurons and their credit in plain NumPy: one stream, one pair of steps (t, j) at a time.
 
 v_g^t = W_g [s_0^{t-1} + zeta^{t-1}; x^t; 1],  s^t = update(s^{t-1}, v^t),  z^t = W_out [s_0^t + zeta^t; 1]
 c_{t,t} = (W_out^T e^t) for s_0,  c_{t,j} = D^T c_{t,j+1} + (sum_g B_g^T delta_{t,j+1,g}) for s_0
@@ -32,7 +32,7 @@ def half_square(z, y):
 
 
 def cross_entropy(z, y):
-    """For y that sums to one."""
+    """The cross-entropy of softmax z, for y that sums to one."""
     p = np.exp(z - z.max())
     p /= p.sum()
     return -np.sum(y * np.log(p)), p - y
@@ -46,7 +46,7 @@ def derivative(f, at, by):
 
 
 def run(update, forward, s_0, x, y, noise=None, loss=half_square):
-    """States s[0..S], s[0] the carried one; what each of the S steps left."""
+    """The path of S steps: states s[0..S], s[0] the carried one, and the values of each step."""
     n = s_0.shape[-1]
     noise = np.zeros((len(x), n)) if noise is None else noise
     path = SimpleNamespace(s=[s_0], rhat=[], decay=[], gain=[], error=[], loss=[], output=[], q=[], readout_input=[])
@@ -101,7 +101,7 @@ def alone(path):
 
 
 def gradients(path, delta):
-    """Of "w" and "w_out"."""
+    """The gradients of "w" and "w_out"."""
     w = sum(np.einsum("gn,m->gnm", delta[t, j], path.rhat[j]) for t in range(len(path.q)) for j in range(t + 1))
     return {
         "w": w,
@@ -110,7 +110,7 @@ def gradients(path, delta):
 
 
 def effects(path, noisy, zeta, sigma, p, legacy=False):
-    """lam[t, j]: the estimate that delta[t, j] @ B is to meet; zero where there is none."""
+    """lam[t, j]: the target of delta[t, j] @ B; zero where there is none."""
     steps, n = zeta.shape
     lam = np.zeros((steps, steps, n))
     for t in range(steps):
@@ -124,7 +124,7 @@ def effects(path, noisy, zeta, sigma, p, legacy=False):
 
 
 def flat(delta):
-    """The gates end to end, (T, S, G n)."""
+    """delta with its gates concatenated, (T, S, G n)."""
     return delta.reshape(*delta.shape[:2], -1)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 
 def forward(w, b, x, units=None):
-    """a_0, ..., a_L; `units` collects which rectified units are on."""
+    """a_0, ..., a_L; `units` collects the rectified units that are on."""
     a = [x]
     for i in range(len(w)):
         z = a[-1] @ w[i].T + b[i]
@@ -61,7 +61,7 @@ def live(theta, x, y, query_x, query_y, plastic, classification=False):
 def differences(theta, h, *life, **options):
     """The gradient of the query loss by every entry of theta: central differences, error h^4 f^(5) / 30.
 
-    Raises where a rectified unit switches within the stencil: no derivative is to be had there.
+    Raises where a rectified unit switches within the stencil: there is no derivative there.
     """
     here = live(theta, *life, **options)[3]
 

@@ -26,7 +26,7 @@ PHI = {
 
 
 class Step(NamedTuple):
-    """By layer from the sensory one: states, means, and slopes where a mean has a drive; log densities (B,)."""
+    """States, means, and slopes where a mean has a drive, by layer from the sensory one; log densities (B,)."""
 
     x: list
     inferred: list
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 def _sample(poisson, mean, sigma, innovation):
-    """Where the noise is Poisson's the innovation is a function of the rates."""
+    """A sample; the innovation of Poisson noise is a function of the rates."""
     if not poisson:
         return mean + sigma * innovation
     return sigma**2 * innovation((np.maximum(mean, 0) + 0.01) / sigma**2)
@@ -52,7 +52,7 @@ def _log_density(poisson, x, mean, sigma):
 
 
 def step(net, params, wake, onset, top_tm1, z, innovations):
-    """One step of streams (B, ...): only the stream that is awake, or dreams, is sampled."""
+    """One step of streams (B, ...): samples of the stream that is active, awake or dreaming."""
     up, down = params["inference"], params["generation"]
     depth, (f, slope), (g, g_slope) = len(up["w"]), PHI[net.activation], PHI[net.output]
     poisson = [False] + [net.noise == "poisson"] * depth
@@ -102,7 +102,7 @@ def losses(net, params, z, wake, innovations):
 
 
 def derivative(function, params):
-    """Of an array-valued function by every weight, by complex steps: arrays (*value's shape, *weight's shape)."""
+    """Derivatives of an array-valued function by every weight, by complex steps: (*value's shape, *weight's shape)."""
     size = 1e-30
 
     def by(path):
@@ -167,15 +167,15 @@ def _advance(w, d_s, d, r_tm1, z, awake, onset, xi, eta, sigma_inf, sigma_gen):
 
 
 def impression(w, d_s, d, z, wake, *, sigma_inf, sigma_gen, lr, noise=None, seed=0):
-    """Impression learning; losses without the normalisers, those of wake and of sleep alike."""
+    """Impression learning; losses without the normalisers, in wake and in sleep."""
     w, d_s, d, z, (xi, eta) = _begin(w, d_s, d, z, noise, seed)
-    found, awake_tm1, r_tm1 = np.zeros(len(z)), True, np.zeros(len(d))
+    losses, awake_tm1, r_tm1 = np.zeros(len(z)), True, np.zeros(len(d))
     for t, awake in enumerate(wake):
         onset = awake and not awake_tm1
         s, r, error_s, error_r, error_top, energy = _advance(
             w, d_s, d, r_tm1, z[t], awake, onset, xi[t], eta[t], sigma_inf, sigma_gen
         )
-        found[t] = energy if awake else -energy
+        losses[t] = energy if awake else -energy
         if awake:
             d_s += lr * np.outer(error_s, r)
             if not onset:
@@ -183,24 +183,24 @@ def impression(w, d_s, d, z, wake, *, sigma_inf, sigma_gen, lr, noise=None, seed
         else:
             w += lr * np.outer(error_r, s)
         awake_tm1, r_tm1 = awake, r
-    return {"w": w, "d_s": d_s, "d": d, "losses": found}
+    return {"w": w, "d_s": d_s, "d": d, "losses": losses}
 
 
 def neural_variational(
     w, d_s, d, z, wake, *, sigma_inf, sigma_gen, lr, gamma_g=0.9, gamma_baseline=0.01, noise=None, seed=0
 ):
-    """NVI*, with the baseline of the step before; losses log q~ - log p~ with the normalisers."""
+    """NVI*, with the baseline of the last step; losses log q~ - log p~ with the normalisers."""
     w, d_s, d, z, (xi, eta) = _begin(w, d_s, d, z, noise, seed)
     n, n_s = w.shape
     constant = n_s * math.log(sigma_gen[0] / sigma_inf[0]) + n * math.log(sigma_gen[1] / sigma_inf[1])
     trace_w, trace_ds, trace_d = np.zeros_like(w), np.zeros_like(d_s), np.zeros(n)
-    found, awake_tm1, r_tm1, baseline = np.zeros(len(z)), True, np.zeros(n), 0.0
+    losses, awake_tm1, r_tm1, baseline = np.zeros(len(z)), True, np.zeros(n), 0.0
     for t, awake in enumerate(wake):
         onset = awake and not awake_tm1
         s, r, error_s, error_r, error_top, energy = _advance(
             w, d_s, d, r_tm1, z[t], awake, onset, xi[t], eta[t], sigma_inf, sigma_gen
         )
-        found[t] = energy + constant if awake else -energy - constant
+        losses[t] = energy + constant if awake else -energy - constant
         score_w, score_ds, score_d = np.outer(error_r, s), np.outer(error_s, r), (not onset) * error_top * r_tm1
         trace_w, trace_ds, trace_d = gamma_g * trace_w, gamma_g * trace_ds, gamma_g * trace_d
         if awake:
@@ -211,10 +211,10 @@ def neural_variational(
             trace_ds += score_ds
             trace_d += score_d
             w += lr * score_w
-        third = lr * (-found[t] - baseline)
-        baseline += gamma_baseline * (-found[t] - baseline)
+        third = lr * (-losses[t] - baseline)
+        baseline += gamma_baseline * (-losses[t] - baseline)
         w += third * trace_w
         d_s += third * trace_ds
         d += third * trace_d
         awake_tm1, r_tm1 = awake, r
-    return {"w": w, "d_s": d_s, "d": d, "losses": found}
+    return {"w": w, "d_s": d_s, "d": d, "losses": losses}

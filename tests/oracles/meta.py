@@ -1,7 +1,7 @@
 """Lives of gradient descent in plain NumPy, and derivatives by complex steps.
 
 Every function here is analytic, and its arithmetic is done in complex numbers if theta is complex. The derivative of f
-is then Im f(theta + i h) / h, which loses no digit to subtraction and at h = 1e-30 none to truncation.
+is then Im f(theta + i h) / h, which loses no digit to subtraction and, at h = 1e-30, none to truncation.
 """
 
 import jax
@@ -28,7 +28,7 @@ def loss_of(weights, x, y, activations):
 
 
 def gradient_of(weights, x, y, activations):
-    """Its derivative, by the chain rule, an example at a time."""
+    """The loss's derivative by the chain rule, one example at a time."""
     dtype = np.result_type(x, y, *jax.tree.leaves(weights))
     gradient = jax.tree.map(lambda leaf: np.zeros(leaf.shape, dtype), weights)
     for one_x, one_y in zip(x, y, strict=True):
@@ -59,12 +59,12 @@ def live(weights, rate, batches, activations):
 def derivative(f, theta):
     """df/dtheta of a real analytic f of a tree of float arrays."""
     leaves, treedef = jax.tree.flatten(theta)
-    found = []
+    gradients = []
     for i, leaf in enumerate(leaves):
         slopes = np.zeros(np.shape(leaf))
         for at in np.ndindex(slopes.shape):
             moved = [np.array(other, complex) for other in leaves]
             moved[i][at] += 1e-30j
             slopes[at] = np.imag(f(jax.tree.unflatten(treedef, moved))) / 1e-30
-        found.append(slopes)
-    return jax.tree.unflatten(treedef, found)
+        gradients.append(slopes)
+    return jax.tree.unflatten(treedef, gradients)

@@ -6,11 +6,11 @@ every buffer is allocated before the loop and every operation writes in place. I
     rhat = [r; x; 1],  v = W rhat,  r <- (1 - alpha) r + alpha phi(v),  z = W_out [r; 1],  e = dL/dz,  q = e W_out
 
 `ORACLES[name].run(w, w_out, w_fb, x, y, alpha=..., lr=..., noise=..., **options)` gives a dict: losses (T,), the final
-w (n, m) and w_out (n_out, n + 1), what the rule carried under "state", and with ``record=True`` the gradients of w,
-grads (T, n, m), of w_out, grads_out (T, n_out, n + 1), and the rates r (T, n). At lr = 0 the weights stand still.
+w (n, m) and w_out (n_out, n + 1), the rule's traces under "state", and with ``record=True`` the gradients of w,
+grads (T, n, m), of w_out, grads_out (T, n_out, n + 1), and the rates r (T, n). At lr = 0 the weights do not change.
 
-Random numbers come in `noise`, a dict of arrays (`Oracle.draw` says which); None draws them all at once with NumPy.
-A rule below is a function that takes the buffers of the forward step and returns its own step, which reads them and
+Random numbers come in `noise`, a dict of arrays (see `Oracle.draw`); None draws them all at once with NumPy.
+A rule is a function that takes the buffers of the forward step and returns its own step, which reads them and
 leaves scale * gradient in `f.g`; the scale is folded into a vector of length n so that it costs no pass over a matrix.
 """
 
@@ -74,7 +74,7 @@ def _run(
         n=n, m=m, n_in=m - n - 1, n_out=n_out, alpha=alpha, keep=keep, linear=linear, scale=scale, w=w, w_rec=w_rec,
         rhat=rhat, rhat_row=rhat[None], rec=rec, r=r, imm=imm, drive=drive, q=q, g=g, x=x, y=y,
     )  # fmt: skip
-    step, state = rule.build(f, noise, **options)  # the step, and readers of what it carries
+    step, state = rule.build(f, noise, **options)  # the step, and readers of its traces
     frozen = rule is RULES["fixed_recurrent"]
     two, softmax = loss == "softmax" and n_out == 2, loss == "softmax"
     pairs = y.tolist() if two else None

@@ -35,13 +35,13 @@ def first(examples):
 def with_immediate_gain(cell, alpha, gain=1.0):
     """The leaky cell of the authors' 2019 code: `gain` is in alpha's place in the immediate influence, but not in J.
 
-    What neurons hear of each other has its slope divided by what the gain is multiplied by, and its value kept.
+    The slope of the activity that neurons receive is divided by the factor of the gain; its value is unchanged.
     """
     scale = gain / alpha
 
     def partials(own, s, v):
-        found = cell.partials(own, s, v)
-        return found._replace(gain=scale * found.gain)
+        derivatives = cell.partials(own, s, v)
+        return derivatives._replace(gain=scale * derivatives.gain)
 
     def output(s):
         return s[0] / scale + jax.lax.stop_gradient(s[0] - s[0] / scale)
@@ -50,7 +50,7 @@ def with_immediate_gain(cell, alpha, gain=1.0):
 
 
 def train(rule, lr, start, examples):
-    """Learning by SGD from a learner's state on: the last state, losses, states, and w after each step."""
+    """Results of learning by SGD from a learner's state: the last state, losses, states, and w after each step."""
     learn = learner(rule, optax.sgd(lr))
 
     def body(state, batch):
@@ -62,7 +62,7 @@ def train(rule, lr, start, examples):
 
 
 def hold(rule, params, examples, key, traces=None):
-    """The rule's updates, traces and infos at every step, with the weights held still."""
+    """The rule's updates, traces and infos at every step, with fixed weights."""
     key_init, key_run = jax.random.split(key)
     traces = rule.init(params, key_init, first(examples)) if traces is None else traces
 
@@ -76,13 +76,13 @@ def hold(rule, params, examples, key, traces=None):
 
 
 def close(actual, expected, tolerance=1e-10):
-    """Equal to a tolerance relative to the largest entry of what is expected."""
+    """Asserts equality to a tolerance relative to the largest expected entry."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(1e-3, np.abs(expected).max()))
 
 
 def differ(actual, expected, least=1e-2):
-    """Apart by more than `least` relative to the larger: an equality beside this one says something."""
+    """Asserts a distance above `least`, relative to the larger, so that an equality nearby is not vacuous."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert np.linalg.norm(actual - expected) > least * max(np.linalg.norm(actual), np.linalg.norm(expected))

@@ -1,4 +1,4 @@
-"""Adversarial learning: what each player gains, the penalty's closed forms, options against NumPy, refusals."""
+"""Adversarial learning: each player's gain, the penalty in closed form, options against NumPy, refusals."""
 
 from typing import NamedTuple
 
@@ -19,14 +19,14 @@ from tests.oracles import adversarial as oracle
 from tests.oracles.generative import derivative
 
 SMALL = 1e-4
-"""Rate of a step so small that curvature, of order one, is below a tenth of its effect."""
+"""Rate of a step at which curvature, of order one, is below a tenth of its effect."""
 
 
-def close(got, want, tolerance=1e-11):
+def close(actual, expected, tolerance=1e-11):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max(initial=0))),
-        got,
-        want,
+        actual,
+        expected,
     )
 
 
@@ -49,10 +49,10 @@ def activity(w, params):
 
 
 @pytest.mark.parametrize(("gamma", "discriminators"), [(1.0, "global"), (1.0, "local"), (0.0, "local")])
-def test_each_player_gets_what_it_wants(gamma, discriminators):
-    """On the same samples: critics open the gap that they see, the model closes it; from wake's end and from the other.
+def test_an_update_lowers_each_players_loss(gamma, discriminators):
+    """Critics widen the gap between their scores and the model closes it, at both of its ends, on the same samples.
 
-    By the sign of the first-order change, the square of a gradient's norm: it is to be as predicted within a tenth.
+    The change is as the first order predicts, the square of a gradient's norm, within a tenth.
     """
     w = laws.world(discriminators)
     updates = laws.updates(w, gamma, penalty=0.0, reconstruction=0.0)
@@ -62,8 +62,8 @@ def test_each_player_gets_what_it_wants(gamma, discriminators):
         acts, false = activity(w, params), 0.0
         for site in sites:
             other = acts.oscillation if gamma == 0 and oracle.has_waves(w.net, site) else acts.sleep
-            seen = oracle.seen(w.net, site, acts.wake if which == "wake" else other)
-            false = false + np.mean(oracle.critic(w.net, params["discriminator"][site], seen)[0])
+            layers = oracle.layers_of(w.net, site, acts.wake if which == "wake" else other)
+            false = false + np.mean(oracle.critic(w.net, params["discriminator"][site], layers)[0])
         return false
 
     def gap(params):
@@ -123,8 +123,8 @@ def taught(net, critics, gamma=1.0, **options):
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.4, 2.5])
-def test_the_penalty_of_a_linear_critic(scale):
-    """(|u| - 1)^2 whatever the points, over all that a critic sees."""
+def test_the_penalty_of_a_linear_critic_is_in_closed_form(scale):
+    """(|u| - 1)^2 at all points, over the whole input of a critic."""
     u = jnp.array([1.0, -2.0, 3.0, 0.5, -1.0])
     for sites, critics, gamma in ((GLOBAL, (u,), 1.0), (LOCAL, (u[:3], u[3:]), 0.3)):
         critics = tuple(scale * each / jnp.linalg.norm(each) for each in critics)
@@ -133,28 +133,28 @@ def test_the_penalty_of_a_linear_critic(scale):
         )
         close(with_it[2].aux["penalty"], np.full(len(sites), (scale - 1) ** 2))
         for site, each in enumerate(critics):
-            got = with_it[0]["discriminator"][site] - without[0]["discriminator"][site]
-            close(got, 0.7 * 2 * (scale - 1) * np.asarray(each) / scale)
+            change = with_it[0]["discriminator"][site] - without[0]["discriminator"][site]
+            close(change, 0.7 * 2 * (scale - 1) * np.asarray(each) / scale)
         close(with_it[2].aux["critic"] - without[2].aux["critic"], 0.7 * len(sites) * (scale - 1) ** 2)
 
 
-def test_the_penalty_where_the_slope_is_the_point():
-    """D = |h|^2 / 2: E (|h| - 1)^2, anywhere between two phases, weighted as the ways are; one share for all layers."""
+def test_the_penalty_of_a_quadratic_critic_is_in_closed_form():
+    """D = |h|^2 / 2: E (|h| - 1)^2 between two phases, weighted by gamma; all layers have one share."""
     acts, gamma = host(samples()), 0.3
     draws = [jax.random.fold_in(jax.random.fold_in(seed(KEY), 1), site) for site in range(2)]
     shares = [np.asarray(jax.random.uniform(draw, (7, 1))) for draw in draws]
 
-    def steep(site, true, false):
+    def penalty(site, true, false):
         between = shares[site] * np.concatenate(true, 1) + (1 - shares[site]) * np.concatenate(false, 1)
         return np.mean((np.linalg.norm(between, axis=1) - 1) ** 2)
 
     (w_0, w_1), (s_0, s_1), (o_0,) = acts
     u = (jnp.zeros(5),)
     joint = taught(Given(acts, GLOBAL, False), u)[2].aux["penalty"]
-    close(joint, [steep(0, (w_0, w_1), (s_0, s_1))])
+    close(joint, [penalty(0, (w_0, w_1), (s_0, s_1))])
     local = taught(Given(acts, LOCAL, False), u * 2, gamma)[2].aux["penalty"]
-    dreams = gamma * steep(0, (w_0,), (s_0,)) + (1 - gamma) * steep(0, (w_0,), (o_0,))
-    close(local, [dreams, steep(1, (w_1,), (s_1,))])
+    dreams = gamma * penalty(0, (w_0,), (s_0,)) + (1 - gamma) * penalty(0, (w_0,), (o_0,))
+    close(local, [dreams, penalty(1, (w_1,), (s_1,))])
 
 
 def test_a_linear_critics_gradient_is_the_difference_of_means_and_none_where_phases_coincide():
@@ -168,22 +168,22 @@ def test_a_linear_critics_gradient_is_the_difference_of_means_and_none_where_pha
         np.testing.assert_allclose(leaf, 0, atol=1e-15)
 
 
-def test_credit_of_an_oscillation_need_not_reach_inference():
-    """The derivative with what o reads held; generation's is as ever."""
+def test_an_oscillations_credit_stays_out_of_inference_on_request():
+    """The derivative with the input of o held constant; that of generation does not change."""
     w = laws.world()
     still = oracle.activity(w.net, w.host, np.asarray(w.x), w.noise).wake
 
     def loss(model):
-        acts = oracle.activity(w.net, model, np.asarray(w.x), w.noise, seen_from=still)
+        acts = oracle.activity(w.net, model, np.asarray(w.x), w.noise, oscillate_from=still)
         return oracle.model_loss(w.net, w.host["discriminator"], acts, laws.GAMMA, laws.RHO)
 
-    got, free = (laws.updates(w, oscillation_to_inference=flag) for flag in (False, True))
-    close(laws.model(got), derivative(loss, laws.model(w.host)))
-    close(got["generation"], free["generation"])
-    assert distance(got["inference"], free["inference"]) > 0.1
+    updates, free = (laws.updates(w, oscillation_to_inference=flag) for flag in (False, True))
+    close(laws.model(updates), derivative(loss, laws.model(w.host)))
+    close(updates["generation"], free["generation"])
+    assert distance(updates["inference"], free["inference"]) > 0.1
 
 
-def test_the_target_of_a_reconstruction_may_be_held():
+def test_the_target_of_a_reconstruction_is_held_on_request():
     w = laws.world()
     still = oracle.activity(w.net, w.host, np.asarray(w.x), w.noise).wake
 
@@ -191,23 +191,23 @@ def test_the_target_of_a_reconstruction_may_be_held():
         acts = oracle.activity(w.net, model, np.asarray(w.x), w.noise)
         return oracle.model_loss(w.net, w.host["discriminator"], acts, laws.GAMMA, laws.RHO, target=still)
 
-    got, free = (laws.updates(w, target_moves=flag) for flag in (False, True))
-    close(laws.model(got), derivative(loss, laws.model(w.host)))
-    close(got["discriminator"], free["discriminator"])
-    assert distance(got["inference"], free["inference"]) > 0.01
+    updates, free = (laws.updates(w, target_moves=flag) for flag in (False, True))
+    close(laws.model(updates), derivative(loss, laws.model(w.host)))
+    close(updates["discriminator"], free["discriminator"])
+    assert distance(updates["inference"], free["inference"]) > 0.01
 
 
-def test_what_is_reported_are_the_terms():
+def test_the_info_reports_the_terms_of_the_loss():
     w = laws.world()
     x, critics, sites = np.asarray(w.x), w.host["discriminator"], range(3)
     acts = oracle.activity(w.net, w.host, x, w.noise)
     terms = [oracle.terms(w.net, critics, site, acts) for site in sites]
-    want = dict(zip(("wake_sleep", "oscillation", "reconstruction"), np.array(terms).T, strict=True))
-    want["penalty"] = [oracle.penalty(w.net, critics, site, acts, laws.GAMMA, w.eps[site]) for site in sites]
+    expected = dict(zip(("wake_sleep", "oscillation", "reconstruction"), np.array(terms).T, strict=True))
+    expected["penalty"] = [oracle.penalty(w.net, critics, site, acts, laws.GAMMA, w.eps[site]) for site in sites]
     given = (critics, acts, laws.GAMMA)
-    want["critic"] = sum(oracle.critic_loss(w.net, critics, i, *given[1:], laws.PENALTY, w.eps[i]) for i in sites)
+    expected["critic"] = sum(oracle.critic_loss(w.net, critics, i, *given[1:], laws.PENALTY, w.eps[i]) for i in sites)
     info = laws.report(w)
-    close({name: info.aux[name] for name in want}, want)
+    close({name: info.aux[name] for name in expected}, expected)
     close(info.loss, oracle.model_loss(w.net, *given, laws.RHO))
 
 
@@ -217,29 +217,29 @@ def test_a_sum_over_features_is_their_number_times_the_mean():
     assert distance(laws.updates(w, reconstruction=0.5), laws.updates(w, reconstruction=2.0)) > 0.1
 
 
-def test_gamma_of_one_is_wake_and_sleep_at_every_site():
+def test_gamma_of_one_gives_the_gradient_of_wake_and_sleep_at_every_site():
     w = laws.world()
 
     def loss(model):
         acts = oracle.activity(w.net, model, np.asarray(w.x), w.noise)
         return sum(oracle.terms(w.net, w.host["discriminator"], site, acts)[0] for site in range(3))
 
-    got = laws.updates(w, 1.0)
-    close(laws.model(got), derivative(loss, laws.model(w.host)))
-    close(laws.updates(w, jnp.asarray(1.0)), got)  # a tracer, whose value the rule does not know
-    assert distance(laws.updates(w, 0.9), got) > 1e-3
+    updates = laws.updates(w, 1.0)
+    close(laws.model(updates), derivative(loss, laws.model(w.host)))
+    close(laws.updates(w, jnp.asarray(1.0)), updates)  # the rule cannot read a tracer's value
+    assert distance(laws.updates(w, 0.9), updates) > 1e-3
 
 
-def test_gradients_layer_by_layer_of_kinked_networks_off_their_kinks():
-    """The paper's ReLU, and its critics' leaky one: complex steps meet no kink."""
+def test_layer_by_layer_gradients_of_kinked_networks_are_the_textbooks():
+    """The paper's ReLU, leaky in its critics; complex steps meet no kink."""
     smooth, net = laws.world(), autoencoder((4, 3, 2), 4, 4)
     w = smooth._replace(net=net)
     x = np.asarray(w.x)
-    want = textbook.layer_by_layer(net, w.host, x, w.noise, laws.GAMMA, laws.RHO)
-    want["discriminator"] = textbook.discriminators(net, w.host, x, w.noise, w.eps, laws.GAMMA, laws.PENALTY)
-    got = laws.updates(w, per_layer=True)
-    close(got, want)
-    assert distance(got, laws.updates(smooth, per_layer=True)) > 0.1
+    expected = textbook.layer_by_layer(net, w.host, x, w.noise, laws.GAMMA, laws.RHO)
+    expected["discriminator"] = textbook.discriminators(net, w.host, x, w.noise, w.eps, laws.GAMMA, laws.PENALTY)
+    updates = laws.updates(w, per_layer=True)
+    close(updates, expected)
+    assert distance(updates, laws.updates(smooth, per_layer=True)) > 0.1
 
 
 LOCAL_NET, GLOBAL_NET = (autoencoder((4, 3), 2, 2, discriminators=kind) for kind in ("local", "global"))
@@ -279,7 +279,7 @@ def test_phases_of_different_sizes_are_refused():
         taught(Given(short, GLOBAL), (jnp.ones(5),))
 
 
-def test_batches_and_params_that_are_no_use_are_named_in_one_line():
+def test_unusable_batches_and_params_are_named_in_one_line():
     rule, params = adversarial(LOCAL_NET), init_params(seed(197), LOCAL_NET)
     x = jnp.full((2, 4), 0.5)
     without = {group: weights for group, weights in params.items() if group != "discriminator"}
@@ -300,6 +300,6 @@ def test_updates_have_the_containers_of_the_params():
     rule, params = adversarial(LOCAL_NET), init_params(seed(197), LOCAL_NET)
     x = np.full((2, 4), 0.5)
     lists = FrozenDict({group: list(weights) for group, weights in params.items()})
-    got, want = (compiled(lambda p: rule.update(p, (), seed(0), Example(x, x))[0])(p) for p in (lists, params))
-    assert jax.tree.structure(got) == jax.tree.structure(lists)
-    close(jax.tree.leaves(got), jax.tree.leaves(want))
+    updates, expected = (compiled(lambda p: rule.update(p, (), seed(0), Example(x, x))[0])(p) for p in (lists, params))
+    assert jax.tree.structure(updates) == jax.tree.structure(lists)
+    close(jax.tree.leaves(updates), jax.tree.leaves(expected))

@@ -21,7 +21,7 @@ from tests.laws.common import compiled, seed
 NOISE = 0.7
 TURN = np.array([[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]])
 LOADS = TURN @ np.diag([1.3, 0.3]) @ np.array([[1.0, 1.0], [1.0, -1.0]]) / 2**0.5
-"""Of x = LOADS z + NOISE xi: singular directions between the axes of z, whose neurons are dependent given x."""
+"""Loadings of x = LOADS z + NOISE xi; the neurons of z are dependent given x."""
 
 COVARIANCE = np.linalg.inv(np.eye(2) + LOADS.T @ LOADS / NOISE**2)
 MAP = COVARIANCE @ LOADS.T / NOISE**2
@@ -58,7 +58,7 @@ def stimuli(key, count=BATCH):
 
 
 def inferred(weights):
-    """The map and the covariance that weights stand for."""
+    """The posterior map and covariance that the weights represent."""
     w, s = np.asarray(weights["w"]), np.diag(np.asarray(weights["s"]) ** 2)
     if "r" not in weights:
         return w, s
@@ -89,19 +89,19 @@ def learned(recurrent, steps=3000):
 
 
 def test_wake_sleep_finds_the_posterior_with_its_covariance():
-    """Where rates fall to zero the last half of the steps counts: moments of 250,000 samples, to 0.003.
+    """Rates fall to zero and the last half of the steps counts: moments of 250,000 samples, to 0.003.
 
     The least eigenvalue of cov x is 0.6: by it the map, and by a factor of two the variances, are less certain than the
-    moments; 0.04 is five times that. The covariance that is to be found has an entry of -0.31 off its diagonal.
+    moments; 0.04 is five times that. The covariance has an entry of -0.31 off its diagonal.
     """
-    found_map, found_covariance = learned(recurrent=True)
-    np.testing.assert_allclose(found_map, MAP, rtol=0, atol=0.04)
-    np.testing.assert_allclose(found_covariance, COVARIANCE, rtol=0, atol=0.04)
+    inferred_map, inferred_covariance = learned(recurrent=True)
+    np.testing.assert_allclose(inferred_map, MAP, rtol=0, atol=0.04)
+    np.testing.assert_allclose(inferred_covariance, COVARIANCE, rtol=0, atol=0.04)
     assert COVARIANCE[0, 1] < -0.3
 
 
 def test_without_recurrence_no_correlation_can_be_found():
-    """The map makes up for it as far as it can: the variances of z fit, its neurons correlate all the same."""
+    """The map compensates as far as it can: the variances of z fit, but its neurons stay correlated."""
     found_map, found_covariance = learned(recurrent=False)
     assert found_covariance[0, 1] == found_covariance[1, 0] == 0
     second = found_map @ (LOADS @ LOADS.T + NOISE**2 * np.eye(2)) @ found_map.T + found_covariance
@@ -111,7 +111,7 @@ def test_without_recurrence_no_correlation_can_be_found():
 
 
 @pytest.mark.parametrize("off", [0.0, 0.3])
-def test_critics_see_no_difference_at_the_posterior_and_only_there(off):
+def test_critics_find_no_difference_only_at_the_posterior(off):
     """The gradient of each of ten products' weights is zero on average: 800 batches of 64, five standard errors.
 
     Ten tests, a false alarm of 6e-6. Where a weight is off the gap is twenty standard errors.
@@ -158,7 +158,7 @@ def diverging(model_rate, steps=24):
 
 @pytest.mark.parametrize("model_rate", [0.0, 0.01])
 def test_a_diverging_critic_is_named_with_its_step(model_rate, capsys):
-    """Against a loop that looks at every weight itself, before the step and after it.
+    """A loop that inspects every weight before and after the step names the same step and weight.
 
     A critic alone is the largest itself; a network that learns from it grows beyond it before the loss overflows.
     """
@@ -171,20 +171,20 @@ def test_a_diverging_critic_is_named_with_its_step(model_rate, capsys):
         state, info = step(state, jax.tree.map(lambda leaf: leaf[0], take(t, 1)[1]))
         if not (np.isfinite(info.loss) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))):
             break
-    spoilt = [
+    not_finite = [
         name for name, leaf in zip(names, jax.tree.leaves(state.params), strict=True) if not np.isfinite(leaf).all()
     ]
-    culprit = names[int(np.argmax(sizes[-1]))]
+    largest = names[int(np.argmax(sizes[-1]))]
     assert 1 < t < 23
-    assert culprit.startswith("inference/" if model_rate else "discriminator/")
+    assert largest.startswith("inference/" if model_rate else "discriminator/")
     outcome = run(program, lanes, name="digits", progress=False)
-    (found,) = divergences(outcome.state)
-    assert (found.step, found.loss) == (t, not np.isfinite(info.loss))
-    assert found.weights == tuple(spoilt)
-    assert found.largest is not None
-    assert found.largest[0] == culprit
-    np.testing.assert_allclose(found.largest[1], np.max(sizes[-1]), rtol=1e-3)
+    (divergence,) = divergences(outcome.state)
+    assert (divergence.step, divergence.loss) == (t, not np.isfinite(info.loss))
+    assert divergence.weights == tuple(not_finite)
+    assert divergence.largest is not None
+    assert divergence.largest[0] == largest
+    np.testing.assert_allclose(divergence.largest[1], np.max(sizes[-1]), rtol=1e-3)
     message = capsys.readouterr().err
     assert "digits: seed 0: " in message
     assert f"not finite from step {t} on" in message
-    assert f" in {culprit})" in message
+    assert f" in {largest})" in message

@@ -1,4 +1,4 @@
-"""What a hostile reader found once: silent wrong answers of the doors between a user's data and a rule."""
+"""Regressions: user data that rules once took silently and wrongly, and errors that must name them."""
 
 import collections
 import re
@@ -32,25 +32,25 @@ def finite(tree):
 
 
 @pytest.mark.parametrize("name", ["rtrl", "bptt"])
-def test_gradients_find_their_weights_in_containers_that_are_not_sorted(name):
-    """The state is zero at first, and with it the first gradient of the recurrent weights, not that of the input's."""
+def test_gradients_match_their_weights_in_unsorted_containers(name):
+    """The state is zero at first, so the first gradient of the recurrent weights is zero, and the input's is not."""
 
     def step(w, s, x):
         return jnp.tanh(w["w"] @ s + w["u"] @ x)
 
     options = {"window": 1} if name == "bptt" else {}
-    found = {}
+    gradients = {}
     for container in (dict, collections.OrderedDict):
         weights = container(w=0.5 * jnp.eye(3), u=jnp.eye(3))
         cell = cells.Cell(lambda key, w=weights: w, lambda: jnp.zeros(3), step, lambda s: s, 3, 2, "squared")
         params = cells.init_params(KEY, cell, jnp.float64)
         updates = one_update(getattr(online, name)(cell, **options), params, Example(jnp.ones((1, 3)), BATCH.y))[0]
-        found[container] = updates["forward"]["cell"]
-        assert isinstance(found[container], container)
+        gradients[container] = updates["forward"]["cell"]
+        assert isinstance(gradients[container], container)
     for leaf in ("w", "u"):
-        np.testing.assert_array_equal(found[dict][leaf], found[collections.OrderedDict][leaf])
-    assert not np.any(found[dict]["w"])
-    assert np.any(found[dict]["u"])
+        np.testing.assert_array_equal(gradients[dict][leaf], gradients[collections.OrderedDict][leaf])
+    assert not np.any(gradients[dict]["w"])
+    assert np.any(gradients[dict]["u"])
 
 
 def test_groups_in_an_ordered_dict_keep_their_shapes():
@@ -59,20 +59,20 @@ def test_groups_in_an_ordered_dict_keep_their_shapes():
         feedback=PARAMS["feedback"],
     )
     updates = one_update(online.rflo(LEAKY), params)[0]
-    want = one_update(online.rflo(LEAKY), PARAMS)[0]
+    expected = one_update(online.rflo(LEAKY), PARAMS)[0]
     for leaf in ("w", "w_out"):
-        np.testing.assert_array_equal(updates["forward"][leaf], want["forward"][leaf])
+        np.testing.assert_array_equal(updates["forward"][leaf], expected["forward"][leaf])
 
 
 @chex.dataclass
 class Groups:
-    """Params that are a mapping whose paths have attributes."""
+    """Params that are a mapping with attributes in its paths."""
 
     forward: dict
     feedback: dict
 
 
-def test_groups_that_are_attributes_are_held_too():
+def test_groups_that_are_attributes_wait_too():
     learn = learner(online.bptt(LEAKY, window=3), optax.adam(0.1))
     for params in (PARAMS, Groups(**PARAMS)):
         state = learn.init(params, KEY, BATCH)
@@ -83,7 +83,7 @@ def test_groups_that_are_attributes_are_held_too():
         assert [m > 0 for m in moved] == [False, False, True, False, False]
 
 
-def test_snap_on_a_cell_does_not_take_a_weight_that_is_zero_at_first_for_a_missing_one():
+def test_snap_on_a_cell_teaches_a_weight_that_is_zero_at_first():
     def step(w, s, x):
         return 0.9 * s + w["b"] @ jnp.tanh(w["a"] @ x)
 
@@ -116,7 +116,7 @@ def test_a_cell_is_checked_as_neurons_are():
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_padding_may_hold_anything(name):
+def test_padding_that_is_not_finite_teaches_nothing(name):
     rule = getattr(online, name)(LEAKY)
     nothing = jnp.full((1, 2), jnp.nan)
     traces = rule.init(PARAMS, KEY, BATCH)
@@ -124,8 +124,8 @@ def test_padding_may_hold_anything(name):
     assert float(info.loss) == 0
     assert finite((updates, after))
     assert not np.any(updates["forward"]["w_out"])
-    spoilt = one_update(rule, PARAMS, Example(nothing, nothing, None, jnp.ones(1)), traces)[2]
-    assert np.isnan(spoilt.loss), "what is not padding is not made up"
+    unpadded = one_update(rule, PARAMS, Example(nothing, nothing, None, jnp.ones(1)), traces)[2]
+    assert np.isnan(unpadded.loss), "a NaN outside of padding must show in the loss"
 
 
 @pytest.mark.parametrize("name", TRACED)
@@ -166,18 +166,18 @@ def test_own_parameters_of_another_cell_are_refused():
         ),
     ],
 )
-def test_mistakes_are_named(make, match):
+def test_bad_arguments_are_named(make, match):
     with pytest.raises(ValueError, match=match):
         make()
 
 
 @pytest.mark.parametrize("lead", [(1,), (1, 4)])
-def test_labels_for_a_squared_loss_are_told_what_to_become(lead):
+def test_labels_for_a_squared_loss_are_refused_with_the_remedy(lead):
     rule = online.rflo(LEAKY) if len(lead) == 1 else feedback.recurrent_feedback_alignment(LEAKY)
     params = {**PARAMS, "feedback": cells.init_feedback(KEY, LEAKY, jnp.float64)}
     batch = Example(jnp.ones((*lead, 2)), jnp.ones(lead, int))
-    told = f"batch.y holds int64 labels of shape {lead}, and loss='squared' takes targets {(*lead, 2)}: give "
-    with pytest.raises(ValueError, match=re.escape(f"{told}jax.nn.one_hot(batch.y, 2), or build the network with")):
+    message = f"batch.y holds int64 labels of shape {lead}, and loss='squared' takes targets {(*lead, 2)}: give "
+    with pytest.raises(ValueError, match=re.escape(f"{message}jax.nn.one_hot(batch.y, 2), or build the network with")):
         rule.init(params, KEY, batch)
     rule.init(params, KEY, batch._replace(y=jax.nn.one_hot(batch.y, 2)))
 

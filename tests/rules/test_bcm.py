@@ -1,4 +1,4 @@
-"""BCM: a NumPy loop, fixed points in closed form and which of them is stable, weights of examples, images, refusals."""
+"""BCM: a NumPy loop, fixed points in closed form and their stability, weights of examples, images, refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,8 @@ def given(seed=0):
 
 
 def by_hand(w, bias, examples, slide):
-    """Example by example, in plain NumPy: weights and thresholds after every step."""
-    w, theta, found = [np.array(each) for each in w], [np.zeros(4), np.zeros(2)], []
+    """Weights and thresholds after every step, example by example, in plain NumPy."""
+    w, theta, path = [np.array(each) for each in w], [np.zeros(4), np.zeros(2)], []
     for xs, weights in zip(examples.x, examples.weight, strict=True):
         change, over = [np.zeros_like(each) for each in w], [np.zeros_like(each) for each in theta]
         for x, share in zip(xs, weights / len(xs), strict=True):
@@ -41,11 +41,11 @@ def by_hand(w, bias, examples, slide):
         for i in range(2):
             w[i] = w[i] + ALPHA[i] * change[i]
             theta[i] = theta[i] + slide[i] * over[i]
-        found.append([each.copy() for each in (*w, *theta)])
-    return [np.stack(each) for each in zip(*found, strict=True)]
+        path.append([each.copy() for each in (*w, *theta)])
+    return [np.stack(each) for each in zip(*path, strict=True)]
 
 
-def test_a_run_is_a_numpy_loop():
+def test_a_run_equals_a_numpy_loop():
     w, bias, examples = given()
     rule = hebbian.bcm(mlp((3, 4, 2), ["relu", "identity"]), alpha=list(ALPHA), threshold_rate=list(SLIDE))
     learn = learner(rule, optax.sgd(1.0))
@@ -56,24 +56,24 @@ def test_a_run_is_a_numpy_loop():
 
     params = {"forward": {"w": tuple(map(jnp.asarray, w)), "bias": tuple(map(jnp.asarray, bias))}}
     first = jax.tree.map(lambda leaf: leaf[0], examples)
-    found = compiled(lambda: jax.lax.scan(body, learn.init(params, KEY, first), examples)[1])()
-    for got, want, other in zip(
-        found, by_hand(w, bias, examples, SLIDE), by_hand(w, bias, examples, (1, 1)), strict=True
+    path = compiled(lambda: jax.lax.scan(body, learn.init(params, KEY, first), examples)[1])()
+    for actual, expected, other in zip(
+        path, by_hand(w, bias, examples, SLIDE), by_hand(w, bias, examples, (1, 1)), strict=True
     ):
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * np.abs(want).max())
-        assert np.linalg.norm(other - want) > 0.02 * np.linalg.norm(want)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+        assert np.linalg.norm(other - expected) > 0.02 * np.linalg.norm(expected)
 
 
 def neuron(y, theta, rate=0.1, alpha=0.02):
-    """One linear neuron that answers y to two orthonormal patterns: its state, and a learner."""
+    """One linear neuron that responds with y to two orthonormal patterns: its state, and a learner."""
     learn = learner(hebbian.bcm(mlp((2, 1), ["identity"]), alpha=alpha, threshold_rate=rate), optax.sgd(1.0))
     params = {"forward": {"w": (jnp.array([y]),), "bias": (jnp.zeros(1),)}}
     state = learn.init(params, KEY, Example(jnp.eye(2), jnp.zeros((2, 1))))
     return learn, state._replace(traces=BCMTraces((jnp.array([theta]),)))
 
 
-def answers(learn, state, x):
-    """The neuron's weights, which are its answers, and its threshold after each step of a stream (T, B, 2)."""
+def responses(learn, state, x):
+    """The neuron's weights, which are its responses, and its threshold after each step of a stream (T, B, 2)."""
 
     def body(state, x):
         state, _ = learn.step(state, Example(x, jnp.zeros((len(x), 1))))
@@ -83,28 +83,28 @@ def answers(learn, state, x):
 
 
 @pytest.mark.parametrize(("y", "stable"), [((2.0, 0.0), True), ((0.0, 2.0), True), ((1.0, 1.0), False)])
-def test_fixed_points_of_two_orthogonal_patterns(y, stable):
-    """y = (2, 0) and (0, 2) with theta = E y^2 = 2, and (1, 1) with theta = 1, from which a trifle leads away."""
+def test_only_the_selective_fixed_points_are_stable(y, stable):
+    """y = (2, 0) and (0, 2) with theta = E y^2 = 2 are stable, and (1, 1) with theta = 1 is not."""
     theta = float(np.mean(np.square(y)))
     x = jnp.broadcast_to(jnp.eye(2), (2000, 2, 2))
-    stays = answers(*neuron(y, theta), x)
+    stays = responses(*neuron(y, theta), x)
     np.testing.assert_allclose(stays[-1], [*y, theta], atol=1e-12)
-    moved = answers(*neuron((y[0] + 1e-3, y[1] - 1e-3), theta), x)
+    moved = responses(*neuron((y[0] + 1e-3, y[1] - 1e-3), theta), x)
     goal = [*y, theta] if stable else [2.0, 0.0, 2.0]
     np.testing.assert_allclose(moved[-1], goal, atol=1e-6)
 
 
-def test_a_neuron_that_hears_one_pattern_or_the_other_becomes_selective():
-    """Drawn with equal probability, one at a time: theta wavers about 2, as a slow average of 4 and 0."""
+def test_a_neuron_becomes_selective_for_one_of_two_patterns():
+    """Patterns come one at a time with equal probability: theta fluctuates about 2, a slow average of 4 and 0."""
     which = jax.random.bernoulli(jax.random.key(1), 0.5, (20_000,)).astype(int)
     learn, state = neuron((0.6, 0.4), 0.0, rate=0.02, alpha=0.002)
-    late = answers(learn, state, jnp.eye(2)[which][:, None])[-10_000:]
+    late = responses(learn, state, jnp.eye(2)[which][:, None])[-10_000:]
     np.testing.assert_allclose(late.mean(0), [2.0, 0.0, 2.0], atol=0.1)
     assert late[:, 1].max() < 0.05 < 0.1 < late[:, 2].std() < 0.5
 
 
 def test_below_the_threshold_an_active_neuron_unlearns():
-    """The sign of y - theta, which Hebb's rule and Oja's do not have."""
+    """The change has the sign of y - theta, unlike in Hebb's rule and Oja's."""
     for theta, sign in ((0.5, 1), (1.5, -1)):
         learn, state = neuron((1.0, 1.0), theta)
         after = learn.step(state, Example(jnp.eye(2), jnp.zeros((2, 1))))[0].params["forward"]["w"][0]
@@ -115,11 +115,11 @@ def test_dense_layers_on_images_learn_as_they_would_alone():
     params, batch = chains.given("squared")
     changes, losses = chains.run(hebbian.bcm(chains.images(), alpha=0.05), params, batch)
     rest = chains.alone(params, batch)
-    want, want_losses = chains.run(hebbian.bcm(mlp((8, 5, 2), ("relu", "identity")), alpha=0.05), *rest)
-    np.testing.assert_allclose(losses, want_losses, rtol=1e-12)
+    expected, expected_losses = chains.run(hebbian.bcm(mlp((8, 5, 2), ("relu", "identity")), alpha=0.05), *rest)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-12)
     assert not np.any(changes["forward"]["w"][0])
-    for got, change in zip(changes["forward"]["w"][1:], want["forward"]["w"], strict=True):
-        np.testing.assert_allclose(got, change, rtol=0, atol=1e-13)
+    for actual, change in zip(changes["forward"]["w"][1:], expected["forward"]["w"], strict=True):
+        np.testing.assert_allclose(actual, change, rtol=0, atol=1e-13)
         assert np.abs(change).max() > 1e-4
 
 
@@ -137,7 +137,7 @@ NET = mlp((3, 4, 2), ["relu", "identity"])
         (lambda: hebbian.bcm(NET, plastic=[2]), "layers 0 to 1"),
     ],
 )
-def test_refusals(make, message):
+def test_bad_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

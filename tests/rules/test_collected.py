@@ -1,4 +1,4 @@
-"""A gradient in two factors is their product: of rules of one's own, on arrays and on trees, and on neurons alone."""
+"""A gradient in two factors is their product, for custom rules on arrays and on trees; it needs neurons."""
 
 import jax
 import jax.numpy as jnp
@@ -55,9 +55,9 @@ def updates_of(rule, cell):
 @pytest.mark.parametrize("build", [lambda: leaky(2, 4, 3, alpha=0.5), owned], ids=["leaky", "own"])
 def test_two_factors_are_their_product(build, tree):
     cell = build()
-    got, want = (updates_of(traces_times_credit(cell, factors, tree), cell) for factors in (True, False))
-    assert np.abs(want["w"]).max() > 1e-3
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), got, want)
+    updates, expected = (updates_of(traces_times_credit(cell, factors, tree), cell) for factors in (True, False))
+    assert np.abs(expected["w"]).max() > 1e-3
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), updates, expected)
 
 
 def test_two_factors_need_neurons():

@@ -59,8 +59,8 @@ def test_the_learned_jacobian_converges_to_the_jacobian(name, alpha):
 
 
 @pytest.mark.parametrize(("alpha", "printed", "diverges"), [(1.0, False, False), (1.0, True, True), (0.5, True, True)])
-def test_the_printed_sign_of_equation_3_diverges(alpha, printed, diverges):
-    """In the NumPy oracle alone: the library has no such option."""
+def test_equation_3_diverges_with_its_printed_sign(alpha, printed, diverges):
+    """Only the NumPy oracle has the printed sign; the library has no such option."""
     _, params, w_rec, _ = linear(alpha)
     x = np.random.default_rng(1).standard_normal((800, N))
     given = params["forward"]["w"][0], params["forward"]["w_out"], params["feedback"]["w_fb"], x, np.zeros((800, N_OUT))
@@ -72,7 +72,7 @@ def test_the_printed_sign_of_equation_3_diverges(alpha, printed, diverges):
 
 
 def future_map(params, j):
-    """c = A [r; y; 1] for a linear network that hears nothing from now on, at a constant target.
+    """A of c = A [r; y; 1], for a linear network without further input, at a constant target.
 
     q^u = (W_out r^u + b - y) W_out and r^u = J^{u-t} r^t, so c^T = sum_k J^k^T W_out^T (W_out J^k r + b - y).
     """
@@ -87,7 +87,7 @@ def future_map(params, j):
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5])
 def test_at_the_true_linear_map_the_gradient_is_exact(alpha):
-    """Of all losses from t on with respect to W^(t), and A rests there although it may learn."""
+    """The gradient of all losses from t on by W^(t); A stays there although it may learn."""
     net, params, _, j = linear(alpha)
     a = jnp.asarray(future_map(params, j))
     steps, checked = 160, 8
@@ -98,7 +98,7 @@ def test_at_the_true_linear_map_the_gradient_is_exact(alpha):
 
     w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
     rhat = jnp.concatenate([r0, jnp.zeros(N), jnp.ones(1)])
-    # The credit of the step before the first, which the rule would have kept: A rests from the first step on.
+    # The credit of the step before the first, which the rule would have stored: A stays from the first step on.
     q0 = (w_out[:, :N] @ r0 + w_out[:, N] - y[0, 0]) @ w_out[:, :N]
 
     @jax.jit
@@ -121,12 +121,12 @@ def test_at_the_true_linear_map_the_gradient_is_exact(alpha):
     g, _, traces, _ = run(a)
     close(g[:checked, 0], expected, 1e-10)
     close(traces.shared.a[-1], a, 1e-10)
-    # A at any other place gives another gradient, and moves.
+    # Another A gives another gradient, and moves.
     other = a.at[0, 0].add(0.3)
     g, _, traces, _ = run(other)
     differ(g[:checked, 0], expected)
     differ(traces.shared.a[-1], other, 1e-3)
-    # The loss of the step itself is not all that the gradient credits.
+    # The gradient credits more than the loss of the step itself.
     own = jax.grad(
         lambda w: 0.5 * jnp.sum((w_out @ jnp.append((1 - alpha) * r0 + alpha * w @ rhat, 1.0) - y[0, 0]) ** 2)
     )
@@ -136,7 +136,7 @@ def test_at_the_true_linear_map_the_gradient_is_exact(alpha):
 @pytest.mark.parametrize("interval", [1, 3, 5])
 @pytest.mark.parametrize("name", ["dni", "dni_b"])
 def test_the_target_is_a_copy_of_every_kth_step(name, interval):
-    """After k, 2k, ... steps it equals A; in between it stands still while A moves."""
+    """The target equals A after k, 2k, ... steps; in between only A moves."""
     params, examples = problem(3, steps=11)
     rule = getattr(online, name)(leaky(3, 6, 2), learning_rate=0.1, target_interval=interval)
     traces = rule.init(params, jax.random.key(0), first(examples))

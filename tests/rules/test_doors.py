@@ -1,6 +1,6 @@
-"""The door of the online rules: bad input is refused in one line that names the argument and the remedy; good is taken.
+"""Input of the online rules: bad input is refused in one line that names the argument and the remedy.
 
-What comes in may be of NumPy, of another dtype, in lists or in frozen dicts; the weights say what comes out.
+Data may be in NumPy, in another dtype, in lists or in frozen dicts; the weights set the form of the updates.
 """
 
 import functools
@@ -24,7 +24,7 @@ KEY = jax.random.key(0)
 SIZES = {"n_in": N_IN, "n": N, "n_out": N_OUT}
 NEURONS_ONLY = ("rflo", "kf_rtrl", "reverse_kf_rtrl", "kernl", "eprop", "recurrent_three_factor")
 NOISY = ("uoro", "kf_rtrl", "reverse_kf_rtrl", "recurrent_three_factor")
-"""Rules that draw other numbers in another dtype."""
+"""Rules whose random numbers depend on the dtype."""
 
 
 def cell_of(**options):
@@ -42,7 +42,7 @@ def params_of(cell=None, dtype=jnp.float64):
 
 
 def step(rule, params=None, batch=None):
-    """Two steps, after which every trace is alive: ``(updates, traces, info)``."""
+    """``(updates, traces, info)`` of the second of two steps, after which no trace is zero."""
     params, batch = params_of() if params is None else params, batch_of() if batch is None else batch
     traces = rule.update(params, rule.init(params, KEY, batch), KEY, batch)[1]
     return rule.update(params, traces, KEY, batch)
@@ -53,29 +53,29 @@ def any_cell():
 
 
 def refused(error, match, run):
-    """Refused by an error that says it, with the remedy, in one line of its own."""
+    """Asserts that `run` raises the error, with a message of one line that matches."""
     with pytest.raises(error, match=match) as refusal:
         run()
     lines = [line for line in str(refusal.value).splitlines() if line.strip()]
     assert error is AssertionError or len(lines) == 1, lines
 
 
-# A cell that is none, or of the wrong kind.
+# Cells of the wrong kind.
 
 
 @pytest.mark.parametrize("name", ONLINE)
-def test_a_cell_that_was_not_built(name):
+def test_a_cell_that_was_not_built_is_refused(name):
     refused(TypeError, r"cell=leaky was not built: give its sizes first, as in leaky\(n_in", lambda: make(name, leaky))
 
 
 @pytest.mark.parametrize("name", ONLINE)
-def test_a_flax_module_for_a_cell(name):
+def test_a_flax_module_in_place_of_a_cell_is_refused(name):
     module = nn.GRUCell(features=N)
     refused(TypeError, r"GRUCell is a flax module: give pj\.cells\.from_flax\(GRUCell\(", lambda: make(name, module))
 
 
 @pytest.mark.parametrize("cell", [3, None, "leaky", {"n": 3}], ids=str)
-def test_what_is_no_cell_at_all(cell):
+def test_other_objects_in_place_of_a_cell_are_refused(cell):
     refused(TypeError, r"cell is a \w+: give a cell, as pj\.cells\.leaky", lambda: online.rtrl(cell))
 
 
@@ -84,13 +84,13 @@ def make(name, cell, **options):
 
 
 @pytest.mark.parametrize("name", NEURONS_ONLY)
-def test_a_cell_of_the_wrong_tier(name):
+def test_a_rule_for_neurons_refuses_other_cells(name):
     refused(TypeError, rf"{name} needs a cell of neurons, and cell is .*use rtrl, bptt, uoro, dni or snap, or write",
             lambda: make(name, any_cell()))  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in ONLINE if name not in (*NEURONS_ONLY, "dni_b")])
-def test_the_others_take_any_step(name):
+def test_the_other_rules_take_any_step(name):
     cell = any_cell()
     updates, _, info = step(make(name, cell), params_of(cell))
     assert np.isfinite(info.loss)
@@ -98,12 +98,12 @@ def test_the_others_take_any_step(name):
 
 
 @pytest.mark.parametrize("name", ["kernl", "dni_b"])
-def test_a_cell_of_several_variables(name):
+def test_a_rule_for_one_variable_refuses_a_cell_of_several(name):
     cell = neurons(**SIZES, update=lambda own, s, v: s + v, variables=("voltage", "current"))
     refused(ValueError, r"neurons has|one variable", lambda: make(name, cell))
 
 
-def test_a_leak_where_there_are_several_variables():
+def test_a_leak_for_several_variables_is_refused():
     cell = neurons(**SIZES, update=lambda own, s, v: s + v, variables=("voltage", "current"))
     refused(ValueError, r"leak=0\.5 is for cells of one variable; neurons has voltage, current: leave it out",
             lambda: online.rflo(cell, leak=0.5))  # fmt: skip
@@ -122,11 +122,11 @@ def test_a_leak_where_there_are_several_variables():
         ({"learn": ("beta",)}, r"learn='beta' is not one of its parameters; they are alpha"),
     ],
 )
-def test_arguments_of_a_cell(options, match):
+def test_bad_arguments_of_a_cell_are_refused(options, match):
     refused(ValueError, match, lambda: cell_of(**options))
 
 
-def test_an_update_that_mixes_neurons():
+def test_an_update_that_mixes_neurons_is_refused():
     refused(ValueError, r"neurons: update mixes neurons: entry i .*use pj\.cells\.Cell",
             lambda: neurons(**SIZES, update=lambda own, s, v: s + v.mean()))  # fmt: skip
 
@@ -152,16 +152,16 @@ def test_an_update_that_mixes_neurons():
         ("dni", {"jacobian": "guessed"}, r"jacobian='guessed' is not known; use one of exact, learned"),
     ],
 )
-def test_arguments_of_a_rule(name, options, match):
+def test_bad_arguments_of_a_rule_are_refused(name, options, match):
     refused(ValueError, match, lambda: make(name, cell_of(), **options))
 
 
-def test_a_leak_above_one_that_a_trace_may_start_with():
-    """KeRNL's alpha_i is learned, and may begin where its trace keeps nothing."""
+def test_kernls_initial_leak_may_exceed_one():
+    """KeRNL's alpha_i is learned, and may begin where its trace forgets everything."""
     assert np.isfinite(step(online.kernl(cell_of(), initial_leak=1.4))[2].loss)
 
 
-def test_what_a_learner_is_given():
+def test_a_learner_refuses_what_is_not_a_rule_or_an_optimiser():
     refused(TypeError, r"rule=rflo is not a LearningRule: call it with its network first, as in rflo\(cell\)",
             lambda: learner(online.rflo, optax.sgd(0.1)))  # fmt: skip
     refused(TypeError, r"tx=0\.1 is not an optax optimiser: give one, as in optax\.sgd\(0\.1\)",
@@ -177,8 +177,8 @@ def without(tree, group, name=None):
     return {**tree, group: {key: leaf for key, leaf in tree[group].items() if key != name}}
 
 
-def at_the_door(rule, params, batch, error, match):
-    """Refused by init, and by update too."""
+def refused_by_both(rule, params, batch, error, match):
+    """Asserts that init and update both refuse."""
     refused(error, match, lambda: rule.init(params, KEY, batch))
     traces = rule.init(params_of(), KEY, batch_of())
     refused(error, match, lambda: rule.update(params, traces, KEY, batch))
@@ -204,11 +204,11 @@ BATCHES = [
 
 
 @pytest.mark.parametrize(("batch", "error", "match"), BATCHES, ids=[match for *_, match in BATCHES])
-def test_batches(batch, error, match):
-    at_the_door(online.rflo(cell_of()), params_of(), batch, error, match)
+def test_bad_batches_are_refused(batch, error, match):
+    refused_by_both(online.rflo(cell_of()), params_of(), batch, error, match)
 
 
-def test_another_number_of_streams_than_at_init():
+def test_another_number_of_streams_than_at_init_is_refused():
     rule = online.rflo(cell_of())
     traces = rule.init(params_of(), KEY, batch_of())
     more = Example(jnp.ones((B + 1, N_IN)), jnp.ones((B + 1, N_OUT)) / N_OUT)
@@ -216,37 +216,37 @@ def test_another_number_of_streams_than_at_init():
             lambda: rule.update(params_of(), traces, KEY, more))  # fmt: skip
 
 
-def test_groups_and_weights_that_are_missing():
+def test_missing_groups_and_weights_are_named():
     params = params_of()
     exact, random = online.rflo(cell_of()), online.rflo(cell_of(), feedback="random")
-    at_the_door(exact, without(params, "forward"), batch_of(), ValueError, r"params has no group 'forward'")
-    at_the_door(
+    refused_by_both(exact, without(params, "forward"), batch_of(), ValueError, r"params has no group 'forward'")
+    refused_by_both(
         random, without(params, "feedback"), batch_of(), ValueError,
         r"params has no group 'feedback', which this rule reads; pj\.cells\.init_params makes it",
     )  # fmt: skip
-    at_the_door(
+    refused_by_both(
         random, without(params, "feedback", "w_fb"), batch_of(), ValueError,
         r"params\[\"feedback\"\] has no \"w_fb\", which feedback='random' reads",
     )  # fmt: skip
     for name in ("w", "w_out"):
         match = rf"params\[\"forward\"\] has no '{name}'; leaky has w, w_out"
-        at_the_door(exact, without(params, "forward", name), batch_of(), ValueError, match)
-    at_the_door(exact, [params], batch_of(), TypeError, r"params is a list: give the groups")
+        refused_by_both(exact, without(params, "forward", name), batch_of(), ValueError, match)
+    refused_by_both(exact, [params], batch_of(), TypeError, r"params is a list: give the groups")
 
 
 def test_a_group_that_is_not_read_may_be_missing_or_of_any_kind():
     params = params_of()
-    want = step(online.rflo(cell_of()), params)[0]["forward"]
+    expected = step(online.rflo(cell_of()), params)[0]["forward"]
     for given in (without(params, "feedback"), {**params, "feedback": {"other": jnp.ones(7)}, "more": jnp.ones(2)}):
         updates = step(online.rflo(cell_of()), given)[0]
-        jax.tree.map(np.testing.assert_array_equal, updates["forward"], want)
+        jax.tree.map(np.testing.assert_array_equal, updates["forward"], expected)
         assert jax.tree.structure(updates) == jax.tree.structure(given)
         others = jax.tree.leaves(without(updates, "forward"))
         assert not any(np.asarray(leaf).any() for leaf in others)
 
 
-def test_own_parameters_that_are_missing():
-    """The group is named, and the parameter in it."""
+def test_missing_own_parameters_are_named():
+    """The error names the group, and the parameter in it."""
     cell = cell_of(learn=("alpha",))
     params, rule = params_of(cell), online.rflo(cell)
     refused(ValueError, r"params\[\"forward\"\] has no 'own'; leaky has w, own, w_out",
@@ -257,11 +257,11 @@ def test_own_parameters_that_are_missing():
 
 
 @pytest.mark.parametrize("shape", [(N, N + N_IN + 1), (2, N, N + N_IN + 1), (1, N, N + N_IN), (1, N + 1, N + N_IN + 1)])
-def test_gates_that_do_not_fit_the_weights(shape):
+def test_weights_that_do_not_fit_the_gates_are_refused(shape):
     params = params_of()
     params["forward"]["w"] = jnp.ones(shape)
     match = r"w must be \(gates, n, m\) = \(1, 4, 7\) for leaky with the gates drive"
-    at_the_door(online.rflo(cell_of()), params, batch_of(), AssertionError, match)
+    refused_by_both(online.rflo(cell_of()), params, batch_of(), AssertionError, match)
 
 
 # Containers and dtypes.
@@ -277,18 +277,18 @@ def numpy_leaves(params):
 
 @pytest.mark.parametrize("name", ONLINE)
 @pytest.mark.parametrize("form", [frozen, numpy_leaves])
-def test_weights_in_other_containers(name, form):
-    """The updates come in the containers of the params, and are the same."""
+def test_updates_come_in_the_containers_of_the_params(name, form):
+    """The updates' values do not depend on the containers."""
     rule = make(name, cell_of())
-    want, given = step(rule)[0], form(params_of())
+    expected, given = step(rule)[0], form(params_of())
     updates = step(rule, given)[0]
     assert jax.tree.structure(updates) == jax.tree.structure(given)
-    jax.tree.map(lambda a, b: close(a, b, 1e-14), jax.tree.leaves(updates), jax.tree.leaves(want))
+    jax.tree.map(lambda a, b: close(a, b, 1e-14), jax.tree.leaves(updates), jax.tree.leaves(expected))
     optax.apply_updates(given, updates)
 
 
-def test_weights_in_lists():
-    """A cell of tier one takes any tree: lists come back as lists."""
+def test_weights_in_lists_give_updates_in_lists():
+    """A cell of tier one takes any tree."""
 
     def move(w, s, x):
         return jnp.tanh(w[0] @ s + w[1] @ x)
@@ -310,8 +310,8 @@ def floats(tree):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ONLINE)
-def test_the_weights_say_the_dtype(name, dtype):
-    """Under x64, with NumPy's float64 for data, starts and weights: nothing comes out in another dtype."""
+def test_the_weights_set_the_dtype(name, dtype):
+    """Data, starts and weights in NumPy's float64, under x64, leave every output in the weights' dtype."""
     params, given = params_of(dtype=dtype), jax.tree.map(np.asarray, batch_of())
     assert floats(params) == {jnp.dtype(dtype)}
     batch = given._replace(start=np.array([True, False]), weight=np.array([0.5, 1.0]))
@@ -320,19 +320,16 @@ def test_the_weights_say_the_dtype(name, dtype):
     assert all(np.isfinite(np.asarray(leaf, float)).all() for leaf in jax.tree.leaves((updates, info.loss)))
 
 
-@pytest.mark.parametrize("name", [name for name in ONLINE if name not in NOISY])
+@pytest.mark.parametrize("name", [name for name in ONLINE if name not in (*NOISY, "dni", "dni_b")])  # DNI draws its A
 def test_bfloat16_is_a_coarse_float64(name):
-    """Gradients of rounded weights, to a few units of the eighth bit; not of other numbers."""
-    rule, low = make(name, cell_of(), **({"window": 2} if "bptt" in name else {})), params_of(dtype=jnp.bfloat16)
-    if name in ("dni", "dni_b", "kernl"):
-        rule = make(name, cell_of(), learning_rate=0.0)
+    """Gradients of the rounded weights agree to a few units of the eighth bit."""
+    options = {"learning_rate": 0.0} if name == "kernl" else {"window": 2} if "bptt" in name else {}
+    rule, low = make(name, cell_of(), **options), params_of(dtype=jnp.bfloat16)
     high = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), low)
-    if name in ("dni", "dni_b"):  # A is drawn in the dtype
-        return
-    got, want = step(rule, low)[0]["forward"], step(rule, high)[0]["forward"]
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    coarse, fine = step(rule, low)[0]["forward"], step(rule, high)[0]["forward"]
+    for a, b in zip(jax.tree.leaves(coarse), jax.tree.leaves(fine), strict=True):
         np.testing.assert_allclose(np.asarray(a, float), b, rtol=0, atol=0.04 * np.abs(b).max(initial=1e-9))
-    differ(np.asarray(got["w_out"], float), want["w_out"], 1e-6)
+    differ(np.asarray(coarse["w_out"], float), fine["w_out"], 1e-6)
 
 
 # Losses and activations.
@@ -367,8 +364,8 @@ def test_an_activation_given_as_a_callable_is_the_named_one(name):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_a_softmax_whose_targets_do_not_sum_to_one(share):
-    """Without a target there is no gradient; with half of one, that of `jax.grad`."""
+def test_softmax_gradients_hold_for_targets_that_do_not_sum_to_one(share):
+    """A target of zeros gives no gradient; half a target gives that of `jax.grad`."""
     batch = batch_of()
     updates, _, info = step(online.rtrl(cell_of()), batch=batch._replace(y=share * batch.y))
     params = params_of()
@@ -385,22 +382,22 @@ def test_a_softmax_whose_targets_do_not_sum_to_one(share):
 
         return jnp.mean(jax.vmap(one)(batch.x, share * batch.y))
 
-    loss, want = jax.value_and_grad(total)(params["forward"])
-    jax.tree.map(lambda a, b: close(a, b, 1e-13), updates["forward"], want)
+    loss, expected = jax.value_and_grad(total)(params["forward"])
+    jax.tree.map(lambda a, b: close(a, b, 1e-13), updates["forward"], expected)
     close(info.loss, loss, 1e-13)
     assert (np.abs(updates["forward"]["w"]).max() > 1e-4) == (share > 0)
 
 
-def test_targets_of_a_callable_loss_may_be_anything_for_each_stream():
-    """Class numbers for a loss of one's own, which no door turns into distributions."""
+def test_targets_of_a_callable_loss_may_have_any_form():
+    """Class numbers reach a custom loss as they are, not as distributions."""
 
     def of_label(z, y):
         return -jax.nn.log_softmax(z)[y]
 
     labels = jnp.array([2, 0])
-    got = step(online.rtrl(cell_of(loss=of_label)), batch=batch_of(y=labels))[0]
-    want = step(online.rtrl(cell_of()), batch=batch_of(y=labels))[0]
-    jax.tree.map(lambda a, b: close(a, b, 1e-13), got, want)
+    updates = step(online.rtrl(cell_of(loss=of_label)), batch=batch_of(y=labels))[0]
+    expected = step(online.rtrl(cell_of()), batch=batch_of(y=labels))[0]
+    jax.tree.map(lambda a, b: close(a, b, 1e-13), updates, expected)
     refused(ValueError, r"batch\.y has shape \(3,\); its leading axes must be \(B\) = \(2,\)",
             lambda: step(online.rtrl(cell_of(loss=of_label)), batch=batch_of(y=jnp.zeros(3, int))))  # fmt: skip
 
@@ -418,8 +415,8 @@ EACH = {
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_a_coefficient_for_each_neuron(name):
-    """Where it is constant it is the number; where not, not; eager as traced."""
+def test_a_constant_coefficient_for_each_neuron_equals_one_number(name):
+    """An uneven one differs, and traced ones equal eager ones."""
     rule_of = EACH[name]
     constant, uneven = jnp.full(N, 0.4), jnp.array([0.4, 0.9, 0.2, 0.6])
     number = step(rule_of(0.4))[0]["forward"]["w"]
@@ -432,8 +429,8 @@ def test_a_coefficient_for_each_neuron(name):
     differ(traced(uneven), number, 1e-2)
 
 
-def test_a_leak_for_each_neuron_is_that_neurons():
-    """Neuron by neuron the gradient is that of a rule whose one leak is its own."""
+def test_each_neuron_has_its_own_leak():
+    """The gradient of each neuron is that of a rule with this neuron's leak for all."""
     leaks = np.array([0.4, 0.9, 0.2, 0.6])
     together = step(online.rflo(cell_of(), leak=leaks))[0]["forward"]["w"][0]
     for i, leak in enumerate(leaks):
@@ -445,6 +442,6 @@ def half_precision():
     return init_params(KEY, cell_of(), jnp.bfloat16)
 
 
-def test_initial_weights_in_bfloat16():
+def test_initial_weights_are_drawn_in_bfloat16():
     assert floats(half_precision()) == {jnp.dtype(jnp.bfloat16)}
     assert np.abs(np.asarray(half_precision()["forward"]["w"], float)).max() > 0.1

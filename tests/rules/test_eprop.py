@@ -1,6 +1,6 @@
 """E-prop against a NumPy loop of the equations of Bellec et al. (2020), in volts, which learns as it goes.
 
-The loop knows nothing of the library's variables: voltages against a threshold v_th, adaptation in counts of spikes,
+The loop does not use the library's variables: voltages against a threshold v_th, adaptation in counts of spikes,
 filtered presynaptic activity, eligibility vectors and filtered traces, symbol by symbol.
 """
 
@@ -101,7 +101,7 @@ def bellec(kind, loss, feedback):
 
 
 def library(rule, loss):
-    """The same life by the library: weights after each step, and losses."""
+    """Weights after each step, and losses, of the same life by the library."""
     w, w_out, w_fb, x, y, start = map(jnp.asarray, problem(loss))
     params = {"forward": {"w": w[None], "w_out": w_out}, "feedback": {"w_fb": w_fb}}
     examples = Example(x, y, start)
@@ -125,20 +125,20 @@ NO_AUTAPSES = 1 - np.eye(N)
 @pytest.mark.parametrize("kind", ["lif", "alif"])
 @pytest.mark.parametrize("loss", ["softmax", "squared"])
 @pytest.mark.parametrize("feedback", ["readout", "random", "adaptive"])
-def test_eprop_is_the_loop_of_bellec(kind, loss, feedback):
+def test_eprop_equals_the_loop_of_bellec(kind, loss, feedback):
     expected, losses, spikes, margin = bellec(kind, loss, feedback)
     assert margin > 1e-6, "rounding could flip a spike: choose another seed"
     assert 0.1 < spikes.mean() < 0.6
     assert spikes.any((0, 1)).all()
-    weights, found = library(eprop(cell_of(kind, loss, mask=NO_AUTAPSES), feedback=feedback), loss)
-    np.testing.assert_allclose(found, losses, rtol=1e-10)
-    for got, want in zip(weights, expected, strict=True):
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
+    weights, library_losses = library(eprop(cell_of(kind, loss, mask=NO_AUTAPSES), feedback=feedback), loss)
+    np.testing.assert_allclose(library_losses, losses, rtol=1e-10)
+    for actual, expected_w in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(actual, expected_w, rtol=0, atol=1e-10)
     first = problem(loss)[:3]
-    moved = [np.abs(want[-1] - before).max() for want, before in zip(expected, first, strict=True)]
+    moved = [np.abs(expected_w[-1] - before).max() for expected_w, before in zip(expected, first, strict=True)]
     assert min(moved[:2]) > 0.02
     assert (moved[2] > 0.02) == (feedback == "adaptive")
-    # The equality tells the three broadcasts, the adaptation, the reset and the filter apart.
+    # Another broadcast, adaptation or filter breaks the equality.
     other = {"readout": "random", "random": "adaptive", "adaptive": "readout"}[feedback]
     for rule in (
         eprop(cell_of(kind, loss, mask=NO_AUTAPSES), feedback=other),
@@ -149,7 +149,7 @@ def test_eprop_is_the_loop_of_bellec(kind, loss, feedback):
 
 
 @pytest.mark.parametrize("kind", ["lif", "alif"])
-def test_the_filter_s_trace_is_the_filtered_eligibility_trace(kind):
+def test_the_filters_trace_is_the_filtered_eligibility_trace(kind):
     def traces(cell):
         rule = eprop(cell, feedback="random")
         w, w_out, w_fb, x, y, _ = map(jnp.asarray, problem("softmax"))
@@ -184,10 +184,10 @@ def test_eprop_is_exact_where_no_neuron_receives_from_another():
         (close if same else differ)(local, exact)
 
 
-def test_eprop_is_rflo():
+def test_eprop_equals_rflo():
     cell = cell_of("lif")
-    for got, want in zip(library(eprop(cell), "softmax")[0], library(rflo(cell), "softmax")[0], strict=True):
-        np.testing.assert_array_equal(got, want)
+    for actual, expected in zip(library(eprop(cell), "softmax")[0], library(rflo(cell), "softmax")[0], strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def by_hand(coefficients, params, examples):
@@ -218,7 +218,7 @@ def by_hand(coefficients, params, examples):
     return jax.lax.scan(step, (w, w_out, *rest), (examples.x[:, 0], examples.y[:, 0]))[1].sum()
 
 
-def test_a_meta_gradient_through_hard_spikes_is_that_of_straight_through_spikes():
+def test_a_meta_gradient_through_hard_spikes_equals_that_of_straight_through_spikes():
     steps = 12
     w, w_out, w_fb, x, y, _ = map(jnp.asarray, problem("softmax"))
     params = {"forward": {"w": w[None], "w_out": w_out}, "feedback": {"w_fb": w_fb}}
@@ -235,13 +235,13 @@ def test_a_meta_gradient_through_hard_spikes_is_that_of_straight_through_spikes(
 
     value, grads = jax.jit(jax.value_and_grad(life, (0, 1)))(coefficients, params)
     of_hand = jax.jit(jax.value_and_grad(by_hand, (0, 1)))
-    want, expected = of_hand(coefficients, params, examples)
-    np.testing.assert_allclose(value, want, rtol=1e-12)
-    close(grads, expected)
-    assert min(abs(leaf) for leaf in expected[0].values()) > 1e-3
+    expected_value, expected_grads = of_hand(coefficients, params, examples)
+    np.testing.assert_allclose(value, expected_value, rtol=1e-12)
+    close(grads, expected_grads)
+    assert min(abs(leaf) for leaf in expected_grads[0].values()) > 1e-3
 
 
-def test_bad_arguments():
+def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="use one of readout, random, adaptive"):
         eprop(cell_of("lif"), feedback="symmetric")
     anything = Cell(lambda key: (), lambda: jnp.zeros(1), lambda w, s, x: s, lambda s: s, n_in=1, n_out=1)

@@ -1,8 +1,8 @@
 """Exact rules against autodiff of a forward pass written here, with a copy of W for each step.
 
-With W^(s) the copy that step s reads, one tensor says everything: credit[t, s] = dL^t / dW^(s). RTRL emits the sum over
+Step s reads its own copy W^(s), and one tensor has all credit: credit[t, s] = dL^t / dW^(s). RTRL emits the sum over
 s at each t, sliding BPTT the sum over the T losses from s on, disjoint BPTT a square block. Comparing step by step, not
-after a sum over the whole sequence, is what tells the rules apart.
+after a sum over the whole sequence, distinguishes the rules.
 """
 
 import functools
@@ -100,7 +100,7 @@ def test_rtrl_is_the_gradient_of_each_loss(network):
     close(g_out, direct)
     close(g_out.sum(0), summed[1])
     assert np.isin(info.ready, [True]).all()
-    # Alive, and not blind: much of each gradient comes from three or more steps ago, and RFLO differs.
+    # Not vacuous: much of each gradient comes from three or more steps ago, and RFLO differs.
     far = sum(credit[t, : t - 2].sum(0) for t in range(3, STEPS))
     differ(far, np.zeros_like(far), 0.5)
     assert np.linalg.norm(far) > 0.1 * np.linalg.norm(summed[0])
@@ -115,7 +115,7 @@ def test_rtrl_influence_is_the_derivative_of_the_rates():
 
 
 def test_rtrl_equals_central_finite_differences():
-    """The loss in plain NumPy, every entry of W and W_out moved by 1e-5 either way: truncation error near 1e-10."""
+    """The loss is in plain NumPy; every entry of W and W_out moves by 1e-5 either way: truncation error near 1e-10."""
     params, examples, *_ = case()
     x, y = np.asarray(examples.x[:, 0]), np.asarray(examples.y[:, 0])
 
@@ -167,7 +167,7 @@ def test_disjoint_bptt_is_the_gradient_of_its_window(window, network):
 
 @pytest.mark.parametrize(("window", "network"), WINDOWS, ids=str)
 def test_future_facing_bptt_sums_the_losses_that_its_window_reaches(window, network):
-    """At t it credits the weights as step t - T + 1 read them, with the T losses from then on."""
+    """The update at t credits the weights of step t - T + 1 with the T losses from then on."""
     credit = case(*network)[2]
     g, g_out, _, info = updates("future_facing_bptt", *network, window=window)
     expected = np.zeros(g.shape)
@@ -216,7 +216,7 @@ def test_immediate_gain_scales_the_gradient(name):
     differ(g, np.zeros_like(g))
 
 
-def test_rflo_is_exact_where_no_unit_listens_to_another():
+def test_rflo_is_exact_where_no_unit_receives_from_another():
     """W_rec = 0: the influence is a leaky filter of the immediate one. Elsewhere it is not."""
     credit = case(gain=0.0)[2]
     g = updates("rflo", gain=0.0)[0]
@@ -240,7 +240,7 @@ def test_fixed_recurrent_teaches_the_readout_alone():
 
 
 @pytest.mark.parametrize("network", NETWORKS[:2], ids=str)
-def test_the_network_is_alive(network):
+def test_the_network_is_active(network):
     *_, losses, rates = case(*network)
     rates = np.asarray(rates)
     assert np.abs(rates).max() < 0.999

@@ -1,4 +1,4 @@
-"""Fixed and matched feedback against NumPy loops; what matching keeps; weighted examples, labels, one's own loss."""
+"""Fixed and matched feedback against NumPy loops; matching's invariant; weighted examples, labels, custom losses."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def problem(pathway="chain", steps=60, seed=0):
 
 
 def run(rule, params, examples, lr, key=None, lr_fb=None):
-    """SGD on both groups: the end, and every step's loss and params."""
+    """The end of SGD on both groups, and every step's loss and params."""
     rates = {"forward": optax.sgd(lr), "feedback": optax.sgd(lr if lr_fb is None else lr_fb)}
     learn = learner(rule, optax.partition(rates, {"forward": "forward", "feedback": "feedback"}))
     state = learn.init(params, jax.random.key(9) if key is None else key, jax.tree.map(lambda a: a[0], examples))
@@ -48,21 +48,21 @@ def run(rule, params, examples, lr, key=None, lr_fb=None):
         ("kolen_pollack", "chain", {"decay": 0.2}),
     ],
 )
-def test_a_run_is_the_numpy_loop(name, pathway, options):
+def test_a_run_equals_the_numpy_loop(name, pathway, options):
     params, examples = problem(pathway)
     end, (losses, _) = run(getattr(feedback, name)(NET, **options), params, examples, 0.05)
     kinds = {"direct_feedback_alignment": "feedback_alignment", "kolen_pollack": "matching"}
     weights = (*(params["forward"][part] for part in ("w", "bias")), params["feedback"]["w_fb"])
-    want = train(
+    expected = train(
         kinds.get(name, name), *weights, *map(np.asarray, examples[:2]), lr=0.05, direct=pathway == "direct", **options
     )
-    np.testing.assert_allclose(losses, want["losses"], rtol=1e-10)
-    for got, array in zip(
+    np.testing.assert_allclose(losses, expected["losses"], rtol=1e-10)
+    for actual, expected_array in zip(
         [*end.params["forward"]["w"], *end.params["forward"]["bias"], *end.params["feedback"]["w_fb"]],
-        [*want["w"], *want["bias"], *want["w_fb"]],
+        [*expected["w"], *expected["bias"], *expected["w_fb"]],
         strict=True,
     ):
-        np.testing.assert_allclose(got, array, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(actual, expected_array, rtol=0, atol=1e-11)
 
 
 def distances(params):
@@ -89,7 +89,7 @@ def test_feedback_of_another_pathway_is_refused():
     short = {**params, "feedback": {"w_fb": params["feedback"]["w_fb"][:1]}}
     with pytest.raises(ValueError, match="1 feedback weights w_fb for 2 hidden layers"):
         feedback.direct_feedback_alignment(NET).init(short, jax.random.key(0), batch)
-    feedback.backprop(NET).init(short, jax.random.key(0), batch)  # which reads none of it
+    feedback.backprop(NET).init(short, jax.random.key(0), batch)  # backpropagation does not read it
     with pytest.raises(AssertionError, match=r"w_fb\[0\] must be \(3, 6\) on the pathway 'direct'"):
         feedback.direct_feedback_alignment(NET).init(problem("chain")[0], jax.random.key(0), batch)
 
@@ -116,8 +116,8 @@ def updated(rule, params, batch):
     return rule.update(params, rule.init(params, key, batch), key, batch)
 
 
-def close(got, want, tolerance=1e-13):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance), got, want)
+def close(actual, expected, tolerance=1e-13):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance), actual, expected)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -125,12 +125,14 @@ def test_padding_of_weight_0_teaches_nothing(name):
     """Two examples and two of padding: half the loss and half the gradient of the two alone."""
     rule, params, batch = one_step(name)
     padded = Example(batch.x.at[2:].set(7.0), batch.y.at[2:].set(-7.0), weight=jnp.array([1.0, 1.0, 0.0, 0.0]))
-    got, _, info = updated(rule, params, padded)
-    want, _, want_info = updated(rule, params, Example(batch.x[:2], batch.y[:2]))
-    close(got["forward"], jax.tree.map(lambda leaf: leaf / 2, want["forward"]))  # B's noise is that of another batch
-    close(info.loss, want_info.loss / 2)
+    updates, _, info = updated(rule, params, padded)
+    expected, _, expected_info = updated(rule, params, Example(batch.x[:2], batch.y[:2]))
+    close(
+        updates["forward"], jax.tree.map(lambda leaf: leaf / 2, expected["forward"])
+    )  # B's noise is that of another batch
+    close(info.loss, expected_info.loss / 2)
     if name != "node_perturbation":
-        close(got["feedback"], jax.tree.map(lambda leaf: leaf / 2, want["feedback"]))
+        close(updates["feedback"], jax.tree.map(lambda leaf: leaf / 2, expected["feedback"]))
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -147,23 +149,23 @@ def test_weights_are_factors_of_the_loss(name):
 @pytest.mark.parametrize("name", ["backprop", "sign_symmetry"])
 def test_feedback_that_is_not_read_may_be_missing_or_of_any_shape(name):
     rule, params, batch = one_step(name)
-    want = updated(rule, params, batch)[0]["forward"]
+    expected = updated(rule, params, batch)[0]["forward"]
     alone, _, _ = updated(rule, {"forward": params["forward"]}, batch)
     assert list(alone) == ["forward"]
-    close(alone["forward"], want, 0)
+    close(alone["forward"], expected, 0)
     other = {"gains": [jnp.ones(3), jnp.ones((2, 2))]}
     held, _, _ = updated(rule, {**params, "feedback": other}, batch)
     close(held["feedback"], jax.tree.map(jnp.zeros_like, other), 0)
-    close(held["forward"], want, 0)
+    close(held["forward"], expected, 0)
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_updates_have_the_containers_of_the_params(name):
     rule, params, batch = one_step(name)
     other = FrozenDict({group: {leaf: list(w) for leaf, w in of.items()} for group, of in params.items()})
-    got, _, _ = updated(rule, other, batch)
-    assert jax.tree.structure(got) == jax.tree.structure(other)
-    close(jax.tree.leaves(got), jax.tree.leaves(updated(rule, params, batch)[0]), 0)
+    updates, _, _ = updated(rule, other, batch)
+    assert jax.tree.structure(updates) == jax.tree.structure(other)
+    close(jax.tree.leaves(updates), jax.tree.leaves(updated(rule, params, batch)[0]), 0)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -179,7 +181,7 @@ def test_updates_have_the_containers_of_the_params(name):
     ],
     ids=["empty", "tuple", "dict", "no weights", "fewer targets", "weights"],
 )
-def test_what_does_not_fit_is_named_in_one_line(name, change, error, message):
+def test_batches_and_params_that_do_not_fit_are_named_in_one_line(name, change, error, message):
     rule, params, batch = one_step(name)
     traces, (params, batch) = rule.init(params, jax.random.key(0), batch), change(params, batch)
     key = jax.random.key(0)
@@ -210,9 +212,9 @@ def test_labels_are_targets():
     net = mlp(SIZES, ACTIVATIONS, "softmax")
     rule, params, batch = one_step("feedback_alignment", net)
     labels = np.array([2, 0, 1, 2], np.int32)
-    got = updated(rule, params, Example(batch.x, labels))
-    close(got[0], updated(rule, params, Example(batch.x, np.eye(3)[labels]))[0], 0)
-    close(jax.jit(lambda y: updated(rule, params, Example(batch.x, y)))(labels)[0], got[0])
+    result = updated(rule, params, Example(batch.x, labels))
+    close(result[0], updated(rule, params, Example(batch.x, np.eye(3)[labels]))[0], 0)
+    close(jax.jit(lambda y: updated(rule, params, Example(batch.x, y)))(labels)[0], result[0])
     with pytest.raises(ValueError, match=r"batch\.y has the label 3; with 3 outputs use 0 to 2") as refusal:
         updated(rule, params, Example(batch.x, labels + 1))
     assert "\n" not in str(refusal.value)
@@ -222,13 +224,13 @@ def test_labels_are_targets():
 
 def test_a_softmax_without_a_target_teaches_nothing():
     rule, params, batch = one_step("backprop", mlp(SIZES, ACTIVATIONS, "softmax"))
-    got, _, info = updated(rule, params, batch._replace(y=jnp.zeros_like(batch.y)))
+    updates, _, info = updated(rule, params, batch._replace(y=jnp.zeros_like(batch.y)))
     assert float(info.loss) == 0
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves(got))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(updates))
 
 
-def test_a_loss_and_activations_of_ones_own():
-    """Backpropagation's updates against autodiff; the loss reads targets of its own form, here one output's index."""
+def test_a_custom_loss_and_custom_activations_are_differentiated():
+    """Backpropagation's updates against autodiff; the loss reads targets of any form, here one output's index."""
 
     def loss(z, y):
         return jnp.sum(jnp.logaddexp(0.0, z)) - 2 * z[y]
@@ -244,10 +246,10 @@ def test_a_loss_and_activations_of_ones_own():
             h = phi(h @ w.T + bias)
         return jnp.mean(jax.vmap(loss)(h, batch.y))
 
-    got, _, info = updated(rule, params, batch)
-    want, gradient = jax.value_and_grad(total)(params["forward"])
-    close(got["forward"], gradient)
-    close(info.loss, want)
+    updates, _, info = updated(rule, params, batch)
+    expected_loss, gradient = jax.value_and_grad(total)(params["forward"])
+    close(updates["forward"], gradient)
+    close(info.loss, expected_loss)
 
 
 @pytest.mark.parametrize("value", [-0.1, np.float32(-1), np.nan])

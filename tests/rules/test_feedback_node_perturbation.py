@@ -25,7 +25,7 @@ KEY = jax.random.key(9)
 
 
 def noise_of(run_key, steps, examples, widths, kind="gaussian"):
-    """What the rule draws at each step of a learner, as a list of (T, B, n_i)."""
+    """The rule's noise at each step of a learner, as a list of (T, B, n_i)."""
 
     @compiled
     def draw():
@@ -39,7 +39,7 @@ def noise_of(run_key, steps, examples, widths, kind="gaussian"):
 
 
 @pytest.mark.parametrize(("estimator", "noise"), [("sgd", "gaussian"), ("sgd", "rademacher"), ("ridge", "gaussian")])
-def test_a_run_is_the_numpy_loop(estimator, noise):
+def test_a_run_equals_the_numpy_loop(estimator, noise):
     params, examples = problem()
     rule = node_perturbation(NET, sigma=0.1, noise=noise, estimator=estimator, ridge=2.0)
     lr_fb = 0.1 if estimator == "sgd" else 1.0
@@ -47,26 +47,26 @@ def test_a_run_is_the_numpy_loop(estimator, noise):
     weights = (*(params["forward"][part] for part in ("w", "bias")), params["feedback"]["w_fb"])
     xi = noise_of(end.key, 60, 4, SIZES[1:-1], noise)
     options = {"lr": 0.05, "lr_fb": lr_fb, "sigma": 0.1, "ridge": 2.0, "xi": xi, "record": True}
-    want = train(estimator, *weights, *map(np.asarray, examples[:2]), **options)
-    np.testing.assert_allclose(losses, want["losses"], rtol=1e-9)
-    for got, array in zip(end.params["feedback"]["w_fb"], want["w_fb"], strict=True):
-        np.testing.assert_allclose(got, array, rtol=0, atol=1e-9)
-    if estimator == "ridge":  # and that is regularised least squares over all that was seen, in one go
-        for i, got in enumerate(end.params["feedback"]["w_fb"]):
-            e = np.concatenate([step[i] for step in want["errors"]])
-            lam = np.concatenate([step[i] for step in want["effects"]])
+    expected = train(estimator, *weights, *map(np.asarray, examples[:2]), **options)
+    np.testing.assert_allclose(losses, expected["losses"], rtol=1e-9)
+    for actual, expected_array in zip(end.params["feedback"]["w_fb"], expected["w_fb"], strict=True):
+        np.testing.assert_allclose(actual, expected_array, rtol=0, atol=1e-9)
+    if estimator == "ridge":  # equal to regularised least squares over all examples at once
+        for i, actual in enumerate(end.params["feedback"]["w_fb"]):
+            e = np.concatenate([step[i] for step in expected["errors"]])
+            lam = np.concatenate([step[i] for step in expected["effects"]])
             rows = np.concatenate([e, np.sqrt(2.0) * np.eye(e.shape[1])])
             targets = np.concatenate([lam, np.zeros((e.shape[1], lam.shape[1]))])
-            np.testing.assert_allclose(got, np.linalg.lstsq(rows, targets, rcond=None)[0], rtol=0, atol=1e-9)
+            np.testing.assert_allclose(actual, np.linalg.lstsq(rows, targets, rcond=None)[0], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize("noise", ["gaussian", "rademacher"])
-def test_estimate_is_unbiased(noise, antithetic):
+def test_the_estimate_is_unbiased(noise, antithetic):
     """Linear readout and squared loss: E lam = dL/dh for every sigma, here a large one.
 
     The rule shows lam only through B's gradient, e^T (e B - lam), which is linear in it; its mean over 40,000 copies of
-    one example is held to that with the true lam. z-test, 5.2 sigma (Bonferroni): false alarm 18 * 2e-7 < 4e-6.
+    one example is compared with that of the true lam. z-test, 5.2 sigma (Bonferroni): false alarm 18 * 2e-7 < 4e-6.
     """
     net, copies = mlp((4, 6, 3), ["tanh", "identity"]), 40_000
     params = init_params(jax.random.key(3), net)
@@ -74,14 +74,14 @@ def test_estimate_is_unbiased(noise, antithetic):
     rule = node_perturbation(net, sigma=0.7, noise=noise, antithetic=antithetic)
     one = Example(x[None], y[None])
     sample = jax.jit(jax.vmap(lambda key: rule.update(params, rule.init(params, key, one), key, one)[0]))
-    got = np.asarray(sample(jax.random.split(jax.random.key(4), copies))["feedback"]["w_fb"][0])
+    samples = np.asarray(sample(jax.random.split(jax.random.key(4), copies))["feedback"]["w_fb"][0])
     w, b = (np.asarray(group[-1]) for group in (params["forward"]["w"], params["feedback"]["w_fb"]))
     h = np.tanh(np.asarray(params["forward"]["w"][0]) @ x)
     e = w @ h - y
-    want = np.outer(e, b.T @ e - w.T @ e)
-    error = got.std(0) / copies**0.5
+    expected = np.outer(e, b.T @ e - w.T @ e)
+    error = samples.std(0) / copies**0.5
     assert np.linalg.norm(error) < 0.1 * np.linalg.norm(np.outer(e, w.T @ e))
-    assert np.abs((got.mean(0) - want) / error).max() < 5.2
+    assert np.abs((samples.mean(0) - expected) / error).max() < 5.2
 
 
 @pytest.mark.parametrize("pathway", ["chain", "direct"])
@@ -108,32 +108,32 @@ def test_sgd_descends_its_objective(pathway):
     e2 = (e3 @ w_fb[1]) * (1 - h[2] ** 2)
     sources = [e2 if pathway == "chain" else e3, e3]
     for i in range(2):
-        wanted = jax.grad(lambda b, i=i: jnp.mean(jnp.sum((sources[i] @ b - lam[i]) ** 2, 1)) / 2)(w_fb[i])
-        np.testing.assert_allclose(updates["feedback"]["w_fb"][i], wanted, atol=1e-12)
+        expected = jax.grad(lambda b, i=i: jnp.mean(jnp.sum((sources[i] @ b - lam[i]) ** 2, 1)) / 2)(w_fb[i])
+        np.testing.assert_allclose(updates["feedback"]["w_fb"][i], expected, atol=1e-12)
     np.testing.assert_allclose(info.aux["output"], h[3], atol=1e-14)  # of the clean pass, as is the loss
     np.testing.assert_allclose(info.loss, jnp.mean(losses(0.0)), rtol=1e-14)
 
 
-def test_warm_up_and_rare_solutions():
+def test_weights_wait_for_the_warm_up_and_feedback_for_solutions():
     params, examples = problem(steps=7)
     rule = node_perturbation(NET, estimator="ridge", solve_every=3, warm_up=5)
     _, (_, path) = run(rule, params, examples, 0.05, KEY, 1.0)
     tops = [(params[group][leaf][0], path[group][leaf][0]) for group, leaf in (("forward", "w"), ("feedback", "w_fb"))]
-    moved = [np.any(np.diff(np.concatenate([[start], kept]), axis=0), axis=(1, 2)) for start, kept in tops]
+    moved = [np.any(np.diff(np.concatenate([[start], path_of]), axis=0), axis=(1, 2)) for start, path_of in tops]
     np.testing.assert_array_equal(moved[0], [False] * 5 + [True] * 2)
     np.testing.assert_array_equal(moved[1], [False, False, True, False, False, True, False])
     batch = jax.tree.map(lambda a: a[0], examples)
     traces = rule.init(params, KEY, batch)
     ready = compiled(lambda steps: rule.update(params, traces._replace(steps=steps), KEY, batch)[2].ready)
-    said = [ready(jnp.int32(steps)) for steps in (0, 2, 4, 5)]
-    assert [bool(each["forward"]) for each in said] == [False, False, False, True]
-    assert [bool(each["feedback"]) for each in said] == [False, True, False, True]
+    readiness = [ready(jnp.int32(steps)) for steps in (0, 2, 4, 5)]
+    assert [bool(each["forward"]) for each in readiness] == [False, False, False, True]
+    assert [bool(each["feedback"]) for each in readiness] == [False, True, False, True]
     always = node_perturbation(NET, estimator="ridge")
     assert always.update(params, traces, KEY, batch)[2].ready is READY
 
 
 def test_a_singular_regression_stays_finite_in_float32():
-    """One example, a thousand times over: V has rank one, and rounding alone beside it."""
+    """One example a thousand times: V has rank one, plus rounding errors."""
     params, examples = problem(steps=1)
     params, examples = jax.tree.map(lambda a: a.astype(jnp.float32), (params, examples))
     examples = jax.tree.map(lambda a: jnp.broadcast_to(100 * a, (1000, *a.shape[1:])), examples)
@@ -145,25 +145,25 @@ def test_a_singular_regression_stays_finite_in_float32():
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("estimator", ["ridge", "offline"])
 def test_small_dtypes_solve_in_float32(estimator, dtype):
-    """B^ of 16 bits, to a few of its roundings the solution in float64 of the statistics of 16 bits."""
+    """B^ of 16 bits is, to a few roundings, the solution in float64 of the statistics of 16 bits."""
     linear = mlp(SIZES, ["identity"] * 3)
     params, examples = problem(steps=1)
     params, batch = jax.tree.map(lambda a: a.astype(dtype), (params, jax.tree.map(lambda a: a[0], examples)))
     rule = node_perturbation(linear, sigma=0.5, estimator=estimator, ridge=0.5)
     updates, traces, _ = rule.update(params, rule.init(params, KEY, batch), KEY, batch)
-    top = slice(1, 2) if estimator == "offline" else slice(2)  # below it, offline has errors of its own making
+    top = slice(1, 2) if estimator == "offline" else slice(2)  # below it, the offline estimator has larger errors
     pairs = zip(params["feedback"]["w_fb"][top], updates["feedback"]["w_fb"][top], strict=True)
     for v, s, (b, update) in zip(traces.second, traces.cross[top], pairs, strict=True):
         assert update.dtype == dtype
         v, s, b, update = (np.asarray(leaf, float) for leaf in (v.total, s.total, b, update))
         eps = float(jnp.finfo(dtype).eps)
-        want = b - np.linalg.solve(v + (0.5 + eps * np.trace(v)) * np.eye(len(v)), s)
-        np.testing.assert_allclose(update, want, rtol=0, atol=2 * eps * np.abs(want).max())
+        expected = b - np.linalg.solve(v + (0.5 + eps * np.trace(v)) * np.eye(len(v)), s)
+        np.testing.assert_allclose(update, expected, rtol=0, atol=2 * eps * np.abs(expected).max())
     assert all(np.all(np.isfinite(leaf)) for leaf in updates["feedback"]["w_fb"])
 
 
 def test_while_some_weights_wait_the_others_learn_with_adam():
-    """Of B alone in the warm-up, of W between solutions: waiting weights and their moments stay as they are."""
+    """B learns alone in the warm-up and W between solutions: waiting weights and their moments do not change."""
     params, examples = problem(steps=4)
     rule = node_perturbation(NET, estimator="ridge", solve_every=2, warm_up=1)
     rates = {"forward": optax.adam(0.1), "feedback": optax.adam(0.1)}
@@ -183,7 +183,7 @@ def test_while_some_weights_wait_the_others_learn_with_adam():
         state = after
 
 
-def test_refusals():
+def test_bad_options_are_refused():
     for options, message in (
         ({"noise": "uniform"}, "noise='uniform' is not known"),
         ({"estimator": "lms"}, "estimator='lms' is not known; use one of sgd, ridge, offline"),
@@ -201,7 +201,7 @@ def test_refusals():
         node_perturbation(mlp((3, 2), ["identity"]))
 
 
-# The theorems, with the weights held: x and y normal and independent, B regressed on a stream of noise.
+# The theorems, with fixed weights: x and y normal and independent, B regressed on a stream of noise.
 
 
 @functools.cache
@@ -239,7 +239,7 @@ def errors(w, w_fb):
     return np.array([np.linalg.norm(a - b) / np.linalg.norm(a) for a, b in zip(w[1:], w_fb, strict=True)])
 
 
-def test_theorem_1_one_hidden_layer():
+def test_theorem_1_holds_for_one_hidden_layer():
     """Predicted sqrt((n_out + 2)(n_hidden + 1) / T) = .017 at 1e5; 60 seeds of a NumPy sketch stayed below .028."""
     error, _, _ = held(("tanh", "identity"), (8, 5, 3), 100_352)
     assert error[0] < 0.05
@@ -248,19 +248,19 @@ def test_theorem_1_one_hidden_layer():
 
 
 @pytest.mark.parametrize("estimator", ["ridge", "offline"])
-def test_theorem_2_linear_chain(estimator):
-    """Widths that do not fall after the first hidden layer. 60 seeds of a sketch: at most .046 (offline), .049."""
+def test_theorem_2_holds_for_a_linear_chain(estimator):
+    """The widths do not fall after the first hidden layer. 60 seeds of a sketch: at most .046 (offline), .049."""
     error, traces, params = held(
         ("identity",) * 3, (6, 3, 4, 5), 131_072, (("estimator", estimator),), orthonormal=True
     )
     assert error.max() < {"ridge": 0.07, "offline": 0.05}[estimator]
     if estimator == "offline":
-        found = offline_feedback(traces.second[0].total, [s.total for s in traces.cross], 1e-6)
-        np.testing.assert_allclose(errors(params["forward"]["w"], found), error, rtol=1e-9)
+        w_fb = offline_feedback(traces.second[0].total, [s.total for s in traces.cross], 1e-6)
+        np.testing.assert_allclose(errors(params["forward"]["w"], w_fb), error, rtol=1e-9)
 
 
 def test_theorem_2_needs_full_rank():
-    """A3 fails: four units above three outputs. B of the lower layer stays wrong, its signal right; rank says so."""
+    """A3 fails with four units above three outputs: the lower B stays wrong, its signal right; the rank shows it."""
     error, traces, params = held(("identity",) * 3, (8, 6, 4, 3), 100_352, (("estimator", "offline"),))
     assert error[0] > 0.3
     assert error[1] < 0.05
@@ -273,7 +273,7 @@ def test_theorem_2_needs_full_rank():
     assert len(traces.second) == 1
 
 
-def test_beyond_theorem_2_nonlinear_chain():
-    """tanh layers: B becomes W all the same, as lam = W^T e whatever the slope. A sketch had .034 at 1.3e5."""
+def test_b_becomes_w_in_a_nonlinear_chain_too():
+    """tanh layers: B becomes W as lam = W^T e whatever the slope. A sketch had .034 at 1.3e5."""
     error, _, _ = held(("tanh", "tanh", "identity"), (6, 3, 4, 5), 262_144, (), orthonormal=True)
     assert error.max() < 0.06

@@ -1,4 +1,4 @@
-"""Rules that learn by windows: against autodiff, against loops over pairs, what B becomes, and what they refuse."""
+"""Rules that learn by windows: against autodiff and loops over pairs, the limit of B, and refusals."""
 
 import itertools
 import math
@@ -66,7 +66,7 @@ def given(cell, steps, streams=2, seed=0):
 
 
 def loss_of(forward, state, batch, phi, alpha=None):
-    """Mean over the batch of the sum over the window, from the equations of the leaky network."""
+    """The mean over the batch of the sum over the window, from the equations of the leaky network."""
     total, h, one = 0, state[:, 0], jnp.ones((len(state), 1))
     alpha = 1.0 if alpha is None else forward["own"]["alpha"]
     for t in range(batch.x.shape[1]):
@@ -82,12 +82,14 @@ PHI = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "identi
 @pytest.mark.parametrize(
     ("steps", "activation"), [(1, "tanh"), (7, "tanh"), (20, "tanh"), (4, "relu"), (4, "sigmoid"), (4, "sin")]
 )
-def test_bptt_of_windows_is_autodiff(steps, activation):
+def test_bptt_of_windows_equals_autodiff(steps, activation):
     cell = vanilla(jnp.sin if activation == "sin" else activation)
     params, state, batch = given(cell, steps)
     updates, traces, info = compiled(windowed(cell).update)(params, WindowTraces(state), KEY, batch)
-    loss, want = compiled(jax.value_and_grad(lambda w: loss_of(w, state, batch, PHI[activation])))(params["forward"])
-    jax.tree.map(close, updates["forward"], want)
+    loss, expected = compiled(jax.value_and_grad(lambda w: loss_of(w, state, batch, PHI[activation])))(
+        params["forward"]
+    )
+    jax.tree.map(close, updates["forward"], expected)
     np.testing.assert_allclose(info.loss, loss)
     assert bool(info.ready)
     assert not updates["feedback"]["w_back"].any()
@@ -99,19 +101,19 @@ def test_bptt_of_windows_is_autodiff(steps, activation):
 def test_own_parameters_learn():
     cell = cells.leaky(N_IN, N, N_OUT, alpha=0.4, loss="squared", learn=("alpha",))
     params, state, batch = given(cell, 4)
-    want = compiled(jax.grad(lambda w: loss_of(w, state, batch, jnp.tanh, alpha=True)))(params["forward"])
+    expected = compiled(jax.grad(lambda w: loss_of(w, state, batch, jnp.tanh, alpha=True)))(params["forward"])
     as_exact = {**params, "feedback": {"w_back": params["forward"]["w"][:, :, :N]}}
     for rule in (windowed, recurrent_feedback_alignment):
-        got = compiled(rule(cell).update)(as_exact, WindowTraces(state), KEY, batch)[0]["forward"]
-        jax.tree.map(close, got, want)
+        updates = compiled(rule(cell).update)(as_exact, WindowTraces(state), KEY, batch)[0]["forward"]
+        jax.tree.map(close, updates, expected)
     other = compiled(truncated_to_one_step(cell).update)(params, WindowTraces(state), KEY, batch)[0]["forward"]
-    differ(other["own"]["alpha"], want["own"]["alpha"])
-    assert np.abs(want["own"]["alpha"]).min() > 1e-3
+    differ(other["own"]["alpha"], expected["own"]["alpha"])
+    assert np.abs(expected["own"]["alpha"]).min() > 1e-3
 
 
 @pytest.mark.parametrize("feedback", ["random", "adaptive"])
-def test_bptt_of_windows_with_random_feedback_of_the_readout(feedback):
-    """Through the matrix that carries the error it is the gradient of a network with that readout, e held."""
+def test_bptt_of_windows_with_random_feedback_takes_it_for_the_readout(feedback):
+    """The gradient is that of a network with this matrix as its readout, and e fixed."""
     cell = vanilla()
     params, state, batch = given(cell, 4)
     params["feedback"] = cells.init_params(jax.random.key(7), cell)["feedback"]
@@ -136,20 +138,20 @@ def test_bptt_of_windows_with_random_feedback_of_the_readout(feedback):
 
 @BOTH
 @pytest.mark.parametrize("steps", [1, 5])
-def test_feedback_alignment_is_the_loop_over_pairs(name, steps):
+def test_feedback_alignment_equals_the_loop_over_pairs(name, steps):
     cell, update = CELLS[name]
     params, state, batch = given(cell, steps)
-    got, _, _ = compiled(recurrent_feedback_alignment(cell).update)(params, WindowTraces(state), KEY, batch)
+    updates, _, _ = compiled(recurrent_feedback_alignment(cell).update)(params, WindowTraces(state), KEY, batch)
     forward, back = jax.tree.map(np.asarray, (params["forward"], params["feedback"]["w_back"]))
     streams = zip(np.asarray(state), np.asarray(batch.x), np.asarray(batch.y), strict=True)
     paths = [run(update, forward, *each) for each in streams]
     loops = [gradients(path, credit(path, back)) for path in paths]
     exist = True if cell.mask is None else cell.mask
-    close(got["forward"]["w"], np.mean([loop["w"] for loop in loops], 0) * exist)
-    close(got["forward"]["w_out"], np.mean([loop["w_out"] for loop in loops], 0))
+    close(updates["forward"]["w"], np.mean([loop["w"] for loop in loops], 0) * exist)
+    close(updates["forward"]["w_out"], np.mean([loop["w_out"] for loop in loops], 0))
     if steps > 1:
         exact, _, _ = compiled(windowed(cell).update)(params, WindowTraces(state), KEY, batch)
-        differ(got["forward"]["w"], exact["forward"]["w"])
+        differ(updates["forward"]["w"], exact["forward"]["w"])
 
 
 @BOTH
@@ -169,7 +171,7 @@ def test_one_step_carries_the_state_on(name):
 @pytest.mark.parametrize("rule", ["bptt", "alignment", "one step"])
 @BOTH
 def test_a_trial_that_starts_is_a_window_of_its_own(name, rule):
-    """Start in the middle of a window, and a padded step, against the parts by themselves, from rest."""
+    """A window with a start in its middle and a padded step equals its parts by themselves, from rest."""
     cell, _ = CELLS[name]
     params, state, batch = given(cell, 6)
     update = compiled(RULES[rule](cell).update)
@@ -187,24 +189,24 @@ def test_a_trial_that_starts_is_a_window_of_its_own(name, rule):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_stream_of_weight_zero_teaches_nothing(rule):
-    """A padded stream, whatever it holds: the updates are those without it, as means over one stream more."""
+    """The updates equal those without the padded stream, as means over one stream more, whatever it holds."""
     cell, _ = CELLS["gru"]
     params, state, batch = given(cell, 4)
     made = RULES[rule](cell)
     weight = jnp.ones((2, 4)).at[1].set(0)
     traces = made.init(params, KEY, batch)._replace(state=state)
     loud = batch._replace(y=batch.y.at[1].set(1e3), weight=weight)
-    got, _, info = compiled(made.update)(params, traces, KEY, loud)
-    want, _, info_want = compiled(made.update)(params, traces, KEY, batch._replace(weight=weight))
-    jax.tree.map(close, got, want)
-    close(info.loss, info_want.loss)
+    updates, _, info = compiled(made.update)(params, traces, KEY, loud)
+    expected, _, expected_info = compiled(made.update)(params, traces, KEY, batch._replace(weight=weight))
+    jax.tree.map(close, updates, expected)
+    close(info.loss, expected_info.loss)
     if rule in ("bptt", "alignment", "one step"):
         alone, _, _ = compiled(made.update)(
             params, WindowTraces(state[:1]), KEY, jax.tree.map(lambda leaf: leaf[:1], batch)
         )
-        jax.tree.map(lambda a, b: close(2 * a, b), got["forward"], alone["forward"])
+        jax.tree.map(lambda a, b: close(2 * a, b), updates["forward"], alone["forward"])
     else:
-        differ(got["feedback"]["w_back"], 0 * got["feedback"]["w_back"])
+        differ(updates["feedback"]["w_back"], 0 * updates["feedback"]["w_back"])
 
 
 def one_stream(cell, update, steps=4):
@@ -228,14 +230,14 @@ def test_the_sweep_of_signs_is_the_sum_over_pairs_on_average(name):
         return jnp.einsum("sbagn,sban->sbgn", window.local.gain, c).reshape(4, -1)
 
     each = jax.vmap(eta, 1)(signs)
-    want, _ = moments(flat(delta), flat(delta), 0)
-    close(jnp.einsum("bsi,bsj->ij", each, each) / 16, want)
-    differ(each[-1].T @ each[-1], want)  # one choice, all +1, is another matter
+    expected, _ = moments(flat(delta), flat(delta), 0)
+    close(jnp.einsum("bsi,bsj->ij", each, each) / 16, expected)
+    differ(each[-1].T @ each[-1], expected)  # not so for one choice, all +1
 
 
 @BOTH
-def test_what_b_is_regressed_on_is_the_gradient_of_later_losses(name):
-    """C over keys: mean within z of sum over j <= t of delta_{t,j}^T dL^t/d output^{j-1}, false alarm 1e-4.
+def test_the_target_of_b_is_the_gradient_of_later_losses(name):
+    """The mean of C over keys is the sum over j <= t of delta_{t,j}^T dL^t/d output^{j-1}, by z-tests at 1e-4.
 
     The bias of order sigma^2, 1e-4 of the gradient, is below a tenth of the standard errors.
     """
@@ -252,21 +254,21 @@ def test_what_b_is_regressed_on_is_the_gradient_of_later_losses(name):
     w_rec = np.asarray(params["forward"]["w"])[:, :, :N]
     exact = credit(path, w_rec)
     lam = np.einsum("tjgn,gnk->tjk", exact, w_rec)  # dL^t / d output^{j-1}
-    _, want = moments(flat(delta), lam, 1)
+    _, expected = moments(flat(delta), lam, 1)
     error = samples.std(0) / math.sqrt(len(samples))
-    z = np.abs(samples.mean(0) - want) / error
+    z = np.abs(samples.mean(0) - expected) / error
     assert z.max() < NormalDist().inv_cdf(1 - 1e-4 / (2 * z.size))
-    assert np.linalg.norm(error) < 0.1 * np.linalg.norm(want)
+    assert np.linalg.norm(error) < 0.1 * np.linalg.norm(expected)
     if name == "vanilla":
-        differ(want, moments(flat(delta), exact[:, :, 0], 0)[1], 0.3)  # the authors' index
+        differ(expected, moments(flat(delta), exact[:, :, 0], 0)[1], 0.3)  # the authors' index
 
 
 def learned(cell, windows, streams=100, steps=4, **options):
-    """B after many windows of random inputs and targets, all weights held; and W_rec."""
+    """B after many windows of random inputs and targets, with fixed weights, and W_rec."""
     n = cell.n
     key_params, key_batch, key_run = jax.random.split(jax.random.key(11), 3)
     params = {**cells.init_params(key_params, cell), "feedback": cells.init_feedback(key_run, cell)}
-    every_way = jax.random.orthogonal(key_params, n)  # errors reach every direction alike
+    every_way = jax.random.orthogonal(key_params, n)  # errors reach all directions equally
     params["forward"]["w_out"] = params["forward"]["w_out"].at[:, :-1].set(every_way)
     rule = recurrent_node_perturbation(cell, estimator="ridge", **options)
 
@@ -291,7 +293,7 @@ def test_b_becomes_w():
 
 
 def test_b_becomes_w_of_all_gates_at_once():
-    """Two gates whose gains differ from step to step. Regressed one by one, each would take on what the other owes."""
+    """The gains of two gates differ from step to step. Regressed singly, each would take the other's share."""
     cell = cells.neurons(
         n_in=2,
         n=6,
@@ -306,7 +308,7 @@ def test_b_becomes_w_of_all_gates_at_once():
 
 
 def test_noise_does_not_reach_a_trial_that_starts():
-    """A trial that starts at every step: nothing can be learned of W_rec, and nothing is."""
+    """Nothing of W_rec can be learned, and nothing is, if a trial starts at every step."""
     cell, _ = CELLS["gru"]
     params, state, batch = given(cell, 4)
     rule = recurrent_node_perturbation(cell, estimator="ridge", p=1.0)
@@ -319,7 +321,7 @@ def test_noise_does_not_reach_a_trial_that_starts():
 
 
 def test_warm_up_learns_b_alone():
-    """The forward group is not ready, so that a learner keeps its weights and Adam's averages of its gradients."""
+    """The forward group is not ready, so a learner leaves its weights and Adam's averages unchanged."""
     cell, _ = CELLS["vanilla"]
     params, _, batch = given(cell, 4)
     learn = learner(recurrent_node_perturbation(cell, warm_up=2), optax.adam(0.01))
@@ -360,7 +362,7 @@ def test_clip_bounds_each_entry():
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_a_share_of_the_neurons_is_perturbed_whatever_the_dtype(dtype):
-    """Uniform numbers are made in float32: in float16 they would overflow, and no neuron be perturbed."""
+    """Uniform numbers are made in float32: in float16 they would overflow, and no neuron would be perturbed."""
     cell = vanilla(n=40)
     params, _, _ = given(vanilla(), 2)
     params = {**cells.init_params(KEY, cell, dtype), "feedback": cells.init_feedback(KEY, cell, dtype)}
@@ -372,13 +374,15 @@ def test_a_share_of_the_neurons_is_perturbed_whatever_the_dtype(dtype):
         assert {leaf.dtype for leaf in jax.tree.leaves((updates, traces.cross))} == {jnp.dtype(dtype)}
         assert all(np.isfinite(np.asarray(leaf, float)).all() for leaf in jax.tree.leaves(updates))
         crosses.append(np.asarray(traces.cross.total, float))
-    assert not crosses[0].any(), "nobody is perturbed"
+    assert not crosses[0].any(), "no neuron is perturbed"
     columns = np.abs(crosses[1]).max((0,)) > 0
-    assert 0.6 < columns.mean() < 1, "with p = 1/2 each is, at one of six steps that others hear, in 98 of 100 cases"
+    assert 0.6 < columns.mean() < 1, (
+        "with p = 1/2 a neuron is perturbed at one of six steps, which others receive, in 98 of 100 cases"
+    )
 
 
 @pytest.mark.parametrize("name", ["bptt", "one step"])
-def test_a_feedback_group_that_is_not_read_is_not_asked_for(name):
+def test_a_feedback_group_that_is_not_read_may_be_missing(name):
     cell, _ = CELLS["gru"]
     params, state, batch = given(cell, 3)
     update = compiled(RULES[name](cell).update)
@@ -390,7 +394,7 @@ def test_a_feedback_group_that_is_not_read_is_not_asked_for(name):
 
 
 @pytest.mark.parametrize("name", ["alignment", "perturbation"])
-def test_a_feedback_group_that_is_read_is_asked_for(name):
+def test_a_missing_feedback_group_is_named_where_it_is_read(name):
     cell, _ = CELLS["gru"]
     params, _, batch = given(cell, 3)
     rule = RULES[name](cell)
@@ -424,7 +428,7 @@ def test_a_cell_of_tier_one_is_refused(make):
         ({"estimator": "ridge", "clip": 1.0}, "leave clip out"),
     ],
 )
-def test_what_node_perturbation_refuses(options, match):
+def test_bad_options_of_node_perturbation_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         recurrent_node_perturbation(vanilla(), **options)
 
@@ -442,7 +446,7 @@ def test_what_node_perturbation_refuses(options, match):
     ],
 )
 @pytest.mark.parametrize("name", ["bptt", "perturbation"])
-def test_batches_that_do_not_fit(name, change, error, match):
+def test_batches_that_do_not_fit_are_refused(name, change, error, match):
     cell, _ = CELLS["vanilla"]
     params, _, batch = given(cell, 4)
     with pytest.raises(error, match=match):

@@ -22,11 +22,11 @@ from tests.oracles import generative as oracle
 NET = two_stream((3, 2))
 
 
-def close(got, want, tolerance=1e-12):
+def close(actual, expected, tolerance=1e-12):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max(initial=0))),
-        got,
-        want,
+        actual,
+        expected,
     )
 
 
@@ -42,13 +42,13 @@ def variances(net):
 @pytest.mark.parametrize("precondition", [False, True], ids=["gradient", "precondition"])
 @pytest.mark.parametrize(("depth", "output"), [(1, "tanh"), (2, "identity"), (2, "tanh")])
 def test_updates_are_the_scores_of_the_other_stream(depth, output, precondition):
-    """Samples held fixed, steps with and without an onset; every sigma differs."""
+    """The scores are those of fixed samples, with and without an onset; every sigma differs."""
     w = laws.world(depth, output)
-    got, info = laws.hold(generative.impression(w.net, precondition=precondition), w)
-    want, _ = laws.scored(w, laws.HALF)
+    updates, info = laws.hold(generative.impression(w.net, precondition=precondition), w)
+    expected, _ = laws.scored(w, laws.HALF)
     if precondition:
-        want = jax.tree.map(lambda leaf, variance: variance * leaf, want, variances(w.net))
-    close(got, want)
+        expected = jax.tree.map(lambda leaf, variance: variance * leaf, expected, variances(w.net))
+    close(updates, expected)
     host = laws.numpy_of(w.params)
     losses = oracle.losses(w.net, host, np.asarray(w.z), laws.HALF, w.innovations).mean(1)
     np.testing.assert_allclose(info.loss, losses, rtol=1e-12)
@@ -60,8 +60,8 @@ def test_updates_are_the_scores_of_the_other_stream(depth, output, precondition)
     [generative.neural_variational, functools.partial(generative.reparameterised, truncation=2)],
     ids=["neural_variational", "reparameterised"],
 )
-def test_precondition_is_the_variance(make):
-    """Of an eligibility trace too, that is linear in the scores."""
+def test_precondition_multiplies_by_the_variance(make):
+    """An eligibility trace, linear in the scores, is multiplied too."""
     w = laws.world(2, "tanh")
     raw, scaled = (laws.hold(make(w.net, precondition=on), w)[0] for on in (False, True))
     close(scaled, jax.tree.map(lambda leaf, variance: variance * leaf, raw, variances(w.net)))
@@ -69,7 +69,7 @@ def test_precondition_is_the_variance(make):
 
 @pytest.mark.parametrize("name", ["impression", "neural_variational", "reparameterised"])
 def test_streams_are_the_mean_of_single_ones(name, monkeypatch):
-    """With the numbers of each stream given."""
+    """The random numbers of each stream are given."""
     w = laws.world(2)
     rule = getattr(generative, name)(w.net, precondition=False)
     numbers = [jnp.asarray(np.stack(layer)) for layer in zip(*w.innovations, strict=True)]
@@ -92,7 +92,7 @@ def test_streams_are_the_mean_of_single_ones(name, monkeypatch):
 
 
 def test_one_step_of_wake_teaches_no_transition():
-    """Every step of wake is an onset; with two steps it is not."""
+    """Every step of wake is an onset if it lasts one step, and not if it lasts two."""
     w = laws.world()
     one, two = (laws.hold(generative.impression(w.net, schedule=alternating(k)), w)[0] for k in (1, 2))
     np.testing.assert_array_equal(one["generation"]["transition"], 0)
@@ -103,7 +103,7 @@ def test_one_step_of_wake_teaches_no_transition():
 
 @pytest.mark.parametrize("name", ["impression", "neural_variational"])
 def test_learning_equals_the_numpy_loop(name):
-    """Fifty steps of SGD, phases of two, every sigma its own, and a baseline that moves."""
+    """Fifty steps of SGD with phases of two steps, sigmas that all differ, and a baseline that moves."""
     steps, sizes = 50, (6, 4)
     sigma_inf, sigma_gen, lr = (0.2, 0.3), (0.25, 0.5), 0.05 if name == "impression" else 0.005
     net = two_stream(sizes, sigma_inf, sigma_gen)
@@ -119,15 +119,19 @@ def test_learning_equals_the_numpy_loop(name):
     host, wake = laws.numpy_of(params), [t % 4 < 2 for t in range(steps)]
     weights = host["inference"]["w"][0], host["generation"]["w"][0], host["generation"]["transition"]
     given = {"sigma_inf": sigma_inf, "sigma_gen": sigma_gen, "lr": lr, "noise": noise, **options}
-    want = getattr(oracle, name)(*weights, np.asarray(z[:, 0]), wake, **given)
-    got = end.params["inference"]["w"][0], end.params["generation"]["w"][0], end.params["generation"]["transition"]
-    close(got, (want["w"], want["d_s"], want["d"]), 1e-10)
-    assert all(np.abs(a - b).max() > 1e-2 for a, b in zip(got, weights, strict=True))
+    expected = getattr(oracle, name)(*weights, np.asarray(z[:, 0]), wake, **given)
+    weights_at_end = (
+        end.params["inference"]["w"][0],
+        end.params["generation"]["w"][0],
+        end.params["generation"]["transition"],
+    )
+    close(weights_at_end, (expected["w"], expected["d_s"], expected["d"]), 1e-10)
+    assert all(np.abs(a - b).max() > 1e-2 for a, b in zip(weights_at_end, weights, strict=True))
     constant = 0.0 if options else sum(n * np.log(g / i) for n, g, i in zip(sizes, sigma_gen, sigma_inf, strict=True))
-    close(info.loss, want["losses"] + np.where(wake, constant, -constant), 1e-10)
+    close(info.loss, expected["losses"] + np.where(wake, constant, -constant), 1e-10)
 
 
-def test_a_trial_of_one_step_remembers_nothing():
+def test_trials_of_one_step_have_no_memory():
     w = laws.world()
     one, none, long = (
         laws.hold(generative.neural_variational(w.net, **options), w)[0]
@@ -139,9 +143,9 @@ def test_a_trial_of_one_step_remembers_nothing():
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_truncation_to_one_step_takes_the_last_state_as_given(depth):
-    """The derivative of each step's loss with r_{t-1} held, by complex steps."""
+    """The updates are the derivative of each step's loss with r_{t-1} held, by complex steps."""
     w = laws.world(depth, "tanh")
-    got = laws.hold(generative.reparameterised(w.net, precondition=False), w)[0]
+    updates = laws.hold(generative.reparameterised(w.net, precondition=False), w)[0]
     host, z = laws.numpy_of(w.params), np.asarray(w.z)
     tops = [np.zeros_like(z[0, :, :1]), *(s.x[-1] for s in oracle.walk(w.net, host, z, laws.AWAKE, w.innovations))]
 
@@ -149,7 +153,7 @@ def test_truncation_to_one_step_takes_the_last_state_as_given(depth):
         steps = [oracle.step(w.net, params, True, False, tops[t], z[t], w.innovations[t]) for t in range(laws.STEPS)]
         return np.array([np.mean(now.log_q - now.log_p) for now in steps])
 
-    close(got, oracle.derivative(energies, host))
+    close(updates, oracle.derivative(energies, host))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,7 @@ def test_another_number_of_streams_is_refused():
 
 @pytest.mark.parametrize("make", [generative.wake_sleep, generative.neural_variational, generative.impression])
 def test_poisson_neurons_learn_by_the_rules_without_derivatives_of_samples(make):
-    """Finite, and no weight rests; the loss awake falls, but for NVI*, whose steps must be too small to tell."""
+    """Losses are finite and every weight moves; the loss awake falls, except for NVI*, whose steps are too small."""
     net = two_stream((6, 4, 3), (0.3, 0.2, 0.2), (0.3, 0.2, 0.2), activation="sigmoid", noise="poisson")
     params, rule = init_params(seed(171), net), make(net)
     z = 0.5 + 0.3 * jax.random.normal(seed(172), (400, 1, 6))
@@ -233,7 +237,7 @@ def small(dtype=None):
     ],
     ids=["empty", "tuple", "dict", "no generation", "start", "weight", "width"],
 )
-def test_batches_that_are_no_use_are_named_in_one_line(name, change, error, message):
+def test_unusable_batches_are_named_in_one_line(name, change, error, message):
     net, params, batch = small()
     rule = MAKERS[name](net)
     traces, key = rule.init(params, seed(0), batch), seed(1)
@@ -252,15 +256,15 @@ def test_updates_have_the_containers_of_the_params_and_zeros_for_other_groups(na
         group: {name: list(w) if name != "transition" else w for name, w in of.items()} for group, of in params.items()
     }
     other = FrozenDict({**lists, "readout": jnp.ones(3)})
-    (got, after, _), (want, _, _) = (
+    (updates, after, _), (expected, _, _) = (
         compiled(lambda p: rule.update(p, rule.init(p, seed(0), batch), seed(1), batch))(p) for p in (other, params)
     )
-    assert jax.tree.structure(got) == jax.tree.structure(other)
+    assert jax.tree.structure(updates) == jax.tree.structure(other)
     assert jax.tree.structure(after) == jax.tree.structure(rule.init(other, seed(0), batch))
-    assert not np.any(got["readout"])
+    assert not np.any(updates["readout"])
     close(
-        [jax.tree.leaves(got[group]) for group in sorted(want)],
-        [jax.tree.leaves(want[group]) for group in sorted(want)],
+        [jax.tree.leaves(updates[group]) for group in sorted(expected)],
+        [jax.tree.leaves(expected[group]) for group in sorted(expected)],
     )
 
 

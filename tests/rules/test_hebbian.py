@@ -1,4 +1,4 @@
-"""The Hebbian wing's options: coefficients by layer, neuron and weight; sums and means; what rests; refusals."""
+"""The Hebbian wing's options: coefficients by layer, neuron and weight; sums and means; frozen parts; refusals."""
 
 import math
 from statistics import NormalDist
@@ -29,12 +29,12 @@ def updates(rule):
     return compiled(lambda: rule.update(params, (), seed(0), batch)[0])()
 
 
-def close(got, want):
-    """To the rounding of a few sums of three examples."""
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-14), got, want)
+def close(actual, expected):
+    """Asserts equality to the rounding of a few sums of three examples."""
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-14), actual, expected)
 
 
-def test_coefficients_for_each_layer_neuron_and_weight():
+def test_coefficients_may_differ_by_layer_neuron_and_weight():
     neuron = [0.01 * jnp.arange(1.0, SIZES[i + 1] + 1) for i in PLASTIC]
     mix = [0.5 / a.shape[0] * jnp.arange(1.0, a.shape[0] + 1) for a in neuron]
     weight = [jnp.broadcast_to(a[:, None], (SIZES[i + 1], SIZES[i])) for i, a in zip(PLASTIC, neuron, strict=True)]
@@ -68,26 +68,26 @@ def test_a_mean_over_b_examples_is_a_sum_at_a_rate_b_times_less(name):
     close(updates(RULES[name](0.01 * b, "mean")), updates(RULES[name](0.01, "sum")))
 
 
-def test_what_does_not_learn_gets_zeros():
-    found = updates(hebbian.plastic_feedback(NET, plastic=PLASTIC, output="clamped", signal="target"))
-    moved = {jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(found) if np.any(leaf)}
+def test_weights_that_do_not_learn_get_zeros():
+    gradients = updates(hebbian.plastic_feedback(NET, plastic=PLASTIC, output="clamped", signal="target"))
+    moved = {jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(gradients) if np.any(leaf)}
     assert moved == {"['forward']['w'][1]", "['forward']['w'][2]", "['feedback']['w_fb'][1]"}
 
 
 def test_the_error_is_that_of_the_output_itself():
-    """No derivative of the output's nonlinearity enters it: e = y - yhat, for a softmax e = y - softmax sum y."""
+    """e = y - yhat has no derivative of the output's nonlinearity; for a softmax e = y - softmax sum y."""
     params, batch = given()
     params["forward"]["w"] = (params["forward"]["w"][0], params["forward"]["w"][1], 5 * params["forward"]["w"][2])
     for last, loss, squash in (("tanh", "squared", np.tanh), ("identity", "softmax", lambda v: v)):
         rule = hebbian.flp(mlp(SIZES, ["relu", "relu", last], loss), alpha=1.0, beta=1.0, plastic=[1], product="hebb")
-        found, _, _ = compiled(lambda rule=rule: rule.update(params, (), seed(0), batch))()
+        gradients, _, _ = compiled(lambda rule=rule: rule.update(params, (), seed(0), batch))()
         h = [np.asarray(batch.x)]
         for i, phi in enumerate([lambda v: np.maximum(v, 0)] * 2 + [squash]):
             h.append(phi(h[-1] @ np.asarray(params["forward"]["w"][i]).T + np.asarray(params["forward"]["bias"][i])))
         share = np.asarray(batch.y).sum(1, keepdims=True) / np.exp(h[-1]).sum(1, keepdims=True)
         yhat = np.exp(h[-1]) * share if loss == "softmax" else h[-1]
         f = np.maximum((batch.y - yhat) @ params["feedback"]["w_fb"][1] + params["feedback"]["bias"][1], 0)
-        np.testing.assert_allclose(-found["forward"]["w"][1], f.T @ h[1], rtol=0, atol=1e-13)
+        np.testing.assert_allclose(-gradients["forward"]["w"][1], f.T @ h[1], rtol=0, atol=1e-13)
 
 
 def test_the_feedback_is_drawn_as_the_authors_did():
@@ -171,20 +171,22 @@ WEIGHED = {
 
 @pytest.mark.parametrize("name", WEIGHED)
 def test_an_example_counts_by_its_weight(name):
-    """0 is padding, 2 the example twice; the sum and the loss's mean are over all B."""
+    """A weight of 0 is padding, and 2 counts the example twice; the sum and the loss's mean are over all B."""
     params, batch = given()
     rows = [0, 0, 2]
     repeated = Example(batch.x[jnp.array(rows)], batch.y[jnp.array(rows)])
     weighed = Example(batch.x.at[1].set(9.0), batch.y, weight=np.array([2, 0, 1], np.float32))
     for reduction in ("sum", "mean"):
         rule = WEIGHED[name](NET, reduction=reduction)
-        (got, _, info), (want, _, want_info) = (rule.update(params, (), seed(0), b) for b in (weighed, repeated))
-        close(got, want)
-        close(info.loss, want_info.loss)
-        assert max(float(jnp.abs(w).max()) for w in got["forward"]["w"]) > 0
+        (updates_weighed, _, info), (expected, _, expected_info) = (
+            rule.update(params, (), seed(0), b) for b in (weighed, repeated)
+        )
+        close(updates_weighed, expected)
+        close(info.loss, expected_info.loss)
+        assert max(float(jnp.abs(w).max()) for w in updates_weighed["forward"]["w"]) > 0
 
 
-def test_params_and_batches_that_are_no_use_are_named_in_one_line():
+def test_unusable_params_and_batches_are_named_in_one_line():
     params, batch = given()
     for rule in (make(NET) for make in WEIGHED.values()):
         for changed, error, message in (
@@ -197,19 +199,19 @@ def test_params_and_batches_that_are_no_use_are_named_in_one_line():
                 with pytest.raises(error, match=message) as refusal:
                     call(*changed)
                 assert "\n" not in str(refusal.value)
-    fed = {"forward": params["forward"], "feedback": {"w_fb": params["feedback"]["w_fb"]}}
+    without_bias = {"forward": params["forward"], "feedback": {"w_fb": params["feedback"]["w_fb"]}}
     with pytest.raises(ValueError, match=r'params\["feedback"\]\["bias"\] is missing'):
-        hebbian.flp(NET).init(fed, seed(0), batch)
-    hebbian.oja(NET).init({"forward": params["forward"]}, seed(0), batch)  # which is not fed
+        hebbian.flp(NET).init(without_bias, seed(0), batch)
+    hebbian.oja(NET).init({"forward": params["forward"]}, seed(0), batch)  # which reads no feedback
 
 
 def test_labels_are_targets_and_containers_stay():
     params, batch = given()
     labels = np.array([1, 0, 1])
     rule = hebbian.flp(mlp(SIZES, ["relu", "relu", "identity"], "softmax"), signal="target", output="clamped")
-    want, _, _ = rule.update(params, (), seed(0), Example(batch.x, np.eye(2)[labels]))
-    close(rule.update(params, (), seed(0), Example(batch.x, labels))[0], want)
+    expected, _, _ = rule.update(params, (), seed(0), Example(batch.x, np.eye(2)[labels]))
+    close(rule.update(params, (), seed(0), Example(batch.x, labels))[0], expected)
     lists = FrozenDict({group: {name: list(leaves) for name, leaves in of.items()} for group, of in params.items()})
-    got, _, _ = rule.update(lists, (), seed(0), Example(batch.x, labels))
-    assert jax.tree.structure(got) == jax.tree.structure(lists)
-    close(jax.tree.leaves(got), jax.tree.leaves(want))
+    updates_of_lists, _, _ = rule.update(lists, (), seed(0), Example(batch.x, labels))
+    assert jax.tree.structure(updates_of_lists) == jax.tree.structure(lists)
+    close(jax.tree.leaves(updates_of_lists), jax.tree.leaves(expected))

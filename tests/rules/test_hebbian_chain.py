@@ -1,4 +1,4 @@
-"""Local rules on images: the dense layers learn as they would alone, from features that a loop computes for them."""
+"""Local rules on images: the dense layers learn as they would alone on the convolution's features."""
 
 import jax
 import jax.numpy as jnp
@@ -37,13 +37,13 @@ def given(loss):
     net, keys = images(loss), jax.random.split(jax.random.key(0), 3)
     params = init_params(keys[0], net)
     params["forward"]["bias"] = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n)) for n in net.bias_sizes)
-    fed = hebbian.flp_feedback(keys[1], net)
-    params["feedback"] = {**fed, "bias": ((), jnp.full(5, 0.2), jnp.full(2, 0.1))}
+    feedback = hebbian.flp_feedback(keys[1], net)
+    params["feedback"] = {**feedback, "bias": ((), jnp.full(5, 0.2), jnp.full(2, 0.1))}
     return params, Example(jax.random.normal(keys[2], (3, 4, 4, 1)), LOSSES[loss])
 
 
 def alone(params, batch):
-    """The dense layers' weights, and what the convolution makes of the images."""
+    """The dense layers' weights, and the convolution's features of the images."""
     oracle, forward = [chains.Conv("relu"), chains.Pool(2), chains.Flatten()], params["forward"]
     first = {name: forward[name][:1] for name in forward}
     features = np.array([chains.run(oracle, first, x).h[-1] for x in np.asarray(batch.x)])
@@ -52,7 +52,7 @@ def alone(params, batch):
 
 
 def run(rule, params, batch):
-    """Three steps at a rate of one: what each changed, and their losses."""
+    """The changes and losses of three steps at a rate of one."""
     learn = learner(rule, optax.sgd(1.0))
 
     def body(state, _):
@@ -69,12 +69,12 @@ def test_dense_layers_learn_as_they_would_alone(name, loss):
     params, batch = given(loss)
     changes, losses = run(RULES[name](images(loss)), params, batch)
     net = mlp((8, 5, 2), ("relu", "identity"), loss)
-    want, want_losses = run(RULES[name](net), *alone(params, batch))
-    np.testing.assert_allclose(losses, want_losses, rtol=1e-12)
-    for group, leaves in want.items():
+    expected, expected_losses = run(RULES[name](net), *alone(params, batch))
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-12)
+    for group, leaves in expected.items():
         for leaf, each in leaves.items():
-            for got, change in zip(changes[group][leaf][1:], each, strict=True):
-                np.testing.assert_allclose(got, change, rtol=0, atol=1e-13)
+            for actual, change in zip(changes[group][leaf][1:], each, strict=True):
+                np.testing.assert_allclose(actual, change, rtol=0, atol=1e-13)
     assert not np.any(changes["forward"]["w"][0])
     assert not any(np.any(bias) for bias in changes["forward"]["bias"])
     learning = (2,) if name == "flp of the last layer" else (1, 2)
@@ -89,15 +89,17 @@ def test_an_example_counts_by_its_weight(name):
     rows = jnp.array([0, 0, 2])
     repeated = Example(batch.x[rows], batch.y[rows])
     rule = RULES[name](images())
-    got, want = (compiled(lambda b=b: rule.update(params, (), jax.random.key(0), b)[0])() for b in (weighed, repeated))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-13), got, want)
+    updates, expected = (
+        compiled(lambda b=b: rule.update(params, (), jax.random.key(0), b)[0])() for b in (weighed, repeated)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-13), updates, expected)
 
 
 def test_feedback_is_drawn_for_dense_layers_alone():
-    fed = hebbian.flp_feedback(jax.random.key(0), images(), dtype=jnp.float32)
-    assert jax.tree.map(jnp.shape, fed) == {"w_fb": ((), (2, 5), (2, 2)), "bias": ((), (5,), (2,))}
-    assert fed["w_fb"][0] == fed["bias"][0] == ()
-    assert {leaf.dtype for leaf in jax.tree.leaves(fed)} == {jnp.dtype(jnp.float32)}
+    feedback = hebbian.flp_feedback(jax.random.key(0), images(), dtype=jnp.float32)
+    assert jax.tree.map(jnp.shape, feedback) == {"w_fb": ((), (2, 5), (2, 2)), "bias": ((), (5,), (2,))}
+    assert feedback["w_fb"][0] == feedback["bias"][0] == ()
+    assert {leaf.dtype for leaf in jax.tree.leaves(feedback)} == {jnp.dtype(jnp.float32)}
 
 
 @pytest.mark.parametrize("plastic", [[0], [-3], [0, 1, 2]])
@@ -112,15 +114,15 @@ def test_a_convolution_that_is_to_be_plastic_is_refused(plastic):
     for make in rules.values():
         with pytest.raises(
             ValueError, match=r"layer 0, conv\(2, 3\), is not a dense one.*use some of \[1, 2\]"
-        ) as told:
+        ) as refusal:
             make(images(), plastic=plastic)
-        assert str(told.value).startswith(f"plastic={plastic}: ")
-        assert "\n" not in str(told.value)
+        assert str(refusal.value).startswith(f"plastic={plastic}: ")
+        assert "\n" not in str(refusal.value)
 
 
 def test_feedback_that_does_not_fit_is_named():
     params, batch = given("squared")
     wrong = {**params["feedback"], "w_fb": ((), jnp.ones((5, 2)), jnp.ones((2, 2)))}
-    with pytest.raises(AssertionError, match=r"w_fb\[1\] must be \(2, 5\)") as told:
+    with pytest.raises(AssertionError, match=r"w_fb\[1\] must be \(2, 5\)") as refusal:
         hebbian.flp(images()).init({**params, "feedback": wrong}, jax.random.key(0), batch)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""`help` of a rule shows its equations, which its file has at the head, and shows them once."""
+"""`help` of a rule shows once the equations from the head of its file."""
 
 import ast
 import importlib
@@ -18,13 +18,13 @@ FACTORIES = [
 
 
 def written(factory):
-    """The docstrings of a factory and of its module as they stand in the file."""
+    """The docstrings of a factory and of its module as written in the file."""
     tree = ast.parse(inspect.getsource(sys.modules[factory.__module__]))
     own = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == factory.__name__)
     return ast.get_docstring(own), ast.get_docstring(tree)
 
 
-def test_all_factories_are_seen():
+def test_the_list_holds_every_kind_of_factory():
     assert {"rflo", "bptt", "feedback_alignment", "hebb", "impression", "online_rule", "local_rule"} <= set(FACTORIES)
 
 
@@ -32,9 +32,9 @@ def test_all_factories_are_seen():
 def test_help_shows_the_equations(name):
     factory = getattr(rules, name)
     own, module = written(factory)
-    shown = inspect.getdoc(factory)
-    assert shown.startswith(own)
-    head, _, equations = shown.partition("\n\nEquations:\n")
+    docstring = inspect.getdoc(factory)
+    assert docstring.startswith(own)
+    head, _, equations = docstring.partition("\n\nEquations:\n")
     assert head == own
     assert [line.strip() for line in equations.splitlines()] == [line.strip() for line in module.splitlines()]
     assert ">>>" not in module  # or doctest would run its examples again for each factory

@@ -1,4 +1,4 @@
-"""KeRNL: its reduction to RFLO, and what its A and alpha_i converge to.
+"""KeRNL: its reduction to RFLO, and the limits of its A and alpha_i.
 
 On a linear network (identity activation, fixed W) the two copies differ by p = sum_s J^s zeta^{t-s}, s from 0 (aligned)
 or from 1 (the authors' delay), whatever the input, and Omega_i = sum_s kappa_i^s zeta_i^{t-s}. Hence, for any kappa,
@@ -29,7 +29,7 @@ N = 4
 
 
 def made(aligned, net, **options):
-    """The rule, or, if not aligned, one whose A is to explain the newest noise by an effect that does not hold it."""
+    """The rule or, if not aligned, one whose A relates the newest noise to an effect that does not contain it yet."""
     return online.kernl(net, **options) if aligned else fitted_kernel(net, lambda noisy, zeta, s: noisy - s, **options)
 
 
@@ -74,7 +74,7 @@ KEYS, BURN = 10_000, 60
 
 @functools.cache
 def drift(aligned):
-    """Changes of A in one step at rate 1, for each key, at stationary Omega: from either alignment's fixed point."""
+    """Changes of A in one step at rate 1, for each key, at stationary Omega, from either alignment's fixed point."""
     rng = np.random.default_rng(5)
     j = rng.standard_normal((N, N))
     j *= 0.85 / np.abs(np.linalg.eigvals(j)).max()
@@ -98,14 +98,14 @@ def drift(aligned):
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_a_does_not_drift_at_its_fixed_point(aligned):
-    """False alarm: 16 entries at five sigma, below 1e-5. At the other alignment's fixed point A does drift."""
+    """16 entries at five sigma have a false alarm below 1e-5. At the other alignment's fixed point A does drift."""
     z = {point: d.mean(0) / (d.std(0) / KEYS**0.5) for point, d in drift(aligned).items()}
     assert np.abs(z[aligned]).max() < 5
     assert np.abs(z[not aligned]).max() > 20
 
 
 def balanced_kappa(j, aligned):
-    """The kappa at which alpha_i is at rest once A is."""
+    """The kappa at which alpha_i stays once A does."""
     n = len(j)
 
     def pull(k):
@@ -114,7 +114,7 @@ def balanced_kappa(j, aligned):
 
     grid = np.linspace(0.02, 0.98, 400)
     values = np.array([pull(k) for k in grid])
-    low = np.flatnonzero((values[:-1] > 0) & (values[1:] < 0))[0]  # from fed to starved: stable
+    low = np.flatnonzero((values[:-1] > 0) & (values[1:] < 0))[0]  # the pull falls through zero: stable
     ends = grid[low : low + 2]
     for _ in range(60):
         middle = ends.mean()
@@ -124,8 +124,8 @@ def balanced_kappa(j, aligned):
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_a_converges_where_the_leak_rests(aligned):
-    """256 streams average the noise of the fit, then the last half of the path does. While A is far, alpha_i gives way,
-    by up to 0.2, and comes back: measured, its mean is then within 0.001 of where it rests, and A within 0.4 %.
+    """256 streams average the noise of the fit, then the last half of the path does. alpha_i first moves away,
+    by up to 0.2, and comes back: its measured mean is then within 0.001 of its fixed point, and A within 0.4 %.
     """
     j = 0.55 * np.eye(N) + 0.3 * np.roll(np.eye(N), 1, 0)
     kappa = balanced_kappa(j, aligned)
@@ -143,12 +143,12 @@ def test_a_converges_where_the_leak_rests(aligned):
     right, wrong = (power_sum(j, np.full(N, kappa), point) for point in (aligned, not aligned))
     assert np.linalg.norm(a - right) < 0.015 * np.linalg.norm(right)
     assert np.linalg.norm(a - wrong) > 0.1 * np.linalg.norm(wrong)
-    assert np.linalg.norm(right - np.eye(N)) > 0.1 * np.linalg.norm(right)  # it had somewhere to go
+    assert np.linalg.norm(right - np.eye(N)) > 0.1 * np.linalg.norm(right)  # A started elsewhere
     assert abs(leak[steps // 2 :].mean() - (1 - kappa)) < 0.005
 
 
 def test_the_leak_finds_the_time_constant():
-    """Uncoupled units, J = c I: alpha_i goes to 1 - c and A to I from elsewhere, exactly the network's own trace."""
+    """Uncoupled units, J = c I: alpha_i goes to 1 - c and A to I, exactly the network's own trace."""
     net, params = linear(0.7 * np.eye(N), 0.5)
     steps, streams = 1500, 64
     still = Example(jnp.zeros((steps, streams, 1)), jnp.zeros((steps, streams, 1)))
@@ -159,7 +159,7 @@ def test_the_leak_finds_the_time_constant():
 
 
 def test_the_noisy_copy_starts_with_the_network():
-    """Without noise the copies agree for ever, so that A and alpha_i rest: no error of order 1 at the first step."""
+    """Without noise the copies always agree, so A and alpha_i do not move: no error of order 1 at the first step."""
     params, examples = problem(2, steps=10)
     rule = online.kernl(leaky(3, 6, 2), learning_rate=1.0, sigma=0.0)
     traces = rule.init(params, jax.random.key(0), first(examples))

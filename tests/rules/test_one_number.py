@@ -1,4 +1,4 @@
-"""A coefficient that all synapses share is one number: a vector of them, which would spread in silence, is refused."""
+"""A coefficient that all synapses share is one number: a vector, which would broadcast silently, is refused."""
 
 import re
 
@@ -32,15 +32,15 @@ def make(rule, name, value):
 
 @pytest.mark.parametrize(("rule", "name"), COEFFICIENTS)
 def test_vectors_are_refused_and_scalars_taken(rule, name):
-    told = re.escape(f"{name} has shape (2,); give one number:")
+    message = re.escape(f"{name} has shape (2,); give one number:")
     for vector in ([0.5, 0.25], np.array([0.5, 0.25]), jnp.array([0.5, 0.25])):
-        with pytest.raises(ValueError, match=told) as refusal:
+        with pytest.raises(ValueError, match=message) as refusal:
             make(rule, name, vector)
         assert "\n" not in str(refusal.value)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda v: (make(rule, name, v), v)[1], jnp.ones(2))  # a shape is known while tracing
     for scalar in (0.5, np.float32(0.5), jnp.asarray(0.5)):
         make(rule, name, scalar)
-    seen = []
-    jax.vmap(jax.grad(lambda v: (seen.append(make(rule, name, v)), v)[1]))(jnp.array([0.5, 0.25]))
-    assert seen
+    traced = []
+    jax.vmap(jax.grad(lambda v: (traced.append(make(rule, name, v)), v)[1]))(jnp.array([0.5, 0.25]))
+    assert traced

@@ -46,7 +46,7 @@ OPTIONS = [
     ],
     ("dni_b", {"feedback": "readout"}),
 ]
-# Every rule meets both losses; options take turns. Two classes have a path of their own in the oracle, three not.
+# Every rule runs with both losses; options take turns. Only two classes have a path of their own in the oracle.
 LOSSES = {"softmax2": ("softmax", 2), "softmax3": ("softmax", 3), "squared": ("squared", 3)}
 CASES = [(name, {}, loss) for name in ORACLES for loss in ("softmax2", "squared")]
 CASES += [(name, options, list(LOSSES)[i % 3]) for i, (name, options) in enumerate(OPTIONS)]
@@ -58,7 +58,7 @@ def label(case):
 
 
 def carried_as(name, carried, field):
-    """What a rule carries for one stream, as the oracle does: without the axes of one variable and of one gate."""
+    """A rule's traces of one stream in the oracle's form, without the axes of one variable and of one gate."""
     leaf = getattr(carried, field)
     leaf = leaf["w"] if isinstance(leaf, dict) else leaf
     if name not in NUS:
@@ -67,7 +67,7 @@ def carried_as(name, carried, field):
 
 
 def drawn(name, traces, key, n, kind):
-    """The numbers that the rule draws: step t's key is fold_in(key, t), and with one stream it is used as it is."""
+    """The rule's random numbers: step t's key is fold_in(key, t), used as it is with one stream."""
     own, shared = traces.own, traces.shared
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(STEPS))
     if name in NUS:
@@ -116,17 +116,17 @@ def test_learning_equals_the_numpy_loop(case):
         for field, value in expected["state"].items():
             if field in ("a", "a_target", "leak", "jacobian") and value is not None:
                 close(carried_as(name, carried, field), value)
-        # Learning matters here, and the network is alive.
+        # Learning matters here, and the network is active.
         differ(expected["w_out"], w_out, 0.1)
         if name != "fixed_recurrent":
             differ(expected["w"], w, 0.02)
         assert 0.05 < np.abs(expected["r"]).mean() < 0.95
 
 
-def test_the_oracle_has_every_rule():
-    """But for those that are held elsewhere.
+def test_the_oracle_has_all_rules_but_three():
+    """Three rules are tested elsewhere.
 
-    Snap in test_snap.py, three factors in test_three_factor.py, e-prop to rflo, of which it is a special case.
+    SnAp in test_snap.py, three factors in test_three_factor.py, and e-prop, a special case of rflo, in test_eprop.py.
     """
     assert set(ORACLES) | {"snap", "eprop", "recurrent_three_factor"} >= set(ONLINE)
     assert set(ORACLES) < set(ONLINE)
@@ -152,7 +152,7 @@ SHARED = {
 
 
 def apart(rule, params, traces, key, batch):
-    """Each stream's update by itself, from the same traces and with its own key; results have a leading axis."""
+    """Each stream's update alone, from the same traces and with its own key; results have a leading axis."""
 
     def one(state, own, key, batch):
         alone = jax.tree.map(lambda a: a[None], (state, own, batch))
@@ -187,7 +187,7 @@ def test_a_batch_is_the_mean_of_its_streams(name):
 
 @pytest.mark.parametrize(("name", "options"), [(name, o) for name, several in SHARED.items() for o in several])
 def test_what_streams_share_changes_by_the_mean(name, options):
-    """The gradient, and A where the Jacobian is learned, read what the mean has made of what is learned before them."""
+    """The gradient, and A where the Jacobian is learned, read shared values that the mean has already changed."""
 
     def make(**rates):
         return getattr(online, name)(leaky(3, 6, 2), **{**options, **rates})
@@ -221,7 +221,7 @@ def test_what_streams_share_changes_by_the_mean(name, options):
 
 
 @pytest.mark.parametrize("name", [*NUS, "dni", "kernl"])
-def test_initial_traces(name):
+def test_initial_traces_have_their_moments(name):
     """N(0, 1) for the random factors, N(0, 1 / m_out) for DNI's A, the identity for KeRNL's; streams differ.
 
     Bounds of five standard errors on a mean and a variance: false alarm below 1e-5 each, and the seed is fixed.
@@ -267,7 +267,7 @@ def test_unknown_options_are_named(make, match):
 
 @pytest.mark.parametrize("name", sorted(NUS))
 def test_unknown_noise_is_named(name):
-    """When the rule is made would be best; at the first step at the latest."""
+    """The error comes at the first step at the latest."""
     params, examples = problem(1, steps=1)
 
     def run():

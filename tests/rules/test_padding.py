@@ -1,4 +1,4 @@
-"""A loss of one's own may be NaN or infinite on padding, as a logarithm is, which then teaches nothing."""
+"""A custom loss may be NaN or infinite on padding, as a logarithm is; padding then teaches nothing."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ STEPS = 3
 
 
 def spread_of(c):
-    """A loss that its y of 0 divides by: 0 / 0 or 1 / 0, and so are its derivatives, that by c among them."""
+    """A loss that divides by y: at 0 it is 0 / 0 or 1 / 0, as are its derivatives, that by c among them."""
     return lambda z, y: c * jnp.sum((z - y) ** 2 / y) + jnp.sum(jnp.log(y))
 
 
@@ -38,8 +38,8 @@ def params_of(name):
         back = cells.init_feedback(KEY, cell_of(1.0), jnp.float64)
         return {**params, "feedback": params["feedback"] | back}
     params = init_params(KEY, chain_of(1.0), dtype=jnp.float64)
-    fed = rules.flp_feedback(KEY, chain_of(1.0), dtype=jnp.float64) if name == "flp" else params["feedback"]
-    return params | {"feedback": fed}
+    feedback = rules.flp_feedback(KEY, chain_of(1.0), dtype=jnp.float64) if name == "flp" else params["feedback"]
+    return params | {"feedback": feedback}
 
 
 def life(name, padding, params, c):
@@ -55,8 +55,8 @@ def life(name, padding, params, c):
 
 
 @pytest.mark.parametrize("name", CELL_RULES + CHAIN_RULES)
-def test_a_loss_that_is_not_finite_on_padding(name):
-    """All is as with padding that the loss takes: what is learned, and the gradients through learning."""
+def test_a_loss_that_is_not_finite_on_padding_changes_nothing(name):
+    """Learning, and the gradients through it, are as with padding at which the loss is finite."""
     params = params_of(name)
 
     def outcome(params, c, padding):
@@ -64,16 +64,16 @@ def test_a_loss_that_is_not_finite_on_padding(name):
         return jnp.mean(loss) + sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(end)), (end, loss)
 
     run = compiled(jax.value_and_grad(outcome, (0, 1), has_aux=True))
-    got, want = (run(params, 1.3, padding) for padding in (0.0, 1.0))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), got, want)
-    (_, (end, loss)), (_, by_c) = got
+    results, expected = (run(params, 1.3, padding) for padding in (0.0, 1.0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), results, expected)
+    (_, (end, loss)), (_, by_c) = results
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), end["forward"], params["forward"])
     assert max(jax.tree.leaves(moved)) > 1e-4
     assert np.all(loss != 0)
     assert abs(by_c) > 1e-3
 
 
-def test_forward_and_second_derivatives():
+def test_forward_and_second_derivatives_are_finite_on_padding():
     def both(c, z, y, weight):
         value, error = loss_and_error(lambda z, y: c * jnp.log(z[y]), z, y, weight)
         return weight * value, weight * error
@@ -93,7 +93,7 @@ def test_forward_and_second_derivatives():
 
 @pytest.mark.parametrize("loss", ["squared", lambda z, y: jnp.sum((z - y) ** 2) / 2])
 def test_the_weights_own_derivative_at_zero_stays(loss):
-    """A weight that is itself learned may start at 0; and an overflow of a loss by name is padding, too."""
+    """A learned weight may start at 0, and a named loss that overflows on padding has no effect either."""
 
     def total(weight, z):
         value, error = loss_and_error(loss, z, jnp.ones(2, z.dtype), weight)

@@ -19,13 +19,13 @@ def wakes(schedule, steps):
 
 
 @pytest.mark.parametrize("period", [1, 2, 5])
-def test_alternating_phases(period):
+def test_phases_alternate_with_the_period(period):
     np.testing.assert_array_equal(wakes(alternating(period), 23), [(t // period) % 2 == 0 for t in range(23)])
 
 
 @pytest.mark.parametrize("p", [0.5, 0.2])
-def test_coins(p):
-    """Wake with probability p, phases of the length, one independent of the next; 5 standard errors of 4,000 coins.
+def test_coins_have_their_probability_and_are_independent(p):
+    """Wake has probability p, and phases of the given length are independent; 5 standard errors of 4,000 coins.
 
     Four counts: a false alarm below 3e-6; the seed is fixed.
     """
@@ -38,10 +38,10 @@ def test_coins(p):
         assert abs(pairs.mean() - p * p) < 5 * np.sqrt(3 * p * p * (1 - p * p) / n)
 
 
-def test_the_coin_is_no_number_of_the_network():
-    """Wake and the numbers of the same step: correlations below five standard errors; 13 tests; the seed is fixed.
+def test_the_coin_is_independent_of_the_networks_numbers():
+    """Correlations of wake with the numbers of the same step are below five standard errors; 13 tests, fixed seed.
 
-    In float32, where both are made of the same words if their keys are one.
+    The dtype is float32, in which equal keys would give both the same bits.
     """
     keys = jax.random.split(seed(161), 4000)
     wake = jax.vmap(lambda key: independent().step(independent().init(), key)[0])(keys)
@@ -50,7 +50,7 @@ def test_the_coin_is_no_number_of_the_network():
     assert np.abs((2 * np.asarray(wake) - 1) @ normals).max() < 5 * 4000**0.5
 
 
-def test_always():
+def test_always_has_one_phase():
     assert wakes(always(), 5).all()
     assert not wakes(always(False), 5).any()
 
@@ -71,7 +71,7 @@ def test_schedules_that_make_no_sense_are_refused(make, message):
         make()
 
 
-def test_a_coin_of_a_small_dtype_is_fair():
+def test_a_coin_of_a_small_dtype_has_its_probability():
     for dtype in (jnp.float16, jnp.bfloat16):
         share = wakes(independent(jnp.asarray(0.25, dtype)), 4000).mean()
         assert abs(share - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5

@@ -1,4 +1,4 @@
-"""SnAp against a plain NumPy loop over whole influence tensors, with what lies outside of the pattern set to zero.
+"""SnAp against a plain NumPy loop over whole influence tensors, with zeros outside of the pattern.
 
 The loop carries M_k,gij for every number k of the state, masks it by a reachability that is written here by walking the
 graph of connections, and multiplies by Jacobians by finite structure: a leaky network with a mask, and a cell of two
@@ -18,7 +18,9 @@ from plasticity_jax.typing import Example
 from tests.rules.helpers import close, differ, hold
 
 N, N_IN, N_OUT, STEPS = 6, 2, 3, 12
-RING = np.eye(N, dtype=bool) | np.roll(np.eye(N, dtype=bool), 1, 0)  # neuron i hears itself and the one before it
+RING = np.eye(N, dtype=bool) | np.roll(
+    np.eye(N, dtype=bool), 1, 0
+)  # neuron i receives from itself and the one before it
 
 
 def two_variables(own, s, v):
@@ -68,13 +70,13 @@ def network(kind, ring):
 
 
 def pattern(w, steps, variables):
-    """Whether weight (g, i, j) can reach s_ak within `steps` steps of the network: by walking from neuron i."""
-    hears = (w[:, :, :N] != 0).any(0)
+    """True where weight (g, i, j) reaches s_ak within `steps` steps of the network, by walking from neuron i."""
+    connected = (w[:, :, :N] != 0).any(0)
     reached = np.eye(N, dtype=bool)
     for _ in range(steps - 1):
         for i in range(N):
             for k in list(np.flatnonzero(reached[i])):
-                reached[i] |= hears[:, k]
+                reached[i] |= connected[:, k]
     return np.broadcast_to(reached.T[None, :, None, :], (variables, N, len(w), N))  # (a, k, g, i)
 
 
@@ -86,14 +88,14 @@ def oracle(kind, ring, steps):
     keep = np.asarray(params["forward"].get("own", {}).get("keep", 0.0))
     gates, _, m = w.shape
     rows = len(cell.variables)
-    kept = pattern(w, steps, rows)[..., None]
+    in_pattern = pattern(w, steps, rows)[..., None]
     s, big = np.zeros((rows, N)), np.zeros((rows, N, gates, N, m))
     of_keep = np.zeros((rows, N, N))
-    found = []
+    gradients = []
     for x, y in zip(np.asarray(examples.x[:, 0]), np.asarray(examples.y[:, 0]), strict=True):
         rhat = np.concatenate([s[0], x, [1.0]])
         s, d, b, p = by_hand(keep, s, w @ rhat)
-        j = np.einsum("agi,gik->aik", b, w[:, :, :N])  # by the first variable, which is what is heard
+        j = np.einsum("agi,gik->aik", b, w[:, :, :N])  # by the first variable, which others receive
         full = np.zeros((rows, N, rows, N))
         full[:, :, 0] = j
         for i in range(N):
@@ -102,12 +104,12 @@ def oracle(kind, ring, steps):
         for i in range(N):
             big[:, i, :, i] += b[:, :, i, None] * rhat
             of_keep[:, i, i] += p[:, i]
-        big, of_keep = big * kept, of_keep * kept[:, :, 0, :, 0]
+        big, of_keep = big * in_pattern, of_keep * in_pattern[:, :, 0, :, 0]
         z = w_out @ np.append(s[0], 1.0)
         q = (np.exp(z) / np.exp(z).sum() - y) @ w_out[:, :N]
-        found.append((np.einsum("k,kglm->glm", q, big[0]), np.einsum("k,kl->l", q, of_keep[0])))
+        gradients.append((np.einsum("k,kglm->glm", q, big[0]), np.einsum("k,kl->l", q, of_keep[0])))
     mask = np.ones(w.shape) if cell.mask is None else cell.mask
-    return np.stack([g for g, _ in found]) * mask, np.stack([g for _, g in found])
+    return np.stack([g for g, _ in gradients]) * mask, np.stack([g for _, g in gradients])
 
 
 @functools.cache
@@ -133,7 +135,7 @@ def test_snap_equals_the_masked_influence(kind, ring, steps):
     if kind != "leaky":
         close(updates["own"]["keep"], g_keep, 1e-12)
     exact = run(kind, ring, "rtrl")[1]["w"]
-    if ring or steps == 1:  # what is left out counts
+    if ring or steps == 1:  # the omitted part matters
         differ(g, exact, 1e-4 if ring and steps == 3 else 1e-3)
     else:
         close(updates["w"], exact, 1e-12)
@@ -141,7 +143,7 @@ def test_snap_equals_the_masked_influence(kind, ring, steps):
 
 @pytest.mark.parametrize("kind", ["leaky", "two variables"])
 def test_reach_grows_until_it_is_rtrl(kind):
-    """On a ring of six each step of reach adds a neuron, and with six there is none left."""
+    """Each step of reach adds a neuron on a ring of six; six steps reach all."""
     exact = run(kind, True, "rtrl")[1]["w"]
     distances = [np.linalg.norm(run(kind, True, n=n)[1]["w"] - exact) for n in (1, 2, 3, N)]
     assert distances[0] > distances[1] > distances[2] > 1e4 * distances[3]
@@ -152,7 +154,7 @@ def test_reach_grows_until_it_is_rtrl(kind):
 
 
 def test_one_step_is_rflo_with_the_synapse_on_itself():
-    """Without one, by a mask, they are the same; with one they are not."""
+    """The two are equal if a mask removes that synapse, and differ with it."""
     alone = ~np.eye(N, dtype=bool)
     _, params, examples = network("leaky", False)
     rules = [make(leaky(N_IN, N, N_OUT, mask=mask)) for make in (online.snap, online.rflo) for mask in (alone, None)]
@@ -187,11 +189,11 @@ def test_tier_one_finds_the_same_pattern(steps):
         return traces, updates["forward"]["cell"]
 
     parts = jax.jit(lambda: jax.lax.scan(body, start, examples)[1])()
-    got = jnp.concatenate([parts["rec"], parts["in"], parts["bias"][..., None]], -1)
-    close(got, oracle("leaky", True, steps)[0][:, 0], 1e-12)
+    gradients = jnp.concatenate([parts["rec"], parts["in"], parts["bias"][..., None]], -1)
+    close(gradients, oracle("leaky", True, steps)[0][:, 0], 1e-12)
 
 
 @pytest.mark.parametrize("n", [0, -1])
-def test_no_steps_are_refused(n):
+def test_fewer_than_one_step_is_refused(n):
     with pytest.raises(ValueError, match=f"n={n} must be a whole number of at least 1"):
         online.snap(leaky(N_IN, N, N_OUT), n=n)

@@ -14,7 +14,7 @@ from tests.rules.test_weight_perturbation import equal_on_average
 
 
 def draws(rule, params, batch, count, steps=0):
-    """Independent updates after as many steps, and what each reported."""
+    """Independent updates after `steps` steps, and the info of each."""
     keys = jax.random.split(jax.random.key(9), count)
     traces = SPSATraces(jnp.int32(steps))
     updates, after, info = compiled(jax.vmap(lambda key: rule.update(params, traces, key, batch)))(keys)
@@ -24,7 +24,7 @@ def draws(rule, params, batch, count, steps=0):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_quadratic_loss_has_its_gradient_on_average(count):
-    """Whatever c, and with every pair of weights in each other's way."""
+    """The mean holds for a large c and a Hessian that is not diagonal."""
     rng = np.random.default_rng(0)
     a, b, w = rng.standard_normal((6, 4)), rng.standard_normal(6), rng.standard_normal(4)
 
@@ -32,22 +32,22 @@ def test_a_quadratic_loss_has_its_gradient_on_average(count):
         return jnp.sum((batch @ params["w"] + params["offset"] - b) ** 2) / 2
 
     params = {"w": jnp.asarray(w), "offset": jnp.float64(0.7)}
-    got, _ = draws(spsa(loss, c=0.4, draws=count), params, jnp.asarray(a), 40_000)
+    updates, _ = draws(spsa(loss, c=0.4, draws=count), params, jnp.asarray(a), 40_000)
     error = a @ w + 0.7 - b
-    want = np.append(a.T @ error, error.sum())
-    equal_on_average(np.concatenate([got["w"], got["offset"][:, None]], 1), want)
+    expected = np.append(a.T @ error, error.sum())
+    equal_on_average(np.concatenate([updates["w"], updates["offset"][:, None]], 1), expected)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_covariance_under_a_linear_loss(count):
+def test_the_covariance_under_a_linear_loss_is_in_closed_form(count):
     """Var G_i = sum of a_j^2 over j other than i, and Cov(G_i, G_j) = a_i a_j, over the draws."""
     a = np.array([1.0, -2.0, 0.5, 1.5])
-    got, info = draws(spsa(lambda w, batch: w @ batch, c=0.3, draws=count), jnp.ones(4), jnp.asarray(a), 40_000)
-    apart = np.asarray(got) - a
+    updates, info = draws(spsa(lambda w, batch: w @ batch, c=0.3, draws=count), jnp.ones(4), jnp.asarray(a), 40_000)
+    apart = np.asarray(updates) - a
     products = np.einsum("di,dj->dij", apart, apart)
-    want = (np.outer(a, a) + np.diag(a @ a - 2 * a**2)) / count
-    equal_on_average(products, want)
-    assert np.diag(want).min() > 3 / count  # of an entry whose own slope is the largest
+    expected = (np.outer(a, a) + np.diag(a @ a - 2 * a**2)) / count
+    equal_on_average(products, expected)
+    assert np.diag(expected).min() > 3 / count  # the entry with the largest slope
     np.testing.assert_allclose(info.loss, a.sum(), rtol=1e-12)  # a line's mean over both signs
 
 
@@ -57,21 +57,21 @@ def test_the_bias_on_a_cubic_is_the_square_of_the_gain(gamma):
     rule = spsa(lambda w, batch: w**3, c=0.5, gamma=gamma)
     for k in (1, 2, 30):
         size = 0.5 / k**gamma
-        got, info = draws(rule, jnp.float64(0.8), (), 8, steps=k - 1)
-        np.testing.assert_allclose(got, np.full(8, 3 * 0.8**2 + size**2), rtol=1e-9)
+        updates, info = draws(rule, jnp.float64(0.8), (), 8, steps=k - 1)
+        np.testing.assert_allclose(updates, np.full(8, 3 * 0.8**2 + size**2), rtol=1e-9)
         np.testing.assert_allclose(info.loss, np.full(8, 0.8**3 + 3 * 0.8 * size**2), rtol=1e-12)
 
 
-def test_the_bias_where_weights_meet():
-    """L = w_0 w_1 w_2: each entry's mean is its slope, but one draw has c^2 times the signs of the others beside it."""
+def test_a_product_of_weights_has_its_slope_on_average():
+    """L = w_0 w_1 w_2: each entry's mean is its slope; one draw adds c^2 times the other weights' signs."""
     w, c = np.array([0.5, -1.0, 2.0]), 0.6
-    got, _ = draws(spsa(lambda w, batch: jnp.prod(w), c=c), jnp.asarray(w), (), 40_000)
+    updates, _ = draws(spsa(lambda w, batch: jnp.prod(w), c=c), jnp.asarray(w), (), 40_000)
     slope = np.prod(w) / w
-    equal_on_average(np.asarray(got), slope)
+    equal_on_average(np.asarray(updates), slope)
     signs = np.array([[1, i, j] for i in (1, -1) for j in (1, -1)])  # Delta and -Delta give one G
     each = [(s @ slope + c**2 * np.prod(s)) * s for s in signs]
-    found = np.unique(np.round(got, 9), axis=0)
-    np.testing.assert_allclose(found, np.unique(np.round(each, 9), axis=0), atol=1e-8)
+    distinct = np.unique(np.round(updates, 9), axis=0)
+    np.testing.assert_allclose(distinct, np.unique(np.round(each, 9), axis=0), atol=1e-8)
 
 
 def of_any_params():
@@ -87,7 +87,7 @@ def of_any_params():
     return params, loss
 
 
-def test_params_of_any_form_and_dtype():
+def test_params_may_have_any_form_and_dtype():
     params, loss = of_any_params()
     updates, info = draws(spsa(loss, c=0.1), params, 0.3, 4)
     assert jax.tree.structure(updates) == jax.tree.structure(params)
@@ -124,11 +124,11 @@ def test_on_a_chain_it_is_antithetic_weight_perturbation_without_the_clean_pass(
     padded = Example(x.at[3:].set(jnp.nan), y, weight=jnp.array([1.0, 2.0, 0.5, 0.0, 0.0]))
     other = weight_perturbation(net, sigma=0.2, noise="rademacher", antithetic=True)
     key = jax.random.key(2)
-    got, _, info = compiled(lambda: spsa(net, c=0.2).update(params, SPSATraces(jnp.int32(0)), key, padded))()
-    want, _, clean = compiled(lambda: other.update(params, (), key, padded))()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12), got, want)
-    assert np.linalg.norm(got["forward"]["w"][0]) > 1e-2
-    assert not np.any(got["feedback"]["w_fb"][0])
+    updates, _, info = compiled(lambda: spsa(net, c=0.2).update(params, SPSATraces(jnp.int32(0)), key, padded))()
+    expected, _, clean = compiled(lambda: other.update(params, (), key, padded))()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12), updates, expected)
+    assert np.linalg.norm(updates["forward"]["w"][0]) > 1e-2
+    assert not np.any(updates["feedback"]["w_fb"][0])
     assert info.aux["output"].shape == (5, 2)
     assert 1e-6 < abs(float(info.loss - clean.loss)) < 0.5 * float(clean.loss)
 
@@ -148,7 +148,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
     assert "\n" not in str(refusal.value)
 
 
-def test_what_it_cannot_perturb():
+def test_what_it_cannot_perturb_is_refused():
     with pytest.raises(TypeError, match="net=3 is neither a chain of layers nor a function"):
         spsa(3)
     with pytest.raises(ValueError, match="params have no floating leaf: there is nothing to learn"):
@@ -158,7 +158,7 @@ def test_what_it_cannot_perturb():
         rule.update(jnp.ones(3), SPSATraces(jnp.int32(0)), jax.random.key(0), jnp.ones(3))
 
 
-def test_params_that_are_no_arrays():
+def test_params_that_are_not_arrays_are_refused():
     rule = spsa(lambda params, batch: params["w"] ** 2)
     with pytest.raises(TypeError, match=r"params\['w'\] is 2.0: give an array, jnp.asarray\(2.0\)"):
         rule.init({"w": 2.0}, jax.random.key(0), None)

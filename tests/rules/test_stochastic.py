@@ -1,4 +1,4 @@
-"""UORO, KF-RTRL and reverse KF-RTRL at fixed weights: unbiased, as noisy as they should be, and balanced.
+"""UORO, KF-RTRL and reverse KF-RTRL at fixed weights: unbiased, as noisy as expected, and balanced.
 
 n = 8, t = 12, thousands of keys. Each z-test fails a right rule with a probability that is stated; the seeds are fixed.
 Thresholds are of the normal limit: the means are over 8,000 estimates.
@@ -46,7 +46,7 @@ def estimates(name, steps=STEPS, spread=1.0, **options):
 
 
 def z_scores(samples, mean):
-    """Of the mean of each entry, and of the projection on what is expected: 89 tests."""
+    """z of the mean of each entry, and of the projection on the expected gradient: 89 tests."""
     samples, mean = samples.reshape(len(samples), -1), mean.reshape(-1)
     samples = np.concatenate([samples, samples @ mean[:, None]], 1)
     mean = np.append(mean, mean @ mean)
@@ -61,22 +61,22 @@ GAUSSIAN, FIXED = {"noise": "gaussian"}, {"rho0": 1.1, "rho1": 0.7}
     [
         *[(name, STEPS, FIXED) for name in NAMES],
         ("uoro", STEPS, GAUSSIAN),
-        ("kf_rtrl", 2, GAUSSIAN),  # nu_0^2 multiplies what is carried at each step: the variance grows like 3^t
+        ("kf_rtrl", 2, GAUSSIAN),  # nu_0^2 multiplies the carried factor at each step: the variance grows like 3^t
         ("reverse_kf_rtrl", STEPS, GAUSSIAN),
     ],
     ids=str,
 )
-def test_unbiased(name, steps, options):
+def test_the_estimates_are_unbiased(name, steps, options):
     """False alarm: 89 tests at five sigma, below 89 * 5.8e-7 = 5.2e-5 for each case."""
     z = z_scores(estimates(name, steps, 0.1, **options), exact(steps=steps))
     assert np.abs(z).max() < 5
-    assert np.sqrt(np.mean(z**2)) < 2  # entries are correlated: near 1 is all that can be asked
+    assert np.sqrt(np.mean(z**2)) < 2  # entries are correlated, so the value is only near 1
 
 
-def test_unbiased_and_as_noisy_as_they_should_be():
-    """As above, with balanced rho and signs; and the RMS error of one sample over |g|.
+def test_balanced_estimates_are_unbiased_and_as_noisy_as_expected():
+    """The same holds with balanced rho and signs, and the RMS error of one sample over |g| is as expected.
 
-    That is 4.4, 1.8 and 4.5 for the authors' code on another network; the order is what counts. The test of bias has
+    That is 4.4, 1.8 and 4.5 for the authors' code on another network; only the order matters. The test of bias has
     power: a gradient whose carried part is 10 % too small (RTRL with decay 0.9) is further off than five sigma.
     """
     rms = {}
@@ -95,7 +95,7 @@ def test_unbiased_and_as_noisy_as_they_should_be():
 
 
 def product(name, traces):
-    """The influence tensor M_kij that a pair of factors stands for."""
+    """The influence tensor M_kij, the product of a pair of factors."""
     indices = {"uoro": "k,ij->kij", "kf_rtrl": "j,ki->kij", "reverse_kf_rtrl": "i,kj->kij"}
     return jnp.einsum(indices[name], *factors(name, traces))
 
@@ -117,7 +117,7 @@ def derivatives(w, r, x):
 
 @functools.cache
 def one_step(name):
-    """Mean squared error of one step's product, over every key alike, as a function of (rho0, rho1); None balances."""
+    """Mean squared error of one step's product, over all keys, as a function of (rho0, rho1); None balances."""
     batch = first(EXAMPLES)
     w = PARAMS["forward"]["w"][0]
     start = getattr(online, name)(NET).init(PARAMS, jax.random.key(8), batch)
@@ -171,7 +171,7 @@ def test_balanced_rho_has_the_least_variance(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gaussian_noise_is_gaussian(name):
-    """The draws of one step, seen through A: with rho0 = rho1 = 1 it moves by the noise itself."""
+    """A moves by the noise itself at rho0 = rho1 = 1, which shows the draws of one step."""
     rule = getattr(online, name)(NET, rho0=1.0, rho1=1.0, noise="gaussian")
     batch, key = first(EXAMPLES), jax.random.key(4)
     start = rule.init(PARAMS, key, batch)

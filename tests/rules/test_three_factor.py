@@ -1,4 +1,4 @@
-"""Three factors: NumPy loops with trials and padding, means by z-tests, rewards that the batch brings, refusals."""
+"""Three-factor rules: NumPy loops with trials and padding, means by z-tests, rewards in the batch, refusals."""
 
 import functools
 
@@ -34,13 +34,13 @@ def half_square(z, y):
 
 
 class Average:
-    """The weighted mean of what was seen, with its weights fading."""
+    """The weighted mean of past values, with fading weights."""
 
     def __init__(self, rate):
         self.rate, self.values, self.weights = rate, [], []
 
-    def see(self, values, weights):
-        """A step of all streams."""
+    def add(self, values, weights):
+        """Adds the values of a step of all streams."""
         self.values.append(np.asarray(values))
         self.weights.append(np.asarray(weights) / len(weights))
 
@@ -61,9 +61,9 @@ def chain_given():
 
 
 def chain_by_hand(post, start):
-    """A stream at a time, in plain NumPy: the weights after every step."""
+    """The weights after every step, one stream at a time, in plain NumPy."""
     w, bias, examples = chain_given()
-    w, found = [np.array(each) for each in w], []
+    w, path = [np.array(each) for each in w], []
     e = [np.zeros((B, *each.shape)) for each in w]
     lost, usual = Average(BASELINE), [Average(AVERAGE), Average(AVERAGE)]
     for t in range(STEPS):
@@ -85,14 +85,14 @@ def chain_by_hand(post, start):
                 change[i] += third[b] * e[i][b] / B
         for i in range(2):
             w[i] = w[i] + ALPHA * change[i]
-            usual[i].see([h[b][i + 1] for b in range(B)], WEIGHT[t])
-        lost.see(loss, WEIGHT[t])
-        found.append([*w])
-    return [np.stack(each) for each in zip(*found, strict=True)]
+            usual[i].add([h[b][i + 1] for b in range(B)], WEIGHT[t])
+        lost.add(loss, WEIGHT[t])
+        path.append([*w])
+    return [np.stack(each) for each in zip(*path, strict=True)]
 
 
 def walk(rule, params, examples, tx=None):
-    """Learning by SGD at a rate of one: the forward weights after every step, and the last traces."""
+    """The forward weights after every step of SGD at a rate of one, and the last traces."""
     tx = optax.sgd(1.0) if tx is None else tx
 
     def body(carry, at):
@@ -111,15 +111,15 @@ def walk(rule, params, examples, tx=None):
 
 
 @pytest.mark.parametrize("post", ["noise", "activity"])
-def test_a_run_on_a_chain_is_a_numpy_loop(post):
+def test_a_run_on_a_chain_equals_a_numpy_loop(post):
     w, bias, examples = chain_given()
     options = {"sigma": SIGMA, "decay": DECAY, "post": post, "baseline": BASELINE, "average": AVERAGE}
-    found, _ = walk(three_factor(NET, alpha=ALPHA, **options), {"forward": {"w": w, "bias": bias}}, examples)
-    want, blind = chain_by_hand(post, START), chain_by_hand(post, 0 * START)
+    path, _ = walk(three_factor(NET, alpha=ALPHA, **options), {"forward": {"w": w, "bias": bias}}, examples)
+    expected, blind = chain_by_hand(post, START), chain_by_hand(post, 0 * START)
     for i in range(2):
-        close(found["w"][i], want[i], 1e-12)
-        differ(want[i] - w[i], blind[i] - w[i], 0.02)  # starts matter
-    np.testing.assert_array_equal(found["bias"][0][-1], bias[0])
+        close(path["w"][i], expected[i], 1e-12)
+        differ(expected[i] - w[i], blind[i] - w[i], 0.02)  # starts matter
+    np.testing.assert_array_equal(path["bias"][0][-1], bias[0])
 
 
 def cell_given():
@@ -130,13 +130,13 @@ def cell_given():
 
 
 def cell_by_hand(post):
-    """The leaky network and its rule, in plain NumPy: the weights and the readout after every step."""
+    """The weights and the readout after every step of the leaky network and its rule, in plain NumPy."""
     params, examples = cell_given()
-    w, w_out, found = params["forward"]["w"][0], params["forward"]["w_out"], []
+    w, w_out, path = params["forward"]["w"][0], params["forward"]["w_out"], []
     s, e, lost, usual = np.zeros((B, 4)), np.zeros((B, 4, 7)), Average(BASELINE), Average(AVERAGE)
     for t in range(STEPS):
         keys = jax.random.split(jax.random.fold_in(KEY, t), B)
-        change, change_out, loss, expected, said = np.zeros_like(w), np.zeros_like(w_out), [], lost(), usual()
+        change, change_out, loss, expected, mean_activity = np.zeros_like(w), np.zeros_like(w_out), [], lost(), usual()
         for b in range(B):
             xi = np.asarray(jax.random.normal(jax.random.split(keys[b])[1], (4,), np.float64))
             before = 0 * s[b] if START[t, b] else s[b]
@@ -144,29 +144,29 @@ def cell_by_hand(post):
             s[b] = 0.6 * before + 0.4 * np.tanh(w @ rhat + SIGMA * xi)
             z = w_out @ np.append(s[b], 1.0)
             loss.append(half_square(z, examples.y[t, b]))
-            factor = xi / SIGMA if post == "noise" else 0 * xi if said is None else s[b] - said
+            factor = xi / SIGMA if post == "noise" else 0 * xi if mean_activity is None else s[b] - mean_activity
             e[b] = (0 if START[t, b] else DECAY) * e[b] + np.outer(factor, rhat)
             change += 0 if expected is None else WEIGHT[t, b] * (expected - loss[b]) * e[b] / B
             change_out -= WEIGHT[t, b] * np.outer(z - examples.y[t, b], np.append(s[b], 1.0)) / B
-        lost.see(loss, WEIGHT[t])
-        usual.see(s.copy(), WEIGHT[t])
+        lost.add(loss, WEIGHT[t])
+        usual.add(s.copy(), WEIGHT[t])
         w, w_out = w + 0.1 * change, w_out + 0.1 * change_out
-        found.append((w, w_out))
-    return [np.stack(each) for each in zip(*found, strict=True)]
+        path.append((w, w_out))
+    return [np.stack(each) for each in zip(*path, strict=True)]
 
 
 @pytest.mark.parametrize("post", ["noise", "activity"])
-def test_a_run_on_a_cell_is_a_numpy_loop(post):
+def test_a_run_on_a_cell_equals_a_numpy_loop(post):
     params, examples = cell_given()
     options = {"sigma": SIGMA, "decay": DECAY, "post": post, "baseline": BASELINE, "average": AVERAGE}
     rule = recurrent_three_factor(CELL, **options)
-    found, _ = walk(rule, params, examples, optax.sgd(0.1))
+    path, _ = walk(rule, params, examples, optax.sgd(0.1))
     w, w_out = cell_by_hand(post)
-    close(found["w"][:, 0], w, 1e-12)
-    close(found["w_out"], w_out, 1e-12)
+    close(path["w"][:, 0], w, 1e-12)
+    close(path["w_out"], w_out, 1e-12)
     differ(w[-1], params["forward"]["w"][0], 0.02)
     blind = walk(rule, params, examples._replace(start=None), optax.sgd(0.1))[0]
-    differ(blind["w"][-1] - params["forward"]["w"], found["w"][-1] - params["forward"]["w"], 0.1)
+    differ(blind["w"][-1] - params["forward"]["w"], path["w"][-1] - params["forward"]["w"], 0.1)
 
 
 # Means.
@@ -174,7 +174,7 @@ def test_a_run_on_a_cell_is_a_numpy_loop(post):
 
 @pytest.mark.parametrize("streams", [1, 2])
 def test_a_baseline_takes_credit_from_noise_that_is_eligible(streams):
-    """Of the gradient is left 1 - (1/B) baseline decay / (1 - (1 - baseline) decay), where losses do not wait."""
+    """The mean is 1 - (1/B) baseline decay / (1 - (1 - baseline) decay) of the gradient, if losses come at once."""
     left = 1 - BASELINE * DECAY / (1 - (1 - BASELINE) * DECAY) / streams
     net, x, y = mlp((2, 2), ["identity"]), np.array([0.8, -0.5]), np.array([0.4, -0.2])
     w = np.array([[0.3, -0.4], [0.6, 0.2]])
@@ -195,7 +195,7 @@ def test_a_baseline_takes_credit_from_noise_that_is_eligible(streams):
 
 
 def linear_loss(w, w_out, x, y, sigma, alpha):
-    """E L^T of a linear leaky network with noise in what it hears: its mean's loss, and the variance of its output."""
+    """E L^T of a linear leaky network with noise in its drive: its mean's loss, and the variance of its output."""
     n = len(w)
     move = (1 - alpha) * jnp.eye(n) + alpha * w[:, :n]
     mean, covariance = jnp.zeros(n), jnp.zeros((n, n))
@@ -207,9 +207,9 @@ def linear_loss(w, w_out, x, y, sigma, alpha):
 
 
 def test_with_all_of_a_trial_eligible_it_is_the_gradient_through_time():
-    """REINFORCE on a linear network, whose expected loss is in closed form: the loss of step 3 by all three steps.
+    """REINFORCE on a linear network with its expected loss in closed form: the loss of step 3 by all three steps.
 
-    The rule that keeps nothing sees the last step's credit alone, and fails the test.
+    A rule without a trace has the last step's credit only, and fails the test.
     """
     alpha, n, x = 0.6, 2, np.array([[0.9, -0.4], [0.5, 0.7], [-0.6, 0.3]])
     y, rng = np.array([0.4, 1.1]), np.random.default_rng(4)
@@ -228,13 +228,13 @@ def test_with_all_of_a_trial_eligible_it_is_the_gradient_through_time():
 
         return compiled(jax.vmap(last))(jax.random.split(jax.random.key(6), 100_000))
 
-    want = jax.grad(linear_loss)(jnp.asarray(w), w_out, jnp.asarray(x), y, SIGMA, alpha)
-    equal_on_average(estimates(1.0), want)
+    expected = jax.grad(linear_loss)(jnp.asarray(w), w_out, jnp.asarray(x), y, SIGMA, alpha)
+    equal_on_average(estimates(1.0), expected)
     with pytest.raises(AssertionError):
-        equal_on_average(estimates(0.0), want)
+        equal_on_average(estimates(0.0), expected)
 
 
-# Rewards that the batch brings.
+# Rewards in the batch.
 
 
 def reward(output, given):
@@ -242,7 +242,7 @@ def reward(output, given):
 
 
 def test_a_reward_of_the_batch_is_the_third_factor_on_a_chain():
-    """Without a baseline the change is the reward times what was eligible; without a reward there is none."""
+    """The change without a baseline is the reward times the eligibility; without a reward there is none."""
     net = mlp((3, 4, 2), ["tanh", "identity"], loss=reward)
     w, bias, examples = chain_given()
     params, x = {"forward": {"w": w, "bias": bias}}, examples.x[0]
@@ -256,12 +256,12 @@ def test_a_reward_of_the_batch_is_the_third_factor_on_a_chain():
     updates, after, info = update(params, traces, jax.random.fold_in(KEY, 2), Example(x, late))
     for i in range(2):
         close(-updates["forward"]["w"][i], np.tensordot(late, after.eligibility[i], 1) / B, 1e-13)
-        differ(after.eligibility[i], after.eligibility[i] - 0.5 * traces.eligibility[i], 0.1)  # what came before counts
+        differ(after.eligibility[i], after.eligibility[i] - 0.5 * traces.eligibility[i], 0.1)  # earlier losses count
     close(info.loss, -late.mean(), 1e-14)
 
 
 def test_a_reward_of_the_batch_is_the_third_factor_on_spikes():
-    """No error is known: the readout rests, and so do the neurons' own parameters."""
+    """The error is unknown, so the readout and the neurons' own parameters do not move."""
     cell = alif(2, 5, 2, loss=reward, learn=("threshold",))
     params, rng = init_params(KEY, cell, jnp.float64), np.random.default_rng(3)
     rule = recurrent_three_factor(cell, baseline=None)
@@ -277,7 +277,7 @@ def test_a_reward_of_the_batch_is_the_third_factor_on_spikes():
 
 
 def test_a_chain_learns_from_reward_alone_after_a_delay():
-    """Which of two inputs was on, told a step later; with nothing kept there is nothing to learn from."""
+    """A reward one step later teaches which of two inputs was on; without a trace nothing is learned."""
 
     def good(output, y):
         return -y[0]
@@ -293,11 +293,11 @@ def test_a_chain_learns_from_reward_alone_after_a_delay():
             params, traces = carry
             key, which = at
             x = jax.nn.one_hot(which, 2)
-            shown = Example(x, jnp.zeros((40, 1)), jnp.ones(40, bool), jnp.zeros(40))
-            _, traces, info = rule.update(params, traces, jax.random.fold_in(key, 0), shown)
+            stimulus = Example(x, jnp.zeros((40, 1)), jnp.ones(40, bool), jnp.zeros(40))
+            _, traces, info = rule.update(params, traces, jax.random.fold_in(key, 0), stimulus)
             hit = jnp.argmax(info.aux["output"], 1) == which
-            told = Example(0 * x, hit[:, None] * 1.0, jnp.zeros(40, bool), jnp.ones(40))
-            updates, traces, _ = rule.update(params, traces, jax.random.fold_in(key, 1), told)
+            reward = Example(0 * x, hit[:, None] * 1.0, jnp.zeros(40, bool), jnp.ones(40))
+            updates, traces, _ = rule.update(params, traces, jax.random.fold_in(key, 1), reward)
             return (optax.apply_updates(params, jax.tree.map(jnp.negative, updates)), traces), jnp.mean(hit)
 
         first = Example(jnp.zeros((40, 2)), jnp.zeros((40, 1)), jnp.ones(40, bool), jnp.ones(40))
@@ -310,23 +310,23 @@ def test_a_chain_learns_from_reward_alone_after_a_delay():
     assert blind[-50:].mean() < 0.65  # by chance half
 
 
-# Rest.
+# Dense layers on images, frozen layers, refusals.
 
 
 def test_dense_layers_on_images_learn_as_they_would_alone():
     params, batch = chains.given("squared")
     of = functools.partial(three_factor, alpha=0.05, baseline=0.5)
     changes, losses = chains.run(of(chains.images()), params, batch)
-    want, want_losses = chains.run(of(mlp((8, 5, 2), ("relu", "identity"))), *chains.alone(params, batch))
-    np.testing.assert_allclose(losses, want_losses, rtol=1e-12)
+    expected, expected_losses = chains.run(of(mlp((8, 5, 2), ("relu", "identity"))), *chains.alone(params, batch))
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-12)
     assert not np.any(changes["forward"]["w"][0])
-    for got, change in zip(changes["forward"]["w"][1:], want["forward"]["w"], strict=True):
-        np.testing.assert_allclose(got, change, rtol=0, atol=1e-13)
+    for actual, change in zip(changes["forward"]["w"][1:], expected["forward"]["w"], strict=True):
+        np.testing.assert_allclose(actual, change, rtol=0, atol=1e-13)
         assert np.abs(change).max() > 1e-3
 
 
-def test_what_does_not_learn_is_quiet():
-    """Layers that are not plastic have no noise; with activity for a factor, nor do any at sigma = 0."""
+def test_frozen_layers_have_no_noise():
+    """No layer has noise at sigma = 0 with activity as the factor."""
     w, bias, examples = chain_given()
     params, batch = {"forward": {"w": w, "bias": bias}}, jax.tree.map(lambda leaf: leaf[0], examples)
     clean = np.tanh(batch.x @ w[0].T + bias[0])
@@ -357,7 +357,7 @@ def test_what_does_not_learn_is_quiet():
         ({"average": 0.0}, r"average=0 is outside \(0, 1\]"),
     ],
 )
-def test_refusals(make, options, message):
+def test_bad_options_are_refused(make, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
 

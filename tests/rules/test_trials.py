@@ -1,7 +1,7 @@
 """Trials in a stream: `Example.start` begins afresh, `Example.weight` weighs, and labels may be integers.
 
-The reference of a stream with starts is the rule on each trial alone, from rest: nothing of one trial may be left in
-the next. Streams start at different times, and each is held to its own trials.
+The reference of a stream with starts is the rule on each trial alone, from rest: no trial may affect
+the next. Streams start at different times, and each is compared with its own trials.
 """
 
 import functools
@@ -22,8 +22,8 @@ STARTS = np.zeros((STEPS, STREAMS), bool)
 STARTS[[0, 4, 9], 0] = STARTS[[0, 7], 1] = True
 STOCHASTIC = ("uoro", "kf_rtrl", "reverse_kf_rtrl")
 NOISY = "recurrent_three_factor"
-"""Its network goes another way alone than in a batch: what a start does to it is in test_three_factor.py."""
-SYNTHETIC = ("dni", "dni_b")  # their credit is a guess of the future, whatever this step's loss
+"""Its noise differs alone and in a batch; test_three_factor.py tests its starts."""
+SYNTHETIC = ("dni", "dni_b")  # their credit is a guess of the future, independent of this step's loss
 ONE_VARIABLE = ("kernl", "dni_b")
 STILL = {
     "kernl": {"learning_rate": 0.0},
@@ -33,7 +33,7 @@ STILL = {
     "bptt": {"window": STEPS},
     "future_facing_bptt": {"window": WINDOW},
 }
-"""Nothing beside the weights learns; BPTT's one window holds all trials."""
+"""Options with which only the weights learn; BPTT's one window holds all trials."""
 KEY = jax.random.key(1)
 
 
@@ -83,7 +83,7 @@ def with_starts(kind):
 
 
 def padded(examples, steps):
-    """The same, and `steps` more of other data with a weight of 0."""
+    """The stream, followed by `steps` more of other data with a weight of 0."""
     rng = np.random.default_rng(8)
     lead = (steps, examples.x.shape[1])
     weight = jnp.ones(examples.x.shape[:2]) if examples.weight is None else examples.weight
@@ -118,7 +118,7 @@ def trials():
 def alone(name, kind, **options):
     """The rule on each trial from init: its updates step by step where the trial is in the stream, mean over streams.
 
-    What a sliding window still owes at the trial's end it gives over padding, in the steps after it.
+    A sliding window gives its last updates over padding, in the steps after the trial.
     """
     params = network(kind)[0]
     late = WINDOW - 1 if name == "future_facing_bptt" else 0
@@ -137,20 +137,20 @@ def alone(name, kind, **options):
 
 
 @pytest.mark.parametrize(("name", "kind", "options"), EXACT, ids=str)
-def test_a_stream_with_starts_is_its_trials(name, kind, options):
-    """Step by step; but BPTT's one window, which gives the sum over all trials at its end."""
+def test_a_stream_with_starts_equals_its_trials(name, kind, options):
+    """The updates agree step by step; BPTT's one window gives the sum over all trials at its end."""
     params = network(kind)[0]
     run = jax.jit(functools.partial(walk, make(name, kind, **options)))
     late = WINDOW - 1 if name == "future_facing_bptt" else 0
     updates, traces, loss = run(params, padded(with_starts(kind), late))
-    want, want_loss = alone(name, kind, **options)
-    close(loss, want_loss, 1e-12)
+    expected, expected_loss = alone(name, kind, **options)
+    close(loss, expected_loss, 1e-12)
     if name == "bptt" and not options:
-        want = {**jax.tree.map(lambda leaf: leaf.sum(0), want), "w_out": want["w_out"]}
+        expected = {**jax.tree.map(lambda leaf: leaf.sum(0), expected), "w_out": expected["w_out"]}
         assert not np.asarray(updates["w"])[:-1].any()
         updates = {**jax.tree.map(lambda leaf: leaf[-1], updates), "w_out": updates["w_out"]}
-    jax.tree.map(lambda got, want: close(got, want, 1e-12), updates, want)
-    # Without starts it is another stream; so it is if one stream's starts are the other's.
+    jax.tree.map(lambda actual, expected: close(actual, expected, 1e-12), updates, expected)
+    # Without starts, or with the other stream's, the updates differ.
     others = [stream(kind), stream(kind, start=jnp.asarray(STARTS[:, ::-1]))]
     for other in others:
         blind = run(params, padded(other, late))[0]
@@ -167,10 +167,10 @@ def test_a_stream_with_starts_is_its_trials(name, kind, options):
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_a_stochastic_rule_on_a_stream_with_starts_is_right_on_average(name, kind):
-    """Against RTRL on the same stream, at steps soon and long after a start; the network's path itself is exact.
+    """The mean is RTRL's on the same stream, at steps soon and long after a start; the network's path is exact.
 
     False alarm: 200 tests at five sigma, below 2e-4 for each case, and the seed is fixed. A rule that carried on over
-    the edge would be off by what RTRL without starts is, which the test could see.
+    the edge would be as wrong as RTRL without starts, which the test would detect.
     """
     params, examples, keys, at = network(kind)[0], with_starts(kind), 6000, np.array([5, 8, 11])
     rule, exact = make(name, kind), make("rtrl", kind)
@@ -181,20 +181,20 @@ def test_a_stochastic_rule_on_a_stream_with_starts_is_right_on_average(name, kin
             updates, traces, _ = walk(rule, params, examples, key)
             return updates["w"][at], traces.state
 
-        want = [walk(exact, params, given) for given in (examples, stream(kind))]
-        return jax.vmap(one)(keys), [(each[0]["w"][at], each[1].state) for each in want]
+        expected = [walk(exact, params, given) for given in (examples, stream(kind))]
+        return jax.vmap(one)(keys), [(each[0]["w"][at], each[1].state) for each in expected]
 
-    (samples, states), ((want, state), (carried, _)) = run(jax.random.split(jax.random.key(7), keys))
+    (samples, states), ((expected, state), (carried, _)) = run(jax.random.split(jax.random.key(7), keys))
     close(states[0], state, 1e-13)
     samples = np.asarray(samples)
     error = samples.std(0) / keys**0.5
-    assert np.abs((samples.mean(0) - want) / error).max() < 5
-    assert np.abs((carried - want) / error).max() > 10
+    assert np.abs((samples.mean(0) - expected) / error).max() < 5
+    assert np.abs((carried - expected) / error).max() > 10
 
 
 @pytest.mark.parametrize(("name", "kind"), [case for case in RULES if case[0] in STOCHASTIC], ids=str)
 def test_a_start_forgets_what_random_factors_carried(name, kind):
-    """The factor that J carries is made afresh: two runs of other pasts agree on it, exactly."""
+    """The factor that J carries is made afresh: two runs with different pasts agree on it exactly."""
     params, examples = network(kind)[0], with_starts(kind)
     rule = make(name, kind, rho0=1.0, rho1=1.0)
     batch = jax.tree.map(lambda leaf: leaf[4], examples)._replace(start=jnp.ones(STREAMS, bool))
@@ -225,8 +225,8 @@ def test_a_trials_last_step_has_its_own_credit_for_a_target(name):
     for t in (4, 9):
         a = traces.shared.a[t - 1]
         state, credit = traces.own.state[t - 1, 0], traces.own.credit[t - 1, 0]
-        want = a - 0.1 * np.outer(a @ state - credit, state)
-        close(traces.shared.a[t], want, 1e-13)
+        expected = a - 0.1 * np.outer(a @ state - credit, state)
+        close(traces.shared.a[t], expected, 1e-13)
         differ(traces.shared.a[t], a, 1e-3)
         if name == "dni_b":
             np.testing.assert_array_equal(traces.shared.jacobian[t], traces.shared.jacobian[t - 1])
@@ -239,9 +239,9 @@ def test_a_trials_last_step_has_its_own_credit_for_a_target(name):
 
 @pytest.mark.parametrize(("name", "kind"), RULES, ids=str)
 def test_padding_at_the_end_changes_no_gradient(name, kind):
-    """Neither of the steps before it nor its own, which is zero.
+    """Earlier gradients do not change, and those of padding are zero.
 
-    But for synthetic credit: a weight of 0 also stands in the middle of a trial, where there is a future to be guessed,
+    Synthetic credit is an exception: a weight of 0 may be in the middle of a trial, with a future to be guessed,
     so that only the readout's gradient is zero over padding.
     """
     params = network(kind)[0]
@@ -265,7 +265,7 @@ def test_padding_at_the_end_changes_no_gradient(name, kind):
 
 @pytest.mark.parametrize(("name", "kind"), RULES, ids=str)
 def test_weights_scale_loss_and_gradient_of_their_example(name, kind):
-    """A mean over streams, not over weights: with a weight of 0 in one stream the other has half the gradient."""
+    """The mean is over streams, not over weights: with a weight of 0 in one stream the other has half the gradient."""
     params = network(kind)[0]
     options = {"window": WINDOW} if name == "bptt" else {}
     run = jax.jit(functools.partial(walk, make(name, kind, **options)))
@@ -298,9 +298,9 @@ def test_integer_labels_are_one_hot_targets(name, kind):
 
 
 def test_starts_may_be_numbers():
-    """0 and 1 of any dtype, as a task may store them."""
+    """Starts may be 0 and 1 of any dtype, as a task may store them."""
     params = network("leaky")[0]
     run = jax.jit(functools.partial(walk, make("rtrl", "leaky")))
-    want = run(params, with_starts("leaky"))[0]["w"]
+    expected = run(params, with_starts("leaky"))[0]["w"]
     for dtype in (np.int32, np.float32):
-        np.testing.assert_array_equal(run(params, stream("leaky", start=STARTS.astype(dtype)))[0]["w"], want)
+        np.testing.assert_array_equal(run(params, stream("leaky", start=STARTS.astype(dtype)))[0]["w"], expected)

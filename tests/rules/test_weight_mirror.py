@@ -1,4 +1,4 @@
-"""Weight mirrors: what B learns of W, by Stein's lemma and in time; without learning, feedback alignment."""
+"""Weight mirrors: B learns W, by Stein's lemma and in time; without learning it is feedback alignment."""
 
 import math
 from statistics import NormalDist
@@ -18,7 +18,7 @@ from tests.laws.common import compiled
 from tests.oracles import chains
 
 CRITICAL = NormalDist().inv_cdf(1 - 1e-4 / 2 / 100)
-"""Of |z|: a false alarm of 1e-4 in a hundred entries."""
+"""The critical |z|: a false alarm of 1e-4 in a hundred entries."""
 
 
 def rows(phi, hidden="tanh"):
@@ -27,7 +27,7 @@ def rows(phi, hidden="tanh"):
 
 
 def images(phi, hidden="tanh"):
-    """One mirrored layer, a kernel of 2 x 3 over images of 3 x 4 whose edge it feels."""
+    """One mirrored layer, a kernel of 2 x 3 that meets the edge of images of 3 x 4."""
     return chain((6, 8, 1), [conv(2, 1, hidden), pool(2), conv(3, (2, 3), phi), flatten()])
 
 
@@ -60,29 +60,29 @@ def mean_slope(phi, bias, deviation):
 
 
 def by_stein(phi, w, bias, sigma, shape):
-    """E y xi^T = E phi'(v) W for a matrix; for a kernel the mean over the windows that see a pixel through each tap."""
+    """E y xi^T = E phi'(v) W for a matrix; for a kernel the mean over the windows with a pixel at each tap."""
     w, bias = np.asarray(w), np.asarray(bias)
     if w.ndim == 2:
         slopes = [mean_slope(phi, b, sigma * np.linalg.norm(row)) for b, row in zip(bias, w, strict=True)]
         return np.array(slopes)[:, None] * w
     taps, sizes = chains.Conv().taps(shape, w.shape)
-    variance, total, seen = np.zeros((*sizes, w.shape[-1])), np.zeros_like(w), np.zeros(w.shape[:2])
+    variance, total, windows = np.zeros((*sizes, w.shape[-1])), np.zeros_like(w), np.zeros(w.shape[:2])
     for place, tap, _ in taps:
         variance[place] += sigma**2 * np.sum(w[tap] ** 2, 0)
     for place, tap, _ in taps:
         slope = [mean_slope(phi, b, math.sqrt(s)) for b, s in zip(bias, variance[place], strict=True)]
         total[tap] += np.array(slope) * w[tap]
-        seen[tap] += 1
-    assert seen.min() < seen.max() == math.prod(sizes)  # zeros at the edge hide some
-    return total / seen[:, :, None, None]
+        windows[tap] += 1
+    assert windows.min() < windows.max() == math.prod(sizes)  # zeros at the edge hide some
+    return total / windows[:, :, None, None]
 
 
-def equal_on_average(samples, want, part):
-    """z-tests of all entries; along `part`, of which the claim is, a change by a tenth is eight standard errors."""
+def equal_on_average(samples, expected, part):
+    """Asserts z-tests of all entries; along `part`, a change by a tenth is eight standard errors."""
     error = samples.std(0) / math.sqrt(len(samples))
-    assert np.abs((samples.mean(0) - want) / error).max() < CRITICAL
+    assert np.abs((samples.mean(0) - expected) / error).max() < CRITICAL
     along = samples.reshape(len(samples), -1) @ part.ravel() / np.linalg.norm(part)
-    assert 0.1 * np.linalg.norm(part) > 8 * along.std() / math.sqrt(len(samples)), "a tenth could go unseen"
+    assert 0.1 * np.linalg.norm(part) > 8 * along.std() / math.sqrt(len(samples)), "a change by a tenth would not show"
 
 
 @pytest.mark.parametrize("phi", ["tanh", "relu", "sigmoid", "identity"])
@@ -92,22 +92,22 @@ def test_the_mean_update_is_steins(form, phi):
     params, batch = given(net, examples=128)
     w, bias = params["forward"]["w"][1], params["forward"]["bias"][1]
     mirrored = by_stein(phi, w, bias, sigma, (3, 4, 2))
-    got = updates_of(weight_mirror(net, sigma=sigma, decay=decay), params, batch, 500)
-    equal_on_average(got, decay * np.asarray(params["feedback"]["w_fb"][0]) - mirrored, mirrored)
-    at_rest = by_stein(phi, w, bias, 1e-6, (3, 4, 2))  # whose slope is that of the mean, and not the mean of slopes
+    updates = updates_of(weight_mirror(net, sigma=sigma, decay=decay), params, batch, 500)
+    equal_on_average(updates, decay * np.asarray(params["feedback"]["w_fb"][0]) - mirrored, mirrored)
+    at_rest = by_stein(phi, w, bias, 1e-6, (3, 4, 2))  # the slope of the mean, not the mean of slopes
     apart = np.linalg.norm(mirrored - at_rest) / np.linalg.norm(mirrored)
     assert apart < 1e-9 if phi == "identity" else apart > 0.02
 
 
 @pytest.mark.parametrize(("phi", "sigma"), [("identity", 0.8), ("tanh", 0.05)])
 @pytest.mark.parametrize("form", NETS)
-def test_signs_for_noise(form, phi, sigma):
-    """To first order in sigma: the slope at rest times W. A bias of second order is far below the standard error."""
+def test_the_mean_update_with_signs_is_the_slope_at_rest_times_w(form, phi, sigma):
+    """The equality is of first order in sigma; the bias of second order is far below the standard error."""
     net = NETS[form](phi)
     params, batch = given(net, examples=128)
     mirrored = by_stein(phi, params["forward"]["w"][1], params["forward"]["bias"][1], 1e-6, (3, 4, 2))
-    got = updates_of(weight_mirror(net, sigma=sigma, decay=0.0, noise="rademacher"), params, batch, 500)
-    equal_on_average(got, -mirrored, mirrored)
+    updates = updates_of(weight_mirror(net, sigma=sigma, decay=0.0, noise="rademacher"), params, batch, 500)
+    equal_on_average(updates, -mirrored, mirrored)
 
 
 def cosine(a, b):
@@ -128,7 +128,7 @@ def mirrored_for(net, params, batch, steps, rate, **options):
 
 @pytest.mark.parametrize("start", ["zero", "drawn"])
 @pytest.mark.parametrize("form", NETS)
-def test_feedback_comes_to_point_along_the_weights(form, start):
+def test_feedback_aligns_with_the_weights(form, start):
     net = NETS[form]("identity")
     params, batch = given(net, examples=16)
     if start == "zero":
@@ -143,14 +143,14 @@ def test_every_layer_is_mirrored_through_its_own_nonlinearity():
     net = chain((3,), [dense(5, "tanh"), dense(6, "tanh"), dense(4, "sigmoid"), dense(2)])
     params, batch = given(net, examples=32)
     before = [cosine(b, w) for b, w in zip(params["feedback"]["w_fb"], params["forward"]["w"][1:], strict=True)]
-    found = mirrored_for(net, params, batch, steps=300, rate=0.03, sigma=0.5)
-    after = [cosine(b, w) for b, w in zip(found, params["forward"]["w"][1:], strict=True)]
+    w_fb = mirrored_for(net, params, batch, steps=300, rate=0.03, sigma=0.5)
+    after = [cosine(b, w) for b, w in zip(w_fb, params["forward"]["w"][1:], strict=True)]
     assert max(map(abs, before)) < 0.7
     assert min(after) > 0.9
 
 
 def test_the_fixed_point_is_the_weights_over_the_decay():
-    """With linear neurons; through a kernel too, whose zeros at the edge take nothing from a tap."""
+    """Neurons are linear; a kernel's zeros at the edge do not reduce a tap."""
     for form, net in ((form, make("identity", "identity")) for form, make in NETS.items()):
         params, batch = given(net, examples=128)
         w = params["forward"]["w"][1]
@@ -159,7 +159,7 @@ def test_the_fixed_point_is_the_weights_over_the_decay():
 
 
 def test_weights_that_few_connections_share_are_divided_by_their_number():
-    """Windows that share nothing, and a ring on which six neurons share two weights."""
+    """Windows do not share weights, or six neurons on a ring share two."""
 
     def ring(w, h):
         return w[0] * h + w[1] * jnp.roll(h, 1, 1)
@@ -172,8 +172,8 @@ def test_weights_that_few_connections_share_are_divided_by_their_number():
     for net in (shared, alone):
         params, batch = given(net, examples=128)
         (b,) = mirrored_for(net, params, batch, steps=300, rate=0.05, decay=0.5)
-        (got,), (want,) = jax.tree.leaves(b), jax.tree.leaves(params["forward"]["w"][1])
-        assert np.linalg.norm(got - want / 0.5) < 0.05 * np.linalg.norm(want / 0.5)
+        (actual,), (weights,) = jax.tree.leaves(b), jax.tree.leaves(params["forward"]["w"][1])
+        assert np.linalg.norm(actual - weights / 0.5) < 0.05 * np.linalg.norm(weights / 0.5)
 
 
 def test_without_learning_of_feedback_it_is_feedback_alignment():
@@ -186,9 +186,9 @@ def test_without_learning_of_feedback_it_is_feedback_alignment():
         learn = learner(rule, tx)
         state = learn.init(params, jax.random.key(0), batch)
         ends.append(compiled(lambda s, step=learn.step: jax.lax.scan(lambda s, _: step(s, batch), s, length=4))(state))
-    (mirror, told), (fixed, info) = ends
+    (mirror, mirror_info), (fixed, info) = ends
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-14), mirror.params, fixed.params)
-    np.testing.assert_allclose(told.loss, info.loss, rtol=1e-13)
+    np.testing.assert_allclose(mirror_info.loss, info.loss, rtol=1e-13)
     assert all(
         np.abs(a - b).max() > 1e-3 for a, b in zip(fixed.params["forward"]["w"], params["forward"]["w"], strict=True)
     )

@@ -17,16 +17,18 @@ from tests.laws.common import compiled
 from tests.oracles import chains
 
 CRITICAL = NormalDist().inv_cdf(1 - 1e-4 / 2 / 100)
-"""Of |z|: a false alarm of 1e-4 in a hundred entries."""
+"""The critical |z|: a false alarm of 1e-4 in a hundred entries."""
 
 
-def equal_on_average(samples, want, power=8):
-    """z-tests of all entries; a change of what is wanted by a tenth is `power` standard errors."""
-    samples, want = (np.asarray(each).reshape(len(each), -1) for each in (samples, want[None]))
+def equal_on_average(samples, expected, power=8):
+    """Asserts z-tests of all entries; a change of the expected values by a tenth is `power` standard errors."""
+    samples, expected = (np.asarray(each).reshape(len(each), -1) for each in (samples, expected[None]))
     error = samples.std(0) / math.sqrt(len(samples))
-    assert np.abs((samples.mean(0) - want[0]) / error).max() < CRITICAL
-    along = samples @ want[0] / np.linalg.norm(want)
-    assert 0.1 * np.linalg.norm(want) > power * along.std() / math.sqrt(len(samples)), "a tenth could go unseen"
+    assert np.abs((samples.mean(0) - expected[0]) / error).max() < CRITICAL
+    along = samples @ expected[0] / np.linalg.norm(expected)
+    assert 0.1 * np.linalg.norm(expected) > power * along.std() / math.sqrt(len(samples)), (
+        "a change by a tenth would not show"
+    )
 
 
 def draws(rule, params, batch, count):
@@ -38,7 +40,7 @@ def draws(rule, params, batch, count):
 @pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize("noise", ["gaussian", "rademacher"])
 def test_a_quadratic_loss_has_its_gradient_on_average(noise, antithetic):
-    """Whatever sigma; one-sided, the curvature adds variance and no bias."""
+    """The mean holds for a large sigma; one-sided, the curvature adds variance but no bias."""
     rng = np.random.default_rng(0)
     a, b, w = rng.standard_normal((6, 4)), rng.standard_normal(6), rng.standard_normal(4)
     rule = weight_perturbation(
@@ -47,16 +49,16 @@ def test_a_quadratic_loss_has_its_gradient_on_average(noise, antithetic):
         noise=noise,
         antithetic=antithetic,
     )
-    got = draws(rule, {"w": jnp.asarray(w), "offset": jnp.float64(0.7)}, jnp.asarray(a), 40_000)
+    updates = draws(rule, {"w": jnp.asarray(w), "offset": jnp.float64(0.7)}, jnp.asarray(a), 40_000)
     error = a @ w + 0.7 - b
-    equal_on_average(np.concatenate([got["w"], got["offset"][:, None]], 1), np.append(a.T @ error, error.sum()))
+    equal_on_average(np.concatenate([updates["w"], updates["offset"][:, None]], 1), np.append(a.T @ error, error.sum()))
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.5])
 def test_the_bias_on_a_cubic_is_of_second_order(sigma):
     """L = w^3: with signs every draw gives L' + sigma^2 L''' / 6, with normals the mean L' + sigma^2 L''' / 2.
 
-    One-sided draws have (sigma xi / 2) L'' beside it, which the two signs take from one another.
+    One-sided draws add (sigma xi / 2) L'', which cancels between the two signs.
     """
     w, slope, curvature = jnp.float64(0.8), 3 * 0.8**2, 6 * 0.8
 
@@ -71,12 +73,12 @@ def test_the_bias_on_a_cubic_is_of_second_order(sigma):
     )
     normal = draws(weight_perturbation(cubic, sigma=sigma, antithetic=True), w, (), 40_000)
     equal_on_average(np.asarray(normal)[:, None], np.array([slope + 3 * sigma**2]))
-    if sigma == 0.5:  # where the bias is no accident
+    if sigma == 0.5:  # where the bias exceeds the error
         assert 8 * float(jnp.std(normal)) / math.sqrt(len(normal)) < 3 * sigma**2
 
 
-def test_params_of_any_form_and_dtype():
-    """Each leaf keeps its dtype, and learns from noise of its own and one number for all."""
+def test_params_may_have_any_form_and_dtype():
+    """Each leaf has its own dtype and noise, and one number reaches all."""
     params = {
         "list": [jnp.ones((2, 3), jnp.float32), jnp.full((), 0.5, jnp.float64)],
         "tuple": (jnp.ones(4, jnp.bfloat16), {"deep": jnp.ones((1, 2), jnp.float32)}),
@@ -102,7 +104,7 @@ def test_params_of_any_form_and_dtype():
     np.testing.assert_allclose(end.params, jnp.ones(3), atol=0.05)
 
 
-def test_of_a_chain_the_weights_and_biases_alone_learn():
+def test_only_weights_and_biases_of_a_chain_learn():
     net = chain((4, 4, 1), [conv(2, 3, "tanh"), pool(2), flatten(), dense(2)])
     params = init_params(jax.random.key(0), net)
     params["forward"]["gain"], params["other"] = jnp.ones(3), [jnp.ones(2)]
@@ -121,9 +123,9 @@ def test_of_a_chain_the_weights_and_biases_alone_learn():
 
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_effects_of_noise_on_pixels_are_the_gradient_on_average(antithetic):
-    """The output is linear in the noise, so that the loss is quadratic in it, and no sigma brings a bias.
+    """The output is linear in the noise, so that the loss is quadratic in it, and no sigma causes a bias.
 
-    With direct feedback B = 0 the update of B is -e lam^T, which tells lam.
+    With direct feedback B = 0 the update of B is -e lam^T, which gives lam.
     """
     net = chain((4, 4, 1), [conv(2, 3, "tanh"), pool(2), conv(3, 2, "identity"), flatten(), dense(2)])
     oracle = [chains.Conv("tanh"), chains.Pool(2), chains.Conv(), chains.Flatten(), chains.Dense()]
@@ -136,12 +138,12 @@ def test_effects_of_noise_on_pixels_are_the_gradient_on_average(antithetic):
     def updates(key):
         return rule.update(params, traces, key, Example(x, y))[0]["feedback"]["w_fb"]
 
-    got = compiled(jax.vmap(updates))(jax.random.split(jax.random.key(9), 100_000))
+    samples = compiled(jax.vmap(updates))(jax.random.split(jax.random.key(9), 100_000))
     activity = chains.run(oracle, params["forward"], np.asarray(x[0]))
     e = activity.h[-1] - np.asarray(y[0])
     _, credit = chains.errors(oracle, activity, params["forward"]["w"][1:], e)
     for i, exact in enumerate(credit):
-        lam = -np.einsum("o,tok->tk", e, got[i]) / (e @ e)
+        lam = -np.einsum("o,tok->tk", e, samples[i]) / (e @ e)
         equal_on_average(lam, exact.ravel(), power=5)
 
 
@@ -163,8 +165,8 @@ def test_feedback_kernels_become_the_weights_of_a_linear_network():
         state = learn.init(params, jax.random.key(3), batch)
         return jax.lax.scan(body, state, jax.random.split(jax.random.key(4), 600))[0].params["feedback"]["w_fb"]
 
-    found = compiled(life)()
-    for w, b, drawn in zip(params["forward"]["w"][1:], found, params["feedback"]["w_fb"], strict=True):
+    w_fb = compiled(life)()
+    for w, b, drawn in zip(params["forward"]["w"][1:], w_fb, params["feedback"]["w_fb"], strict=True):
         cosines = [float(jnp.vdot(w, a) / jnp.linalg.norm(w) / jnp.linalg.norm(a)) for a in (drawn, b)]
         assert abs(cosines[0]) < 0.6
         assert cosines[1] > 0.9

@@ -1,4 +1,4 @@
-"""These tests run the same tiny programs again and again: compile each of them once."""
+"""Fixtures of the tests of `run`: each of their tiny programs is compiled once."""
 
 import signal
 
@@ -19,7 +19,7 @@ def _compile_once(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _sigint_as_in_a_terminal():
-    """A shell starts what it puts in the background with SIGINT ignored; the tests of Ctrl-C mean a foreground."""
+    """Restores the handler of SIGINT, which a shell ignores in background processes; the tests of Ctrl-C need it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""What was saved is never lost: not to damage, not to a full disk, not to another configuration."""
+"""Checkpoints survive damage, a full disk, and a resume with another configuration."""
 
 import asyncio
 import json
@@ -67,7 +67,7 @@ def alter_manifest(checkpoint):
 
 
 def swap_arrays(checkpoint):
-    """Whole files with other numbers: only the checksum can tell."""
+    """Replaces the arrays by intact files with other numbers, which only the checksum can detect."""
     other = store_of(checkpoint.parent.parent / "other", rate=1)
     other.save(Saved(9, make_state(), {**METRICS, "loss": METRICS["loss"] + 1}, 1.0))
     shutil.rmtree(checkpoint / "arrays")
@@ -93,25 +93,25 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("impl", [None, "rbg"])
-def test_everything_comes_back(tmp_path, impl, capfd):
+def test_everything_is_restored(tmp_path, impl, capfd):
     state = make_state(impl)
     store_of(tmp_path, rate=1).save(Saved(4, state, METRICS, 2.5))
-    found = store_of(tmp_path, rate=1).load(shapes(state))
-    assert (found.done, found.seconds, list(found.metrics)) == (4, 2.5, list(METRICS))
-    assert jax.random.key_impl(found.state.keys) == jax.random.key_impl(state.keys)
-    assert jax.tree.structure(found.state) == jax.tree.structure(state)
-    for ours, theirs in zip(jax.tree.leaves(found.state), jax.tree.leaves(state), strict=True):
+    loaded = store_of(tmp_path, rate=1).load(shapes(state))
+    assert (loaded.done, loaded.seconds, list(loaded.metrics)) == (4, 2.5, list(METRICS))
+    assert jax.random.key_impl(loaded.state.keys) == jax.random.key_impl(state.keys)
+    assert jax.tree.structure(loaded.state) == jax.tree.structure(state)
+    for ours, theirs in zip(jax.tree.leaves(loaded.state), jax.tree.leaves(state), strict=True):
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
-    np.testing.assert_array_equal(jax.random.key_data(found.state.keys), jax.random.key_data(state.keys))
+    np.testing.assert_array_equal(jax.random.key_data(loaded.state.keys), jax.random.key_data(state.keys))
     for name in state.weights:
-        np.testing.assert_array_equal(found.state.weights[name], state.weights[name])
+        np.testing.assert_array_equal(loaded.state.weights[name], state.weights[name])
     for name in METRICS:
-        np.testing.assert_array_equal(found.metrics[name], METRICS[name])
+        np.testing.assert_array_equal(loaded.metrics[name], METRICS[name])
     assert capfd.readouterr() == ("", ""), "orbax keeps quiet"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, damage, capfd):
+def test_a_damaged_checkpoint_is_named_and_skipped(tmp_path, damage, capfd):
     state, store = make_state(), store_of(tmp_path / "run", rate=1)
     for done in (1, 2, 3):
         store.save(Saved(done, state, METRICS, 1.0))
@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
     assert store_of(tmp_path / "run", rate=1).load(shapes(state)).done == 3
 
 
-def test_when_all_are_damaged_one_line_says_what_to_do(tmp_path, capfd):
+def test_if_all_are_damaged_one_line_states_the_remedy(tmp_path, capfd):
     state, store = make_state(), store_of(tmp_path, rate=1)
     for done in (1, 2):
         store.save(Saved(done, state, METRICS, 1.0))
@@ -151,7 +151,7 @@ def test_leftovers_of_a_killed_save_do_not_matter(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"config": {"rate": 2}}, "rate was 1, now 2"),
         ({"program": {"chunks": 2}}, "chunks was 4, now 2"),
@@ -160,19 +160,19 @@ def test_leftovers_of_a_killed_save_do_not_matter(tmp_path):
         ({"lanes": {"rate": 0.06}}, "seeds and coefficients"),
     ],
 )
-def test_another_configuration_is_refused_and_nothing_lost(tmp_path, change, told):
+def test_another_configuration_is_refused_and_nothing_lost(tmp_path, change, message):
     def go(config=None, program=None, lanes=None, **options):
         options |= {"name": "toy", "out": tmp_path, "progress": False, "config": config or {"rate": 1}}
         return run(toy.program(**(program or {})), toy.lanes(**(lanes or {})), **options).metrics
 
     whole = go()
-    with pytest.raises(RunError, match=told) as error:
+    with pytest.raises(RunError, match=message) as error:
         go(**change, resume=True)
     assert "\n" not in str(error.value)
     np.testing.assert_array_equal(go(resume=True)["loss"], whole["loss"])
 
 
-def test_the_fingerprint_sees_shapes_and_names_of_the_state():
+def test_the_fingerprint_depends_on_shapes_and_names_of_the_state():
     lanes = toy.lanes()
     prints = [
         fingerprint_of(lanes, jax.eval_shape(lambda x=x: x))["shapes of the state"]
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["full", "orbax"])
-def test_a_full_disk_keeps_what_was_saved(tmp_path, monkeypatch, fault):
+def test_a_full_disk_keeps_earlier_checkpoints(tmp_path, monkeypatch, fault):
     import orbax.checkpoint as ocp
 
     state, store = make_state(), store_of(tmp_path, rate=1)
@@ -213,11 +213,11 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, monkeypatch, fault):
     assert store_of(tmp_path, rate=1).load(shapes(state)).done == 1
 
 
-def test_writes_that_nobody_waits_for_any_more_do_not_speak(tmp_path, monkeypatch, capfd):
-    """When one of orbax's writes fails, the others find its event loop closed, some of them long after the error."""
+def test_abandoned_writes_report_nothing(tmp_path, monkeypatch, capfd):
+    """After one of orbax's writes fails, the others fail on its closed event loop, some of them much later."""
     import orbax.checkpoint as ocp
 
-    loop, told, late = asyncio.new_event_loop(), [], []
+    loop, reports, late = asyncio.new_event_loop(), [], []
     loop.close()
 
     class Orphan:
@@ -229,17 +229,17 @@ def test_writes_that_nobody_waits_for_any_more_do_not_speak(tmp_path, monkeypatc
         late.append(Orphan())
         raise ValueError("RESOURCE_EXHAUSTED: no room")
 
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    monkeypatch.setattr(sys, "unraisablehook", reports.append)
     Orphan()
-    assert len(told) == 1, "they would speak"
+    assert len(reports) == 1, "an orphan reports by itself"
     monkeypatch.setattr(ocp.PyTreeCheckpointer, "save", fail)
     with pytest.raises(RunError, match="no room"):
         store_of(tmp_path, rate=1).save(Saved(1, make_state(), METRICS, 1.0))
     late.clear()
-    assert len(told) == 1
+    assert len(reports) == 1
     assert capfd.readouterr() == ("", "")
-    sys.unraisablehook(other := type("Report", (), {"exc_value": ValueError("of somebody else")})())
-    assert told[1:] == [other]
+    sys.unraisablehook(other := type("Report", (), {"exc_value": ValueError("of other code")})())
+    assert reports[1:] == [other]
 
 
 def test_a_save_leaves_the_hooks_as_they_were(tmp_path):

@@ -1,4 +1,4 @@
-"""Claims and the numbers that they read: three states, Student's t, seeds that diverged."""
+"""Claims and the numbers that they read: three states, Student's t, and diverged seeds."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_a_gap_counts_by_t_with_the_seeds_number(seeds, ratio, expected):
     assert holds(gap("g", "", None, "d"), {"d": -ratio, "d_sem": 1.0, "seeds": seeds}) is False
 
 
-def test_a_gap_is_the_least_of_several_and_one_seed_tells_nothing():
+def test_a_gap_is_the_least_of_several_and_one_seed_decides_nothing():
     summary = {"a": 5.0, "a_sem": 0.1, "b": 3.0, "b_sem": 0.1, "c": 0.1, "c_sem": 0.1, "seeds": 5}
     assert [row["measured"] for row in checked([gap("g", "", None, "a", "b")], summary)] == [3.0]
     assert holds(gap("g", "", None, "a", "b"), summary)
@@ -75,7 +75,7 @@ def test_three_states_two_kinds_and_trivial_baselines():
         Claim("fails", "a is below one", None, lambda s: (np.float32(s["a"]), np.bool_(s["a"] < 1)), own=True),
         Claim("nan", "not a number", 1.0, lambda s: (s["nan"], True)),
         Claim("missing", "was not measured", 1.0, lambda s: (s["b"], True)),
-        Claim("untold", "cannot be told", 1.0, lambda s: (s["a"], None)),
+        Claim("undecided", "cannot be decided", 1.0, lambda s: (s["a"], None)),
         above("also", "a is above one", None, "a", 1.0, trivial=lambda s: s["noise"] > 1.0),
         above("alone", "a is above one", None, "a", 1.0, trivial=lambda s: s["noise"] > 4.0),
         above("unknown", "a is above one", None, "a", 1.0, trivial=lambda s: s["lacking"] > 4.0),
@@ -95,6 +95,8 @@ def test_reasons_are_those_of_the_preset_that_was_run():
     claims = [above("a", "A is high", None, "a", 1.0), above("b", "B is high", None, "b", 1.0, why="as ever")]
     claims[0] = claims[0]._replace(why={"default": "few steps", "paper": "false"})
     summary = {"a": 0.0, "b": 0.0}
-    told = {preset: [row["why"] for row in checked(claims, summary, preset)] for preset in ("default", "paper", "wide")}
-    assert told == {"default": ["few steps", "as ever"], "paper": ["false", "as ever"], "wide": ["", "as ever"]}
+    reasons = {
+        preset: [row["why"] for row in checked(claims, summary, preset)] for preset in ("default", "paper", "wide")
+    }
+    assert reasons == {"default": ["few steps", "as ever"], "paper": ["false", "as ever"], "wide": ["", "as ever"]}
     assert [row["why"] for row in checked(claims, {"a": 2.0, "b": 2.0})] == ["", ""]

@@ -1,4 +1,4 @@
-"""The command line: every mistake is one line and exit code 2; every run leaves its record."""
+"""Command line: a mistake is one line with exit code 2, and a run leaves its record."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from plasticity_jax.command import cli, engine
+from plasticity_jax.command import cli, engine, figures, tables
 from plasticity_jax.command.report import Record, report
 from plasticity_jax.run.lock import locked
 from plasticity_jax.run.record import write_figures
@@ -31,12 +31,12 @@ def _toys(monkeypatch, tmp_path):
 
 
 def errors(capsys):
-    """Lines on stderr that are no progress bar."""
+    """Lines on stderr that are not of a progress bar."""
     return [line for line in capsys.readouterr().err.splitlines() if line.strip() and "seed-step/s" not in line]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "required"),
         (["bogus"], "bogus"),
@@ -57,11 +57,11 @@ def errors(capsys):
         (["bench", "bogus"], "unknown bench family bogus"),
     ],
 )
-def test_a_mistake_is_one_line(words, told, capsys):
+def test_a_mistake_is_one_line(words, message, capsys):
     assert cli.main(words) == 2
     (line,) = errors(capsys)
     assert line.startswith("error: ")
-    assert told in line
+    assert message in line
 
 
 def test_a_missing_data_set_is_one_line(monkeypatch, tmp_path, capsys):
@@ -99,17 +99,17 @@ def test_list_is_quick_and_a_broken_module_hides_no_other(capsys, tmp_path):
 
 def test_help_shows_the_fields(capsys):
     assert cli.main([*RUN, "--help"]) == 0
-    shown = capsys.readouterr().out
-    assert "--preset" in shown
-    assert "--bad-seed" in shown
+    printed = capsys.readouterr().out
+    assert "--preset" in printed
+    assert "--bad-seed" in printed
 
 
 def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     assert cli.main([*RUN, "--seeds", "2", "--widths", "4", "5", "6", "--out", "o", "--record", "--check"]) == 0
-    shown = capsys.readouterr()
-    assert "walk2: 100%" in shown.err
-    assert "small  The loss stays below ten  paper  -" in shown.out
-    assert "1 of 1 claims hold" in shown.out
+    printed = capsys.readouterr()
+    assert "walk2: 100%" in printed.err
+    assert "small  The loss stays below ten  paper  -" in printed.out
+    assert "1 of 1 claims hold" in printed.out
     folder = tmp_path / "o" / "toy_fig1" / "smoke"
     assert json.loads((folder / "config.json").read_text())["widths"] == [4, 5, 6]
     meta = json.loads((folder / "meta.json").read_text())
@@ -119,8 +119,8 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     assert sitting["commit"] == meta["commit"]
     with np.load(folder / "metrics.npz") as metrics:
         assert metrics["walk2/loss"].shape == (2, 4)
-    kept = tmp_path / "experiments" / "records" / "toy_fig1" / "smoke"
-    assert {p.name for p in kept.iterdir()} == {
+    record = tmp_path / "experiments" / "records" / "toy_fig1" / "smoke"
+    assert {p.name for p in record.iterdir()} == {
         "config.json",
         "meta.json",
         "metrics.npz",
@@ -128,11 +128,11 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
         "toy_fig1.png",
     }
 
-    (kept / "moves.gif").write_bytes(b"")
+    (record / "moves.gif").write_bytes(b"")
     assert cli.main(["report"]) == 0
     text = (tmp_path / "experiments" / "RESULTS.md").read_text()
     assert text == report(tmp_path / "experiments" / "records", tmp_path / "experiments", "plasticity report")
-    summary = json.loads((kept / "summary.json").read_text())["summary"]
+    summary = json.loads((record / "summary.json").read_text())["summary"]
     assert f"| loss | {summary['loss']:.4g} ± {summary['loss_sem']:.4g} |" in text
     assert "| toy_fig1 | 0 | 1 | 0 | 0 |" in text
     assert "| The loss stays below ten (`small`) | - |" in text
@@ -144,32 +144,32 @@ def test_a_run_leaves_its_record_and_a_report(capsys, tmp_path):
     assert row in text
     for name in ("moves.gif", "toy_fig1.png"):
         assert f"](records/toy_fig1/smoke/{name})" in text
-    (kept / "meta.json").write_text("{")
+    (record / "meta.json").write_text("{")
     assert cli.main(["report"]) == 2
     assert "meta.json" in errors(capsys)[0]
 
 
-def test_a_record_keeps_of_the_metrics_what_figures_need_and_is_redrawn_from_them(capsys, tmp_path):
+def test_a_record_keeps_the_metrics_of_its_figures_and_is_redrawn_from_them(capsys, tmp_path):
     words = [*RUN, "--seeds", "2", "--widths", "4", "5", "--out", "o"]
     assert cli.main([*words, "--record"]) == 0
-    folder, kept = tmp_path / "o/toy_fig1/smoke", tmp_path / "experiments/records/toy_fig1/smoke"
-    with np.load(folder / "metrics.npz") as whole, np.load(kept / "metrics.npz") as reduced:
+    folder, record = tmp_path / "o/toy_fig1/smoke", tmp_path / "experiments/records/toy_fig1/smoke"
+    with np.load(folder / "metrics.npz") as whole, np.load(record / "metrics.npz") as reduced:
         assert set(whole) == {"walk0/loss", "walk1/loss"}
         assert set(reduced) == {"walk0/loss"}
         np.testing.assert_allclose(reduced["walk0/loss"], whole["walk0/loss"], rtol=1e-6)
-    before = {name: (kept / name).read_bytes() for name in ("summary.json", "toy_fig1.png", "metrics.npz")}
+    before = {name: (record / name).read_bytes() for name in ("summary.json", "toy_fig1.png", "metrics.npz")}
     shutil.rmtree(tmp_path / "o")
-    (kept / "toy_fig1.png").write_bytes(b"")
+    (record / "toy_fig1.png").write_bytes(b"")
     assert cli.main([*words, "--redraw"]) == 0
-    assert str(kept) in capsys.readouterr().out
-    assert {name: (kept / name).read_bytes() for name in before if name != "metrics.npz"} == {
+    assert str(record) in capsys.readouterr().out
+    assert {name: (record / name).read_bytes() for name in before if name != "metrics.npz"} == {
         name: value for name, value in before.items() if name != "metrics.npz"
     }
     assert cli.main([*RUN[:2], "--redraw", "--out", "o"]) == 2
     assert "holds no finished run" in errors(capsys)[0]
 
 
-def test_figures_and_tables_may_ask_for_the_config_and_say_which_run_they_show(tmp_path):
+def test_figures_and_tables_may_take_the_config_and_figures_name_their_run(tmp_path):
     drawn = []
 
     def plot(metrics, config, smooth=3):
@@ -200,21 +200,21 @@ def test_the_caption_is_saved_clear_of_a_legend_under_the_panels(tmp_path):
     figure = Figure(layout="constrained")
     figure.subplots().plot([1, 2], label="a curve")
     legend = figure.legend(loc="outside lower center")
-    engine._caption(figure, {"experiment": "toy", "preset": "smoke", "seeds": 2, "scale": ""})
+    figures.caption(figure, {"experiment": "toy", "preset": "smoke", "seeds": 2, "scale": ""})
     (caption,) = figure.texts
     saved = {}
 
-    def watched(name, artist):
+    def record_extent(name, artist):
         draw = artist.draw
 
-        def draw_and_note(renderer):
+        def draw_and_record(renderer):
             saved[name] = artist.get_window_extent(renderer)
             draw(renderer)
 
-        artist.draw = draw_and_note
+        artist.draw = draw_and_record
 
-    watched("caption", caption)
-    watched("legend", legend)
+    record_extent("caption", caption)
+    record_extent("legend", legend)
     write_figures(tmp_path, {"a": figure})
     assert saved["caption"].y1 < saved["legend"].y0
 
@@ -235,7 +235,7 @@ def test_only_the_whole_problem_is_at_the_papers_scale(tmp_path, preset, changed
 
 
 def toy_with(tmp_path, old, new):
-    """The toy's file with a part of it changed."""
+    """Replaces a part of the toy's file."""
     path = tmp_path / "experiments" / "toy_fig1.py"
     text = path.read_text()
     assert old in text
@@ -251,12 +251,49 @@ def test_a_claim_that_fails_is_a_result_unless_checked(capsys, tmp_path):
     assert not errors(capsys)
 
 
+def test_a_file_without_claims_prints_its_numbers(capsys, tmp_path):
+    """The summary with its standard errors; without a summary, the last points of the curves."""
+    toy_with(tmp_path, "    claims=CLAIMS,\n", "")
+    toy = tmp_path / "experiments" / "toy_fig1.py"
+    toy.rename(tmp_path / "own.py")
+    words = ["run", "own.py", "--preset", "smoke", "--seeds", "2", "--widths", "4", "--out", "o"]
+    assert cli.main(words) == 0
+    folder = tmp_path / "o" / "own" / "smoke"
+    summary = json.loads((folder / "summary.json").read_text())["summary"]
+    head, line, files = capsys.readouterr().out.splitlines()
+    assert head == "number  mean ± standard error over 2 seeds"
+    assert line == f"loss    {summary['loss']:.4g} ± {summary['loss_sem']:.4g}"
+    assert files == "files: o/own/smoke"
+    own = tmp_path / "own.py"
+    own.write_text(own.read_text().replace("    summarise=summarise,\n", "    summarise=lambda metrics: {},\n"))
+    assert cli.main([*words, "--resume"]) == 0
+    with np.load(folder / "metrics.npz") as metrics:
+        last = metrics["walk0/loss"][:, -1]
+    error = last.std(ddof=1) / 2**0.5
+    head, line, files = capsys.readouterr().out.splitlines()
+    assert head.startswith("last value  mean ± standard error")
+    assert line == f"walk0/loss  {last.mean():.4g} ± {error:.4g}"
+
+
+def test_the_table_of_numbers_names_lost_seeds_and_is_small():
+    numbers = {f"n{i}": float(i) for i in range(25)}
+    text = tables.numbers_table({"seeds": 3, "a": 1.0, "a_sem": 0.5, "a_n": 2, **numbers}, {})
+    lines = text.splitlines()
+    assert lines[1] == "a       1 ± 0.5 (2 of 3 seeds)"
+    assert lines[2] == "n0      0"
+    assert lines[-1] == "and 6 more"
+    assert len(lines) == 1 + tables.MOST_NUMBERS + 1
+    one = {"seeds": 1, "a": 1.0, "a_sem": float("nan")}
+    assert tables.numbers_table(one, {}).splitlines() == ["number  one seed", "a       1"]
+    assert tables.numbers_table({"seeds": 2}, {"part/weights": np.ones((2, 3, 4))}) == ""
+
+
 def test_a_claim_that_was_not_run_is_no_failure(capsys, tmp_path):
     toy_with(tmp_path, '(s["loss"], s["loss"] < 10.0)', '(s["lack"], True)')
     assert cli.main([*RUN, "--seeds", "2", "--widths", "4", "--out", "o", "--check"]) == 0
-    shown = capsys.readouterr().out
-    assert shown.splitlines()[1].endswith("not run")
-    assert "0 of 0 claims hold, 1 not run" in shown
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1].endswith("not run")
+    assert "0 of 0 claims hold, 1 not run" in printed
 
 
 def test_a_diverged_seed_is_named_and_the_record_still_written(capsys, tmp_path):
@@ -302,9 +339,9 @@ def test_bench_collects_families(capsys, monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "plasticity_jax.bench", SimpleNamespace(FAMILIES=("toy",), run_bench=run_bench))
     assert cli.main(["bench", "--quick", "--out", "b.json"]) == 0
-    shown = capsys.readouterr()
-    printed = json.loads(shown.out)
-    assert "toy: measured" in shown.err
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert "toy: measured" in captured.err
     assert printed["toy"] == {"quick": True, "rate": None}
     assert printed == json.loads((tmp_path / "b.json").read_text())
 

@@ -1,4 +1,4 @@
-"""The comparison as a command: which rules a network takes, training by hand, tables of known numbers, refusals."""
+"""Comparison of rules: applicable rules, training by hand, tables of known numbers, and refusals."""
 
 import inspect
 import json
@@ -13,7 +13,7 @@ import pytest
 import plasticity_jax as pj
 from plasticity_jax.base import LearningRule, learner
 from plasticity_jax.diagnostics.comparison import Comparison, Names, comparison
-from plasticity_jax.run.applicable import applicable_rules, feedback_of
+from plasticity_jax.run.applicable import applicable_rules, chosen_rules, feedback_of
 from plasticity_jax.run.compare import compare_command, compare_rules
 from plasticity_jax.run.compare_report import ComparedRules, comparison_picture, comparison_summary, comparison_table
 from plasticity_jax.run.record import plain
@@ -32,23 +32,24 @@ ON_CHAIN = {
 }
 
 
-@pytest.mark.parametrize(("net", "want"), [(GRU, ON_GRU), (CHAIN, ON_CHAIN)], ids=["gru", "chain"])
-def test_every_rule_of_the_library_applies_or_has_a_reason(net, want):
-    found, refused = applicable_rules(net)
-    assert set(found) == want
+@pytest.mark.parametrize(("net", "expected"), [(GRU, ON_GRU), (CHAIN, ON_CHAIN)], ids=["gru", "chain"])
+def test_every_rule_of_the_library_applies_or_has_a_reason(net, expected):
+    applicable, refused = applicable_rules(net)
+    assert set(applicable) == expected
     makers = {"feedback_rule", "local_rule", "online_rule", "windowed_rule"}
     every = {
         name
         for name in pj.rules.__all__
-        if inspect.isfunction(made := getattr(pj.rules, name)) and made.__annotations__.get("return") is LearningRule
+        if inspect.isfunction(factory := getattr(pj.rules, name))
+        and factory.__annotations__.get("return") is LearningRule
     }
-    assert every - makers == set(found) | set(refused)
-    assert not set(found) & set(refused)
+    assert every - makers == set(applicable) | set(refused)
+    assert not set(applicable) & set(refused)
     assert all(reason and "\n" not in reason for reason in refused.values())
 
 
 @pytest.mark.parametrize("net", [GRU, CHAIN], ids=["gru", "chain"])
-def test_what_applies_takes_a_step(net):
+def test_applicable_rules_take_a_step(net):
     params = pj.layers.init_params(KEY, net) if net is CHAIN else pj.cells.init_params(KEY, net)
     batch = pj.Example(jnp.ones((2, 3)), jnp.ones((2, 2))) if net is CHAIN else pj.Example(*[jnp.ones((2, 2))] * 2)
     for name, rule in applicable_rules(net).rules.items():
@@ -73,8 +74,8 @@ def test_reasons():
         applicable_rules("gru")
 
 
-def test_points_of_training_are_those_of_a_learner_with_who_looks_on():
-    """RTRL learns by Adam; DNI looks on, and what it has learned of synthetic gradients it brings along."""
+def test_training_is_that_of_a_learner_with_onlookers():
+    """RTRL trains the network by Adam; DNI looks on, and keeps the synthetic gradients that it has learned."""
     cell, stream, rate = pj.cells.leaky(2, 4, 2), pj.tasks.add((1, 2), 1), 0.05
     dni = pj.rules.dni(cell, learning_rate=0.1)
     settings = {"points": (0, 9), "steps": 8, "burn_in": 3, "seeds": 2, "rate": rate, "progress": False}
@@ -98,14 +99,14 @@ def test_points_of_training_are_those_of_a_learner_with_who_looks_on():
 
         (state, traces), loss = jax.lax.scan(step, (state, traces), stream.take(rest, 9)[1])
 
-        def found(params, shared):
-            brought = LearningRule(lambda *given: dni.init(*given)._replace(shared=shared), dni.update)
-            rules = {"rtrl": pj.rules.rtrl(cell), "dni": brought}
+        def alignment(params, shared):
+            with_shared = LearningRule(lambda *given: dni.init(*given)._replace(shared=shared), dni.update)
+            rules = {"rtrl": pj.rules.rtrl(cell), "dni": with_shared}
             return comparison(rules, params, key_noise, batches, reference="rtrl", burn_in=3).alignment
 
         start = dni.init(params, jax.random.fold_in(key_look, 0), first).shared
         cases = [(params, start), (state.params, traces.shared), (state.params, start)]
-        return jax.vmap(found)(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)), loss.mean()
+        return jax.vmap(alignment)(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)), loss.mean()
 
     (before, after, unlearned), loss = jax.jit(by_hand)(jax.random.key(1))
     np.testing.assert_allclose(result.found.alignment[:, 1], [before, after], atol=1e-6)
@@ -116,21 +117,21 @@ def test_points_of_training_are_those_of_a_learner_with_who_looks_on():
 
 
 def made_by_hand(seeds=2):
-    """Two rules at two points, whose numbers are known; the second is silent at the end."""
+    """Known numbers of two rules at two points; the second rule has no updates at the last point."""
     cosine = np.array([[[1.0, 0.5], [1.0, 0.7]], [[1.0, np.nan], [1.0, np.nan]]])[:, :seeds]
     alignment = np.stack(
         [np.stack([cosine[..., 0], cosine[..., 1]], -1), np.stack([cosine[..., 1], cosine[..., 0]], -1)], -1
     )
     snr = np.array([[[np.inf, 2.0], [np.inf, 4.0]], [[np.inf, np.nan], [np.inf, np.nan]]])[:, :seeds]
     rest = np.broadcast_to(np.array([0.0, 0.25]), cosine.shape)
-    found = Comparison(
+    numbers = Comparison(
         Names(("rtrl", "uoro")), alignment, np.full(alignment.shape, 7), cosine, rest, rest, rest, rest, rest, snr
     )
     loss = np.array([[np.nan, np.nan], [0.5, 0.7]])[:, :seeds]
-    return ComparedRules("gru", "add", "rtrl", (0, 30), 7, 3, seeds, 20, found, loss, {"b": "why", "c": "why"})
+    return ComparedRules("gru", "add", "rtrl", (0, 30), 7, 3, seeds, 20, numbers, loss, {"b": "why", "c": "why"})
 
 
-def test_the_table_and_the_summary_say_the_numbers():
+def test_the_table_and_the_summary_have_the_numbers():
     result = made_by_hand()
     text = comparison_table(result)
     rows = [
@@ -143,15 +144,15 @@ def test_the_table_and_the_summary_say_the_numbers():
     assert "Loss of rtrl: 0.60 ± 0.10" in text
     assert "- b, c: why" in text
     assert next(line for line in text.splitlines() if line.startswith("| rtrl")).count("no noise") == 1
-    told = plain(comparison_summary(result))
-    assert told["rules"]["uoro"]["snr"][0] == {"mean": 3.0, "sem": pytest.approx(1.0)}
-    assert told["rules"]["rtrl"]["snr"][0]["mean"] is None
-    assert told["alignment"] == [[[1.0, 0.6], [0.6, 1.0]], [[1.0, None], [None, 1.0]]]
-    assert (told["points"], told["refused"], told["loss"]) == ([0, 30], {"b": "why", "c": "why"}, [None, 0.6])
+    summary = plain(comparison_summary(result))
+    assert summary["rules"]["uoro"]["snr"][0] == {"mean": 3.0, "sem": pytest.approx(1.0)}
+    assert summary["rules"]["rtrl"]["snr"][0]["mean"] is None
+    assert summary["alignment"] == [[[1.0, 0.6], [0.6, 1.0]], [[1.0, None], [None, 1.0]]]
+    assert (summary["points"], summary["refused"], summary["loss"]) == ([0, 30], {"b": "why", "c": "why"}, [None, 0.6])
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_the_picture_says_what_it_shows(seeds):
+def test_the_picture_has_the_numbers_and_their_meaning(seeds):
     pytest.importorskip("matplotlib")
     result = made_by_hand(seeds)
     figure = comparison_picture(result)
@@ -185,12 +186,12 @@ def test_the_command_leaves_four_files(net, rules, settings, tmp_path):
     files = {path.name for path in folder.iterdir()}
     assert files == {f"comparison.{end}" for end in ("json", "md", "npz", "png")}
     assert (folder / "comparison.md").read_text() in f"{text}\n"
-    told = json.loads((folder / "comparison.json").read_text())
+    summary = json.loads((folder / "comparison.json").read_text())
     with np.load(folder / "comparison.npz") as arrays:
-        assert arrays["names"].tolist() == told["names"] == names
+        assert arrays["names"].tolist() == summary["names"] == names
         assert arrays["alignment"].shape == (1, 2, 3, 3)
         assert np.isfinite(arrays["bias"]).all()
-        mean = told["rules"][rules[0]]["cosine"][0]["mean"]
+        mean = summary["rules"][rules[0]]["cosine"][0]["mean"]
         assert mean == pytest.approx(arrays["alignment"][0, :, 0, 1].mean())
         assert -1 < mean < 1
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
@@ -237,9 +238,34 @@ def test_bad_input_is_one_line(words, settings, message, tmp_path):
     assert not Path(tmp_path / "never").exists()
 
 
-def test_what_is_no_rule_is_refused():
+def test_a_value_that_is_not_a_rule_is_refused():
     with pytest.raises(TypeError, match="rule 'mine' is <function rflo"):
         compare_rules(GRU, pj.tasks.add(), {"mine": pj.rules.rflo})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "names", "refused"),
+    [
+        (None, ON_GRU, {"backprop", "bptt", "fixed_recurrent"}),
+        (["rflo", "snap"], {"rtrl", "rflo", "snap"}, set()),
+        ({"mine": pj.rules.rflo(GRU)}, {"rtrl", "mine"}, set()),
+    ],
+    ids=["all", "names", "mapping"],
+)
+def test_rules_that_do_not_apply_are_listed_only_if_none_were_chosen(chosen, names, refused):
+    rules, reasons = chosen_rules(GRU, chosen, "rtrl")
+    assert set(rules) == names
+    assert next(iter(rules)) == "rtrl"
+    assert refused <= set(reasons)
+    assert bool(refused) == bool(reasons)
+
+
+def test_the_table_of_own_rules_lists_no_other_rule():
+    own = {"mine": pj.rules.rflo(GRU)}
+    settings = {"steps": 4, "burn_in": 1, "seeds": 1, "samples": 10, "progress": False}
+    result = compare_rules(GRU, pj.tasks.add(), own, **settings)
+    assert result.refused == {}
+    assert "do not apply" not in comparison_table(result)
 
 
 def test_classes_are_those_of_the_largest_latent():
@@ -255,13 +281,13 @@ def test_classes_are_those_of_the_largest_latent():
 
 
 def test_feedback_learns_while_it_looks_on():
-    """Matching starts as feedback alignment does, and moves its feedback by Adam and by its own updates."""
+    """Matching starts like feedback alignment, and changes its feedback by Adam with its own updates."""
     stream, rate = pj.tasks.ou_mixture(2, 3, batch=4), 0.1
     names = ["feedback_alignment", "matching"]
-    found = compare_rules(
+    measured = compare_rules(
         CHAIN, stream, names, points=(0, 5), steps=4, burn_in=1, seeds=1, samples=10, rate=rate, progress=False
     ).found
-    np.testing.assert_allclose(found.cosine[0, :, 1], found.cosine[0, :, 2], rtol=1e-6)
+    np.testing.assert_allclose(measured.cosine[0, :, 1], measured.cosine[0, :, 2], rtol=1e-6)
     key_w, _, key_run, _, key_x, _ = jax.random.split(KEY, 6)
     params, tx = pj.layers.init_params(key_w, CHAIN), optax.adam(rate)
     matching, exact = pj.rules.matching(CHAIN), pj.rules.backprop(CHAIN)
@@ -288,5 +314,5 @@ def test_feedback_learns_while_it_looks_on():
             cosines.append(jnp.vdot(*both) / jnp.linalg.norm(both[0]) / jnp.linalg.norm(both[1]))
         return jnp.mean(jnp.stack(cosines))
 
-    np.testing.assert_allclose(found.cosine[1, 0, 2], by_hand(params), atol=1e-6)
-    assert abs(found.cosine[1, 0, 1] - found.cosine[1, 0, 2]) > 0.01
+    np.testing.assert_allclose(measured.cosine[1, 0, 2], by_hand(params), atol=1e-6)
+    assert abs(measured.cosine[1, 0, 1] - measured.cosine[1, 0, 2]) > 0.01

@@ -1,3 +1,5 @@
+"""Settings of the compiler."""
+
 import os
 
 from plasticity_jax.run.devices import compile_quickly

@@ -1,4 +1,4 @@
-"""A life that diverges is named by outer step, and the training goes on from the theta before it."""
+"""A diverging life is reported with its outer step, and the training goes on from the theta before it."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ SKIPPING = optax.apply_if_finite(optax.sgd(0.1), max_consecutive_errors=1)
 
 
 def program(tx=SKIPPING, broken=BROKEN):
-    """Linear regression, learned within lives of two steps; the targets of one episode are infinite."""
+    """A program that learns linear regression within lives of two steps; the targets of one episode are infinite."""
     life = gradient_life(mlp((1, 1, 1), ["identity", "identity"]))
     weights = {"w": (jnp.full((1, 1), 0.5), jnp.zeros((1, 1))), "bias": (jnp.zeros(1), jnp.zeros(1))}
     theta = {"forward": weights, "rate": jnp.asarray(0.1)}
@@ -51,9 +51,9 @@ def program(tx=SKIPPING, broken=BROKEN):
 def test_the_step_is_named_and_the_rest_goes_on(capsys):
     lanes = jax.vmap(jax.random.key)(jnp.arange(1))
     outcome = run(program(), lanes, name="lives", progress=False)
-    (bad,) = divergences(outcome.state, "lives")
-    assert bad[:5] == ("lives", 0, BROKEN, True, ())
-    assert bad.recovered
+    (divergence,) = divergences(outcome.state, "lives")
+    assert divergence[:5] == ("lives", 0, BROKEN, True, ())
+    assert divergence.recovered
     assert capsys.readouterr().err.splitlines() == [
         f"warning: lives: seed 0: the loss is not finite at step {BROKEN}; all is finite again, and the lane goes on"
     ]
@@ -70,18 +70,18 @@ def test_the_last_checkpoint_before_it_outlives_those_after(tmp_path, capsys, br
     lives = program(optax.sgd(0.1), broken)
     assert lives.steps == 6
     options = {"name": "lives", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 2}
-    found = run(lives, lanes, **options).metrics
-    assert not np.isfinite(found["loss"][0, broken // 2 :]).any()
+    metrics = run(lives, lanes, **options).metrics
+    assert not np.isfinite(metrics["loss"][0, broken // 2 :]).any()
     held = tmp_path / "lives" / f"{last:08d}"
-    kept = [held.name, f"{lives.chunks - 1:08d}", f"{lives.chunks:08d}"]
+    names = [held.name, f"{lives.chunks - 1:08d}", f"{lives.chunks:08d}"]
     assert capsys.readouterr().err.splitlines()[0].endswith(f"the last checkpoint before it is kept in {held}")
-    assert sorted(path.name for path in held.parent.iterdir()) == kept
-    for name in kept[1:]:
+    assert sorted(path.name for path in held.parent.iterdir()) == names
+    for name in names[1:]:
         shutil.rmtree(held.parent / name)
     fingerprint = json.loads((held / "manifest.json").read_text())["body"]["fingerprint"]
     saved = Checkpoints(held.parent, fingerprint).load(jax.eval_shape(jax.vmap(lives.init), lanes))
     assert saved is not None
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved.state.learner.params))
     again = run(lives, lanes, resume=True, **options).metrics
-    np.testing.assert_array_equal(again["loss"], found["loss"])
-    assert sorted(path.name for path in held.parent.iterdir()) == kept
+    np.testing.assert_array_equal(again["loss"], metrics["loss"])
+    assert sorted(path.name for path in held.parent.iterdir()) == names

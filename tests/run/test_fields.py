@@ -1,4 +1,4 @@
-"""What a Config's fields may hold, by their type and by the presets."""
+"""Ranges of a Config's fields, by their types and by the presets."""
 
 import dataclasses
 import math
@@ -36,12 +36,12 @@ PRESETS = [Config(), Config(seeds=20, rate=1.0)]
         {"rate": 1e-29, "leak": 1.0, "sizes": (2, 5), "label": "", "widths": (1,)},
     ],
 )
-def test_what_can_be_meant_is_taken(fields):
+def test_values_in_range_are_accepted(fields):
     check_fields(Config(**fields), PRESETS)
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"seeds": 0}, "seeds=0 must be at least 1"),
         ({"seeds": -1}, "seeds=-1 must be at least 1"),
@@ -61,7 +61,7 @@ def test_what_can_be_meant_is_taken(fields):
         ({"name": ""}, "name must not be empty"),
     ],
 )
-def test_what_cannot_be_meant_is_named(fields, told):
+def test_values_out_of_range_are_named(fields, message):
     with pytest.raises(ValueError) as error:
         check_fields(Config(**fields), PRESETS)
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""Grids and random draws as lanes, and the way back."""
+"""Grids and random draws as lanes, and lanes as labelled axes."""
 
 import itertools
 
@@ -35,10 +35,10 @@ def test_lanes_are_all_combinations_seeds_innermost_and_stacked_puts_the_axes_ba
 def test_the_dataset_is_labelled():
     points = grid({"rate": [0.1, 0.3], "n": [4, 8, 16]}, seeds=2)
     values = np.arange(2 * 3 * 2 * 5).reshape(-1, 5)
-    found = points.dataset({"loss": values, "last": values[:, 0]})
-    assert found["loss"].dims == ("rate", "n", "seed", "point")
-    assert found["last"].dims == ("rate", "n", "seed")
-    assert found["loss"].sel(rate=0.3, n=8, seed=1, point=2).item() == (1 * 6 + 1 * 2 + 1) * 5 + 2
+    dataset = points.dataset({"loss": values, "last": values[:, 0]})
+    assert dataset["loss"].dims == ("rate", "n", "seed", "point")
+    assert dataset["last"].dims == ("rate", "n", "seed")
+    assert dataset["loss"].sel(rate=0.3, n=8, seed=1, point=2).item() == (1 * 6 + 1 * 2 + 1) * 5 + 2
 
 
 def test_draws_keep_to_their_ranges_and_have_one_dimension():
@@ -56,7 +56,7 @@ def test_draws_keep_to_their_ranges_and_have_one_dimension():
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda: grid({}, seeds=1), "a field at least"),
         (lambda: grid({"a": []}, seeds=1), "list of values"),
@@ -70,8 +70,8 @@ def test_draws_keep_to_their_ranges_and_have_one_dimension():
         (lambda: draws({"a": (0, 1)}, count=0, seeds=1, key=jax.random.key(0)), "count=0"),
     ],
 )
-def test_refusals(make, told):
-    with pytest.raises(ValueError, match=told):
+def test_refusals(make, message):
+    with pytest.raises(ValueError, match=message):
         make()
 
 
@@ -79,10 +79,10 @@ def test_a_plain_record_opens_with_its_seeds(tmp_path):
     metrics = {"a/loss": np.ones((3, 4)), "b/loss": np.ones((3, 7, 2)), "extra": np.ones(5)}
     write_npz(tmp_path / "metrics.npz", metrics)
     write_json(tmp_path / "meta.json", {"seeds": 3, "commit": "abc"})
-    found = open_record(tmp_path)
-    assert found["a/loss"].dims == ("seed", "a.point")
-    assert found["b/loss"].dims == ("seed", "b.point", "b/loss.1")
-    assert found["extra"].dims == ("extra.0",)
-    assert found.attrs["commit"] == "abc"
+    record = open_record(tmp_path)
+    assert record["a/loss"].dims == ("seed", "a.point")
+    assert record["b/loss"].dims == ("seed", "b.point", "b/loss.1")
+    assert record["extra"].dims == ("extra.0",)
+    assert record.attrs["commit"] == "abc"
     with pytest.raises(RunError, match="no finished run"):
         open_record(tmp_path / "nothing")

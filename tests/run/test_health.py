@@ -1,4 +1,4 @@
-"""What the loop finds of a training that diverges, whatever its rule: step, weights, and whether it recovers."""
+"""Divergence of a training under any rule: the loop reports its step, its weights and its recovery."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ PARAMS = {"forward": {"w": jnp.array([0.5, -2.0])}, "feedback": {"b": jnp.array(
 
 
 def rule(spoil):
-    """Does nothing, but for the step at which `spoil` changes the loss and the updates."""
+    """A rule that does nothing, except at the step at which `spoil` changes the loss and the updates."""
 
     def update(params, traces, key, batch):
         loss, updates = spoil(batch, jnp.sum(params["forward"]["w"] ** 2), jax.tree.map(jnp.zeros_like, params))
@@ -28,7 +28,7 @@ def rule(spoil):
 
 
 def program(spoil, tx=None, params=PARAMS, every=EVERY):
-    """Its batches are the numbers of the steps; its lane is the step at which `spoil` acts."""
+    """A program with step numbers as batches; its lane is the step at which `spoil` acts."""
 
     def build(lane):
         acts = rule(lambda t, loss, updates: spoil(t == lane, loss, updates))
@@ -43,18 +43,18 @@ def program(spoil, tx=None, params=PARAMS, every=EVERY):
 
 
 def nan_loss(now, loss, updates):
-    """A loss that is not a number, as are then the updates of a weight that the loss reads."""
+    """A loss that is NaN, and so are the updates of a weight on which the loss depends."""
     nan = jnp.where(now, jnp.nan, 0)
     return loss + nan, {**updates, "forward": {"w": updates["forward"]["w"] + nan}}
 
 
 def nan_update(now, loss, updates):
-    """An update that is not a number, of a weight that the loss does not read."""
+    """An update that is NaN, of a weight on which the loss does not depend."""
     return loss, {**updates, "feedback": {"b": updates["feedback"]["b"].at[1].set(jnp.where(now, jnp.nan, 0))}}
 
 
 def nan_data(now, loss, updates):
-    """A loss that is not a number for once, and weights that do not mind."""
+    """A loss that is NaN at one step, with finite weights."""
     return jnp.where(now, jnp.nan, loss), updates
 
 
@@ -75,27 +75,27 @@ def test_a_loss_that_fails_is_named_with_its_step_and_weight(at, capsys):
     np.testing.assert_array_equal(steps, [-np.ones_like(points), np.where(points >= at // EVERY, at, -1)])
 
 
-def test_before_the_first_look_nothing_is_said_to_be_the_largest(capsys):
+def test_before_the_first_check_no_weight_is_the_largest(capsys):
     (bad,) = divergences(ran(program(nan_loss), 0).state)
     assert (bad.step, bad.largest) == (0, None)
     assert "nor are the weights forward/w; the others go on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("every", "step"), [(1, AT), (2, AT), (3, AT + 1), (6, AT + 4)])
-def test_a_weight_that_is_not_finite_though_the_loss_is(every, step, capsys):
-    """Found at the end of the point, whose last step is the one that is named."""
+def test_a_weight_may_be_not_finite_although_the_loss_is(every, step, capsys):
+    """The weights are checked at the end of the point, and its last step is named."""
     outcome = ran(program(nan_update, every=every), AT)
     assert np.isfinite(outcome.metrics["loss"]).all()
     (bad,) = divergences(outcome.state)
     assert bad == Divergence("", 0, step, False, ("feedback/b",), ("forward/w", 2.0), recovered=False)
-    told = (
+    message = (
         f"seed 0: the weights feedback/b are not finite from step {step} on, but the loss is (the largest before: 2 in"
     )
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def meta_training(eps_root, tx):
-    """A life of two weights under Adam, which has never seen a gradient of the second, judged by its weights."""
+    """A life of two weights under Adam, with a loss of both weights and no gradient of the second within the life."""
     life = Life(
         learner=lambda theta: learner(descent(), optax.adam(theta["rate"], eps_root=eps_root)),
         params=lambda theta: {"w": jnp.ones(2)},
@@ -113,7 +113,7 @@ def meta_training(eps_root, tx):
 
 
 def descent():
-    """Of the square of the first weight; the second is silent."""
+    """Gradient descent on the square of the first weight; the second has no gradient."""
 
     def update(params, traces, key, batch):
         return {"w": params["w"] * jnp.array([1.0, 0.0])}, (), Info(params["w"][0] ** 2 / 2, jnp.array(True), {})
@@ -136,7 +136,7 @@ def test_a_meta_gradient_that_is_not_a_number_is_named_by_its_leaf(capsys):
 
 
 def test_a_meta_gradient_that_is_skipped_is_named_and_the_lane_is_not_well(capsys, tmp_path):
-    """The loss and the weights are finite to the end, for the optimiser takes no step at all."""
+    """The loss and the weights stay finite, because the optimiser takes no step."""
     skipping = optax.apply_if_finite(optax.sgd(1e-3), max_consecutive_errors=100)
     outcome = ran(meta_training(0.0, skipping), 0, out=tmp_path, save_every_s=0)
     assert np.isfinite(outcome.metrics["loss"]).all()
@@ -149,8 +149,8 @@ def test_a_meta_gradient_that_is_skipped_is_named_and_the_lane_is_not_well(capsy
 
 
 @pytest.mark.parametrize(("at", "recovers"), [(AT, True), (STEPS - 1, False)])
-def test_an_update_that_is_skipped_is_told_though_its_rule_reports_none(at, recovers, capsys):
-    """The optimiser's count is looked at with the weights, at the end of the point; whose update it was, it has not."""
+def test_a_skipped_update_is_reported_although_its_rule_reports_none(at, recovers, capsys):
+    """The optimiser's count is checked at the end of the point; it does not name the weights."""
     tx = optax.chain(optax.apply_if_finite(optax.sgd(1.0), max_consecutive_errors=2))
     outcome = ran(program(nan_update, tx), at, -1)
     (bad,) = divergences(outcome.state)
@@ -166,8 +166,8 @@ def test_an_update_that_is_skipped_is_told_though_its_rule_reports_none(at, reco
     ]
 
 
-def test_of_updates_and_losses_the_first_is_told():
-    """The loss of the step after it is not a number because the weights are none any more."""
+def test_the_first_of_bad_updates_and_losses_is_reported():
+    """The loss of the next step is NaN because the weights are."""
 
     def update(params, traces, key, batch):
         updates = {"a": jnp.where(batch == AT, jnp.nan, 0.0), "b": jnp.zeros(())}
@@ -190,7 +190,7 @@ def test_of_updates_and_losses_the_first_is_told():
 @pytest.mark.parametrize(
     ("spoil", "tx"), [(nan_data, None), (nan_loss, optax.apply_if_finite(optax.sgd(1.0), max_consecutive_errors=2))]
 )
-def test_a_lane_that_recovers_is_told_so(spoil, tx, capsys, tmp_path):
+def test_a_lane_that_recovers_is_reported(spoil, tx, capsys, tmp_path):
     outcome = ran(program(spoil, tx), AT, -1, out=tmp_path, save_every_s=0)
     (bad,) = divergences(outcome.state)
     assert bad == Divergence("", 0, AT, True, (), ("forward/w", 2.0), recovered=True)
@@ -203,8 +203,8 @@ def test_a_lane_that_recovers_is_told_so(spoil, tx, capsys, tmp_path):
 def test_a_failure_is_named_again_by_a_resumed_run(capsys, tmp_path):
     options = {"out": tmp_path, "save_every_s": 0, "keep": 2}
     outcome = ran(program(nan_loss), AT, -1, **options)
-    told = capsys.readouterr().err
-    assert told.strip().endswith(f"the last checkpoint before it is kept in {tmp_path / 'toy' / '00000002'}")
+    printed = capsys.readouterr().err
+    assert printed.strip().endswith(f"the last checkpoint before it is kept in {tmp_path / 'toy' / '00000002'}")
     again = ran(program(nan_loss), AT, -1, resume=True, **options)
     assert divergences(again.state) == divergences(outcome.state)
     assert capsys.readouterr().err.startswith(f"warning: toy: seed 0: the loss is not finite from step {AT} on")
@@ -222,7 +222,7 @@ def test_many_weights_are_counted(capsys):
     assert "nor are the weights forward/w, w0, w1 and 2 more (" in capsys.readouterr().err
 
 
-def test_of_several_settings_the_first_to_fail_speaks_for_the_lane(capsys):
+def test_a_lane_with_several_settings_reports_the_first_that_fails(capsys):
     one = program(nan_loss)
     settings = at_each(one._replace(init=lambda lane: one.init(sum(lane))), jnp.array([-1, AT + 4, AT]))
     outcome = ran(settings, 100, 0)
@@ -233,7 +233,7 @@ def test_of_several_settings_the_first_to_fail_speaks_for_the_lane(capsys):
 
 
 def test_weights_are_not_read_at_every_step():
-    """Of the learner's step and what the loop adds to it, only the learner's own equations are in the inner scan."""
+    """The inner scan has only the learner's own equations; the loop's checks are outside."""
     training = program(nan_loss)
     points = scans(jax.make_jaxpr(training.chunk)(training.init(jnp.int32(AT))).jaxpr)
     (point,) = points
@@ -247,11 +247,11 @@ def scans(jaxpr):
 
 
 def primitives(jaxpr):
-    """Names of the primitives, those of calls within it included, but not those of scans."""
-    found = []
+    """Names of the primitives, including those of calls within it, but not those of scans."""
+    names = []
     for eqn in jaxpr.eqns:
-        found.append(eqn.primitive.name)
+        names.append(eqn.primitive.name)
         inner = eqn.params.get("jaxpr")
         if inner is not None and eqn.primitive.name != "scan":
-            found += primitives(getattr(inner, "jaxpr", inner))
-    return found
+            names += primitives(getattr(inner, "jaxpr", inner))
+    return names

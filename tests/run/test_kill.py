@@ -1,4 +1,4 @@
-"""Real processes, really killed or told to stop: what `--resume` continues ends in the same file, byte for byte."""
+"""Processes that are killed or interrupted: after `--resume` the final file is the same, byte for byte."""
 
 import os
 import signal
@@ -32,32 +32,32 @@ def checkpoints(out):
 
 
 def stop(process, out, how, after):
-    """Sends the signal once there are checkpoints of more than `after` chunks; returns the last of them and stderr."""
+    """Sends the signal after a checkpoint of more than `after` chunks; returns the last checkpoint and stderr."""
     limit = time.monotonic() + 120
     while max(checkpoints(out), default=0) <= after:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < limit
         time.sleep(0.005)
     os.kill(process.pid, how)
-    _, told = process.communicate(timeout=120)
+    _, printed = process.communicate(timeout=120)
     assert not (out / METRICS).exists()
     last = max(checkpoints(out))
-    assert after < last < 60, "it was to be cut in the middle"
-    return last, told
+    assert after < last < 60, "the run must be stopped in the middle"
+    return last, printed
 
 
 def begun(process):
-    """Waits for the bar of the first part, and a while, so that its chunks run."""
-    told = ""
-    while "walk0" not in told:
-        told += process.stderr.read(1)
-        assert process.poll() is None, told
+    """Waits for the progress bar of the first part, and a little longer, so that its chunks run."""
+    printed = ""
+    while "walk0" not in printed:
+        printed += process.stderr.read(1)
+        assert process.poll() is None, printed
     time.sleep(1.5)
 
 
 def finish(process):
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told
+    _, printed = process.communicate(timeout=300)
+    assert process.returncode == 0, printed
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
@@ -72,11 +72,11 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
 
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process = start(cut, "--save-every", "0", "--resume")
-        last, told = stop(process, cut, how, after=last)
+        last, printed = stop(process, cut, how, after=last)
         assert process.returncode == 128 + how
-        assert told.splitlines()[-1].startswith("interrupted; to go on: plasticity run toy_fig1")
-        assert told.splitlines()[-1].endswith("--resume")
-        assert "Traceback" not in told
+        assert printed.splitlines()[-1].startswith("interrupted; to go on: plasticity run toy_fig1")
+        assert printed.splitlines()[-1].endswith("--resume")
+        assert "Traceback" not in printed
 
     finish(start(cut, "--resume"))
     assert (cut / METRICS).read_bytes() == (whole / METRICS).read_bytes()
@@ -84,14 +84,14 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_saves_and_the_second_ends_at_once(tmp_path, how):
-    """The second run's one chunk would last for minutes: so long would a process stay that waits for its end."""
+    """The only chunk of the second run would take minutes, and so would a process that waits for its end."""
     process = start(tmp_path, "--chunks", "1000000", "--save-every", "1e9")
     begun(process)
     os.kill(process.pid, how)
-    _, told = process.communicate(timeout=120)
+    _, printed = process.communicate(timeout=120)
     assert process.returncode == 128 + how
-    assert "stopping at the end of this chunk" in told
-    assert len(checkpoints(tmp_path)) == 1, "saved at the edge, though not yet due"
+    assert "stopping at the end of this chunk" in printed
+    assert len(checkpoints(tmp_path)) == 1, "saved at the end of the chunk, before a save is due"
 
     process = start(tmp_path, "--steps", "200000000", "--out", "long")
     begun(process)
@@ -99,7 +99,7 @@ def test_the_first_signal_saves_and_the_second_ends_at_once(tmp_path, how):
     time.sleep(0.5)
     assert process.poll() is None
     os.kill(process.pid, how)
-    _, told = process.communicate(timeout=20)
+    _, printed = process.communicate(timeout=20)
     assert process.returncode == (130 if how == signal.SIGINT else -how)
-    assert "Traceback" not in told
-    assert "Exception ignored" not in told
+    assert "Traceback" not in printed
+    assert "Exception ignored" not in printed

@@ -1,4 +1,4 @@
-"""A folder has one run at a time, however the one before it ended."""
+"""A folder has one run at a time, however the run before it ended."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ with locked(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that has the folder "net"."""
+    """A process that holds the lock of the folder "net"."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "net")], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "has it\n"
     yield process
@@ -66,24 +66,24 @@ def test_a_run_that_fails_frees_the_folder(tmp_path):
     go(tmp_path)
 
 
-def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(tmp_path, monkeypatch):
-    """Its holder removes the file at the end: who had opened that file would hold what nobody else sees."""
-    take, seen = lock.fcntl.flock, []
+def test_a_lock_file_that_was_removed_while_waiting_is_not_used(tmp_path, monkeypatch):
+    """The holder removes its file at the end; a process that opened it before would lock a file without a name."""
+    take, files = lock.fcntl.flock, []
 
     def flock(file, how):
-        if not seen:
+        if not files:
             (tmp_path / "in-use").unlink()
-        seen.append(file)
+        files.append(file)
         take(file, how)
 
     monkeypatch.setattr(lock.fcntl, "flock", flock)
     with locked(tmp_path):
-        assert len(seen) == 2
+        assert len(files) == 2
         with pytest.raises(RunError), locked(tmp_path):
             pass
 
 
-def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
+def test_a_folder_that_cannot_be_written_is_not_locked(tmp_path):
     (tmp_path / "file").write_text("")
     with locked(tmp_path / "file"), locked(tmp_path / "file"), locked(None):
         pass

@@ -1,4 +1,4 @@
-"""The host loop changes nothing: chunks, saves, resumes and a broken lane leave every number as it was."""
+"""Host loop: chunks, saves, resumes and a diverging lane change no number."""
 
 import dataclasses
 import os
@@ -16,15 +16,15 @@ from plasticity_jax.run import Experiment, Program, divergences, loop, run
 from tests.run import toy
 
 
-def same(found, expected):
-    assert list(found) == list(expected)
+def same(metrics, expected):
+    assert list(metrics) == list(expected)
     for name, values in expected.items():
-        assert found[name].dtype == values.dtype
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
+        assert metrics[name].dtype == values.dtype
+        np.testing.assert_array_equal(metrics[name], values, err_msg=name)
 
 
 def interrupting(program, after):
-    """The program with a chunk that presses Ctrl-C at its start, `after` chunks from the beginning."""
+    """The program with a chunk that sends SIGINT at its start; it is chunk number `after`."""
     calls = []
 
     def press(_):
@@ -41,14 +41,14 @@ def interrupting(program, after):
 
 def test_run_is_the_pure_training():
     program, lanes = toy.program(), toy.lanes(5)
-    found = run(program, lanes, name="toy", progress=False).metrics
+    metrics = run(program, lanes, name="toy", progress=False).metrics
     expected = jax.jit(jax.vmap(program.train))(lanes)
-    assert found["loss"].shape == (5, 12)
-    assert isinstance(found["loss"], np.ndarray)
+    assert metrics["loss"].shape == (5, 12)
+    assert isinstance(metrics["loss"], np.ndarray)
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
-    assert (found["loss"][:, -1] < found["loss"][:, 0]).all()
-    assert len(np.unique(found["loss"][:, -1])) == 5
+        np.testing.assert_allclose(metrics[name], values, rtol=1e-6, err_msg=name)
+    assert (metrics["loss"][:, -1] < metrics["loss"][:, 0]).all()
+    assert len(np.unique(metrics["loss"][:, -1])) == 5
 
 
 def test_the_length_of_a_chunk_changes_nothing_but_rounding():
@@ -91,7 +91,7 @@ def test_keeps_the_last_few_and_saves_the_last(tmp_path):
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["00000004"]
 
 
-def test_a_new_run_replaces_what_an_old_one_left(tmp_path):
+def test_a_new_run_replaces_the_checkpoints_of_an_old_one(tmp_path):
     options = {"name": "toy", "out": tmp_path, "progress": False, "save_every_s": 1e9}
     run(toy.program(steps=48, chunks=8), toy.lanes(), **options)
     run(toy.program(), toy.lanes(), **options)
@@ -99,8 +99,8 @@ def test_a_new_run_replaces_what_an_old_one_left(tmp_path):
 
 
 def test_resume_without_a_checkpoint_starts(tmp_path):
-    found = run(toy.program(), toy.lanes(), name="toy", out=tmp_path, progress=False, resume=True).metrics
-    same(found, run(toy.program(), toy.lanes(), name="toy", progress=False).metrics)
+    metrics = run(toy.program(), toy.lanes(), name="toy", out=tmp_path, progress=False, resume=True).metrics
+    same(metrics, run(toy.program(), toy.lanes(), name="toy", progress=False).metrics)
 
 
 def test_interrupt_saves_the_chunk_and_resumes_to_the_same_numbers(tmp_path):
@@ -116,13 +116,13 @@ def test_interrupt_saves_the_chunk_and_resumes_to_the_same_numbers(tmp_path):
 
 
 def test_runs_outside_the_main_thread():
-    found = []
+    results = []
     thread = threading.Thread(
-        target=lambda: found.append(run(toy.program(), toy.lanes(), name="t", progress=False).metrics)
+        target=lambda: results.append(run(toy.program(), toy.lanes(), name="t", progress=False).metrics)
     )
     thread.start()
     thread.join()
-    same(found[0], run(toy.program(), toy.lanes(), name="toy", progress=False).metrics)
+    same(results[0], run(toy.program(), toy.lanes(), name="toy", progress=False).metrics)
 
 
 def test_a_lane_that_diverges_is_named_once_and_the_others_go_on(capsys):
@@ -131,28 +131,28 @@ def test_a_lane_that_diverges_is_named_once_and_the_others_go_on(capsys):
     healthy = run(program, lanes, name="toy", progress=False)
     lanes["rate"] = lanes["rate"].at[1].set(1e12)
     outcome = run(program, lanes, name="toy", progress=False)
-    found = outcome.metrics
+    metrics = outcome.metrics
     assert not divergences(healthy.state)
-    (bad,) = divergences(outcome.state)
-    assert bad[:2] == ("", 1)
-    assert 0 < bad.step < 400
+    (divergence,) = divergences(outcome.state)
+    assert divergence[:2] == ("", 1)
+    assert 0 < divergence.step < 400
     lines = [line for line in capsys.readouterr().err.splitlines() if line]
     assert len(lines) == 1
-    assert f"toy: seed 1: the loss is not finite from step {bad.step} on" in lines[0]
+    assert f"toy: seed 1: the loss is not finite from step {divergence.step} on" in lines[0]
     for lane in (0, 2):
-        np.testing.assert_array_equal(found["loss"][lane], healthy.metrics["loss"][lane])
-    assert not np.isfinite(found["loss"][1, -1])
+        np.testing.assert_array_equal(metrics["loss"][lane], healthy.metrics["loss"][lane])
+    assert not np.isfinite(metrics["loss"][1, -1])
     expected = run(program._replace(may_diverge=True), lanes, name="toy", progress=False)
-    same(expected.metrics, found)
-    assert divergences(expected.state) == [bad]
-    assert capsys.readouterr().err == "", "a program that may diverge does so in silence"
+    same(expected.metrics, metrics)
+    assert divergences(expected.state) == [divergence]
+    assert capsys.readouterr().err == "", "a program that may diverge causes no warning"
 
 
 def test_progress_shows_a_rate_and_without_tqdm_there_is_no_bar(capsys, monkeypatch):
     run(toy.program(), toy.lanes(), name="toy")
-    shown = capsys.readouterr().err
-    assert "toy: 100%" in shown
-    assert "seed-step/s" in shown
+    printed = capsys.readouterr().err
+    assert "toy: 100%" in printed
+    assert "seed-step/s" in printed
     monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
     run(toy.program(), toy.lanes(), name="toy")
     assert capsys.readouterr().err == ""
@@ -166,9 +166,9 @@ def test_parts_merge_under_their_names():
     parts = {"a": toy.program(), "b": toy.program(chunks=2)}
     experiment = Experiment(title="", presets={"default": Config()}, parts=lambda config: parts)
     lane = jax.tree.map(lambda leaf: leaf[0], toy.lanes())
-    found = jax.jit(experiment.train(Config()))(lane)
-    assert set(found) == {f"{part}/{metric}" for part in "ab" for metric in ("loss", "trace", "bad_step")}
-    np.testing.assert_allclose(found["a/loss"], found["b/loss"], rtol=1e-6)
+    metrics = jax.jit(experiment.train(Config()))(lane)
+    assert set(metrics) == {f"{part}/{metric}" for part in "ab" for metric in ("loss", "trace", "bad_step")}
+    np.testing.assert_allclose(metrics["a/loss"], metrics["b/loss"], rtol=1e-6)
 
 
 def test_outcome_counts_steps_and_seconds(tmp_path):
@@ -179,7 +179,7 @@ def test_outcome_counts_steps_and_seconds(tmp_path):
 
 
 def test_the_seconds_are_those_of_all_sittings(tmp_path, monkeypatch):
-    """By a clock that a chunk moves by one."""
+    """A clock that advances by one in each chunk shows it."""
     options = {"name": "toy", "out": tmp_path, "progress": False, "save_every_s": 0, "keep": 9}
 
     def ticking(*args):
@@ -217,5 +217,5 @@ def test_the_outcome_has_the_trained_state(tmp_path):
 
 def test_a_program_of_another_state_runs():
     program = Program(lambda key: jnp.zeros(()), lambda s: (s + 1, {"s": s[None]}), chunks=3, steps=1, points=1)
-    found = run(program, jax.vmap(jax.random.key)(jnp.arange(2)), name="count", progress=False).metrics
-    np.testing.assert_array_equal(found["s"], [[0, 1, 2]] * 2)
+    metrics = run(program, jax.vmap(jax.random.key)(jnp.arange(2)), name="count", progress=False).metrics
+    np.testing.assert_array_equal(metrics["s"], [[0, 1, 2]] * 2)

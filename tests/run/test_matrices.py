@@ -1,4 +1,4 @@
-"""A sweep with factorisations ends, whoever chose the devices: no batch of LAPACK calls is left in its program."""
+"""A sweep with factorisations ends on any number of devices: its program has no batch of LAPACK calls."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def solved(key):
 
 
 def turned(f):
-    """The function with rules of its own for derivatives and batches, which hold programs too."""
+    """The function with custom rules for derivatives and batches, which contain programs too."""
     by_hand = custom_vmap(f)
     by_hand.def_vmap(lambda lanes, batched, *args: (jax.vmap(f)(*args), True))
     own = jax.custom_jvp(by_hand)
@@ -107,14 +107,14 @@ def test_all_factorisations_are_tried():
 @pytest.mark.parametrize("name", FACTORISATIONS)
 def test_every_factorisation_is_that_of_one_matrix(name):
     if name == "ormqr" and not hasattr(jax.lax.linalg, name):
-        pytest.skip("this jax keeps it to itself")
+        pytest.skip("not public in this version of JAX")
     f, matrices = FACTORISATIONS[name], jax.vmap(jax.vmap(matrix))(jnp.stack([keys(), keys()[::-1]]))
     many = jax.vmap(jax.vmap(f))
     assert BATCH.search(lowered(many, matrices))
     assert not BATCH.search(lowered(matrix_by_matrix(many), matrices))
-    found = jax.tree.leaves(jax.jit(matrix_by_matrix(many))(matrices))
+    results = jax.tree.leaves(jax.jit(matrix_by_matrix(many))(matrices))
     for i, j in ((0, 0), (1, 3)):
-        for ours, alone in zip(found, jax.tree.leaves(f(matrices[i, j])), strict=True):
+        for ours, alone in zip(results, jax.tree.leaves(f(matrices[i, j])), strict=True):
             np.testing.assert_array_equal(ours[i, j], alone)
 
 
@@ -128,22 +128,28 @@ def test_a_program_without_factorisations_is_as_it_was():
 
 @pytest.mark.parametrize("devices", [2, 4])
 def test_a_sweep_of_factorisations_ends(devices):
-    """In a process of its own, with as few threads as devices; without the loops it hangs for ever."""
+    """A separate process has only as many threads as devices; without the loops it would hang for ever."""
     code = (
         "import jax; from plasticity_jax.run import sweep; keys = jax.vmap(jax.random.key)(jax.numpy.arange(1000)); "
         "drawn = lambda key: sum(jax.random.orthogonal(k, 32)[0, 0] for k in jax.random.split(key, 4)); "
         "assert len(jax.devices()) > 1; print(sweep(drawn)(keys).sum())"
     )
     chosen = {2: {"JAX_NUM_CPU_DEVICES": "2"}, 4: {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}}[devices]
-    kept = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**kept, "NPROC": "2", **chosen}, capture_output=True, text=True, timeout=60
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
+    }
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "NPROC": "2", **chosen},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    assert np.isfinite(float(done.stdout))
+    assert process.returncode == 0, process.stderr
+    assert np.isfinite(float(process.stdout))
 
 
 def test_a_sweep_on_several_devices_is_a_loop_of_single_matrices():
-    found = sweep(lambda key: jnp.linalg.eigh(symmetric(matrix(key)))[0])(keys())
+    eigenvalues = sweep(lambda key: jnp.linalg.eigh(symmetric(matrix(key)))[0])(keys())
     expected = [np.linalg.eigvalsh(symmetric(np.asarray(matrix(key)))) for key in keys()]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(eigenvalues, expected, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Memory: announced, kept to, refused in a line when it cannot be had."""
+"""Memory of a run: its use is reported and limited, and a run that does not fit is refused in one line."""
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,11 @@ SIDE = 64
 
 
 def program():
-    """A state of a matrix, and a chunk that needs several more."""
+    """A program with a matrix as state, and a chunk that needs the memory of several more."""
 
     def chunk(state):
         def step(state, _):
-            large = jnp.sort(jnp.tile(state.ravel(), 8))  # which no fusion does away with
+            large = jnp.sort(jnp.tile(state.ravel(), 8))  # fusion cannot avoid this array
             return jnp.tanh(state @ state / 8), large[::100].mean()
 
         state, loss = jax.lax.scan(step, state, length=3)
@@ -46,17 +46,17 @@ def test_the_cost_counts_state_and_program():
     assert available(jax.devices()) > 1 << 20
 
 
-def test_fewer_lanes_at_a_time_where_memory_is_short(monkeypatch):
+def test_fewer_lanes_run_at_a_time_if_memory_is_short(monkeypatch):
     wide, _ = cost_of(16, devices=jax.devices()[:1])
     narrow, _ = cost_of(16, devices=jax.devices()[:1], sub_batch=1)
     assert wide.lanes_at_a_time > 2
     assert narrow.memory < wide.memory
     monkeypatch.setattr(loop, "available", lambda devices: (wide.memory + narrow.memory) // 2)
-    found, _ = cost_of(16, devices=jax.devices()[:1])
-    assert 1 <= found.lanes_at_a_time < wide.lanes_at_a_time
+    fitting, _ = cost_of(16, devices=jax.devices()[:1])
+    assert 1 <= fitting.lanes_at_a_time < wide.lanes_at_a_time
 
 
-def test_what_cannot_be_had_is_refused_before_it_is_tried(monkeypatch):
+def test_a_run_that_does_not_fit_is_refused_before_it_starts(monkeypatch):
     from plasticity_jax.run import memory
 
     monkeypatch.setattr(memory, "available", lambda devices: 1000)
@@ -74,12 +74,12 @@ def test_a_large_state_is_begun_block_by_block_to_the_same_numbers(monkeypatch):
     counted = program()._replace(init=lambda key: begun.append(0) or program().init(key))
     monkeypatch.setattr(loop, "_BLOCK_BYTES", 2 * SIDE * SIDE * 4)
     in_blocks = run(counted, keys(7), name="m", progress=False)
-    assert len(begun) == 1 + 4  # for its shapes, and in blocks of two lanes
+    assert len(begun) == 1 + 4  # once for the shapes, and four blocks of two lanes
     np.testing.assert_array_equal(in_blocks.metrics["loss"], at_once.metrics["loss"])
 
 
 def test_the_largest_carry_sets_the_width():
-    def train(key):  # a key is small, what is carried is not
+    def train(key):  # a key is small, but the carry is large
         return jax.lax.scan(lambda w, _: (0.9 * w, w.sum()), jax.random.normal(key, (200, 200), jnp.float32), length=2)[
             1
         ]

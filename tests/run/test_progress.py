@@ -1,4 +1,4 @@
-"""What is said on the way is a courtesy: where stderr cannot be written, the run goes on, and ends well."""
+"""Progress and messages: a run goes on and ends well even if stderr cannot be written."""
 
 import signal
 import subprocess
@@ -58,15 +58,15 @@ def test_a_stderr_that_is_none_closed_or_full_changes_nothing(make, tqdm, monkey
     expected = run(program, lanes, name="toy", progress=False).metrics["loss"]
     assert "warning: toy: seed 1" in capsys.readouterr().err
     monkeypatch.setattr(sys, "stderr", make())
-    found = run(program, lanes, name="toy").metrics["loss"]
+    losses = run(program, lanes, name="toy").metrics["loss"]
     monkeypatch.undo()
-    np.testing.assert_array_equal(found, expected)
-    assert capsys.readouterr() == ("", ""), "nor is it said on stdout instead"
+    np.testing.assert_array_equal(losses, expected)
+    assert capsys.readouterr() == ("", ""), "nor is anything written to stdout instead"
 
 
 @pytest.mark.parametrize("where", ["2>&-", "2>/dev/full"])
 def test_a_process_whose_stderr_is_closed_or_full_ends_well(where):
-    """With the interpreter's usual buffer, which holds on to what it could not write."""
+    """The interpreter's usual buffer keeps text that it could not write."""
     command = ["sh", "-c", f'exec env -u PYTHONUNBUFFERED "$0" -c "$1" "$2" {where}', sys.executable, CHILD, ROOT]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60)
     assert (process.returncode, process.stdout) == (0, "went on\n")
@@ -75,20 +75,20 @@ def test_a_process_whose_stderr_is_closed_or_full_ends_well(where):
 def test_a_line_of_several_is_one_and_clears_the_bar(capsys):
     from tqdm import tqdm
 
-    with progress.bar("toy", 3) as advance, tqdm(total=2, file=sys.stderr, desc="of somebody else"):
+    with progress.bar("toy", 3) as advance, tqdm(total=2, file=sys.stderr, desc="of other code"):
         advance(1)
         capsys.readouterr()
         progress.say("cannot write a\nb")
-        told = capsys.readouterr().err
-    assert "cannot write a b\n" in told
-    before, after = told.split("cannot write a b\n")
+        printed = capsys.readouterr().err
+    assert "cannot write a b\n" in printed
+    before, after = printed.split("cannot write a b\n")
     assert not before.strip().strip("\x1b[A"), "the bars are cleared"
     assert "toy" in after
-    assert "of somebody else" in after
+    assert "of other code" in after
 
 
 def test_the_second_interrupt_acts_before_the_end_of_the_chunk(monkeypatch):
-    """In a program of one's own it is a KeyboardInterrupt, and the chunk, of a second or two, still runs."""
+    """It raises a KeyboardInterrupt while the chunk, of a second or two, is still running."""
     held, begun, pieces = threading.Event(), threading.Event(), []
     monkeypatch.setattr(progress, "say", lambda line: held.set())
 
@@ -108,7 +108,7 @@ def test_the_second_interrupt_acts_before_the_end_of_the_chunk(monkeypatch):
             event.wait(60)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    def chunk(x):  # products large enough for XLA to leave them to a thread of its own
+    def chunk(x):  # products so large that XLA runs them in another thread
         x = jax.lax.fori_loop(0, 3_000, lambda i, x: jnp.tanh(x @ x), x)
         return x, {"last": x[None]}
 

@@ -1,4 +1,4 @@
-"""Records: whole or absent, plain JSON, claims computed."""
+"""Records: files are whole or absent, values are plain JSON, and claims are computed."""
 
 import json
 import math
@@ -27,9 +27,9 @@ def test_a_record_is_readable_by_anyone(tmp_path):
     assert read["steps_per_second"] == 5.0
     assert {"commit", "versions", "device", "device_count", "backend", "wall_seconds", "seeds"} <= set(read)
     assert {"jax", "jaxlib", "numpy", "optax", "chex", "flax", "plasticity_jax"} <= set(read["versions"])
-    with np.load(tmp_path / "metrics.npz") as found:
-        assert set(found) == set(metrics)
-        np.testing.assert_array_equal(found["part/loss"], metrics["part/loss"])
+    with np.load(tmp_path / "metrics.npz") as arrays:
+        assert set(arrays) == set(metrics)
+        np.testing.assert_array_equal(arrays["part/loss"], metrics["part/loss"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "meta.json", "metrics.npz", "summary.json"]
 
 
@@ -77,5 +77,5 @@ def test_an_animation_is_written_whole_as_a_gif(tmp_path):
 
 
 def test_commit_is_a_hash_or_nothing():
-    found = commit()
-    assert found is None or len(found.removesuffix("-dirty")) == 40
+    head = commit()
+    assert head is None or len(head.removesuffix("-dirty")) == 40

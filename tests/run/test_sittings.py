@@ -1,4 +1,4 @@
-"""A resume keeps the numbers on other devices, and says so where it cannot: another commit, another version."""
+"""A resumed run keeps its numbers on other devices, and warns of another commit or version."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ CHUNKS = 6
 
 
 def chaotic():
-    """A network that doubles a difference in the last digit within a few steps, so that rounding shows."""
+    """A network that amplifies differences in the last digit within a few steps, so that rounding is visible."""
 
     w = jax.random.normal(jax.random.key(7), (40, 40), jnp.float32) * 3 / 40**0.5
 
@@ -60,12 +60,12 @@ def test_another_number_of_devices_keeps_the_bits(tmp_path, count, first, then, 
     assert [each["lanes_at_a_time"] for each in resumed.sittings] == [width, width]
     assert [each["chunks_before"] for each in resumed.sittings] == [0, 2]
     assert [each["device_count"] for each in resumed.sittings] == [first, then]
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     line = f"net: 1 of 2 devices in use: {width} lanes at a time, as before, keep the numbers\n"
-    assert told == (line if then == 2 else "")
+    assert printed == (line if then == 2 else "")
 
 
-def test_rounding_does_depend_on_the_width_and_another_one_is_told(tmp_path, capsys):
+def test_rounding_depends_on_the_width_and_another_width_is_a_warning(tmp_path, capsys):
     whole = go(tmp_path, devices=1, sub_batch=4)
     assert not np.array_equal(sums(whole), sums(go(tmp_path / "one", devices=1, sub_batch=1)))
     cut(tmp_path, 2)
@@ -83,23 +83,23 @@ def test_other_code_is_one_warning_and_is_listed(tmp_path, monkeypatch, capsys, 
     cut(tmp_path, 2)
     go(tmp_path, resume=True)
     cut(tmp_path, 4)
-    assert capsys.readouterr().err == "", "the same code is no news"
+    assert capsys.readouterr().err == "", "the same code causes no warning"
     if changed == "commit":
         monkeypatch.setattr(sittings, "_commit", lambda: "b" * 40 + "-dirty")
-        told = "commit was aaaaaaaaaaaa, now bbbbbbbbbbbb-dirty since chunk 4"
+        change = "commit was aaaaaaaaaaaa, now bbbbbbbbbbbb-dirty since chunk 4"
     else:
         monkeypatch.setattr(sittings, "versions", lambda: {"jax": "1.1", "numpy": "2.0"})
-        told = "jax was 1.0, now 1.1 since chunk 4"
-    found = go(tmp_path, resume=True).sittings
+        change = "jax was 1.0, now 1.1 since chunk 4"
+    listed = go(tmp_path, resume=True).sittings
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"warning: net: {told}: numbers may differ from those of one sitting"
-    assert [each["chunks_before"] for each in found] == [0, 2, 4]
-    assert [each["commit"][0] for each in found] == ["a", "a", "b" if changed == "commit" else "a"]
+    assert line == f"warning: net: {change}: numbers may differ from those of one sitting"
+    assert [each["chunks_before"] for each in listed] == [0, 2, 4]
+    assert [each["commit"][0] for each in listed] == ["a", "a", "b" if changed == "commit" else "a"]
     loaded = go(tmp_path, resume=True).sittings
-    assert [dict(each) for each in loaded] == [dict(each) for each in found], "what is only loaded is no sitting"
+    assert [dict(each) for each in loaded] == [dict(each) for each in listed], "loading a finished run is not a sitting"
     assert capsys.readouterr().err == ""
     manifest = json.loads((tmp_path / "net" / "00000006" / "manifest.json").read_text())
-    assert manifest["body"]["sittings"] == found
+    assert manifest["body"]["sittings"] == listed
 
 
 def test_merging_keeps_every_sitting():

@@ -1,4 +1,4 @@
-"""A sweep is a loop over lanes, whatever the sub-batches, the devices and the padding."""
+"""A sweep equals a loop over lanes, with any sub-batches, devices and padding."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from plasticity_jax.run.sweep import _fitting, in_sub_batches
 
 
 def walk(lane):
-    """Randomness, a scan, and a while loop whose length differs from lane to lane."""
+    """A lane with randomness, a scan, and a while loop of a length that differs between lanes."""
 
     def step(w, t):
         w = jnp.tanh(w @ jnp.eye(4) * lane["gain"] + jax.random.normal(jax.random.fold_in(lane["key"], t), (4,)))
@@ -30,17 +30,17 @@ def test_equals_a_loop(count, sub_batch, devices):
     lanes = make_lanes(count)
     loop = jax.jit(walk)
     expected = [loop(jax.tree.map(lambda leaf, i=i: leaf[i], lanes)) for i in range(count)]
-    found = sweep(walk, sub_batch=sub_batch, devices=jax.devices()[:devices])(lanes)
+    results = sweep(walk, sub_batch=sub_batch, devices=jax.devices()[:devices])(lanes)
     for name in ("w", "sums"):
-        np.testing.assert_allclose(found[name], np.stack([lane[name] for lane in expected]), rtol=1e-6, atol=1e-6)
-    assert len(np.unique(found["sums"][:, -1])) == count
-    assert jnp.issubdtype(found["key"].dtype, jax.dtypes.prng_key)
-    keys = jax.random.key_data(found["key"])
+        np.testing.assert_allclose(results[name], np.stack([lane[name] for lane in expected]), rtol=1e-6, atol=1e-6)
+    assert len(np.unique(results["sums"][:, -1])) == count
+    assert jnp.issubdtype(results["key"].dtype, jax.dtypes.prng_key)
+    keys = jax.random.key_data(results["key"])
     np.testing.assert_array_equal(keys, np.stack([jax.random.key_data(lane["key"]) for lane in expected]))
 
 
 def test_one_lane_at_a_time_takes_one_branch():
-    """Under a vmap a cond whose predicate differs from lane to lane becomes a choice between both results."""
+    """A vmapped cond with a predicate that differs between lanes computes both branches."""
 
     def pick(t):
         return jax.lax.cond(t > 1, lambda: t + 1, lambda: 2 * t)
@@ -52,26 +52,26 @@ def test_one_lane_at_a_time_takes_one_branch():
     assert sweep(pick, sub_batch=1)(jnp.arange(4.0)).tolist() == [0, 2, 3, 4]
 
 
-def test_shares_the_lanes_out_and_needs_no_communication():
+def test_the_lanes_are_distributed_over_all_devices():
     if len(jax.devices()) < 2:
         pytest.skip("one device")
-    found = sweep(walk)(make_lanes(6))["w"]
-    assert len(found.sharding.device_set) == len(jax.devices()[:6])
+    weights = sweep(walk)(make_lanes(6))["w"]
+    assert len(weights.sharding.device_set) == len(jax.devices()[:6])
 
 
 def test_several_arguments_and_a_lane_that_breaks():
     x = jnp.arange(6.0).at[2].set(jnp.nan)
-    found = sweep(lambda a, b: a * b, sub_batch=2)(x, jnp.full(6, 2.0))
-    np.testing.assert_array_equal(found, np.array([0.0, 2.0, np.nan, 6.0, 8.0, 10.0]))
+    products = sweep(lambda a, b: a * b, sub_batch=2)(x, jnp.full(6, 2.0))
+    np.testing.assert_array_equal(products, np.array([0.0, 2.0, np.nan, 6.0, 8.0, 10.0]))
 
 
-def test_donation_kills_the_argument_and_only_when_asked():
+def test_only_donation_deletes_the_argument():
     state = {"x": jnp.zeros((4, 8))}
-    kept = sweep(lambda s: {"x": s["x"] + 1})(state)
+    once = sweep(lambda s: {"x": s["x"] + 1})(state)
     assert not state["x"].is_deleted()
-    given = sweep(lambda s: {"x": s["x"] + 1}, donate=True)(kept)
-    assert kept["x"].is_deleted()
-    np.testing.assert_array_equal(given["x"], 2.0)
+    twice = sweep(lambda s: {"x": s["x"] + 1}, donate=True)(once)
+    assert once["x"].is_deleted()
+    np.testing.assert_array_equal(twice["x"], 2.0)
 
 
 @pytest.mark.parametrize(

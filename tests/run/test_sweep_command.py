@@ -1,4 +1,4 @@
-"""The command ``sweep``: the numbers of single runs, killed it resumes, and neither devices nor hosts show."""
+"""The command ``sweep``: its numbers are those of single runs, on any devices and hosts, and it resumes when killed."""
 
 import dataclasses
 import json
@@ -18,6 +18,7 @@ from plasticity_jax.command import cli
 from plasticity_jax.command.axes import drawn, varied
 from plasticity_jax.command.catalog import CliError, find, load
 from plasticity_jax.command.sweep_plan import plan
+from plasticity_jax.command.sweep_results import sweep_figure
 from plasticity_jax.run import grid, open_record
 
 TOYS = Path(__file__).parent / "toys"
@@ -37,26 +38,26 @@ def metrics_of(folder):
         return {name: file[name] for name in file.files}
 
 
-def test_its_numbers_are_those_of_single_runs(capsys):
-    """`rate` is traced; `steps` is a loop's length, and so a program for each value."""
+def test_the_numbers_are_those_of_single_runs(capsys):
+    """The field `rate` is traced; `steps` is the length of a loop, and needs a program for each value."""
     assert cli.main([*SWEEP, "--vary", "rate=0.05:0.2:log:3", "--vary", "steps=6,10"]) == 0
-    shown = capsys.readouterr()
-    assert "3 x 2 points x 2 seeds = 12 lanes" in shown.out
-    assert "traced, as lanes of one program: rate" in shown.out
-    assert "static, a program for each value: steps" in shown.out
-    assert "2 programs, of 1 part each" in shown.out
-    assert "001.steps=10.walk0: 6 lanes" in shown.err
-    found = open_record(FOLDER)
-    assert found["walk0/loss"].dims == ("rate", "steps", "seed", "point")
+    printed = capsys.readouterr()
+    assert "3 x 2 points x 2 seeds = 12 lanes" in printed.out
+    assert "traced, as lanes of one program: rate" in printed.out
+    assert "static, a program for each value: steps" in printed.out
+    assert "2 programs, of 1 part each" in printed.out
+    assert "001.steps=10.walk0: 6 lanes" in printed.err
+    record = open_record(FOLDER)
+    assert record["walk0/loss"].dims == ("rate", "steps", "seed", "point")
     for rate in (0.05, 0.1, 0.2):
         for steps in (6, 10):
             words = ["run", *SWEEP[1:-1], f"r{rate}{steps}", "--rate", str(rate), "--steps", str(steps)]
             assert cli.main(words) == 0
             alone = metrics_of(Path(f"r{rate}{steps}/toy_fig1/smoke"))["walk0/loss"]
-            at = found.sel(rate=rate, steps=steps)
+            at = record.sel(rate=rate, steps=steps)
             np.testing.assert_allclose(at["walk0/loss"], alone, rtol=1e-6)
             np.testing.assert_allclose(at["summary/loss"], alone[:, -1].mean(), rtol=1e-6)
-    assert np.ptp(found["walk0/loss"].values[..., -1].mean((1, 2))) > 0.01
+    assert np.ptp(record["walk0/loss"].values[..., -1].mean((1, 2))) > 0.01
     meta = json.loads((FOLDER / "meta.json").read_text())
     assert meta["traced"] == ["rate"]
     assert list(meta["static"]) == ["steps"]
@@ -64,24 +65,24 @@ def test_its_numbers_are_those_of_single_runs(capsys):
     assert (FOLDER / "table.md").read_text().count("\n| 0.") == 6
 
 
-def test_what_some_points_lack_is_nan_and_divergence_is_counted(capsys):
+def test_missing_entries_are_nan_and_divergence_is_counted(capsys):
     assert cli.main([*SWEEP, "--vary", "chunks=2,4", "--vary", "rate=0.1,3.5", "--steps", "200"]) == 0
-    found = open_record(FOLDER)
-    loss = found["walk0/loss"]
+    record = open_record(FOLDER)
+    loss = record["walk0/loss"]
     assert np.isnan(loss.sel(chunks=2).values[..., 2:]).all()
     assert np.isfinite(loss.sel(chunks=4, rate=0.1)).all()
     shorter, longer = (loss.sel(rate=0.1, chunks=chunks).values[:, :2] for chunks in (2, 4))
     np.testing.assert_allclose(shorter, longer, rtol=1e-6)
-    np.testing.assert_allclose(found["summary/loss"].sel(chunks=2, rate=0.1), shorter[:, 1].mean(), rtol=1e-6)
+    np.testing.assert_allclose(record["summary/loss"].sel(chunks=2, rate=0.1), shorter[:, 1].mean(), rtol=1e-6)
     assert not errors(capsys)
 
 
 def test_random_draws(capsys):
     assert cli.main([*SWEEP, "--draw", "rate=0.01:0.5:log", "--draw", "bound=1:20", "--draws", "5"]) == 0
-    found = open_record(FOLDER)
-    assert found["walk0/loss"].dims == ("draw", "seed", "point")
-    assert found["rate"].dims == ("draw",)
-    assert len(set(found["rate"].values.tolist())) == 5
+    record = open_record(FOLDER)
+    assert record["walk0/loss"].dims == ("draw", "seed", "point")
+    assert record["rate"].dims == ("draw",)
+    assert len(set(record["rate"].values.tolist())) == 5
     before = (FOLDER / "metrics.npz").read_bytes()
     assert cli.main([*SWEEP, "--draw", "rate=0.01:0.5:log", "--draw", "bound=1:20", "--draws", "5", "--resume"]) == 0
     assert (FOLDER / "metrics.npz").read_bytes() == before
@@ -89,9 +90,9 @@ def test_random_draws(capsys):
 
 def test_a_plan_costs_one_chunk_and_leaves_nothing(capsys):
     assert cli.main([*SWEEP, "--vary", "rate=0.1,0.2", "--chunks", "100000", "--plan"]) == 0
-    shown = capsys.readouterr()
-    assert "traced, as lanes of one program: rate" in shown.out
-    (line,) = [line for line in shown.err.splitlines() if "lanes" in line]
+    printed = capsys.readouterr()
+    assert "traced, as lanes of one program: rate" in printed.out
+    (line,) = [line for line in printed.err.splitlines() if "lanes" in line]
     assert "4 lanes" in line
     assert "100000 chunks of" in line
     assert not Path("o").exists()
@@ -103,7 +104,7 @@ def errors(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "sweep needs a field"),
         (["--vary", "rate"], "rate has no values"),
@@ -129,10 +130,10 @@ def errors(capsys):
         (["--vary", "rate=0.1", "--out", "gs://bucket/x"], "no folder of this machine"),
     ],
 )
-def test_a_mistake_is_one_line(words, told, capsys):
+def test_a_mistake_is_one_line(words, message, capsys):
     assert cli.main([*SWEEP, *words]) == 2
     (line,) = errors(capsys)
-    assert told in line
+    assert message in line
 
 
 def test_values_are_read_by_the_fields_type():
@@ -154,14 +155,35 @@ def test_values_are_read_by_the_fields_type():
 def test_points_of_one_shape_share_a_program():
     experiment = load(find("toy_fig1", Path("experiments")))
     config = experiment.presets["smoke"]
-    found = plan(experiment, config, grid({"steps": [3, 5], "rate": [0.1, 0.2], "bound": [1.0, 2.0]}, seeds=2))
-    assert found.traced == ("rate", "bound")
-    assert found.static == {"steps": "it is an integer"}
-    assert [programme.points for programme in found.programmes] == [(0, 1, 2, 3), (4, 5, 6, 7)]
-    assert [programme.config.steps for programme in found.programmes] == [3, 5]
+    planned = plan(experiment, config, grid({"steps": [3, 5], "rate": [0.1, 0.2], "bound": [1.0, 2.0]}, seeds=2))
+    assert planned.traced == ("rate", "bound")
+    assert planned.static == {"steps": "it is an integer"}
+    assert [programme.points for programme in planned.programmes] == [(0, 1, 2, 3), (4, 5, 6, 7)]
+    assert [programme.config.steps for programme in planned.programmes] == [3, 5]
 
 
-CUNNING = """
+def test_heat_maps_of_one_quantity_share_their_colours():
+    """A metric of two parts, and a number at several settings, have one scale; other numbers have their own."""
+    experiment = load(find("toy_fig1", Path("experiments")))
+    fields = {"rate": [0.1, 0.2], "steps": [3, 4], "bound": [1.0, 2.0]}
+    planned = plan(experiment, experiment.presets["smoke"], grid(fields, seeds=2))
+    ramp = np.arange(8.0).reshape(2, 2, 2)
+    summary = {"walk0/loss": ramp, "walk1/loss": 10 + ramp, "walk0/size": 100 + ramp, "gap/walk0": -ramp}
+    summary["walk1/loss"] = np.where(ramp == 7, np.nan, summary["walk1/loss"])
+    figure = sweep_figure(planned, summary, list(summary), "a title", ["walk0", "walk1"])
+    scales = {}
+    for axis in figure.axes:
+        if axis.images:
+            scales.setdefault(axis.get_title().splitlines()[0], []).append(axis.images[0].get_clim())
+    assert scales == {
+        "walk0/loss": [(0, 16)] * 2,
+        "walk1/loss": [(0, 16)] * 2,
+        "walk0/size": [(100, 107)] * 2,
+        "gap/walk0": [(-7, 0)] * 2,
+    }
+
+
+TRICKY = """
 import dataclasses, functools, jax, jax.numpy as jnp
 from plasticity_jax.run import Experiment, Program
 
@@ -201,67 +223,67 @@ def measure(config, progress):
         raise RuntimeError("not today")
     return {}
 
-experiment = Experiment(title="cunning", presets={"smoke": Config()}, parts=parts, measure=measure)
+experiment = Experiment(title="tricky", presets={"smoke": Config()}, parts=parts, measure=measure)
 """
 
 
 @pytest.mark.parametrize("how", ["plain", "text", "type", "property", "mode"])
-def test_a_sweep_has_the_numbers_of_runs_whatever_python_makes_of_a_field(how, capsys):
-    Path("experiments/cunning.py").write_text(CUNNING)
-    words = ["cunning", "--preset", "smoke", "--how", how]
+def test_a_sweep_has_the_numbers_of_runs_however_python_uses_a_field(how, capsys):
+    Path("experiments/tricky.py").write_text(TRICKY)
+    words = ["tricky", "--preset", "smoke", "--how", how]
     assert cli.main(["sweep", *words, "--vary", "rate=0.1,0.2,0.4", "--vary", "mode=a,b"]) == 0
-    shown = capsys.readouterr().out
-    assert ("traced, as lanes of one program: rate" in shown) == (how in ("plain", "property"))
-    found = open_record("results/cunning/smoke-sweep")
+    printed = capsys.readouterr().out
+    assert ("traced, as lanes of one program: rate" in printed) == (how in ("plain", "property"))
+    record = open_record("results/tricky/smoke-sweep")
     for rate in (0.1, 0.2, 0.4):
         for mode in "ab":
             assert cli.main(["run", *words, "--rate", str(rate), "--mode", mode, "--overwrite"]) == 0
-            alone = metrics_of(Path("results/cunning/smoke"))["p/loss"]
-            np.testing.assert_allclose(found["p/loss"].sel(rate=rate, mode=mode), alone, rtol=1e-6)
+            alone = metrics_of(Path("results/tricky/smoke"))["p/loss"]
+            np.testing.assert_allclose(record["p/loss"].sel(rate=rate, mode=mode), alone, rtol=1e-6)
 
 
-def test_what_diverges_for_good_has_no_summary(capsys):
-    Path("experiments/cunning.py").write_text(CUNNING)
-    words = ["sweep", "cunning", "--preset", "smoke", "--how", "diverges"]
+def test_points_that_diverge_have_no_summary(capsys):
+    Path("experiments/tricky.py").write_text(TRICKY)
+    words = ["sweep", "tricky", "--preset", "smoke", "--how", "diverges"]
     assert cli.main([*words, "--vary", "rate=0.1,0.4"]) == 0
-    found = open_record("results/cunning/smoke-sweep")["summary/p/loss"]
-    assert np.isfinite(found[0])
-    assert np.isnan(found[1])
+    losses = open_record("results/tricky/smoke-sweep")["summary/p/loss"]
+    assert np.isfinite(losses[0])
+    assert np.isnan(losses[1])
 
 
 def test_a_float_field_written_as_an_integer_takes_fractions_and_drawn_integers_are_whole(capsys):
-    Path("experiments/cunning.py").write_text(CUNNING)
-    words = ["sweep", "cunning", "--preset", "smoke", "--overwrite"]
+    Path("experiments/tricky.py").write_text(TRICKY)
+    words = ["sweep", "tricky", "--preset", "smoke", "--overwrite"]
     assert cli.main([*words, "--vary", "noise=0:1:5"]) == 0
-    assert open_record("results/cunning/smoke-sweep")["noise"].values.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert open_record("results/tricky/smoke-sweep")["noise"].values.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert cli.main([*words, "--draw", "n=1:9", "--draws", "4"]) == 0
-    drawn = open_record("results/cunning/smoke-sweep")["n"].values
+    drawn = open_record("results/tricky/smoke-sweep")["n"].values
     assert drawn.dtype.kind == "i"
-    meta = json.loads(Path("results/cunning/smoke-sweep/summary.json").read_text())
+    meta = json.loads(Path("results/tricky/smoke-sweep/summary.json").read_text())
     assert [point["at"]["n"] for point in meta["points"]] == drawn.tolist()
 
 
 def test_a_measurement_that_fails_loses_nothing(capsys):
-    Path("experiments/cunning.py").write_text(CUNNING)
-    words = ["sweep", "cunning", "--preset", "smoke", "--overwrite"]
+    Path("experiments/tricky.py").write_text(TRICKY)
+    words = ["sweep", "tricky", "--preset", "smoke", "--overwrite"]
     assert cli.main([*words, "--vary", "rate=0.1,0.2"]) == 0
     capsys.readouterr()
     assert cli.main([*words, "--vary", "rate=0.3,0.4", "--how", "fails"]) == 0
     lines = errors(capsys)
     assert lines == [f"warning: no summary at rate={rate}: RuntimeError: not today" for rate in (0.3, 0.4)]
-    found = open_record("results/cunning/smoke-sweep")
-    assert found["rate"].values.tolist() == [0.3, 0.4]
-    np.testing.assert_allclose(found["p/loss"][:, 0, 0], [0.3, 0.4], rtol=1e-6)
+    record = open_record("results/tricky/smoke-sweep")
+    assert record["rate"].values.tolist() == [0.3, 0.4]
+    np.testing.assert_allclose(record["p/loss"][:, 0, 0], [0.3, 0.4], rtol=1e-6)
 
 
 def test_fields_and_parts_that_would_clash_are_refused(capsys):
-    path = Path("experiments/cunning.py")
-    path.write_text(CUNNING.replace("n: int = 2", "draws: int = 2"))
-    assert cli.main(["run", "cunning", "--preset", "smoke"]) == 2
-    path.write_text(CUNNING.replace("n: int = 2", "n: int = dataclasses.field(init=False, default=2)"))
-    assert cli.main(["run", "cunning", "--preset", "smoke"]) == 2
-    path.write_text(CUNNING.replace('{"p": Program', '{"summary": Program'))
-    assert cli.main(["run", "cunning", "--preset", "smoke"]) == 2
+    path = Path("experiments/tricky.py")
+    path.write_text(TRICKY.replace("n: int = 2", "draws: int = 2"))
+    assert cli.main(["run", "tricky", "--preset", "smoke"]) == 2
+    path.write_text(TRICKY.replace("n: int = 2", "n: int = dataclasses.field(init=False, default=2)"))
+    assert cli.main(["run", "tricky", "--preset", "smoke"]) == 2
+    path.write_text(TRICKY.replace('{"p": Program', '{"summary": Program'))
+    assert cli.main(["run", "tricky", "--preset", "smoke"]) == 2
     option, given, part = errors(capsys)
     assert "cannot have the field draws: the command line has an option of that name" in option
     assert "cannot have the field n: every field must be given to it" in given
@@ -294,8 +316,8 @@ def ended(process):
     return out
 
 
-def test_devices_and_hosts_do_not_show_and_a_killed_sweep_resumes(tmp_path):
-    """One device, eight, two hosts on the loopback address, and a killed and resumed sweep: the same bytes."""
+def test_devices_and_hosts_change_nothing_and_a_killed_sweep_resumes(tmp_path):
+    """One device, eight devices, two hosts on one machine, and a killed and resumed sweep give the same bytes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -318,9 +340,9 @@ def test_devices_and_hosts_do_not_show_and_a_killed_sweep_resumes(tmp_path):
         start("hosts", *long, *hosts, "--host", "1"),
         start("killed", *long, "--resume"),
     ]
-    told = [ended(process) for process in running]
-    assert "files:" in told[2]
-    assert "files:" not in told[3]
+    outputs = [ended(process) for process in running]
+    assert "files:" in outputs[2]
+    assert "files:" not in outputs[3]
     one = Path("one/toy_fig1/smoke-sweep/metrics.npz").read_bytes()
     for other in ("eight", "hosts", "killed"):
         assert Path(f"{other}/toy_fig1/smoke-sweep/metrics.npz").read_bytes() == one, other

@@ -1,4 +1,4 @@
-"""The wheel in an empty environment: every command, on the experiment of the guide to sweeps, and the page it has."""
+"""Wheel in an empty environment: every command on the experiment of the guide to sweeps, and the package's page."""
 
 import json
 import os
@@ -31,15 +31,19 @@ experiment = dataclasses.replace(experiment, summarise=summarise, claims=claims)
 
 
 def run(*words, cwd, **environment):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "JAX", "XLA", "NPROC"))}
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=600, env={**kept, **environment})
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "JAX", "XLA", "NPROC"))
+    }
+    process = subprocess.run(
+        words, cwd=cwd, capture_output=True, text=True, timeout=600, env={**inherited, **environment}
+    )
+    assert process.returncode == 0, f"{words}\n{process.stdout}\n{process.stderr}"
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with an environment of its own, ``env``, that has the wheel and what it depends on."""
+    """A folder with an environment ``env``, in which the wheel and its dependencies are installed."""
     home = tmp_path_factory.mktemp("wheel")
     wheel = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(home), str(ROOT))
     run(sys.executable, *wheel, cwd=home)
@@ -50,7 +54,7 @@ def home(tmp_path_factory):
     except AssertionError as error:
         if "CI" in os.environ:
             raise
-        pytest.skip(f"the packages that it depends on cannot be had: {error}")
+        pytest.skip(f"its dependencies cannot be installed: {error}")
     page = (ROOT / "docs/guides/sweeps.md").read_text()
     code = re.search(r"```python\n(# delayed_sum\.py\n.*?)```", page, re.DOTALL)
     assert code
@@ -59,7 +63,7 @@ def home(tmp_path_factory):
     return home
 
 
-def test_the_source_distribution_holds_what_the_readme_links_to(tmp_path):
+def test_the_source_distribution_has_the_files_that_the_readme_links_to(tmp_path):
     build = "from hatchling.builders.sdist import SdistBuilder as B; print(next(B('.').build(directory='{}')))"
     run(sys.executable, "-c", build.format(tmp_path), cwd=ROOT)
     (path,) = tmp_path.glob("*.tar.gz")
@@ -71,7 +75,7 @@ def test_the_source_distribution_holds_what_the_readme_links_to(tmp_path):
     assert {"README.md", "conftest.py", "pyproject.toml", ".ci/run"} <= names
 
 
-def test_the_page_of_the_package_has_no_link_that_is_dead_on_it(home):
+def test_the_page_of_the_package_has_no_dead_link(home):
     code = "from importlib.metadata import metadata; print(metadata('plasticity_jax').get_payload())"
     page = run(str(home / "env/bin/python"), "-c", code, cwd=home)
     assert relative_links((ROOT / "README.md").read_text())
@@ -88,18 +92,18 @@ def test_every_command_works_from_the_wheel_alone(home):
     assert where.startswith(str(home / "env"))
     assert "delayed_sum\n  RFLO and SnAp on a sum of two delayed inputs" in plasticity("list")
     assert re.search(r"^rflo +approximate", plasticity("list", "--rules"), re.MULTILINE)
-    shown = plasticity("run", "delayed_sum.py", "--preset", "smoke")
-    assert re.search(r"^lead +SnAp ends below RFLO .* ours ", shown, re.MULTILINE)
+    printed = plasticity("run", "delayed_sum.py", "--preset", "smoke")
+    assert re.search(r"^lead +SnAp ends below RFLO .* ours ", printed, re.MULTILINE)
     record = home / "results/delayed_sum/smoke"
     assert {"config.json", "delayed_sum.png", "meta.json", "metrics.npz", "summary.json"} <= set(os.listdir(record))
     sweep = ("sweep", "delayed_sum.py", "--preset", "smoke", "--vary", "rate=.01,.1", "--vary", "alpha=.5,1")
-    shown = plasticity(*sweep)
-    assert "traced, as lanes of one program: rate, alpha" in shown
-    assert plasticity(*sweep, "--resume").splitlines()[4:] == shown.splitlines()[4:]
+    printed = plasticity(*sweep)
+    assert "traced, as lanes of one program: rate, alpha" in printed
+    assert plasticity(*sweep, "--resume").splitlines()[4:] == printed.splitlines()[4:]
     code = "from plasticity_jax.run import open_record as o; print(dict(o('results/delayed_sum/smoke-sweep').sizes))"
     assert "{'rate': 2, 'alpha': 2" in run(str(home / "env/bin/python"), "-c", code, cwd=home)
-    shown = plasticity("compare", "--cell", "gru", "--rules", "rtrl,rflo,snap,uoro", "--steps", "20", "--seeds", "2")
-    assert "uoro" in shown
+    printed = plasticity("compare", "--cell", "gru", "--rules", "rtrl,rflo,snap,uoro", "--steps", "20", "--seeds", "2")
+    assert "uoro" in printed
     assert (home / "results/compare/gru/comparison.png").stat().st_size > 10_000
     plasticity("report", "results")
     text = (home / "results/RESULTS.md").read_text()

@@ -1,4 +1,4 @@
-"""A learner small enough to run in milliseconds: a linear unit taught by gradient descent on a random stream."""
+"""A learner that runs in milliseconds: a linear unit trained by gradient descent on a random stream."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ WIDTH = 3
 
 
 def delta_rule(noise=0.1):
-    """Gradient of a squared error, with a noisy weight: stochastic, and with a trace."""
+    """A stochastic rule with a trace: the gradient of a squared error at a noisy weight."""
 
     def init(params, key, batch):
         return jnp.zeros(())
@@ -39,7 +39,7 @@ def stream():
 
 
 def program(steps=24, every=2, chunks=4):
-    """A program whose lanes are {"key", "rate"}: seeds and learning rates at once."""
+    """A program with lanes {"key", "rate"}, for seeds and learning rates at once."""
 
     def build(lane):
         return learner(delta_rule(), optax.sgd(lane["rate"])), stream()

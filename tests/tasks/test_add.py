@@ -24,12 +24,12 @@ def stream(steps, key=KEY, start=0, **options):
     return jax.tree.map(np.asarray, compiled(steps, **options)(state._replace(step=state.step + start))[1])
 
 
-def test_floors_are_those_of_the_paper():
+def test_floors_equal_those_of_the_paper():
     floors = add_entropy_floors()
     assert {name: round(value, 4) for name, value in floors.items()} == PRINTED
 
 
-def test_floors_by_hand():
+def test_floors_equal_those_by_hand():
     """H(p) of p = 1/2 + x_1 / 2 - x_2 / 4 in {1/2, 1/4, 1, 3/4}, written with base-two logarithms."""
 
     def h(p):
@@ -57,8 +57,8 @@ def descend(features, p, steps=4000):
     ("name", "columns", "tolerance"),
     [("nothing", "", 2e-5), ("second", "b", 2e-5), ("first", "a", 2e-5), ("linear", "ab", 2e-5), ("both", "abc", 2e-3)],
 )
-def test_floors_by_logistic_regression(name, columns, tolerance):
-    """On the label's table, with an interaction for "both", whose last logit is still on its way to infinity."""
+def test_floors_equal_those_of_logistic_regression(name, columns, tolerance):
+    """The features are the label's table, with an interaction for "both", whose last logit still grows."""
     a, b = np.array([0.0, 0, 1, 1]), np.array([0.0, 1, 0, 1])
     known = {"a": a, "b": b, "c": a * b}
     features = np.stack([np.ones(4), *(known[column] for column in columns)], 1)
@@ -68,8 +68,8 @@ def test_floors_by_logistic_regression(name, columns, tolerance):
 
 @pytest.mark.parametrize(("lags", "tau"), [((3, 5), 2), ((5, 9), 1), ((2, 4), 3), ((0, 1), 4), ((4, 1), 2)])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_labels_at_true_lags_and_every_phase(lags, tau, batch):
-    """Held for tau steps, the dependencies lie exactly tau t_1 and tau t_2 steps back at every phase."""
+def test_labels_depend_on_symbols_at_the_lags_in_every_phase(lags, tau, batch):
+    """The dependencies lie exactly tau t_1 and tau t_2 steps back in every phase of a symbol of tau steps."""
     example = stream(151, lags=lags, tau=tau, batch=batch)
     assert example.x.shape == example.y.shape == (151, batch, 2)
     bits, p = example.x[..., 0], example.y[..., 0]
@@ -84,17 +84,17 @@ def test_labels_at_true_lags_and_every_phase(lags, tau, batch):
     for phase in range(tau):
         t = np.arange(back + phase, 151, tau)
         np.testing.assert_array_equal(p[t], 0.5 + 0.5 * bits[t - tau * lags[0]] - 0.25 * bits[t - tau * lags[1]])
-    # Symbols are held, and only for tau steps.
+    # Symbols last tau steps.
     changes = np.flatnonzero((bits[1:] != bits[:-1]).any(1)) + 1
     assert not (changes % tau).any()
     assert len(changes) > 0.3 * 150 / tau
-    # The labels before the first full lag are drawn from symbols that exist too.
+    # The labels before the first full lag come from symbols, too.
     assert set(np.unique(p[:back])) <= {0.25, 0.5, 0.75, 1.0}
 
 
 @pytest.mark.parametrize("tau", [1, 2, 3])
 @pytest.mark.parametrize("pieces", [(1, 1, 1, 5), (3, 5), (5, 3), (1, 3, 3, 1)])
-def test_a_cut_stream_is_the_stream(pieces, tau):
+def test_a_cut_stream_equals_the_whole(pieces, tau):
     options = {"lags": (3, 5), "tau": tau, "batch": 2}
     start = add(**options).init(KEY)
     state, parts = start, []
@@ -117,8 +117,8 @@ def test_a_long_stream_is_not_periodic():
     np.testing.assert_array_equal(joined.y[16:], far.y)
 
 
-def test_statistics_of_the_symbols():
-    """Mean 1/2, independent of one another, of the other streams and of the key: z-tests at five sigma.
+def test_symbols_are_fair_and_independent():
+    """They have the mean 1/2 and do not depend on each other, on other streams or on the key: z-tests at five sigma.
 
     False alarm: 2 + 8 + 1 + 1 tests at 5.8e-7, below 1e-5. The four labels' shares, at 0.02, are beyond five sigma too.
     """
@@ -165,12 +165,12 @@ def test_lags_may_be_tracers_under_vmap():
     ("options", "match"),
     [({"lags": (-1, 5)}, "lags"), ({"lags": (3, -5)}, "lags"), ({"tau": 0}, "tau=0"), ({"batch": 0}, "batch=0")],
 )
-def test_what_add_refuses(options, match):
+def test_bad_arguments_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         add(**options)
 
 
-def test_check_lags():
+def test_check_lags_refuses_lags_beyond_the_stream():
     check_lags((3, 5), 2, 11)
     check_lags((0, 0), 1, 1)
     with pytest.raises(ValueError, match=r"\(3, 5\) at tau=2 reach back 10 steps, but the stream has 10"):

@@ -1,4 +1,4 @@
-"""Counts of steps, channels, cues and the like are whole numbers: what would round in silence is refused by name."""
+"""Counts of steps, channels, cues and the like are whole numbers; others are refused by name."""
 
 import jax
 import jax.numpy as jnp
@@ -48,14 +48,14 @@ COUNTS = {
 @pytest.mark.parametrize(
     ("task", "name", "count"), [(task, *pair) for task, counts in COUNTS.items() for pair in counts.items()]
 )
-def test_a_count_that_is_not_whole(task, name, count):
+def test_a_count_that_is_not_whole_is_refused(task, name, count):
     for wrong in (count + 0.5, float(count), True):
         with pytest.raises(ValueError, match=rf"^{name}={wrong!r} must be a whole number"):
             task(**{name: wrong})
     task(**{name: np.int64(count)})
 
 
-def test_delays_and_lags():
+def test_delays_and_lags_that_are_not_whole_are_refused():
     for wrong in ((1.5, 3), (1, 2.5)):
         with pytest.raises(ValueError, match=r"stimuli=[12].5 must be a whole number"):
             tasks.delayed_xor(wrong)

@@ -1,4 +1,4 @@
-"""Delayed XOR: the recursion written as loops, cuts, statistics, bounds against what an observer reaches, windows."""
+"""Delayed XOR: the recursion as loops, cuts, statistics, bounds against an observer, windows."""
 
 import functools
 
@@ -25,33 +25,33 @@ def stream(steps, key=0, **options):
 
 @pytest.mark.parametrize(("stimuli", "answer"), SETTINGS)
 def test_the_answer_is_the_xor_of_the_stimuli(stimuli, answer):
-    """Cue by cue: answers come where they are due, and wherever no later cue has overwritten the stimuli they fit."""
+    """Answers come where they are due, and fit the stimuli wherever no later cue has overwritten one."""
     steps, batch = 3000, 2
     x, y = stream(steps, stimuli=stimuli, answer=answer, batch=batch)
     assert set(np.unique(x[..., 0])) == {0, 1}
     assert set(np.unique(x[..., 1])) == set(np.unique(y)) == {-1, 0, 1}
     near, far = stimuli
-    shown = np.zeros((steps, batch), bool)
-    kept, lost, right = 0, 0, 0
+    stimulus = np.zeros((steps, batch), bool)
+    intact, overwritten, right = 0, 0, 0
     for b in range(batch):
         for g in range(far, steps - answer - far):
             assert (y[g + answer, b] != 0) == (x[g, b, 0] == 1)
             if x[g, b, 0]:
-                shown[[g - near, g - far], b] = True
+                stimulus[[g - near, g - far], b] = True
                 fits = (x[g - near, b, 1] != x[g - far, b, 1]) == (y[g + answer, b] == 1)
                 if x[g + far - near, b, 0]:
-                    lost, right = lost + 1, right + fits
+                    overwritten, right = overwritten + 1, right + fits
                 else:
-                    kept += 1
+                    intact += 1
                     assert fits
         inner = slice(2 * far, steps - 2 * far - answer)
-        np.testing.assert_array_equal(shown[inner, b], x[inner, b, 1] != 0)
-    assert kept > 200
-    assert 0 < right < lost
+        np.testing.assert_array_equal(stimulus[inner, b], x[inner, b, 1] != 0)
+    assert intact > 200
+    assert 0 < right < overwritten
 
 
 @pytest.mark.parametrize(("stimuli", "answer"), SETTINGS)
-def test_a_cut_stream_is_the_stream(stimuli, answer):
+def test_a_cut_stream_equals_the_whole(stimuli, answer):
     options = {"stimuli": stimuli, "answer": answer, "cue_rate": 0.3, "batch": 2}
     start = delayed_xor(**options).init(jax.random.key(3))
     _, whole = compiled(9, **options)(start)
@@ -63,24 +63,24 @@ def test_a_cut_stream_is_the_stream(stimuli, answer):
     assert np.any(whole.y != 0)
 
 
-def test_statistics():
-    """Cue rate and fairness at five sigma: 5 tests, false alarm 3e-6."""
+def test_cues_are_fair_and_have_their_rate():
+    """Five tests at five sigma: false alarm 3e-6."""
     steps, batch, rate = 20_000, 4, 0.1
     x, y = stream(steps, cue_rate=rate, batch=batch)
     count = steps * batch
     assert abs(x[..., 0].mean() - rate) < 5 * (rate * (1 - rate) / count) ** 0.5
     due = y[y != 0]
     assert abs(due.mean()) < 5 / due.size**0.5
-    seen = x[..., 1][x[..., 1] != 0]
-    assert abs(seen.mean()) < 5 / seen.size**0.5
+    stimuli = x[..., 1][x[..., 1] != 0]
+    assert abs(stimuli.mean()) < 5 / stimuli.size**0.5
     assert abs(np.mean(x[1:, :, 0] * x[:-1, :, 0]) - rate**2) < 5 * rate / count**0.5
     assert abs(np.mean(x[:, 0, 0] * x[:, 1, 0]) - rate**2) < 5 * rate / steps**0.5
     assert (stream(50, key=1, batch=batch)[0] != stream(50, batch=batch)[0]).any()
 
 
 @pytest.mark.parametrize(("stimuli", "answer"), SETTINGS)
-def test_bounds_are_what_an_observer_reaches(stimuli, answer):
-    """Answers due are read off x; the observer, told of a cue to come, knows which have lost a stimulus."""
+def test_an_observer_reaches_the_bounds(stimuli, answer):
+    """The observer computes answers from x; with later cues it knows which answers have lost a stimulus."""
     steps, batch, rate = 20_000, 8, 0.2
     near, far = stimuli
     x, y = stream(steps, stimuli=stimuli, answer=answer, cue_rate=rate, batch=batch)
@@ -98,15 +98,15 @@ def test_bounds_are_what_an_observer_reaches(stimuli, answer):
     assert bounds.loss < bounds.silent / 2
 
 
-def test_bounds_of_the_paper():
-    """The authors' units: a sum over 200 streams, a mean over steps."""
+def test_bounds_equal_those_of_the_paper():
+    """The authors sum over 200 streams and take the mean over steps."""
     bounds = delayed_xor_bounds()
     assert bounds.accuracy == pytest.approx(0.975)
     assert 200 * bounds.silent == pytest.approx(5.0)
     assert 200 * bounds.loss == pytest.approx(0.25)
 
 
-def test_windows_are_the_stream_in_pieces():
+def test_windows_are_pieces_of_the_stream():
     task = delayed_xor(cue_rate=0.3, batch=3)
     cut = windows(task, 4)
     _, whole = jax.jit(lambda state: task.take(state, 20))(task.init(jax.random.key(0)))
@@ -140,6 +140,6 @@ def test_responses_count_answers_that_are_due():
         (lambda: windows(delayed_xor(), 0), "length=0"),
     ],
 )
-def test_what_is_refused(make, match):
+def test_bad_arguments_are_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()

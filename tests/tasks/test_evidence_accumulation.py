@@ -1,4 +1,4 @@
-"""Evidence accumulation: trials read off the spikes cue by cue, statistics of cues, levels in closed form, cuts."""
+"""Evidence accumulation: trials from the spikes, cue by cue, statistics of cues, levels in closed form, cuts."""
 
 import functools
 import itertools
@@ -28,25 +28,25 @@ def stream(cues, steps, key=0, **options):
 
 def cues_of(x, cues, cue, gap, channels):
     """(trials, B, cues): 1 where the right group fires in a cue's time, 0 where the left one does, at a rate of 1."""
-    found = np.empty((*x.shape[:2], cues), int)
-    for trial, b, k in np.ndindex(found.shape):
-        shown = x[trial, b, k * (gap + cue) + gap : (k + 1) * (gap + cue)].reshape(cue, 4, channels)
-        left, right = shown[:, 0].all(), shown[:, 1].all()
+    sides = np.empty((*x.shape[:2], cues), int)
+    for trial, b, k in np.ndindex(sides.shape):
+        spikes = x[trial, b, k * (gap + cue) + gap : (k + 1) * (gap + cue)].reshape(cue, 4, channels)
+        left, right = spikes[:, 0].all(), spikes[:, 1].all()
         assert left != right
-        assert not (shown[:, 0].any() and shown[:, 1].any())
-        found[trial, b, k] = right
-    return found
+        assert not (spikes[:, 0].any() and spikes[:, 1].any())
+        sides[trial, b, k] = right
+    return sides
 
 
 def trials(cues, count, *, key=0, batch=3, channels=2, bias=0.7, **lengths):
-    """Examples with leaves (count, B, length, ...) at a rate of 1, but for the noise."""
+    """Examples with leaves (count, B, length, ...) at a rate of 1, without noise."""
     length = evidence_steps(cues, **lengths)
     example = stream(cues, count * length, key, rate=1.0, batch=batch, channels=channels, bias=bias, **lengths)
     return jax.tree.map(lambda leaf: leaf.reshape(count, length, *leaf.shape[1:]).swapaxes(1, 2), example)
 
 
-def test_a_trial_step_by_step():
-    """Silence in gaps and delay, one side in a cue, the third group and the weight while the answer is due."""
+def test_every_step_of_a_trial_has_its_groups_active():
+    """Gaps and the delay are silent, a cue has one side, and the answer's time the third group and the weight."""
     example = trials(3, 20, **SHORT)
     sides = cues_of(example.x, 3, 4, 2, 2)
     assert example.x.shape == (20, 3, 26, 8)
@@ -56,9 +56,9 @@ def test_a_trial_step_by_step():
         for t in range(26):
             at = example.x[trial, b, t].reshape(4, 2)
             k, within = divmod(t, 6)
-            shown = t < 18 and within >= 2
-            assert at[0].all() == at[0].any() == (shown and not sides[trial, b, min(k, 2)])
-            assert at[1].all() == at[1].any() == (shown and bool(sides[trial, b, min(k, 2)]))
+            in_cue = t < 18 and within >= 2
+            assert at[0].all() == at[0].any() == (in_cue and not sides[trial, b, min(k, 2)])
+            assert at[1].all() == at[1].any() == (in_cue and bool(sides[trial, b, min(k, 2)]))
             assert at[2].all() == at[2].any() == (t >= 23)
             assert example.weight[trial, b, t] == (t >= 23)
             assert example.start[trial, b, t] == (t == 0)
@@ -66,8 +66,8 @@ def test_a_trial_step_by_step():
     assert len(np.unique(sides.reshape(60, 3), axis=0)) == 8
 
 
-def test_statistics_of_cues():
-    """Fair sides, the shares of all numbers of right cues, and independence of trials and streams."""
+def test_cues_are_fair_and_have_their_bias():
+    """Sides are fair, numbers of right cues have their shares, and trials and streams are independent."""
     cues, bias, count = 5, 0.8, 3000
     sides = cues_of(trials(cues, count, batch=2, channels=1, bias=bias, **CUES_ALONE).x, cues, 1, 0, 1)
     number = np.bincount(sides.sum(-1).ravel(), minlength=cues + 1)
@@ -81,8 +81,8 @@ def test_statistics_of_cues():
     assert np.mean(first * last) == pytest.approx((2 * bias - 1) ** 2, abs=5 / sign.size**0.5)
 
 
-def test_rates_of_the_channels():
-    """Spikes a step of active, noisy and silent channels, and independence, at five sigma."""
+def test_channels_have_their_rates():
+    """Active, noisy and silent channels have their rates and are independent, at five sigma."""
     rate, channels = 0.3, 4
     length = evidence_steps(3, cue=10, gap=0, delay=0, recall=30)
     example = stream(3, 100 * length, rate=rate, batch=4, channels=channels, cue=10, gap=0, delay=0, recall=30)
@@ -106,8 +106,8 @@ def test_rates_of_the_channels():
 
 
 @pytest.mark.parametrize(("cues", "bias"), [(1, 0.7), (3, 0.9), (7, 0.7), (5, 0.5)])
-def test_levels_by_all_sequences(cues, bias):
-    """Sums over all sequences of cues; any one cue is as good as another."""
+def test_levels_equal_sums_over_all_sequences(cues, bias):
+    """Any one cue is as good as another."""
     levels = evidence_levels(cues, bias)
     for k in range(cues):
         share = 0.0
@@ -119,7 +119,7 @@ def test_levels_by_all_sequences(cues, bias):
     assert (levels["nothing"], levels["all"]) == (0.5, 1.0)
 
 
-def test_levels_are_what_observers_reach():
+def test_observers_reach_the_levels():
     cues, bias = 7, 0.7
     example = trials(cues, 1500, batch=2, channels=1, bias=bias, **CUES_ALONE)
     sides, label = cues_of(example.x, cues, 1, 0, 1), example.y[:, :, 0]
@@ -131,7 +131,7 @@ def test_levels_are_what_observers_reach():
 
 
 @pytest.mark.parametrize("pieces", [(1, 1, 30), (25, 7)])
-def test_a_cut_stream_is_the_stream(pieces):
+def test_a_cut_stream_equals_the_whole(pieces):
     options = {"rate": 0.4, "batch": 2, "channels": 2, **SHORT}
     state = evidence_accumulation(3, **options).init(jax.random.key(3))
     whole = program(3, 32, **options)(state)[1]
@@ -158,6 +158,6 @@ def test_a_cut_stream_is_the_stream(pieces):
         (lambda: evidence_levels(3, 1.5), "bias=1.5 is outside"),
     ],
 )
-def test_what_is_refused(make, match):
+def test_bad_arguments_are_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()

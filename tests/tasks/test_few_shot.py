@@ -39,20 +39,20 @@ def test_every_lifetime_is_an_episode(order, overlap):
     shared, sorted_lives = 0, 0
     for place in np.ndindex(20, 2):
         lifetime = jax.tree.map(lambda leaf, place=place: leaf[place], episode)
-        index, asked = lifetime.support.x[:, 0], lifetime.query.x
+        index, query_index = lifetime.support.x[:, 0], lifetime.query.x
         for y in (lifetime.support.y, lifetime.query.y):
             assert set(np.unique(y)) == {0, 1}
             np.testing.assert_array_equal(y.sum(-1), 1)
-        label, wanted = lifetime.support.y[:, 0].argmax(-1), lifetime.query.y.argmax(-1)
-        assert set(label) == set(wanted) == set(range(4))
+        label, query_label = lifetime.support.y[:, 0].argmax(-1), lifetime.query.y.argmax(-1)
+        assert set(label) == set(query_label) == set(range(4))
         name = {}
         for k in range(4):  # a label is a class, and a class has one label
-            (name[k],) = set(index[label == k] // PER_CLASS) | set(asked[wanted == k] // PER_CLASS)
+            (name[k],) = set(index[label == k] // PER_CLASS) | set(query_index[query_label == k] // PER_CLASS)
             assert len(set(index[label == k])) == 3
-            assert len(set(asked[wanted == k])) == 2
+            assert len(set(query_index[query_label == k])) == 2
         assert len(set(name.values())) == 4
         assert 0 <= min(name.values()) <= max(name.values()) < CLASSES
-        shared += len(set(index) & set(asked))
+        shared += len(set(index) & set(query_index))
         sorted_lives += (np.diff(label) != 0).sum() == 3
     assert (shared > 0) == overlap
     assert sorted_lives == 40 if order == "continual" else sorted_lives < 4
@@ -60,18 +60,18 @@ def test_every_lifetime_is_an_episode(order, overlap):
 
 @pytest.mark.parametrize("overlap", [False, True])
 def test_draws_are_uniform(overlap):
-    """Which classes, which images of a class, which label a class gets, which comes first: chi-squared of each.
+    """Classes, images of a class, labels of classes and the first class are uniform by chi-squared tests.
 
     Bounds are 5.5 deviations above the mean of sums of squares over counts; draws without replacement within a lifetime
     only lower them. False alarm about 1e-5 over the eight tests.
     """
     episode = stream(600, **SMALL, order="continual", overlap=overlap)
     index, label = episode.support.x[:, 0, :, 0], episode.support.y[:, 0, :, 0].argmax(-1)
-    asked = episode.query.x[:, 0]
+    query = episode.query.x[:, 0]
     drawn = {
         "class": (index[:, ::3] // PER_CLASS, CLASSES),
         "image": (index % PER_CLASS, PER_CLASS),
-        "query": (asked % PER_CLASS, PER_CLASS),
+        "query": (query % PER_CLASS, PER_CLASS),
         "label that comes first": (label[:, 0], 4),
     }
     for name, (values, kinds) in drawn.items():
@@ -83,16 +83,16 @@ def test_draws_are_uniform(overlap):
     assert np.sum((pairs - 50) ** 2) / 50 < 47 + 5.5 * 94**0.5
 
 
-def test_the_authors_overlap():
-    """Queries drawn anew from all twenty images: on average a quarter of them were support, as 5 of 20 are."""
+def test_a_quarter_of_the_queries_overlap_as_for_the_authors():
+    """Queries are drawn anew from all twenty images; on average a quarter of them were support, as 5 of 20 are."""
     task = few_shot(5, 20, overlap=True)
     episode = compiled(lambda state: task.take(state, 400)[1])(task.init(jax.random.key(1)))
-    index, asked = np.asarray(episode.support.x)[:, 0, :, 0], np.asarray(episode.query.x)[:, 0]
-    shares = np.array([np.isin(b, a).mean() for a, b in zip(index, asked, strict=True)])
+    index, query = np.asarray(episode.support.x)[:, 0, :, 0], np.asarray(episode.query.x)[:, 0]
+    shares = np.array([np.isin(b, a).mean() for a, b in zip(index, query, strict=True)])
     assert abs(shares.mean() - 0.25) < 5 * shares.std() / 20  # 5 standard errors of 400: false alarm 6e-7
 
 
-def test_a_cut_stream_is_the_stream():
+def test_a_cut_stream_equals_the_whole():
     start = few_shot(CLASSES, PER_CLASS, **SMALL, episodes=2).init(jax.random.key(3))
     _, whole = program(5, **SMALL, episodes=2)(start)
     state, first = program(2, **SMALL, episodes=2)(start)
@@ -114,14 +114,14 @@ def test_a_cut_stream_is_the_stream():
         ({"order": "mixed", "shots": 1, "queries": 1}, "order='mixed' is not known"),
     ],
 )
-def test_what_it_refuses(options, match):
+def test_bad_arguments_are_refused(options, match):
     with pytest.raises(ValueError, match=match) as error:
         few_shot(CLASSES, PER_CLASS, **options)
     assert "\n" not in str(error.value)
 
 
-def test_omniglot():
-    """Real characters: 136 classes of twenty, and an index finds the image that it names."""
+def test_indices_name_images_of_omniglot():
+    """There are 136 classes of twenty real characters, and each index gives its image."""
     data = real("omniglot", "small1")
     images = by_class(resize(data["image"], 28), data["label"])
     assert images.shape == (136, 20, 28, 28, 1)

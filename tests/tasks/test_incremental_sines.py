@@ -1,4 +1,4 @@
-"""Incremental sines: every function is found again from its points; draws, orders, pools, cuts, levels."""
+"""Incremental sines: every function is recovered from its points; draws, orders, pools, cuts, levels."""
 
 import functools
 
@@ -24,7 +24,7 @@ def stream(steps, key=0, **options):
 
 
 def slots_of(x):
-    """The slot of each point, after seeing that its code is one-hot."""
+    """The slot of each point, from its one-hot code, which is checked."""
     code = x[..., :-1]
     assert set(np.unique(code)) == {0, 1}
     np.testing.assert_array_equal(code.sum(-1), 1)
@@ -43,12 +43,12 @@ def functions_of(steps, key=0, **options):
     query = stream(steps, key, **options).query
     n, points = query.x.shape[-1] - 1, options["query"]
     x, y = query.x[..., -1], query.y[..., 0]
-    found = np.empty((*x.shape[:2], n, 2))
-    for place in np.ndindex(*found.shape[:3]):
+    functions = np.empty((*x.shape[:2], n, 2))
+    for place in np.ndindex(*functions.shape[:3]):
         own = np.s_[place[0], place[1], place[2] * points : (place[2] + 1) * points]
-        *found[place], residual = fitted(x[own], y[own])
+        *functions[place], residual = fitted(x[own], y[own])
         assert residual < 1e-12
-    return found
+    return functions
 
 
 @pytest.mark.parametrize("order", ["iid", "continual"])
@@ -65,8 +65,8 @@ def test_support_and_query_are_of_the_same_sines(order):
     np.testing.assert_array_equal(slots, np.broadcast_to(slots[..., :1], slots.shape))  # one function to a batch
     for s, b in np.ndindex(3, 2):
         amplitude, phase = np.moveaxis(known[s, b][slots[s, b]], -1, 0)
-        wanted = amplitude * np.sin(support.x[s, b, ..., -1] + phase)
-        np.testing.assert_allclose(support.y[s, b, ..., 0], wanted, atol=1e-12)
+        expected = amplitude * np.sin(support.x[s, b, ..., -1] + phase)
+        np.testing.assert_allclose(support.y[s, b, ..., 0], expected, atol=1e-12)
         np.testing.assert_array_equal(np.bincount(slots[s, b, :, 0]), 3)
         if order == "continual":
             np.testing.assert_array_equal(slots[s, b, :, 0], np.repeat(np.arange(4), 3))
@@ -77,7 +77,7 @@ def test_support_and_query_are_of_the_same_sines(order):
 
 
 def test_the_shuffle_is_uniform():
-    """Counts of each slot at each place: chi-squared below mean plus 5.5 deviations, false alarm about 2e-6."""
+    """Chi-squared of each slot's counts at each place is below mean plus 5.5 deviations; false alarm about 2e-6."""
     slots = slots_of(stream(400, functions=3, batches=2, batch=1, query=1, pool=None).support.x)[:, 0, :, 0]
     counts = np.stack(
         [(slots == k).sum(0) for k in range(3)]
@@ -85,7 +85,7 @@ def test_the_shuffle_is_uniform():
     assert np.sum((counts - 400 / 3) ** 2 / (400 / 3)) < 12 + 5.5 * 24**0.5
 
 
-def test_draws_are_those_of_the_paper():
+def test_draws_have_the_papers_distributions():
     """Amplitude, phase and point are uniform, and independent of one another: z-tests at five sigma, 9 of them.
 
     The false alarm is 5e-6; the ranges are checked at their ends, which 8,000 draws come within 0.2 % of.
@@ -121,7 +121,7 @@ def test_a_pool_is_shared_and_drawn_without_replacement():
 
 
 @pytest.mark.parametrize("pool", [None, 9])
-def test_a_cut_stream_is_the_stream(pool):
+def test_a_cut_stream_equals_the_whole(pool):
     options = {**SMALL, "pool": pool, "episodes": 2}
     start = incremental_sines(**options).init(jax.random.key(3))
     _, whole = program(5, **options)(start)
@@ -129,11 +129,11 @@ def test_a_cut_stream_is_the_stream(pool):
     state, second = program(3, **options)(state)
     jax.tree.map(lambda w, *parts: np.testing.assert_array_equal(np.concatenate(parts), w), whole, first, second)
     assert int(state.step) == 5
-    assert len(np.unique(whole.query.x[..., -1])) == whole.query.x[..., -1].size  # no two of them alike
+    assert len(np.unique(whole.query.x[..., -1])) == whole.query.x[..., -1].size  # all of them differ
 
 
-def test_levels_by_quadrature():
-    """Midpoints of amplitude, phase and point: the mean square of y, and its mean variance given the point."""
+def test_levels_equal_those_by_quadrature():
+    """The levels are the mean square of y, and its mean variance given the point, by the midpoint rule."""
     middle = (np.arange(200) + 0.5) / 200
     amplitude, phase = 0.1 + 5 * middle[:, None, None], np.pi * middle[:, None]
     y = amplitude * np.sin(10 * middle - 5 + phase)
@@ -141,8 +141,8 @@ def test_levels_by_quadrature():
     assert no_lifetime_learning() == pytest.approx(y.var((0, 1)).mean(), rel=1e-4)
 
 
-def test_levels_by_regression():
-    """What 8,000 fresh functions leave to a table of 50 bins of x: within five standard errors of the level.
+def test_levels_equal_those_of_a_regression():
+    """The error of a table of 50 bins of x on 8,000 new functions is within five standard errors of the level.
 
     The table's bins cost 0.15 % of the level and its fit on 24,000 points 0.2 %; five standard errors, of the mean over
     4,000 functions' errors, make 8 %, where the two levels are 29 % apart. False alarm 1e-6 for both.
@@ -167,6 +167,6 @@ def test_levels_by_regression():
         ({"functions": 10, "pool": 9}, "pool=9 has too few functions for lifetimes of 10"),
     ],
 )
-def test_what_it_refuses(options, match):
+def test_bad_arguments_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         incremental_sines(**options)

@@ -13,7 +13,7 @@ KEY = jax.random.key(9)
 
 
 def begin(task, steps):
-    """The target's arrays and the first steps, of a key."""
+    """The target's arrays and the first steps of a stream."""
 
     def run(key):
         start = task.init(key)
@@ -44,7 +44,7 @@ def test_labels_are_the_output_of_the_target(alpha, tau, batch):
         assert (example.x[:, 0] != example.x[:, 1]).any()
 
 
-def test_a_cut_stream_is_the_stream():
+def test_a_cut_stream_equals_the_whole():
     task = mimic(leaky(3, 5, 2), tau=2, batch=2)
     compiled = {k: jax.jit(functools.partial(task.take, steps=k)) for k in (1, 3, 4, 12)}
     start = jax.jit(task.init)(KEY)
@@ -59,8 +59,8 @@ def test_a_cut_stream_is_the_stream():
         np.testing.assert_allclose(joined.y, whole.y, atol=1e-13)
 
 
-def test_statistics_of_target_and_symbols():
-    """W_rec orthogonal, W_in ~ N(0, 1/n_in), W_out ~ N(0, 1/n), biases N(0, 0.1^2), symbols fair and independent.
+def test_target_and_symbols_have_their_distributions():
+    """W_rec is orthogonal, W_in ~ N(0, 1/n_in), W_out ~ N(0, 1/n), biases N(0, 0.1^2), symbols fair and independent.
 
     Bounds of five standard errors: false alarm below 1e-5 together, and the seed is fixed.
     """
@@ -88,6 +88,6 @@ def test_statistics_of_target_and_symbols():
 
 
 @pytest.mark.parametrize("options", [{"tau": 0}, {"batch": 0}])
-def test_what_mimic_refuses(options):
+def test_bad_arguments_are_refused(options):
     with pytest.raises(ValueError, match="at least 1"):
         mimic(leaky(3, 5, 2), **options)

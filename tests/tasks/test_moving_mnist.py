@@ -1,4 +1,4 @@
-"""Moving digits: the sheet's recursion as a loop, draws, cuts, statistics of real digits, what is refused."""
+"""Moving digits: the paper's recursion as a loop, draws, cuts, statistics of real digits, refusals."""
 
 import functools
 
@@ -32,7 +32,7 @@ def one(scene, step=0):
 
 
 def loop(digits, scene, size, frames, speed):
-    """A digit, a frame and an axis at a time."""
+    """Frames, labels and the number of bounces, one digit, frame and axis at a time."""
     batch, count = scene.digit.shape
     x, y = np.zeros((batch, frames, size, size, 1)), np.zeros((batch, frames, count, 2), int)
     bounces = 0
@@ -57,8 +57,8 @@ def loop(digits, scene, size, frames, speed):
     ("sides", "size", "count", "frames", "speed"),
     [((28, 28), 64, 2, 20, 0.1), ((14, 14), 32, 3, 25, 0.1), ((5, 9), 11, 1, 40, 0.7), ((6, 6), 6, 2, 9, 0.1)],
 )
-def test_the_recursion(sides, size, count, frames, speed):
-    """Places exactly, for positions are in float64; pixels to a rounding of their division by 255.
+def test_frames_equal_the_loops(sides, size, count, frames, speed):
+    """Places agree exactly, as positions are in float64, and pixels to the rounding of a division by 255.
 
     Some start on an edge; the last canvas leaves no room to move.
     """
@@ -66,17 +66,17 @@ def test_the_recursion(sides, size, count, frames, speed):
     scene = one(stream(1, bank=7, count=count, batch=4)[1])
     scene = scene._replace(start=scene.start.at[0, 0].set(jnp.array([0.0, 1.0])))
     x, y, bounces = loop(digits / 255, jax.tree.map(np.asarray, scene), size, frames, speed)
-    got = compiled(lambda digits, scene: render(digits, scene, size=size, frames=frames, speed=speed))(digits, scene)
+    video = compiled(lambda digits, scene: render(digits, scene, size=size, frames=frames, speed=speed))(digits, scene)
     assert bounces > 5
-    assert got.x.dtype == scene.start.dtype
-    assert got.y.dtype == jnp.int32
-    np.testing.assert_array_equal(got.y, y)
-    np.testing.assert_allclose(got.x, x, rtol=1e-15)
-    assert got.x.max() == 1
+    assert video.x.dtype == scene.start.dtype
+    assert video.y.dtype == jnp.int32
+    np.testing.assert_array_equal(video.y, y)
+    np.testing.assert_allclose(video.x, x, rtol=1e-15)
+    assert video.x.max() == 1
 
 
-def test_floating_digits():
-    """Those of uint8 over 255, in whatever precision the scene has."""
+def test_floating_digits_equal_bytes_over_255():
+    """The frames have the scene's precision."""
     digits = np.random.default_rng(1).integers(0, 256, (7, 8, 8), np.uint8)
     scene = one(stream(1, bank=7, count=2, batch=3)[1])
     scene = Scene(scene.digit, scene.start.astype(jnp.float32), scene.heading.astype(jnp.float32))
@@ -87,7 +87,7 @@ def test_floating_digits():
 
 
 def test_draws_are_uniform():
-    """Digits by a chi-squared test, starts and headings by Kolmogorov and Smirnov's: false alarm 4e-6 in all."""
+    """Tests are chi-squared for digits and Kolmogorov-Smirnov for starts and headings: false alarm 4e-6 in all."""
     _, scene = stream(500, bank=10, count=2, batch=4)
     assert scene.digit.dtype == np.int32
     assert stats.chisquare(np.bincount(scene.digit.ravel(), minlength=10)).pvalue > 1e-6
@@ -101,7 +101,7 @@ def test_draws_are_uniform():
     assert np.abs(apart).max() < 6 / 2000**0.5  # 28 z-tests at six sigma: false alarm 6e-8
 
 
-def test_a_cut_stream_is_the_stream():
+def test_a_cut_stream_equals_the_whole():
     task = moving_mnist(11, batch=2)
     start = task.init(KEY)
     _, whole = program(5, bank=11, batch=2)(start)
@@ -112,7 +112,7 @@ def test_a_cut_stream_is_the_stream():
     assert len(np.unique(whole.start)) == whole.start.size
 
 
-def test_seeds_are_a_vmap():
+def test_a_vmap_over_seeds_equals_single_seeds():
     digits = jnp.asarray(np.random.default_rng(2).integers(0, 256, (7, 5, 5), np.uint8))
     task = moving_mnist(7, batch=2)
 
@@ -125,8 +125,8 @@ def test_seeds_are_a_vmap():
     jax.tree.map(lambda v, *parts: np.testing.assert_array_equal(v, np.stack(parts)), videos, *apart)
 
 
-def test_statistics_of_mnist():
-    """1,000 videos against what was measured once over four seeds, each at four of our standard errors.
+def test_videos_of_mnist_have_the_measured_statistics():
+    """1,000 videos are within four standard errors of references that were measured once over four seeds.
 
     The mean of the references is itself uncertain by half a standard error, so the bounds are 3.6 sigma of the
     difference: false alarm 1e-3, for other draws than these, which are fixed.
@@ -165,13 +165,13 @@ SCENE = Scene(jnp.zeros((1, 2), jnp.int32), jnp.zeros((1, 2, 2)), jnp.zeros((1, 
         (np.zeros((3, 28, 28)), {"frames": 0}, "frames=0 must be at least 1"),
     ],
 )
-def test_digits_that_are_refused(digits, options, match):
+def test_bad_digits_are_refused(digits, options, match):
     with pytest.raises(ValueError, match=match) as error:
         render(jnp.asarray(digits), SCENE, **options)
     assert "\n" not in str(error.value)
 
 
-def test_what_else_is_refused():
+def test_bad_counts_and_scenes_are_refused():
     for name in ("bank", "count", "batch"):
         with pytest.raises(ValueError, match=f"{name}=0 must be at least 1"):
             moving_mnist(**{"bank": 5, name: 0})

@@ -1,4 +1,4 @@
-"""Ornstein-Uhlenbeck mixtures: the recursion as a loop, cuts, closed forms, statistics, worlds, what is refused."""
+"""Ornstein-Uhlenbeck mixtures: the recursion as a loop, cuts, closed forms, statistics, worlds, refusals."""
 
 import functools
 
@@ -26,8 +26,8 @@ def stream(steps, key=KEY, **options):
 
 
 @pytest.mark.parametrize("dt", [0.1, 1.0, 4.0])
-def test_the_recursion(dt):
-    """In NumPy, from the same start with the same normals."""
+def test_the_stream_equals_the_recursion(dt):
+    """The recursion is in NumPy, from the same start with the same normals."""
     options = {**SMALL, "dt": dt}
     start = ou_mixture(**options).init(KEY)
     state, example = stream(9, **options)
@@ -41,8 +41,8 @@ def test_the_recursion(dt):
     assert int(state.step) == 9
 
 
-def test_a_cut_stream_is_the_stream():
-    """Bit for bit, in programs compiled as users compile them: without optimisation no product is fused with a sum."""
+def test_a_cut_stream_equals_the_whole():
+    """The bits are equal in programs compiled as users do; without optimisation no product is fused with a sum."""
     task = ou_mixture(5, 4)
     settings = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
     take = {n: jax.jit(lambda state, n=n: task.take(state, n), compiler_options=settings) for n in (1, 5, 7, 8)}
@@ -63,8 +63,8 @@ def test_a_cut_stream_is_the_stream():
 
 
 @pytest.mark.parametrize("dt", [0.01, 0.1, 2.0])
-def test_moments(dt):
-    """Against the recursion of the variance, run until it stands still, and the printed values at dt = 0.1."""
+def test_moments_are_those_of_the_recursion(dt):
+    """The variance is the limit of its recursion."""
     s, rho, variance = ou_moments(dt)
     v = 0.0
     for _ in range(20_000):
@@ -73,8 +73,8 @@ def test_moments(dt):
     assert (s**2, rho) == pytest.approx((dt / 4, 1 - dt / 4))
 
 
-def test_statistics():
-    """6,000 independent latents: mean and variance at the first step and the last, covariance over lags.
+def test_latents_have_their_moments():
+    """6,000 independent latents have their mean and variance at the first step and the last, and lagged covariances.
 
     9 z-tests at five sigma: false alarm 5e-6. The variance of a product of two normals of correlation r is 1 + r^2, of
     a square 2, in units of the variance squared.
@@ -92,8 +92,8 @@ def test_statistics():
     assert abs((first * second).mean()) < 5 / (count / 2) ** 0.5
 
 
-def test_the_world():
-    """Standard deviation 1 / latents, independent of start and innovations; 4 z-tests at five sigma, 2.3e-6."""
+def test_the_mixing_matrix_has_its_distribution():
+    """Its standard deviation is 1 / latents, independent of start and innovations; 4 z-tests at five sigma, 2.3e-6."""
     state = ou_mixture(20, 400).init(KEY)
     unit = 20 * np.asarray(state.mixing)
     assert unit.shape == (400, 20)
@@ -107,7 +107,7 @@ def test_the_world():
 
 
 def test_a_world_may_be_shared():
-    """Another key brings other latents; inside a jit over lanes, each with its own world."""
+    """Another key gives other latents; in a jit over lanes each has its own world."""
 
     def lane(key):
         train = ou_mixture(**SMALL).init(key)
@@ -121,7 +121,7 @@ def test_a_world_may_be_shared():
     assert len(np.unique(train.mixing)) == 3 * 21
 
 
-def test_seeds_and_time_steps_under_vmap():
+def test_a_vmap_over_seeds_and_time_steps_equals_single_ones():
     keys, dts = jax.random.split(KEY, 3), jnp.array([0.1, 0.5, 4.0])
 
     def run(key, dt):
@@ -145,6 +145,6 @@ def test_seeds_and_time_steps_under_vmap():
         ({"mixing": np.zeros((20, 100))}, r"mixing has shape \(20, 100\).* = \(100, 20\)"),
     ],
 )
-def test_what_is_refused(options, match):
+def test_bad_arguments_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         ou_mixture(**options)

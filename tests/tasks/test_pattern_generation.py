@@ -1,4 +1,4 @@
-"""Pattern generation: the sinusoids by Fourier's sums, fixed inputs, draws, cuts, what silence costs."""
+"""Pattern generation: the sinusoids by least squares, fixed inputs, draws, cuts, the cost of silence."""
 
 import functools
 
@@ -28,13 +28,13 @@ def sines(y, dt):
     seconds = np.arange(len(y)) * dt / 1000
     waves = [2 * np.pi * f * seconds for f in FREQUENCIES]
     design = np.stack([*map(np.sin, waves), *map(np.cos, waves)], -1)
-    found, *_ = np.linalg.lstsq(design, y, rcond=None)
-    a, b = found.reshape(2, -1)
-    return np.hypot(a, b), np.arctan2(b, a), np.abs(design @ found - y).max()
+    coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
+    a, b = coefficients.reshape(2, -1)
+    return np.hypot(a, b), np.arctan2(b, a), np.abs(design @ coefficients - y).max()
 
 
 def test_the_target_is_the_sum_of_four_sinusoids():
-    """Every output of every stream, also where a step is not 1 ms and a trial not 1 s; written out for one of them."""
+    """This holds for every output of every stream, also at other steps than 1 ms and other trials than 1 s."""
     for trial, dt in ((250, 4.0), (300, 2.0)):
         example = stream(2 * trial, trial=trial, dt=dt, n_out=3, batch=2)
         assert example.y.shape == (2 * trial, 2, 3)
@@ -56,18 +56,18 @@ def test_the_target_is_the_sum_of_four_sinusoids():
 
 
 def test_amplitudes_and_phases_are_uniform():
-    """By the ratios of amplitudes, which the scale leaves alone: Kolmogorov-Smirnov, false alarm 2e-6 in all."""
+    """Amplitudes are tested by their ratios, which do not depend on the scale: Kolmogorov-Smirnov, false alarm 2e-6."""
     y = stream(100, trial=100, dt=10.0, n_in=1, n_out=40, batch=30).y
-    found = [sines(y[:, b, k], 10.0) for b, k in np.ndindex(30, 40)]
-    phases = np.array([phase for _, phase, _ in found]) % (2 * np.pi) / (2 * np.pi)
+    fits = [sines(y[:, b, k], 10.0) for b, k in np.ndindex(30, 40)]
+    phases = np.array([phase for _, phase, _ in fits]) % (2 * np.pi) / (2 * np.pi)
     assert stats.kstest(phases.ravel(), "uniform").pvalue > 1e-6
-    ratio = np.array([a[0] / (a[0] + a[1]) for a, *_ in found])
+    ratio = np.array([a[0] / (a[0] + a[1]) for a, *_ in fits])
     draws = np.random.default_rng(0).uniform(0.5, 2, (2, 20_000))
     assert stats.ks_2samp(ratio, draws[0] / draws.sum(0)).pvalue > 1e-6
 
 
-def test_silence_costs_what_parseval_says():
-    """A whole second: the best constant is 0, and its half squared error the sum of A^2 / 4."""
+def test_the_cost_of_silence_follows_parseval():
+    """The best constant over a whole second is 0, and its half squared error the sum of A^2 / 4."""
     y = stream(250, trial=250, dt=4.0, n_out=5, batch=3).y
     np.testing.assert_allclose(y.mean(0), 0, atol=1e-12)
     for b, k in np.ndindex(3, 5):
@@ -76,7 +76,7 @@ def test_silence_costs_what_parseval_says():
 
 
 def test_poisson_trains_are_drawn_once():
-    """Their rate, and independence over time, channels and streams, at five sigma."""
+    """They have their rate and are independent over time, channels and streams, at five sigma."""
     trial, channels, p = 500, 80, 0.2
     x = stream(2 * trial, trial=trial, dt=4.0, n_in=channels, batch=2).x
     assert set(np.unique(x)) == {0, 1}
@@ -92,18 +92,18 @@ def test_poisson_trains_are_drawn_once():
 def test_channels_of_the_clock_take_turns():
     x = stream(60, trial=60, dt=5.0, n_in=4, rate=100.0, spikes="clock", batch=2).x  # every second step
     np.testing.assert_array_equal(x[:, 0], x[:, 1])
-    wanted = np.zeros((60, 4))
+    expected = np.zeros((60, 4))
     for t in range(60):
         if (t % 15) % 2 == 0:
-            wanted[t, t // 15] = 1
-    np.testing.assert_array_equal(x[:, 0], wanted)
+            expected[t, t // 15] = 1
+    np.testing.assert_array_equal(x[:, 0], expected)
     with jax.numpy_rank_promotion("raise"):
         seldom = stream(100, trial=100, dt=1.0, n_in=10, rate=5.0, spikes="clock").x[:, 0]
     np.testing.assert_array_equal(np.argmax(seldom, 0), 10 * np.arange(10))
     np.testing.assert_array_equal(seldom.sum(0), 1)
 
 
-def test_a_cut_stream_is_the_stream_and_trials_are_marked():
+def test_a_cut_stream_equals_the_whole_and_trials_are_marked():
     options = {"trial": 7, "dt": 100.0, "n_in": 3, "rate": 5.0, "batch": 2}
     task = pattern_generation(**options)
 
@@ -132,6 +132,6 @@ def test_a_cut_stream_is_the_stream_and_trials_are_marked():
         ({"spikes": "gauss"}, "spikes='gauss' is not known"),
     ],
 )
-def test_what_is_refused(options, match):
+def test_bad_arguments_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         pattern_generation(**options)

@@ -1,4 +1,4 @@
-"""Spoken digits: the order of frames, cuts, a learner that hears them all."""
+"""Spoken digits: the order of frames, cuts, a learner that receives all of them."""
 
 import functools
 
@@ -30,7 +30,7 @@ def indices(steps, seed=0, batch=1):
 
 
 def recordings(epoch):
-    """The order of recordings in an epoch, after seeing that each is whole and in order."""
+    """The order of recordings in an epoch; each is checked to be whole and in order."""
     order, at = [], 0
     while at < len(epoch):
         file = int(np.flatnonzero(epoch[at] == STARTS)[0])
@@ -51,7 +51,7 @@ def test_every_epoch_has_every_recording_once_in_the_same_order():
 
 
 def test_the_shuffle_is_uniform():
-    """Counts of the first recording: chi-squared with 4 degrees of freedom below 34, false alarm 1e-6."""
+    """Chi-squared of the first recording's counts, with 4 degrees of freedom, is below 34; false alarm 1e-6."""
     stream = spoken_digits(STARTS, LENGTHS)
     first = compiled(jax.vmap(lambda key: stream.take(stream.init(key), 1)[1][0, 0]))
     start = np.asarray(first(jax.random.split(jax.random.key(5), 1000)))
@@ -60,14 +60,14 @@ def test_the_shuffle_is_uniform():
     assert np.sum((counts - 200) ** 2 / 200) < 34
 
 
-def test_streams_of_a_batch_are_apart():
-    """The sequence of one stream, from places 0, 15/4, 30/4 and 45/4, rounded down."""
+def test_streams_of_a_batch_start_at_different_places():
+    """They are the sequence of one stream from places 0, 15/4, 30/4 and 45/4, rounded down."""
     one, many = indices(40)[:, 0], indices(20, batch=4)
     for b, offset in enumerate((0, 3, 7, 11)):
         np.testing.assert_array_equal(many[:, b], one[offset : offset + 20])
 
 
-def test_a_cut_stream_is_the_stream():
+def test_a_cut_stream_equals_the_whole():
     stream = spoken_digits(STARTS, LENGTHS, 2)
     state, first = program(7, 2)(stream.init(jax.random.key(0)))
     state, second = program(13, 2)(state)
@@ -76,8 +76,8 @@ def test_a_cut_stream_is_the_stream():
     assert second.dtype == jnp.int32
 
 
-def test_a_learner_of_frames():
-    """A rule that adds up what it is shown sees every frame once in an epoch."""
+def test_a_learner_receives_every_frame_once_in_an_epoch():
+    """The rule sums its input."""
     frames = np.random.default_rng(0).normal(size=(15, 128))
     bank = jnp.asarray(frames)
 
@@ -107,6 +107,6 @@ def test_a_learner_of_frames():
         ([0, 2], [2, 2], 0, "batch=0"),
     ],
 )
-def test_what_is_refused(starts, lengths, batch, match):
+def test_bad_arguments_are_refused(starts, lengths, batch, match):
     with pytest.raises(ValueError, match=match):
         spoken_digits(starts, lengths, batch)

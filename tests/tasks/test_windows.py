@@ -30,7 +30,7 @@ def test_starts_and_weights_stay_with_their_steps():
     assert example.start.any()
 
 
-def test_what_a_stream_does_not_have_a_window_does_not():
+def test_a_window_lacks_the_fields_that_its_stream_lacks():
     _, example = windows(numbered(False), 4).take(jnp.zeros((), jnp.int32), 1)
     assert example.start is None
     assert example.weight is None

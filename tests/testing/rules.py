@@ -1,4 +1,4 @@
-"""A rule that keeps all laws, and rules that each break one: for `check_rule` to tell apart."""
+"""A rule that obeys all laws, and rules that break some, for the tests of `check_rule`."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -14,7 +14,7 @@ N_IN, N_OUT, EXAMPLES = 3, 2, 4
 
 
 def delta(leak=0.5, sigma=0.1, noise=jax.random.normal):
-    """The delta rule, its error disturbed by noise, smoothed over time in a trace."""
+    """The delta rule with noise on its error, and with a trace that smooths its updates over time."""
 
     def init(params, key, batch):
         return {"smooth": jnp.zeros_like(params["w"])}
@@ -63,8 +63,8 @@ class Fault(NamedTuple):
     """A rule that breaks laws.
 
     Attributes:
-      case: the rule.
-      breaks: by law, words of the reason that the report gives.
+      case: the case of the rule.
+      breaks: for each broken law, part of the reason in the report.
     """
 
     case: RuleCase
@@ -75,7 +75,7 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(breaks, case=GOOD, **changes):
-    """Registers a faulty ``make`` under its function's name."""
+    """Registers a faulty ``make`` under the name of its function."""
 
     def named(make: Callable[..., LearningRule]):
         FAULTS[make.__name__] = Fault(case._replace(make=make, **changes), breaks)
@@ -171,7 +171,7 @@ def eager_step_is_another(leak=0.5):
 
 @fault({"L3": "after a scan", "L4": "in one chunk, against two", "L5": "vmap, lane of seed 1"})
 def noise_of_the_host(leak=0.5):
-    generator = np.random.default_rng()  # a rule is made anew for every program
+    generator = np.random.default_rng()  # a new rule is made for every program
 
     def update(updates, traces, info, batch):
         return {"w": updates["w"] + generator.normal(size=(N_OUT, N_IN)).astype(updates["w"].dtype)}, traces, info
@@ -197,7 +197,7 @@ def traces_of_the_host(leak=0.5):
     }
 )
 def trace_is_not_a_number(leak=0.5):
-    """One that the rule writes and never reads."""
+    """A trace that the rule writes and never reads."""
     return changed(
         deterministic(leak),
         lambda t, params, b: {**t, "last": jnp.zeros((), params["w"].dtype)},
@@ -227,7 +227,7 @@ def _(x, dx):
 
 @fault({"L5": "vmap, lane of seed 1: state.params['w'][0, 0] is"})
 def lanes_mix(leak=0.5):
-    """A mean over whatever is mapped."""
+    """The update is a mean over the mapped axis."""
     return changed(deterministic(leak), update=lambda u, t, info, b: ({"w": share(u["w"])}, t, info))
 
 
@@ -263,7 +263,7 @@ def noise_is_not_declared(leak=0.5, sigma=0.1):
 
 
 class Labelled:
-    """A trace with a label that no two of them share: its structure never equals itself."""
+    """A trace with a unique label, so that no two have the same structure."""
 
     def __init__(self, value, label=None):
         self.value, self.label = value, object() if label is None else label
@@ -325,14 +325,14 @@ def trace_has_the_dtype_of_the_data(leak=0.5):
 
 @fault({"L14": "init gives away an array that the rule goes on to use"})
 def trace_is_kept_by_the_rule(leak=0.5):
-    kept = {}
+    cache = {}
 
     def init(traces, params, batch):
         name = params["w"].dtype.name
-        if name not in kept:
+        if name not in cache:
             with jax.ensure_compile_time_eval():
-                kept[name] = jnp.zeros((N_OUT, N_IN), params["w"].dtype)
-        return {"smooth": kept[name]}
+                cache[name] = jnp.zeros((N_OUT, N_IN), params["w"].dtype)
+        return {"smooth": cache[name]}
 
     return changed(deterministic(leak), init)
 
@@ -371,7 +371,7 @@ def update_is_the_hosts(leak=0.5):
 
 @fault({"L16": "not for CUDA and TPU: the primitive eig has no lowering for tpu"})
 def eigenvalues_of_lapack(leak=0.5):
-    """Those of w w^T, which are real: their sum is |w|^2."""
+    """The eigenvalues of w w^T are real, and their sum is |w|^2."""
 
     def update(updates, traces, info, batch):
         w = updates["w"]

@@ -1,4 +1,4 @@
-"""`check_rule` passes a rule that keeps the laws, and names the law that a rule breaks: that one, and no other."""
+"""`check_rule` passes a rule that obeys the laws, and names exactly the laws that a rule breaks."""
 
 import itertools
 
@@ -27,7 +27,7 @@ def test_a_good_rule_passes_every_law():
 
 def test_noise_from_the_key_is_lawful():
     assert outcomes(check_rule(NOISY)) == {**dict.fromkeys(LAWS, "passed"), "L7": "skipped"}
-    assert check_rule(NOISY._replace(stochastic=None), laws=["L8"]).ok  # a case need not say
+    assert check_rule(NOISY._replace(stochastic=None), laws=["L8"]).ok  # a case need not declare it
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -43,9 +43,9 @@ def test_a_fault_is_named(name):
 
 
 def test_every_law_but_those_with_tests_of_their_own_has_a_fault():
-    """A fault that breaks it, and few others with it."""
+    """Each law has a fault that breaks it together with at most two others."""
     alone = {law for fault in FAULTS.values() if len(fault.breaks) <= 3 for law in fault.breaks}
-    assert set(LAWS) - alone == {"L9"}, "L9 is broken by what breaks L2, too"
+    assert set(LAWS) - alone == {"L9"}, "every fault that breaks L9 also breaks L2"
     assert any("traced anew" in fault.breaks.get("L9", "") for fault in FAULTS.values())
 
 
@@ -69,13 +69,13 @@ def trial(**changes):
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_l4_sees_what_a_store_loses(lost):
+def test_l4_detects_losses_of_a_store(lost):
     with pytest.raises(AssertionError, match="the restored state"):
         a_restored_run_is_the_run(Problem(NOISY), trial(restore=lambda state, metrics: LOST[lost](state)))
 
 
-def test_l4_sees_a_chunk_that_depends_on_more_than_its_state():
-    """On how often it ran: the third time is after the restoration."""
+def test_l4_detects_a_chunk_that_depends_on_more_than_its_state():
+    """The chunk counts its calls; the third call is after the restoration."""
     rule = Problem(GOOD)
     chunk, calls = in_memory(rule).chunk, itertools.count()
 
@@ -98,12 +98,12 @@ def test_l4_sees_a_chunk_that_depends_on_more_than_its_state():
     ],
     ids=["weights", "coefficient", "traces", "loss"],
 )
-def test_l7_sees_another_step(wrong):
+def test_l7_detects_another_step(wrong):
     assert check_rule(GOOD, laws=["L7"], textbook=wrong, raises=False).failed == ("L7",)
     assert check_rule(GOOD, laws=["L7"], textbook=textbook).ok
 
 
-def test_l7_takes_no_two_that_are_not_numbers_for_equal():
+def test_l7_does_not_treat_two_nans_as_equal():
     def nowhere(params, traces, key, batch, coefficients):
         params, after, loss = textbook(params, traces, key, batch, coefficients)
         return params, {**after, "last": np.asarray(np.nan)}, loss
@@ -117,9 +117,10 @@ def test_a_law_that_fails_is_an_error_with_the_whole_report():
     case = FAULTS["axis_is_added_unsaid"].case
     with pytest.raises(AssertionError) as failure:
         check_rule(case, name="mine", laws=["L1", "L15"])
-    said = str(failure.value)
-    assert said.startswith("mine: 1 passed, 1 failed\nL1   passed   updates have the structure")
-    assert "\nL15  failed   no axis is added unsaid\n              multiply combines the shapes (2, 3) (3,): " in said
+    message = str(failure.value)
+    assert message.startswith("mine: 1 passed, 1 failed\nL1   passed   updates have the structure")
+    failed = "\nL15  failed   no axis is added unsaid\n              multiply combines the shapes (2, 3) (3,): "
+    assert failed in message
     assert isinstance(failure.value.__cause__.__cause__, ValueError)  # what the rule raised, with its traceback
 
 
@@ -140,8 +141,8 @@ def test_laws_are_chosen_and_skipped():
     assert "spikes have a surrogate slope" in str(report)
 
 
-def test_a_trial_that_is_too_steep_wants_a_lower_rate():
-    """Noise of the size of its effect, squared: lawful, but learning at the default rate throws the weights away."""
+def test_a_trial_that_is_too_steep_needs_a_lower_rate():
+    """The rule divides by the variance of its noise: it is lawful, but the default rate makes the weights diverge."""
 
     def make(sigma=0.1):
         rule = delta(0.0, sigma)
@@ -160,7 +161,7 @@ def test_a_trial_that_is_too_steep_wants_a_lower_rate():
 
 
 def accumulating(window):
-    """A rule that sums its updates, and teaches at the last step of every window."""
+    """A rule that sums its updates, and emits them at the last step of every window."""
 
     def make(leak=0.5):
         rule = delta(leak, noise=None)
@@ -179,7 +180,7 @@ def accumulating(window):
     return GOOD._replace(make=make)
 
 
-def test_a_rule_that_accumulates_for_long_wants_a_longer_trial():
+def test_a_rule_that_accumulates_for_long_needs_a_longer_trial():
     case = accumulating(window=13)
     report = check_rule(case, steps=28, raises=False)
     assert report.ok, report
@@ -195,7 +196,7 @@ def with_counts(key):
 
 
 def masked(leak=0.5):
-    """The delta rule on the inputs that an integer mask among its params lets through."""
+    """The delta rule on the inputs that an integer mask among its params selects."""
     rule = delta(leak, noise=None)
 
     def update(params, traces, key, batch):
@@ -207,7 +208,7 @@ def masked(leak=0.5):
 
 
 def decay(leak=0.5):
-    """A rule that reads no batch."""
+    """A rule that does not use its batch."""
 
     def update(params, traces, key, batch):
         return {"w": leak * params["w"]}, traces, pj.Info(jnp.sum(params["w"] ** 2))
@@ -217,7 +218,7 @@ def decay(leak=0.5):
 
 LAWFUL = {
     "params ignore the key": GOOD._replace(params=from_zero),
-    "params ignore the key, which nothing says nothing of": GOOD._replace(params=from_zero, stochastic=None),
+    "params ignore the key, and the case does not declare it": GOOD._replace(params=from_zero, stochastic=None),
     "an integer among the params": GOOD._replace(make=masked, params=with_counts),
     "a batch of nothing": GOOD._replace(make=decay, batch=lambda key: {}),
 }
@@ -230,7 +231,7 @@ def test_an_odd_case_is_lawful(case):
 
 
 def test_two_seeds_that_start_alike_differ_where_the_rule_is_stochastic():
-    """And values of a coefficient always do."""
+    """Values of a coefficient always differ."""
     dead = FAULTS["noise_ignores_the_key"].case._replace(params=from_zero)
     assert "seed 2 changes nothing" in check_rule(dead, laws=["L5"], raises=False).verdicts[0].reason
     unused = FAULTS["coefficient_is_not_used"].case._replace(params=from_zero)
@@ -238,13 +239,13 @@ def test_two_seeds_that_start_alike_differ_where_the_rule_is_stochastic():
 
 
 @pytest.mark.parametrize("steps", [0, 7, 1002, 2.5, None])
-def test_a_trial_is_of_two_halves(steps):
+def test_a_trial_has_two_halves(steps):
     with pytest.raises(ValueError, match=f"steps={steps} is not an even number from 2 to 1000"):
         check_rule(GOOD, steps=steps)
 
 
 class Unhashable:
-    """A function that no cache can hold."""
+    """A function that cannot be hashed, and so not cached."""
 
     __hash__ = None
 
@@ -268,7 +269,7 @@ class Unhashable:
         ({"params": Unhashable(from_zero)}, r"params\(key\) cannot be traced: TypeError: unhashable"),
     ],
 )
-def test_a_case_with_a_fault_is_refused_in_a_line(changes, message):
+def test_a_faulty_case_is_refused_in_a_line(changes, message):
     with pytest.raises(ValueError, match=f"^the case of 'mine': {message}") as refusal:
         check_rule(GOOD._replace(**changes), name="mine", raises=False)
     assert "\n" not in str(refusal.value)
@@ -288,7 +289,7 @@ def test_a_lag_is_a_whole_number(lag):
     assert check_rule(GOOD._replace(make=lambda leak=0.5: make(leak, 3)), laws=["L1"]).ok
 
 
-def test_what_check_rule_cannot_take():
+def test_wrong_arguments_are_refused():
     with pytest.raises(TypeError, match="takes a RuleCase, not 'rflo': give the rule with a tiny worked problem"):
         check_rule("rflo")
     for arguments in ({"laws": ["L1", "L99"]}, {"skip": {"L99": "no"}}):
@@ -296,7 +297,7 @@ def test_what_check_rule_cannot_take():
             check_rule(GOOD, **arguments)
 
 
-def test_single_precision_stays_the_users():
+def test_the_users_single_precision_is_kept():
     with jax.enable_x64(False):
         assert check_rule(GOOD, laws=["L1", "L3", "L6"]).ok
         assert jnp.zeros(()).dtype == jnp.float32
@@ -319,7 +320,7 @@ TREE = {"a": np.arange(3.0), "b": np.array(2, np.int32)}
         ({**TREE, "a": np.arange(3.0)[None]}, r"\['a'\] is float64\[1, 3\], not float64\[3\]"),
     ],
 )
-def test_a_difference_is_told_in_a_line(other, message):
+def test_a_difference_is_reported_in_a_line(other, message):
     for equal in (assert_same, assert_close):
         with pytest.raises(AssertionError, match="^here: " + message):
             equal(other, TREE, message="here")

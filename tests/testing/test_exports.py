@@ -1,4 +1,4 @@
-"""L16: which primitive or function keeps a rule from accelerators, and which is no fault."""
+"""L16: primitives and functions that keep a rule from accelerators, and those that are allowed."""
 
 import jax
 import numpy as np
@@ -54,19 +54,19 @@ def changed_by(change):
         (refuses, "RuntimeError: no tracers"),
     ],
 )
-def test_l16_says_what_no_accelerator_has(change, reason):
+def test_l16_names_the_operation_that_accelerators_lack(change, reason):
     report = check_rule(changed_by(change), laws=["L16"], raises=False)
     assert report.verdicts[0].reason == reason
 
 
-def test_l16_lets_a_cpu_have_a_way_of_its_own():
+def test_l16_allows_a_cpu_its_own_implementation():
     def change(w):
         return jax.lax.platform_dependent(w, cpu=foreign, default=lambda w: w)
 
     assert check_rule(changed_by(change), laws=["L16"]).ok
 
 
-def test_l16_asks_init_too():
+def test_l16_checks_init_too():
     rule = GOOD.make()
     start = rule._replace(init=lambda params, key, batch: {"smooth": foreign(params["w"])})
     report = check_rule(GOOD._replace(make=lambda leak=0.5: start), laws=["L16"], raises=False)

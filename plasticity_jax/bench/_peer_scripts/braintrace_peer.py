@@ -1,6 +1,6 @@
 """Online rules on braintrace's recurrent networks, with a readout, softmax and SGD at each step.
 
-Weights come in the order of ours: w (G, n, m) on [state; inputs; 1], w_out (n_out, n + 1) on [state; 1].
+Weights have our order: w (G, n, m) on [state; inputs; 1], w_out (n_out, n + 1) on [state; 1].
 """
 
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
     n_in, n_out, linear = x.shape[-1], y.shape[-1], braintrace.nn.Linear
 
     class FlaxGRU(brainstate.nn.RNNCell):
-        """The GRU whose reset acts behind the recurrent product, as in flax and PyTorch; the peer's acts before it."""
+        """A GRU with the reset after the recurrent product, as in flax and PyTorch; the peer's GRU has it before."""
 
         def __init__(self):
             super().__init__()
@@ -61,7 +61,7 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
             return self.h.value
 
     class Spiking(brainstate.nn.Module):
-        """The peer's neurons, which hear the input and each other's last spikes."""
+        """The peer's neurons, which receive the input and each other's last spikes."""
 
         def __init__(self):
             super().__init__()
@@ -78,7 +78,7 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
         "lif": Spiking,
         "alif": Spiking,
     }
-    # The readout stands outside of what is compiled: inside, its gradient is zero in 0.2.6.
+    # The readout is not part of the compiled module: in 0.2.6 its gradient would be zero there.
     cell, out = make[what["cell"]](), brainstate.nn.Linear(n, n_out)
     gates = {
         "leaky": [("W", "all")],
@@ -91,33 +91,33 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
     rows = {"all": [*range(n, n + n_in), *range(n)], "input": [*range(n, n + n_in)], "state": [*range(n)]}
 
     def load() -> None:
-        for g, (name, heard) in enumerate(gates):
+        for g, (name, source) in enumerate(gates):
             w = arrays["w"][g]
-            bias = w[:, -1] - (1.0 if (what["cell"], name) == ("lstm", "Wf") else 0.0)  # theirs adds one to it
+            bias = w[:, -1] - (1.0 if (what["cell"], name) == ("lstm", "Wf") else 0.0)  # the peer adds one to it
             getattr(cell, name).weight.value = {
-                "weight": jnp.asarray(w[:, rows[heard]].T),
+                "weight": jnp.asarray(w[:, rows[source]].T),
                 "bias": jnp.asarray(bias, jnp.float32),
             }
         w_out = arrays["w_out"]
         out.weight.value = {"weight": jnp.asarray(w_out[:, :-1].T), "bias": jnp.asarray(w_out[:, -1])}
 
     def ours(of: Mapping[Any, Any]) -> dict[str, np.ndarray]:
-        """Weights, or their gradients, in the order of ours."""
-        kept = {tuple(key): value for key, value in of.items()}
-        readout = kept["out", "weight"]
-        found = {"w_out": np.hstack([readout["weight"].T, readout["bias"][:, None]])}
+        """Weights, or their gradients, in our order."""
+        leaves = {tuple(key): value for key, value in of.items()}
+        readout = leaves["out", "weight"]
+        weights = {"w_out": np.hstack([readout["weight"].T, readout["bias"][:, None]])}
         if gates:
             w = np.zeros_like(arrays["w"])
-            for g, (name, heard) in enumerate(gates):
-                leaf = kept["cell", name, "weight"]
-                w[g][:, rows[heard]] = np.asarray(leaf["weight"]).T
+            for g, (name, source) in enumerate(gates):
+                leaf = leaves["cell", name, "weight"]
+                w[g][:, rows[source]] = np.asarray(leaf["weight"]).T
                 w[g][:, -1] = leaf["bias"]
-            found["w"] = w
-        return found
+            weights["w"] = w
+        return weights
 
     kappa = what.get("kappa")
     options = {"SnAp": {"n": 1}, "EProp": {"kappa_filter_decay": kappa}}.get(what["theirs"], {})
-    filtered = brainstate.HiddenState(jnp.zeros((x.shape[1], n)))  # of a leaky readout
+    filtered = brainstate.HiddenState(jnp.zeros((x.shape[1], n)))  # the filter of a leaky readout
     learn = braintrace.compile(cell, getattr(braintrace, what["theirs"]), x[0], batch_size=x.shape[1], **options)
     weights = {
         (name, *key): state
@@ -163,38 +163,39 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
 
     fresh()
     first = what["check"]
-    found = {f"gradient/{name}": leaf for name, leaf in ours(watching(x[:first], y[:first])).items()}
+    gradients = {f"gradient/{name}": leaf for name, leaf in ours(watching(x[:first], y[:first])).items()}
     fresh()
     once()
     learned = ours({key: state.value for key, state in weights.items()})
     if what["cell"] == "lstm":
         learned["w"][1][:, -1] += 1.0
-    return {**found, **{f"learned/{name}": leaf for name, leaf in learned.items()}}, once
+    return {**gradients, **{f"learned/{name}": leaf for name, leaf in learned.items()}}, once
 
 
 def spiking_neurons(n: int, cell: str, options: Mapping[str, float]) -> Any:
-    """Neurons whose constants make its equations ours; a step lasts 1.
+    """The peer's neurons with constants that make their equations equal to ours; a step lasts 1.
 
-    Theirs is V' = decay (V - (V_th - V_reset) z) + (1 - decay) R I, and z hears (V - V_th) / (V_th - V_reset).
+    Theirs is V' = decay (V - (V_th - V_reset) z) + (1 - decay) R I, with z a function of (V - V_th) / (V_th - V_reset).
     """
     import brainpy.state  # pyright: ignore[reportMissingImports]
     import brainstate  # pyright: ignore[reportMissingImports]
     import braintools  # pyright: ignore[reportMissingImports]
 
     brainstate.environ.set(dt=1.0)
-    decay, nothing = options["decay"], braintools.init.Constant(0.0)
+    decay, zero = options["decay"], braintools.init.Constant(0.0)
     membrane: dict[str, Any] = {
         "R": 1 / (1 - decay),
         "tau": -1 / np.log(decay),
         "V_th": 1.0,
         "V_reset": 1 - 1 / decay,
         "V_rest": 0.0,
-        "V_initializer": nothing,
-        "spk_fun": braintools.surrogate.ReluGrad(0.3 / decay**2, decay),  # of what z hears; ours is of V
+        "V_initializer": zero,
+        # Theirs is a function of the argument of z, ours of V.
+        "spk_fun": braintools.surrogate.ReluGrad(0.3 / decay**2, decay),
     }
     if cell == "lif":
         return brainpy.state.LIF(n, **membrane)
-    rho = options["adaptation_decay"]  # theirs counts spikes, and has them fade at once
+    rho = options["adaptation_decay"]  # theirs lets a spike decay in the step in which it is counted
     return brainpy.state.ALIF(n, **membrane, tau_a=-1 / np.log(rho), beta=options["strength"] / rho)
 
 

@@ -1,6 +1,6 @@
-"""evosax on the loss of a life by its initial weights, to which they are drawn back: linear regression.
+"""evosax on the loss of a life as a function of its initial weights, to which the weights decay: linear regression.
 
-A check hands it the normals of the other side, so that the two estimates must be one and the same.
+For the check it gets the normals of the other side, so that the two estimates must be equal.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
     persistent, count = what["rule"] == "pes", 2 * what["pairs"]
 
     def live(born: Any, w: Any, batches: Any) -> tuple[Any, Any]:
-        """``(weights after a window, mean loss on the way)``."""
+        """``(weights after a window, mean loss within it)``."""
 
         def step(w: Any, batch: Any) -> tuple[Any, Any]:
             error = batch[0] @ w - batch[1]
@@ -45,12 +45,12 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
         return es, params
 
     def lives(population: Any, w: Any, batches: Any) -> tuple[Any, Any]:
-        """All of a population, from the weights w where they live on."""
+        """The lives of a population, which continue from the weights w if these are given."""
         return jax.vmap(live, (0, 0, None))(population, population if w is None else w, batches)
 
     def estimates(units: Any) -> Any:
         es, params = algorithm(1.0)
-        found, w, state = [], None, es.init(jax.random.key(0), theta, params)
+        gradients, w, state = [], None, es.init(jax.random.key(0), theta, params)
         for k in range(what["windows"]):
             signed = what["sigma"] * jnp.concatenate([units[k], -units[k]])
             state = state.replace(mean=theta)
@@ -59,8 +59,8 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
             after, losses = lives(theta + signed, w if persistent else None, (x[k], y[k]))
             w = after if persistent else None
             state, _ = es.tell(jax.random.key(1), theta + signed, losses, state, params)
-            found.append(theta - state.mean)
-        return jnp.stack(found)
+            gradients.append(theta - state.mean)
+        return jnp.stack(gradients)
 
     es, params = algorithm(what["rate"])
 

@@ -1,4 +1,4 @@
-"""The same works as the peers' scripts, by this library, as `sweep` runs a single lane of them."""
+"""The works of the peers' scripts by this library, each as a single lane of `sweep`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -43,7 +43,7 @@ def layers(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
 
 
 def _learned(what: Mapping[str, Any], rule: Any, params: Any, arrays: Mapping[str, Any]) -> Found:
-    """A rule's summed updates at fixed weights, the weights after SGD, and that as the round."""
+    """A rule's summed updates at fixed weights, the weights after SGD, and a function that repeats the SGD."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -65,21 +65,21 @@ def _learned(what: Mapping[str, Any], rule: Any, params: Any, arrays: Mapping[st
     chunk = pj.run.sweep(lambda state: jax.lax.scan(lambda s, e: (learn.step(s, e)[0], None), state, examples)[0])
     states = jax.tree.map(lambda leaf: leaf[None], start)
     learned = jax.tree.map(lambda leaf: leaf[0], chunk(states).params)
-    found = {**_named("gradient", jax.jit(gradient)()), **_named("learned", learned)}
-    return found, lambda: jax.block_until_ready(chunk(states))
+    results = {**_named("gradient", jax.jit(gradient)()), **_named("learned", learned)}
+    return results, lambda: jax.block_until_ready(chunk(states))
 
 
 def _named(kind: str, params: Any) -> dict[str, Any]:
-    """The forward weights by name, those of several layers with their numbers."""
-    found = {}
+    """The forward weights by name; names in a tuple of layers end in the layer's number."""
+    named = {}
     for name, leaf in params["forward"].items():
-        for i, one in enumerate(leaf if isinstance(leaf, tuple) else [leaf]):
-            found[f"{kind}/{name}{i if isinstance(leaf, tuple) else ''}"] = one
-    return found
+        for i, weights in enumerate(leaf if isinstance(leaf, tuple) else [leaf]):
+            named[f"{kind}/{name}{i if isinstance(leaf, tuple) else ''}"] = weights
+    return named
 
 
 def outer(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
-    """Estimates of the gradient of a life by its initial weights, to which they are drawn back: linear regression."""
+    """Estimates of the gradient of a life by its initial weights, to which the weights decay: linear regression."""
     import jax
     import jax.numpy as jnp
     import optax

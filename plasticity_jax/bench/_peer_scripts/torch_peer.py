@@ -1,6 +1,6 @@
 """PyTorch, and BioTorch's layers: backpropagation through windows of time, and feedback alignment, with SGD.
 
-Weights come in the order of ours: w (G, n, m) on [state; inputs; 1], w_out (n_out, n + 1) on [state; 1].
+Weights have our order: w (G, n, m) on [state; inputs; 1], w_out (n_out, n + 1) on [state; 1].
 """
 
 import sys
@@ -42,7 +42,7 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
 
 
 def windows(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
-    """Windows x (K, B, T, n_in): the state goes on from window to window, credit does not."""
+    """BPTT on windows x (K, B, T, n_in): the state continues from window to window, but credit does not."""
     import torch  # pyright: ignore[reportMissingImports]
 
     n, x, y = what["n"], torch.tensor(arrays["x"]), torch.tensor(arrays["y"])
@@ -56,7 +56,7 @@ def windows(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
         "bias_ih": w[:1, :, -1],
         "bias_hh": 0 * w[:1, :, -1],
     }
-    if what["cell"] == "gru":  # reset, update, candidate, whose two halves are ours third and fourth
+    if what["cell"] == "gru":  # reset, update, and the candidate, with halves that are our third and fourth gate
         start = {
             "weight_hh": w[[0, 1, 3], :, :n],
             "weight_ih": w[:3, :, n:-1],
@@ -72,19 +72,19 @@ def windows(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
             out.bias.copy_(w_out[:, -1])
 
     def gradient() -> dict[str, Any]:
-        """Gradients in the order of ours; a bias that is there twice has each of its gradients."""
-        found, g = np.zeros_like(arrays["w"]), len(cell.weight_hh_l0) // n
+        """Gradients in our order; where PyTorch has two biases, each has its own gradient."""
+        grad, g = np.zeros_like(arrays["w"]), len(cell.weight_hh_l0) // n
         hh, ih, b_ih, b_hh = (
             getattr(cell, f"{name}_l0").grad.numpy().reshape(g, n, -1)
             for name in ("weight_hh", "weight_ih", "bias_ih", "bias_hh")
         )
-        found[:g, :, n:-1], found[:g, :, -1:] = ih, b_ih
+        grad[:g, :, n:-1], grad[:g, :, -1:] = ih, b_ih
         if g == 1:
-            found[:, :, :n] = hh
+            grad[:, :, :n] = hh
         else:
-            found[[0, 1, 3], :, :n], found[3, :, -1:] = hh, b_hh[2]
+            grad[[0, 1, 3], :, :n], grad[3, :, -1:] = hh, b_hh[2]
         readout = torch.hstack([out.weight.grad, out.bias.grad[:, None]])
-        return {"gradient/w": found, "gradient/w_out": readout.numpy().copy()}
+        return {"gradient/w": grad, "gradient/w_out": readout.numpy().copy()}
 
     descent = torch.optim.SGD([*cell.parameters(), *out.parameters()], what["rate"])
 
@@ -100,23 +100,23 @@ def windows(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
                 descent.zero_grad()
 
     run(what["check"], False)
-    found = gradient()
+    gradients = gradient()
 
     def once() -> None:
         run(len(x), True)
 
     once()
-    return found, once
+    return gradients, once
 
 
 def layers(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
-    """Sigmoid layers with a linear output; feedback alignment as a function of our own, or by BioTorch's layers."""
+    """Sigmoid layers with a linear output; feedback alignment by an `autograd.Function`, or by BioTorch's layers."""
     import torch  # pyright: ignore[reportMissingImports]
 
     x, y, depth = torch.tensor(arrays["x"]), torch.tensor(arrays["y"]), len(what["widths"]) - 1
 
     class Aligned(torch.autograd.Function):
-        """A linear layer whose error goes back through a fixed matrix."""
+        """A linear layer with a fixed matrix for the backward error."""
 
         @staticmethod
         def forward(ctx: Any, h: Any, w: Any, bias: Any, w_fb: Any) -> Any:
@@ -157,8 +157,8 @@ def layers(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
     descent.zero_grad()
     for h, target in zip(x[: what["check"]], y[: what["check"]], strict=True):
         backward(h, target)
-    found = {f"gradient/w{i}": layer.weight.grad.numpy().copy() for i, layer in enumerate(net)}
-    found |= {f"gradient/bias{i}": layer.bias.grad.numpy().copy() for i, layer in enumerate(net)}
+    results = {f"gradient/w{i}": layer.weight.grad.numpy().copy() for i, layer in enumerate(net)}
+    results |= {f"gradient/bias{i}": layer.bias.grad.numpy().copy() for i, layer in enumerate(net)}
 
     def once() -> None:
         load()
@@ -168,8 +168,8 @@ def layers(what: Mapping[str, Any], arrays: dict[str, Any]) -> Found:
             descent.step()
 
     once()
-    found |= {f"learned/w{i}": layer.weight.detach().numpy().copy() for i, layer in enumerate(net)}
-    return found, once
+    results |= {f"learned/w{i}": layer.weight.detach().numpy().copy() for i, layer in enumerate(net)}
+    return results, once
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Credit through feedback of its own (Lansdell, Prakash & Kording 2020), one rule per file."""
+"""Credit assignment through separate feedback (Lansdell, Prakash & Kording 2020), one rule per file."""
 
 from plasticity_jax.rules.feedback.backprop import backprop
 from plasticity_jax.rules.feedback.common import feedback_rule

@@ -1,12 +1,13 @@
-r"""Backpropagation: errors are carried back through the transposes of the weights that carried activity forward.
+r"""Backpropagation: errors are carried back through the transposes of the forward weights.
 
     e^i = (e^{i+1} W^{i+1}) phi_i'(v^i),   G^i = mean e^i h^{i-1}^T
 
-as it stands for dense layers; in any layer e W is linear(W, .)^T e, and e h^T is linear(., h)^T e.
+These are the equations of dense layers. In any other layer, e W stands for linear(W, .)^T e, and e h^T for
+linear(., h)^T e.
 
 Source: Rumelhart, Hinton & Williams (1986); the reference of Lansdell, Prakash & Kording (2020). Kind: exact.
-Memory: none carried. Time: three matrix products a layer. Each feedback synapse reads the
-weight of another, of the forward path: the weight transport that the other rules of this wing do without.
+Memory: no traces. Time: three matrix products a layer. Each feedback synapse reads the weight of a forward synapse:
+this is the weight transport that the other rules of this wing avoid.
 """
 
 from plasticity_jax.base import LearningRule
@@ -15,7 +16,7 @@ from plasticity_jax.rules.feedback.common import feedback_rule
 
 
 def backprop(net: Chain) -> LearningRule:
-    """The gradient, by the chain rule written out.
+    """The exact gradient, by the chain rule.
 
     Args:
       net: a chain of layers, of `plasticity_jax.layers`.

@@ -18,7 +18,7 @@ from plasticity_jax.rules import feedback
 from plasticity_jax.typing import Array, Example, Key, Params
 
 SIZES, EXAMPLES = (3, 5, 4, 2), 3
-"""With half the paper's weights, for the laws learn at a rate at which whole ones would run away."""
+"""Sizes of the layers and of a batch. Weights start at half the paper's: at the laws' rate, full ones would diverge."""
 
 IMAGE = (4, 4, 1)
 
@@ -48,7 +48,7 @@ def _case(
     net: Callable[[], Chain] = _dense,
     share: float | None = None,
 ) -> RuleCase:
-    """A rule on a network; `share` of the first example in the loss, the next ones' being its multiples."""
+    """The case of a rule on a network; `share` is the weight of the first example, and example i has i times that."""
 
     def make(**given: float) -> LearningRule:
         return rule(net(), **{**coefficients, **given})
@@ -69,7 +69,7 @@ MIRROR = {"sigma": 0.2, "decay": 0.5}
 STATISTICS = {"sigma": 0.2, "ridge": 1.0, "forgetting": 0.9}
 LINEAR = ("identity", "identity", "identity")
 SHARE = 0.05
-"""The variance of weight perturbation, which grows with the number of weights, would run away at the laws' rate."""
+"""A small weight: at the laws' rate, weight perturbation's variance, which grows with its weights, would diverge."""
 
 CASES = {
     "backprop": _case(feedback.backprop, "exact"),
@@ -134,7 +134,7 @@ TERMS, POINTS = 2, 4
 
 
 def _curve_loss(params: Params, batch: Example) -> Array:
-    """Half the squared error of offset + sum_k height_k tanh(slope_k x), weighed."""
+    """Half the squared error of offset + sum_k height_k tanh(slope_k x), weighted."""
     curve = params["curve"]
     terms = jnp.tanh(batch.x[:, None] * curve["slope"][None])
     return jnp.mean(batch.weight * (params["offset"] + terms @ curve["height"] - batch.y) ** 2) / 2

@@ -5,9 +5,8 @@ r"""Shared parts of the rules on chains of layers: errors carried back, the weig
 
     G^i = mean over the batch of linear_i(., h^{i-1})^T e~^i
 
-c^i stands for dL/dh^i. In a dense layer linear(B, .)^T e is e B, and G the mean of e h^T. With B = W the chain is
-backpropagation, and every e~ and G is exact. The output's error and the gradient of the last layer are exact whatever B
-is.
+c^i stands for dL/dh^i. In a dense layer linear(B, .)^T e is e B, and G is the mean of e h^T. With B = W the chain is
+backpropagation, and every e~ and G is exact. The output's error and the last layer's gradient are exact for any B.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +28,7 @@ class Carried(NamedTuple):
     Attributes:
       error: L arrays of the shapes of v^i, e~^i from i = 1; the last is exact.
       credit: L - 1 arrays of the shapes of h^i, c^i for the activity of the hidden layers.
-      source: L - 1 arrays, the error that each credit was made of: e~^{i+1} (chain), or e^L as rows (direct).
+      source: L - 1 arrays, the error from which each credit is computed: e~^{i+1} (chain), or e^L as rows (direct).
     """
 
     error: tuple[Array, ...]
@@ -38,11 +37,11 @@ class Carried(NamedTuple):
 
 
 def carry_back(net: Chain, activity: Pass, error: Array, back: Sequence[PyTree], pathway: Pathway = "chain") -> Carried:
-    """The errors of all layers, from that of the output.
+    """Carries the error of the output back to all layers.
 
     Args:
       net: the network.
-      activity: of the forward pass.
+      activity: the forward pass.
       error: e^L, of the shape of v^L.
       back: L - 1 feedback weights, of the form of w[i + 1] on the chain, matrices (n_L, n_i) if direct.
       pathway: "chain" or "direct".
@@ -72,14 +71,14 @@ def feedback_rule(
     back: Callable[[Params], Sequence[PyTree]] | None = None,
     teach: Callable[[Params, PyTree, Pass, Key], PyTree] | None = None,
 ) -> LearningRule:
-    """Makes a `LearningRule`, without traces, of the weights that carry errors back.
+    """Makes a `LearningRule` without traces from the weights that carry errors back.
 
     Args:
       net: the network.
       pathway: "chain" or "direct".
       back: ``params -> L - 1 feedback weights``; None is ``params["feedback"]["w_fb"]``.
-      teach: ``(params, gradients of "forward", forward pass, key) -> updates`` of the groups that learn; None leaves
-        the feedback alone.
+      teach: ``(params, gradients of "forward", forward pass, key) -> updates`` of the groups that learn; None does
+        not change the feedback.
 
     Returns:
       The rule; its params are those of `plasticity_jax.layers.init_params`, its batch an `Example`.
@@ -87,7 +86,7 @@ def feedback_rule(
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
       >>> net = pj.networks.mlp((3, 20, 1), ("tanh", "identity"))
-      >>> def rounded(params):  # feedback that knows the forward weights to one digit
+      >>> def rounded(params):  # feedback by the forward weights, rounded to one decimal
       ...     return [jnp.round(w, 1) for w in params["forward"]["w"][1:]]
       >>> learn = pj.learner(feedback_rule(net, back=rounded), optax.sgd(0.1))
       >>> x = jax.random.normal(jax.random.key(0), (50, 3))
@@ -98,36 +97,36 @@ def feedback_rule(
       True
     """
     check_chain(net)
-    reads = pathway if back is None else None
+    pathway_read = pathway if back is None else None
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
-        entered(net, params, batch, reads)
+        entered(net, params, batch, pathway_read)
         return ()
 
     def update(params: Params, traces: tuple[()], key: Key, batch: Example) -> tuple[Updates, tuple[()], Info]:
-        x, y, _, weight = entered(net, params, batch, reads)
+        x, y, _, weight = entered(net, params, batch, pathway_read)
         weights = params["forward"]
         activity = forward(net, weights, x)
         loss, credit = loss_and_credit(net, activity.h[-1], y, weight)
-        b = params["feedback"]["w_fb"] if back is None else back(params)
-        if len(b) != len(net.layers) - 1:
-            raise ValueError(f"back returns {len(b)} weights for {len(net.layers) - 1} hidden layers: give each one")
-        carried = carry_back(net, activity, activity.pull[-1](credit), b, pathway)
-        taught = gradients(net, weights, activity, carried.error)
-        updates = {"forward": taught} if teach is None else teach(params, taught, activity, key)
+        w_fb = params["feedback"]["w_fb"] if back is None else back(params)
+        if len(w_fb) != len(net.layers) - 1:
+            raise ValueError(f"back returns {len(w_fb)} weights for {len(net.layers) - 1} hidden layers: give each one")
+        carried = carry_back(net, activity, activity.pull[-1](credit), w_fb, pathway)
+        weight_gradients = gradients(net, weights, activity, carried.error)
+        updates = {"forward": weight_gradients} if teach is None else teach(params, weight_gradients, activity, key)
         return groups.filled(params, updates), (), Info(jnp.mean(loss), READY, {"output": activity.h[-1]})
 
     return LearningRule(init, update)
 
 
 def entered(net: Chain, params: Params, batch: Example, pathway: Pathway | None) -> Example:
-    """The batch in the form that a rule reads, once network, weights, feedback and batch are known to fit together.
+    """Returns the batch in the form that a rule reads, after checks that network, weights, feedback and batch fit.
 
     Args:
       net: the network.
       params: its weights.
       batch: one step's example.
-      pathway: of the feedback that the rule reads; None if it reads none.
+      pathway: the pathway of the feedback that the rule reads; None if it reads none.
 
     Raises:
       AssertionError: naming the array and the shape that it should have.

@@ -2,11 +2,11 @@ r"""Direct feedback alignment: the output's error reaches every hidden layer thr
 
     e~^i = (e^L B^i) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T,   B^i fixed, (n_L, n_i)
 
-n_L counts all entries of v^L and n_i those of h^i; in a layer that is not dense e h^T is linear(., h)^T e.
+n_L counts all entries of v^L and n_i those of h^i. In a layer that is not dense, e h^T stands for linear(., h)^T e.
 
 Source: Nokland (2016); Lansdell, Prakash & Kording (2020). Kind: approximate; exact in a linear network where B^i is
-the product of the weights above layer i, and in any network of one hidden layer at B = W.
-Memory: none carried, beside B. Time: at most that of backpropagation; the layers do not wait for one another.
+the product of the weights above layer i, and in any network with one hidden layer at B = W.
+Memory: B; no traces. Time: at most that of backpropagation; the layers do not wait for one another.
 Each synapse reads its presynaptic activity and one error signal of its postsynaptic neuron.
 """
 
@@ -22,7 +22,7 @@ def direct_feedback_alignment(net: Chain) -> LearningRule:
       net: a chain of layers, of `plasticity_jax.layers`.
 
     Returns:
-      A rule over ``w`` and ``bias``, with ``w_fb`` of the pathway "direct", which it leaves alone.
+      A rule over ``w`` and ``bias``; it reads ``w_fb`` of the pathway "direct" and does not change it.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj

@@ -2,12 +2,12 @@ r"""Feedback alignment: errors are carried back, layer by layer, through fixed r
 
     e~^i = (e~^{i+1} B^{i+1}) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T,   B^{i+1} fixed, of the form of W^{i+1}
 
-as it stands for dense layers; in any layer e B is linear(B, .)^T e, and e h^T is linear(., h)^T e: in a convolution B
-is a kernel.
+These are the equations of dense layers. In any other layer, e B stands for linear(B, .)^T e, and e h^T for
+linear(., h)^T e; in a convolution B is a kernel.
 
 Source: Lillicrap et al. (2016); Lansdell, Prakash & Kording (2020), section 4. Kind: approximate; exact at B = W.
-Memory: none carried, beside B. Time: that of backpropagation. Each synapse reads its presynaptic activity and one
-error signal of its postsynaptic neuron; no synapse reads another's weight.
+Memory: B; no traces. Time: that of backpropagation. Each synapse reads its presynaptic activity and one error signal
+of its postsynaptic neuron; no synapse reads the weight of another.
 """
 
 from plasticity_jax.base import LearningRule
@@ -16,13 +16,13 @@ from plasticity_jax.rules.feedback.common import feedback_rule
 
 
 def feedback_alignment(net: Chain) -> LearningRule:
-    """Fixed random feedback, through the layers.
+    """Fixed random feedback, layer by layer.
 
     Args:
       net: a chain of layers, of `plasticity_jax.layers`.
 
     Returns:
-      A rule over ``w`` and ``bias``, with ``w_fb`` of the pathway "chain", which it leaves alone.
+      A rule over ``w`` and ``bias``; it reads ``w_fb`` of the pathway "chain" and does not change it.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj

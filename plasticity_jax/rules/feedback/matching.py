@@ -1,16 +1,16 @@
-r"""Matched feedback: the feedback weights undergo the changes of the forward weights, and so come to resemble them.
+r"""Matched feedback: the feedback weights take the same changes as the forward weights, and so come to resemble them.
 
     e~^i = (e~^{i+1} B^{i+1}) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T
     updates of W^i:  G^i + decay W^i,   of B^i:  G^i + decay B^i,   i >= 2
 
-With the same optimiser for both, W - B shrinks by the factor 1 - eta decay at each step of SGD: without decay
-(`matching`, the paper's control) it stays what it was for ever, and only the relative error falls as W grows; with
-decay (`kolen_pollack`) B becomes W. W^1 decays too; biases do not.
+With the same optimiser for both, each step of SGD multiplies W - B by 1 - eta decay. Without decay (`matching`, the
+paper's control) W - B stays constant, and only the relative error falls as W grows; with decay (`kolen_pollack`) B
+converges to W. W^1 decays too; biases do not.
 
-Source: Kolen & Pollack (1994); Lansdell, Prakash & Kording (2020), figure 2. Kind: approximate; exact at B = W, and
-there it stays, so that it is then backpropagation with decay.
-Memory: none carried, beside B. Time: that of backpropagation. Each synapse reads its presynaptic activity and one error
-signal of its postsynaptic neuron; a feedback synapse reads the same two, which it joins the other way round.
+Source: Kolen & Pollack (1994); Lansdell, Prakash & Kording (2020), figure 2. Kind: approximate; exact at B = W, which
+it preserves: it is then backpropagation with decay.
+Memory: B; no traces. Time: that of backpropagation. Each synapse reads its presynaptic activity and one error signal of
+its postsynaptic neuron; a feedback synapse reads the same two, with their roles exchanged.
 """
 
 import jax
@@ -24,11 +24,11 @@ from plasticity_jax.typing import Key, Params, PyTree, Scalar
 
 
 def matching(net: Chain, *, decay: Scalar = 0.0) -> LearningRule:
-    """The same change for feedback as for forward weights.
+    """Feedback weights that take the same changes as the forward weights.
 
     Args:
       net: a chain of layers, of `plasticity_jax.layers`.
-      decay: of W and B alike, a rate relative to the learning rate, at least 0, which keeps W - B constant.
+      decay: the decay of W and B alike, relative to the learning rate, at least 0; at 0, W - B stays constant.
 
     Returns:
       A rule over ``w`` and ``bias``, and over ``w_fb`` of the pathway "chain", for which it emits W's own gradients:
@@ -51,7 +51,7 @@ def matching(net: Chain, *, decay: Scalar = 0.0) -> LearningRule:
     Reference:
       Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem", ICLR 2020.
     """
-    number("decay", decay, 0, why="the share of a weight that each step takes off, relative to the learning rate")
+    number("decay", decay, 0, why="the share of a weight lost at each step, relative to the learning rate")
 
     def decayed(gradients: PyTree, weights: PyTree) -> PyTree:
         weights = tuple(weights)
@@ -67,14 +67,14 @@ def matching(net: Chain, *, decay: Scalar = 0.0) -> LearningRule:
 
 
 def kolen_pollack(net: Chain, *, decay: Scalar = 1e-3) -> LearningRule:
-    """Matched changes with weight decay, which makes B become W.
+    """Matched changes with weight decay, by which B converges to W.
 
     Args:
       net: a chain of layers, of `plasticity_jax.layers`.
       decay: as in `matching`; at a learning rate eta the difference W - B falls like exp(-eta decay t).
 
     Returns:
-      A rule, as `matching`.
+      A rule like that of `matching`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj

@@ -1,31 +1,32 @@
-r"""Feedback learned by node perturbation: noise tells what activity does to the loss, and B learns to predict it.
+r"""Feedback learned by node perturbation: noise shows the effect of activity on the loss, and B learns to predict it.
 
     h~^i = phi_i(W^i h~^{i-1} + b^i) + sigma xi^i                  in all hidden layers at once; none on input or output
     lam^i = (L~ - L) xi^i / sigma                                  for each example; an estimate of dL/dh^i
-    B^{i+1} = argmin E |e~^{i+1} B^{i+1} - lam^i|^2                e~ is given, no gradient goes through it
+    B^{i+1} = argmin E |e~^{i+1} B^{i+1} - lam^i|^2                e~ held fixed: no gradient goes through it
     e~^i = (e~^{i+1} B^{i+1}) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T     of the clean pass, as in feedback alignment
 
-With "direct" feedback e^L takes the place of e~^{i+1} in the second half. Three ways to solve for B:
+With "direct" feedback, e^L takes the place of e~^{i+1} in the last two lines. There are three ways to solve for B:
 
     sgd      updates of B: mean e~^T (e~ B - lam), the gradient of 1/2 mean |e~ B - lam|^2
-    ridge    V += sum e~^T e~,  S += sum e~^T lam,  B^ = (V + ridge I)^{-1} S;  e~ is made with the current B
+    ridge    V += sum e~^T e~,  S += sum e~^T lam,  B^ = (V + ridge I)^{-1} S;  e~ from the current B
     offline  M += sum e^L^T e^L,  S += sum e^L^T lam;  then, from the top, with R = I at first:
              B^ = (R M R^T + ridge I)^{-1} R S,  R <- B^^T R       theorem 2's estimator, for linear hidden layers
 
 For ridge and offline the update emitted is B - B^, so that SGD at a rate of 1 on the "feedback" group sets B to B^.
 
-as they stand for dense layers; in any layer e B is linear(B, .)^T e, and sgd's update of B is linear(., e B - lam)^T e.
+These are the equations of dense layers. In any other layer, e B stands for linear(B, .)^T e, and sgd's update of B is
+linear(., e B - lam)^T e.
 
 Source: Lansdell, Prakash & Kording (2020), section 3 and supplement A. Kind: approximate; exact at B = W, and
-consistent: B becomes W for sigma -> 0 where the e~ that it regresses on has full rank (assumption A3).
-Memory: B, and V and S, twice for ridge and offline. Time: that of backpropagation, a second pass through all layers but
+consistent: for sigma -> 0, B converges to W where the e~ of the regression has full rank (assumption A3).
+Memory: B, and for ridge and offline V and S, twice. Time: that of backpropagation, a second pass through all layers but
 the first, and one product a layer for B; ridge adds n^3 for each solution. Each forward synapse reads its
-presynaptic activity and its neuron's error signal; a feedback synapse the error that it carries, its target's noise,
-and one number for the whole network, L~ - L.
-Departures from the print: what it calls the noise's variance is sigma, its standard deviation, as in the authors' code.
-The network's own answer is that of the clean pass. No noise on, and no feedback to, biases. Means over the batch, where
-the code has sums. V and S are compensated sums, for in float32 plain ones drift over 1e6 steps. Forgetting, antithetic
-pairs and signs for noise are additions.
+presynaptic activity and its neuron's error signal; a feedback synapse reads the error that it carries, its target's
+noise, and one number for the whole network, L~ - L.
+Departures from the paper: its "variance" of the noise is sigma here, the standard deviation, as in the authors' code.
+The network's output is that of the clean pass. Biases get neither noise nor feedback. Means over the batch take the
+place of the code's sums. V and S are compensated sums, because plain ones drift over 1e6 steps in float32. Forgetting,
+antithetic pairs and random signs as noise are additions.
 """
 
 import math
@@ -78,26 +79,26 @@ def node_perturbation(
     solve_every: int = 1,
     warm_up: int = 0,
 ) -> LearningRule:
-    """Errors carried back by matrices that are regressed on the effects of noise.
+    """Feedback matrices learned by regression on the effects of noise.
 
     Args:
       net: the network, with at least one hidden layer.
       sigma: the noise's standard deviation, above 0; in float32 best within 1e-4 to 1e-1.
-      noise: "gaussian" (the paper's) or "rademacher" (cheaper, and of less variance).
-      antithetic: (L(+) - L(-)) / 2 in place of L(+) - L, for another forward pass.
+      noise: "gaussian" (the paper's) or "rademacher" (cheaper, with less variance).
+      antithetic: use (L(+) - L(-)) / 2 in place of L(+) - L, at the cost of one more forward pass.
       pathway: "chain" or "direct".
       estimator: "sgd", "ridge" or "offline".
       ridge: added to the diagonal of V at each solution, at least 0; not forgotten.
-      forgetting: factor of V and S at each step, in (0, 1]. Below 1 old errors, of another B and W, fade.
+      forgetting: factor on V and S at each step, in (0, 1]. Below 1, errors of earlier B and W fade.
       solve_every: steps between solutions (ridge, offline); in between the group "feedback" is not ready.
       warm_up: steps in which only B is learned: the group "forward" is not ready.
 
     Returns:
-      A rule over ``w`` and ``bias``, and over ``w_fb`` of the pathway given.
+      A rule over ``w`` and ``bias``, and over ``w_fb`` of the chosen pathway.
 
     Raises:
-      ValueError: if an option is not known or out of range, there is no hidden layer, or offline meets a nonlinear or
-        directly fed one.
+      ValueError: if an option is not known or out of range, there is no hidden layer, or the estimator is "offline" and
+        a hidden layer is nonlinear or the pathway direct.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
@@ -123,16 +124,16 @@ def node_perturbation(
         raise ValueError(f"solve_every={solve_every} must be at least 1 step and warm_up={warm_up} at least 0")
     if estimator == "offline" and (pathway != "chain" or {layer.phi for layer in net.layers[:-1]} != {"identity"}):
         raise ValueError("estimator='offline' is for chains of linear hidden layers; use 'ridge'")
-    others = others_than_dense(net)
-    if estimator != "sgd" and pathway == "chain" and others:
+    not_dense = others_than_dense(net)
+    if estimator != "sgd" and pathway == "chain" and not_dense:
         raise ValueError(
-            f"estimator={estimator!r} solves for matrices between dense layers, and {others[0]} is in their way: use "
-            "'sgd', or pathway='direct'"
+            f"estimator={estimator!r} solves for matrices between dense layers, and {not_dense[0]} is in their way: "
+            "use 'sgd', or pathway='direct'"
         )
 
     number("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides its effect")
     number("ridge", ridge, 0, why="added to the diagonal of a second moment")
-    number("forgetting", forgetting, 0, 1, open_low=True, why="what the statistics keep at each step")
+    number("forgetting", forgetting, 0, 1, open_low=True, why="the fraction of the statistics kept at each step")
 
     def init(params: Params, key: Key, batch: Example) -> NodePerturbationTraces:
         entered(net, params, batch, pathway)
@@ -168,29 +169,32 @@ def node_perturbation(
 
         steps = traces.steps + 1
         if estimator == "sgd":
-            back = _descend(net, w_fb, carried, target, pathway)
+            feedback_updates = _descend(net, w_fb, carried, target, pathway)
             traces = NodePerturbationTraces(steps, (), ())
         else:
-            seen = [error] if estimator == "offline" else carried.source[: len(traces.second)]
-            second = tuple(add(v, e.T @ e, keep) for v, e in zip(traces.second, seen, strict=True))
-            seen = seen * len(w_fb) if len(second) == 1 else seen
+            errors = [error] if estimator == "offline" else carried.source[: len(traces.second)]
+            second = tuple(add(v, e.T @ e, keep) for v, e in zip(traces.second, errors, strict=True))
+            errors = errors * len(w_fb) if len(second) == 1 else errors
             target = [lam.reshape(len(lam), -1) for lam in target]
-            cross = tuple(add(s, e.T @ lam, keep) for s, e, lam in zip(traces.cross, seen, target, strict=True))
+            cross = tuple(add(s, e.T @ lam, keep) for s, e, lam in zip(traces.cross, errors, target, strict=True))
             traces = NodePerturbationTraces(steps, second, cross)
 
             def solved() -> tuple[Array, ...]:
-                best = estimate(traces, ridge, estimator)
-                return tuple(b - b_hat for b, b_hat in zip(w_fb, best, strict=True))
+                estimates = estimate(traces, ridge, estimator)
+                return tuple(b - b_hat for b, b_hat in zip(w_fb, estimates, strict=True))
 
-            def still() -> tuple[Array, ...]:
+            def unchanged() -> tuple[Array, ...]:
                 return tuple(jnp.zeros_like(b) for b in w_fb)
 
-            back = solved() if solve_every == 1 else jax.lax.cond(steps % solve_every == 0, solved, still)
+            if solve_every == 1:
+                feedback_updates = solved()
+            else:
+                feedback_updates = jax.lax.cond(steps % solve_every == 0, solved, unchanged)
 
-        taught = gradients(net, weights, clean, carried.error)
+        weight_gradients = gradients(net, weights, clean, carried.error)
         if warm_up:
-            taught = jax.tree.map(lambda g: jnp.where(steps > warm_up, g, 0), taught)
-        updates = groups.filled(params, {"forward": taught, "feedback": {"w_fb": back}})
+            weight_gradients = jax.tree.map(lambda g: jnp.where(steps > warm_up, g, 0), weight_gradients)
+        updates = groups.filled(params, {"forward": weight_gradients, "feedback": {"w_fb": feedback_updates}})
         return updates, traces, Info(jnp.mean(loss), ready_after(steps), {"output": clean.h[-1]})
 
     def ready_after(steps: Array) -> Ready:
@@ -203,7 +207,7 @@ def node_perturbation(
 
 
 def estimate(traces: NodePerturbationTraces, ridge: Scalar, estimator: str) -> tuple[Array, ...]:
-    """B^ of all layers, from what the regression has seen."""
+    """B^ of all layers, from the sums of the regression."""
     if estimator == "offline":
         return offline_feedback(traces.second[0].total, [s.total for s in traces.cross], ridge)
     second = traces.second * len(traces.cross) if len(traces.second) == 1 else traces.second
@@ -211,7 +215,7 @@ def estimate(traces: NodePerturbationTraces, ridge: Scalar, estimator: str) -> t
 
 
 def offline_feedback(second: Array, cross: Sequence[Array], ridge: Scalar) -> tuple[Array, ...]:
-    """Theorem 2's estimator for a linear chain: each layer's errors are made with the B^ above it, all of them at once.
+    """Theorem 2's estimator for a linear chain: each layer's errors are carried back by the B^ of the layers above.
 
     Args:
       second: (n_L, n_L), M, the sum of e^L^T e^L.
@@ -221,21 +225,21 @@ def offline_feedback(second: Array, cross: Sequence[Array], ridge: Scalar) -> tu
     Returns:
       L - 1 arrays, B^ of layers 2 to L, of the shapes of W.
     """
-    found, r = [], jnp.eye(len(second), dtype=second.dtype)  # e~ = e^L r^T
+    estimates, r = [], jnp.eye(len(second), dtype=second.dtype)  # e~ = e^L r^T
     for s in reversed(cross):
         b = _ridge(r @ second @ r.T, r @ s, ridge)
-        found.insert(0, b)
+        estimates.insert(0, b)
         r = b.T @ r
-    return tuple(found)
+    return tuple(estimates)
 
 
 def _ridge(second: Array, cross: Array, ridge: Scalar) -> Array:
-    wide = jnp.promote_types(second.dtype, jnp.float32)  # LAPACK has no smaller one
+    wide = jnp.promote_types(second.dtype, jnp.float32)  # LAPACK has no half precision
     v = second.astype(wide)
-    # Directions weaker than V's own rounding are shrunk, or else a near-singular V may not be positive definite.
-    least = jnp.asarray(ridge, wide) + jnp.finfo(second.dtype).eps.astype(wide) * jnp.trace(v)
-    least = least + jnp.finfo(wide).tiny  # nothing seen yet, and no ridge
-    return _solve(v + least * jnp.eye(len(v), dtype=wide), cross.astype(wide)).astype(second.dtype)
+    # Shrink directions weaker than V's own rounding, or a near-singular V may not be positive definite.
+    diagonal = jnp.asarray(ridge, wide) + jnp.finfo(second.dtype).eps.astype(wide) * jnp.trace(v)
+    diagonal = diagonal + jnp.finfo(wide).tiny  # or V is singular before the first error, without a ridge
+    return _solve(v + diagonal * jnp.eye(len(v), dtype=wide), cross.astype(wide)).astype(second.dtype)
 
 
 @lane_by_lane
@@ -246,14 +250,14 @@ def _solve(positive: Array, cross: Array) -> Array:
 def _descend(
     net: Chain, w_fb: Sequence[PyTree], carried: Carried, target: Sequence[Array], pathway: Pathway
 ) -> tuple[PyTree, ...]:
-    """The gradient of 1/2 mean |c - lam|^2 by B: that of a layer with weights B which reads c - lam and errs by e~."""
+    """The gradient of 1/2 mean |c - lam|^2 for B: that of a layer with weights B, input c - lam and error e~."""
 
     def of_layer(i: int) -> PyTree:
-        wrong = carried.credit[i] - target[i]
+        residual = carried.credit[i] - target[i]
         if pathway == "direct":
-            total = carried.source[i].T @ wrong.reshape(len(wrong), -1)
+            total = carried.source[i].T @ residual.reshape(len(residual), -1)
         else:
-            total = gradient(net.layers[i + 1], w_fb[i], between(net, i + 1, wrong), carried.source[i])
-        return jax.tree.map(lambda g: g / len(wrong), total)
+            total = gradient(net.layers[i + 1], w_fb[i], between(net, i + 1, residual), carried.source[i])
+        return jax.tree.map(lambda g: g / len(residual), total)
 
     return tuple(map(of_layer, range(len(target))))

@@ -1,4 +1,4 @@
-"""Shared parts of the rules that perturb all weights at once: what learns, and its loss, in a chain or any params."""
+"""Shared parts of the rules that perturb all weights at once: weights and loss, of a chain or of any function."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,13 @@ from plasticity_jax.typing import Array, Batch, Params, PyTree
 
 
 class Perturbed(NamedTuple):
-    """``params -> weights`` that learn, ``(params, batch) -> batch`` checked, ``(weights, batch) -> (loss, aux)``."""
+    """A network as a rule perturbs it.
+
+    Attributes:
+      learning: ``params -> weights``, those that learn.
+      fit: ``(params, batch) -> batch``, checked.
+      loss: ``(weights, batch) -> (loss, aux)``.
+    """
 
     learning: Callable[[Params], PyTree]
     fit: Callable[[Params, Batch], Batch]
@@ -27,11 +33,11 @@ def perturbed(net: Chain | Callable[[Params, Batch], Array]) -> Perturbed:
     """Weights that a rule perturbs, and the loss that it reads.
 
     Args:
-      net: a chain of layers, whose weights and biases learn; or any ``(params, batch) -> loss ()``, all of whose
-        floating params learn, its batch being given in their dtype.
+      net: a chain of layers, where weights and biases learn; or any ``(params, batch) -> loss ()``, where all floating
+        params learn and the batch is cast to their dtype.
 
     Raises:
-      TypeError: if the network is neither; later, if a parameter of a function is a number and no array.
+      TypeError: if the network is neither; later, if a parameter of a function is a number instead of an array.
     """
     if isinstance(net, Chain):
         return _of_chain(net)

@@ -1,20 +1,20 @@
-r"""Parts that the recurrent rules of this wing share: a window, its credit carried back or not, the gradients.
+r"""Shared parts of the recurrent rules of this wing: a window, the credit in it, and the gradients.
 
-    q^t = dL^t / ds^t                                                    by the readout of its own step
+    q^t = dL^t / ds^t                                                    through the readout of its own step
     c^t = q^t + D^T c^{t+1} + o (sum_g B_g^T delta_g^{t+1}),   delta_g^t = b_g^t c^t,   c^{S+1} = 0
 
     G_W = sum_t delta^t rhat^t^T,   G_out = sum_t e^t [read(s^t); 1]^T
 
-delta_g^t is credit for the sum that gate g receives. It is the sum over the losses of steps t and later of the paper's
-delta_{t,j}: it is linear in q, so one sweep carries all of them. With B = W_rec it is backpropagation through
-time, exact within the window. The readout carries its own error by its weights: only W_rec has a B. A neuron carries
-its own credit through D, which needs no other neuron's weights.
+delta_g^t is credit for the sum that gate g receives. It is the sum, over the losses of steps t and later, of the
+paper's delta_{t,j}: it is linear in q, so one sweep computes all of them. With B = W_rec it is backpropagation through
+time, exact within the window. Only W_rec has a feedback matrix B: the readout carries its error back through its own
+weights, and a neuron carries its own credit through D, which needs no other neuron's weights.
 
 The loss is the mean over the batch of the SUM over the window's steps, for all rules and all weights, so that they
-share a step size. The state that a window starts from is that at the end of the last; no credit flows between them.
+share a step size. A window starts from the state at the end of the previous one; no credit flows between them.
 
-Memory: the window. Time per step: O(G n m). What a synapse reads is up to the rule; its gradient takes the presynaptic
-activity and the credit of the postsynaptic neuron of all steps of a window, at its end.
+Memory: the window. Time per step: O(G n m). A synapse's gradient takes the presynaptic activity and the credit of the
+postsynaptic neuron at all steps of a window, at its end; what else it reads depends on the rule.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ AXES = ("B", "S")
 def windowed_rule(
     cell: Neurons, credit: Callable[[Params, Window], Array], feedback: Literal["readout", "back"] = "readout"
 ) -> LearningRule:
-    """Makes a `LearningRule` of how credit is collected in a window.
+    """Makes a `LearningRule` from a function that collects the credit of a window.
 
     Args:
       cell: a network of neurons.
@@ -52,7 +52,7 @@ def windowed_rule(
       feedback: "back" if the rule reads ``params["feedback"]["w_back"]``, or else "readout".
 
     Returns:
-      The rule; it leaves the feedback alone. Its batch is windows, x (B, S, n_in), y (B, S, n_out), start and weight
+      The rule; it does not change the feedback. Its batch is windows, x (B, S, n_in), y (B, S, n_out), start and weight
       (B, S).
 
     Example:
@@ -78,18 +78,19 @@ def windowed_rule(
         return at_rest(cell, len(batch.x), sizes.dtype)
 
     def update(params: Params, traces: WindowTraces, key: Key, batch: Example) -> tuple[Updates, WindowTraces, Info]:
-        given = params
+        given_params = params
         params, batch, _ = enter(cell, params, batch, feedback, AXES)
         same_streams(traces.state, len(batch.x))
         window = run_window(cell, params, traces.state, time_first(batch))
-        taught = gradients(cell, params, window, credit(params, window))
-        after = keep_dtypes(WindowTraces(window.s[-1]), traces)
+        weight_gradients = gradients(cell, params, window, credit(params, window))
+        new_traces = keep_dtypes(WindowTraces(window.s[-1]), traces)
         loss, aux = window_report(window)
-        return like(filled(params, {"forward": taught}), given), after, Info(loss, READY, aux)
+        updates = like(filled(params, {"forward": weight_gradients}), given_params)
+        return updates, new_traces, Info(loss, READY, aux)
 
     return LearningRule(init, update)
 
 
-def filled(params: Params, taught: Updates) -> Updates:
-    """Updates of the groups that are taught, and zeros for all others."""
-    return {name: taught.get(name, jax.tree.map(jnp.zeros_like, group)) for name, group in params.items()}
+def filled(params: Params, updates: Updates) -> Updates:
+    """Updates of all groups of the params: those given, and zeros for all others."""
+    return {name: updates.get(name, jax.tree.map(jnp.zeros_like, group)) for name, group in params.items()}

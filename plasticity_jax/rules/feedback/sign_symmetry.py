@@ -1,15 +1,16 @@
-r"""Sign symmetry: feedback knows the signs of the forward weights, and not their sizes.
+r"""Sign symmetry: feedback weights have the signs of the forward weights, but not their sizes.
 
     e~^i = (e~^{i+1} s sign(W^{i+1})) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T
 
-as it stands for dense layers; in any layer e B is linear(B, .)^T e, and e h^T is linear(., h)^T e.
+These are the equations of dense layers. In any other layer, e B stands for linear(B, .)^T e, and e h^T for
+linear(., h)^T e.
 
 Source: Liao, Leibo & Poggio (2016). Kind: approximate; exact where every entry of W is +s or -s.
-Memory: none carried. Time: that of backpropagation. Each synapse reads its presynaptic activity and one error signal
+Memory: no traces. Time: that of backpropagation. Each synapse reads its presynaptic activity and one error signal
 of its postsynaptic neuron; a feedback synapse reads the sign of the forward one that it mirrors.
-The scale s is the caller's: 1, the bare sign matrix, is what the script of Lansdell, Prakash & Kording (2020) for
-recurrent networks has; the mean absolute weight, sqrt(2 / pi) sqrt(2 / n_in) at the paper's initial weights, keeps
-credit at its size.
+The scale s is free: 1, the plain sign matrix, is that of Lansdell, Prakash & Kording's (2020) script for recurrent
+networks; the mean absolute weight, sqrt(2 / pi) sqrt(2 / n_in) at the paper's initial weights, preserves the size of
+the credit.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from plasticity_jax.typing import Params, PyTree, Scalar
 
 
 def sign_symmetry(net: Chain, *, scale: Scalar = 1.0) -> LearningRule:
-    """Feedback by the signs of the forward weights.
+    """Feedback weights with the signs of the forward weights.
 
     Args:
       net: a chain of layers, of `plasticity_jax.layers`.

@@ -2,12 +2,12 @@ r"""Truncation to one step: no credit is carried through time at all, neither be
 
     c^t = q^t = dL^t / ds^t,   G_W = sum_t (b^t q^t) rhat^t^T
 
-The baseline of every rule that carries credit back: a task that it solves says nothing of them.
+This is the baseline of the rules that carry credit back: a task that it solves is no test of them.
 
 Source: Lansdell, Prakash & Kording (2019), section 4.3, at a truncation of 1; Elman (1990). Kind: approximate; exact
-where nothing is carried: W_rec = 0 in the vanilla network, leaky with alpha = 1.
-Memory: none beside the state. Time per step: a product with W, forward, and the outer products. Each synapse reads
-its presynaptic activity and one credit signal of its postsynaptic neuron, both of the present step.
+where there is nothing to carry: W_rec = 0 in the vanilla network, leaky with alpha = 1.
+Memory: the state. Time per step: a product with W, forward, and the outer products. Each synapse reads its presynaptic
+activity and one credit signal of its postsynaptic neuron, both of the present step.
 """
 
 from plasticity_jax.base import LearningRule
@@ -17,7 +17,7 @@ from plasticity_jax.rules.feedback.recurrent_common import windowed_rule
 
 
 def truncated_to_one_step(cell: Neurons) -> LearningRule:
-    """Each step's error teaches that step alone.
+    """Credit from the error of the present step alone.
 
     Args:
       cell: a network of neurons, of `plasticity_jax.cells`.
@@ -27,7 +27,7 @@ def truncated_to_one_step(cell: Neurons) -> LearningRule:
       windows, x (B, S, n_in), y (B, S, n_out), start and weight (B, S).
 
     Raises:
-      TypeError: if the cell is not one of neurons.
+      TypeError: if ``cell`` is not a cell of neurons.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj

@@ -1,24 +1,25 @@
-r"""Weight mirrors: neurons fire at random, and feedback weights learn what the forward weights make of it.
+r"""Weight mirrors: neurons fire at random, and feedback weights learn from the forward weights' response.
 
     e~^i = (e~^{i+1} B^{i+1}) phi_i'(v^i),   G^i = mean e~^i h^{i-1}^T                                   engaged
     y^i = (phi_i(W^i sigma xi^{i-1} + b^i) - phi_i(b^i)) / sigma                                         mirror
     updates of B^i:  decay B^i - mean over the batch of y^i xi^{i-1}^T,   i >= 2
 
-as it stands for dense layers; in any layer e B is linear(B, .)^T e, and y xi^T is linear(., xi)^T y over the number of
-connections that share a weight. xi are independent standard normal numbers in place of what layer i reads. By Stein's
-lemma
+These are the equations of dense layers. In any other layer, e B stands for linear(B, .)^T e, and y xi^T for
+linear(., xi)^T y over the number of connections that share a weight. xi are independent standard normal numbers in
+place of layer i's input. By Stein's lemma
 
     E[y_j xi^T] = E[phi'(v_j)] W_j
 
-so that B_j grows along W_j, for any nonlinearity, and with linear neurons becomes W / decay. Feedback through a
+so that B_j grows along W_j, for any nonlinearity, and with linear neurons converges to W / decay. Feedback through a
 convolution mirrors its kernel.
 
-Source: Akrout, Wilson, Humphreys, Lillicrap & Tweed (2019). Kind: approximate; exact at B = W, where linear neurons
-stay. Memory: none carried, beside B. Time: that of backpropagation and two products a layer.
-Each synapse reads its presynaptic activity and one error signal of its postsynaptic neuron; a feedback synapse the
-noise of the neuron that it leads to, and the answer to it of the neuron that it comes from.
-Departures from the print: both modes in every step, all layers at once; the answer is measured from rest, phi(b), which
-lowers the variance and keeps the mean; 1 / sigma^2 and the number of connections that share a weight are divided out.
+Source: Akrout, Wilson, Humphreys, Lillicrap & Tweed (2019). Kind: approximate; exact at B = W, the fixed point of
+linear neurons with a decay of 1. Memory: B; no traces. Time: that of backpropagation and two products a layer.
+Each synapse reads its presynaptic activity and one error signal of its postsynaptic neuron; a feedback synapse reads
+the noise of the neuron that it leads to, and the response to it of the neuron that it comes from.
+Departures from the paper: both modes in every step, all layers at once; the response is measured relative to rest,
+phi(b), which lowers the variance and keeps the mean; 1 / sigma^2 and the number of connections that share a weight are
+divided out.
 """
 
 from typing import Literal
@@ -44,14 +45,14 @@ def weight_mirror(
     """Feedback that learns the forward weights from their response to noise.
 
     Args:
-      net: a chain of layers, of `plasticity_jax.layers`, whose nonlinearities, above the first layer, keep the shape.
+      net: a chain of layers, of `plasticity_jax.layers`; nonlinearities above the first layer must keep the shape.
       sigma: standard deviation of the noise, above 0.
-      decay: of B, a rate relative to the learning rate, at least 0.
+      decay: the decay of B, relative to the learning rate, at least 0.
       noise: "gaussian", or "rademacher", for which Stein's lemma holds to first order in sigma.
 
     Returns:
       A rule over ``w`` and ``bias``, and over ``w_fb`` of the pathway "chain". Give the group "feedback" a learning
-      rate of its own: at a rate r B is an average over the last 1 / (r decay) steps.
+      rate of its own: at a rate r, B averages over the last 1 / (r decay) steps.
 
     Raises:
       ValueError: if an option is not known or out of range, or a nonlinearity changes the shape.
@@ -75,27 +76,27 @@ def weight_mirror(
     """
     check_chain(net)
     check_noise(noise)
-    number("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides the answer")
-    number("decay", decay, 0, why="the share of a feedback weight that each step takes off, relative to the rate")
+    number("sigma", sigma, 0, open_low=True, why="the standard deviation of the noise, which divides the response")
+    number("decay", decay, 0, why="the share of a feedback weight lost at each step, relative to the learning rate")
     mirrors = range(1, len(net.layers))
-    seen = [seen_shape(net, i) for i in mirrors]
+    input_shapes = [seen_shape(net, i) for i in mirrors]
     for i in mirrors:
         _check_shape_is_kept(net, i)
 
-    def mirrored(i: int, params: Params, xi: jax.Array) -> PyTree:
-        """Updates of B^{i+1}, which mirrors layer i, counted from 0."""
+    def mirror_update(i: int, params: Params, xi: jax.Array) -> PyTree:
+        """Update of B^{i+1}, which mirrors layer i, counted from 0."""
         layer, w, b = net.layers[i], params["forward"]["w"][i], params["feedback"]["w_fb"][i - 1]
         phi, size = activation_of(layer.phi).phi, jnp.asarray(sigma, xi.dtype)
         v = size * layer.linear(w, xi)
         bias = jnp.broadcast_to(jnp.expand_dims(params["forward"]["bias"][i], tuple(range(v.ndim - 1))), v.shape)
-        answer = (phi(v + bias) - phi(bias)) / size
-        total, share = (like(each, b) for each in (gradient(layer, w, xi, answer), shared_by(layer, w, xi)))
+        response = (phi(v + bias) - phi(bias)) / size
+        total, share = (like(each, b) for each in (gradient(layer, w, xi, response), shared_by(layer, w, xi)))
         return jax.tree.map(lambda b, g, n: decay * b - g / (len(xi) * n), b, total, share)
 
     def teach(params: Params, gradients: PyTree, activity: Pass, key: Key) -> PyTree:
         h = activity.h[0]
-        xi = noise_of_shapes(key, [(len(h), *shape) for shape in seen], h.dtype, noise)
-        b = tuple(mirrored(i + 1, params, each) for i, each in enumerate(xi))
+        xi = noise_of_shapes(key, [(len(h), *shape) for shape in input_shapes], h.dtype, noise)
+        b = tuple(mirror_update(i + 1, params, each) for i, each in enumerate(xi))
         return {"forward": gradients, "feedback": {"w_fb": b}}
 
     return feedback_rule(net, teach=teach)

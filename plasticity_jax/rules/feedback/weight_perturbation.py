@@ -1,13 +1,13 @@
-r"""Weight perturbation: noise on all weights at once, each of which learns from its own noise times the loss's change.
+r"""Weight perturbation: noise on all weights at once; each learns from its own noise times the change of the loss.
 
     G = (L(w + sigma xi) - L(w)) xi / sigma,   xi independent, of mean 0 and variance 1, one for each weight
 
 E G = grad L + O(sigma^2): the gradient of the loss averaged over the noise, exactly so for normal noise, and the
-gradient itself where L is quadratic in w. The variance grows with the number of weights, as |grad L|^2 times it.
+gradient itself where L is quadratic in w. The variance grows as |grad L|^2 times the number of weights.
 
 Source: Jabri & Flower (1992); Cauwenberghs (1993). Kind: approximate; unbiased where L is quadratic.
-Memory: none carried, beside one random number for each weight. Time: two forward passes, three if antithetic. Each
-synapse reads its own noise and one number for the whole network.
+Memory: one random number for each weight; no traces. Time: two forward passes, three if antithetic. Each synapse reads
+its own noise and one number for the whole network.
 """
 
 from collections.abc import Callable
@@ -35,11 +35,11 @@ def weight_perturbation(
     """Descends the loss along random directions, without any error carried back.
 
     Args:
-      net: a chain of layers, whose group "forward" learns; or any ``(params, batch) -> loss ()``, all of whose
+      net: a chain of layers, where the group "forward" learns; or any ``(params, batch) -> loss ()``, where all
         floating params learn.
       sigma: the noise's standard deviation, above 0; in float32 best within 1e-3 to 1e-1.
-      noise: "gaussian" or "rademacher" (cheaper, and of less variance).
-      antithetic: (L(w + sigma xi) - L(w - sigma xi)) / 2 in place of L(w + sigma xi) - L(w), for a third pass.
+      noise: "gaussian" or "rademacher" (cheaper, with less variance).
+      antithetic: use (L(w + sigma xi) - L(w - sigma xi)) / 2 in place of L(w + sigma xi) - L(w), for a third pass.
 
     Returns:
       A rule over the params of the network; for a chain its batch is an `Example`.

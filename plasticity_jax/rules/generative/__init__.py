@@ -1,6 +1,6 @@
-"""Rules that learn a model of the stimulus and its inference, one per file.
+"""Rules that learn a generative model of the stimulus and its inference, one per file.
 
-Of Bredenberg et al. (2021), and `adversarial` of Benjamin & Kording (2021).
+They are those of Bredenberg et al. (2021), and `adversarial` of Benjamin & Kording (2021).
 """
 
 from plasticity_jax.rules.generative.adversarial import adversarial

@@ -1,4 +1,4 @@
-r"""Adversarial learning of inference and generation: discriminators tell phases apart, the network makes them alike.
+r"""Adversarial learning of inference and generation: discriminators tell phases apart, and the network matches them.
 
     L_i = gamma L_WS,i + (1 - gamma) (L_O,i + rho L_R,i)
     L_WS,i = E D_i(w_i) - E D_i(s_i)        wake against sleep
@@ -8,22 +8,22 @@ r"""Adversarial learning of inference and generation: discriminators tell phases
     discriminators descend  sum_i lambda P_i - gamma L_WS,i - (1 - gamma) L_O,i
     inference, generation   descend  sum_i L_i
 
-D is high awake and low asleep. What has no oscillation, the top layer and a discriminator of several layers, has L_i =
-L_WS,i: the layer above the top is the prior. gamma = 1 with one global discriminator is adversarial wake/sleep
-(equation 4), gamma = 0 the oscillation alone (equation 7), in between equation 8.
+D is high awake and low asleep. The top layer and discriminators of several layers have no oscillation; there
+L_i = L_WS,i, because the layer above the top is the prior. gamma = 1 with one global discriminator is adversarial
+wake/sleep (equation 4), gamma = 0 the oscillation alone (equation 7), and anything in between is equation 8.
 
 Source: Benjamin & Kording (2021), equations 4, 7, 8, after Larsen et al. (2016) and Gulrajani et al. (2017). Kind:
-local makes no claim on a gradient of a likelihood; the updates are the exact gradients of the objectives above at one
-set of samples. Memory: no traces; activity of all layers in three phases. Time: a forward and a backward pass through
-the network, two backward passes through the discriminators, and twice one for the penalty. What a synapse reads: errors
-that are carried back through the discriminators and, unless `per_layer`, through the layers between; with it, the
-discriminator of its own layer alone, its sign by the phase.
+local, without a claim on the gradient of a likelihood; the updates are the exact gradients of the objectives above for
+one set of samples. Memory: no traces; activity of all layers in three phases. Time: a forward and a backward pass
+through the network, two backward passes through the discriminators, and twice one for the penalty. A synapse reads
+errors that are carried back through the discriminators and, unless `per_layer`, through the layers between; with
+`per_layer`, those from the discriminator of its own layer alone, with a sign given by the phase.
 
-Departures, where the paper is silent or cannot be meant: E_p_phi in equations 4 and 7 is of p_theta. Discriminators do
-not climb L_R, which has no bound. Both players move at once, from the same weights; the authors' first code let the
-discriminator go first, and took the penalty at both phases themselves. The penalty is of a discriminator's own input.
-L_R is a sum over features, as in Larsen et al.; their mean, which the paper does not rule out, is too weak a pull to
-learn reconstruction in thousands of steps (`experiments/benjamin2021/fig3.py`).
+Departures, where the paper is silent or cannot be meant literally: E_p_phi in equations 4 and 7 is E_p_theta.
+Discriminators do not climb L_R, which has no bound. Both players move at once, from the same weights; in the authors'
+first code the discriminator moves first, and the penalty is taken at the two phases themselves. The penalty is on the
+slope along a discriminator's own input. L_R is a sum over features, as in Larsen et al.; the mean, which the paper does
+not rule out, is too weak to learn reconstruction in thousands of steps (`experiments/benjamin2021/fig3.py`).
 """
 
 from collections.abc import Callable
@@ -56,27 +56,27 @@ def adversarial(
     target_moves: bool = True,
     per_layer: bool = False,
 ) -> LearningRule:
-    """Wake/sleep and oscillations against discriminators, in one minimax step.
+    """Adversarial wake/sleep and oscillations, in one minimax step.
 
     Args:
       net: the network, with its discriminators.
       gamma: weight of wake/sleep against the oscillation, in [0, 1]; 1 for a discriminator of several layers.
-      penalty: lambda, of the gradient penalty, at least 0.
-      reconstruction: rho, of the distance between features, at least 0.
+      penalty: lambda, the weight of the gradient penalty, at least 0.
+      reconstruction: rho, the weight of the distance between features, at least 0.
       reduction: of that distance over features, "sum" or "mean".
-      oscillation_to_inference: whether inference gets credit for what is made of its samples one layer down.
-      target_moves: whether inference gets credit for L_R as what is to be reconstructed.
-      per_layer: each layer learns from its own discriminators alone, what it reads taken as given; needs a stack.
+      oscillation_to_inference: whether inference gets credit for the oscillation that starts from its samples.
+      target_moves: whether inference gets credit for L_R through the target of the reconstruction.
+      per_layer: each layer learns from its own discriminators alone, with its inputs held fixed; needs a stack.
 
     Returns:
       A `LearningRule` without traces, for batches with images or video in `x`, and params ``{"inference", "generation",
-      "discriminator"}``. `Info.loss` is what inference and generation descend; aux holds, by discriminator,
-      "wake_sleep" (L_WS), "oscillation" (L_O), "reconstruction" (L_R) and "penalty" (P), and "critic", what the
-      discriminators descend.
+      "discriminator"}``. `Info.loss` is the loss that inference and generation descend; aux holds, by discriminator,
+      "wake_sleep" (L_WS), "oscillation" (L_O), "reconstruction" (L_R) and "penalty" (P), and "critic", the loss that
+      the discriminators descend.
 
     Raises:
-      ValueError: if a coefficient is out of range, gamma below 1 for a discriminator of several layers, or a name not
-        known.
+      ValueError: if a coefficient is out of range, gamma is below 1 for a discriminator of several layers, or a name is
+        not known.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
@@ -99,52 +99,52 @@ def adversarial(
     in_range("penalty", penalty, 0, why="the weight of the gradient penalty")
     in_range("reconstruction", reconstruction, 0, why="the weight of a distance")
     top = max(layer for site in net.sites for layer in site)
-    waves = [len(site) == 1 and site[0] < top for site in net.sites]
-    always_asleep = not isinstance(gamma, Tracer) and float(gamma) == 1
-    if not any(waves) and not always_asleep and not isinstance(gamma, Tracer):
+    oscillates = [len(site) == 1 and site[0] < top for site in net.sites]
+    wake_sleep_only = not isinstance(gamma, Tracer) and float(gamma) == 1
+    if not any(oscillates) and not wake_sleep_only and not isinstance(gamma, Tracer):
         raise ValueError(
             f"gamma={gamma}: discriminators of several layers compare wake and sleep alone; use gamma=1, or local ones"
         )
-    waves = [wave and not always_asleep for wave in waves]
+    oscillates = [each and not wake_sleep_only for each in oscillates]
 
     sites = range(len(net.sites))
-    # Of wake, sleep and oscillation: what the discriminators' objective weighs the mean scores of a site with.
-    shares = [(1.0, -gamma, gamma - 1.0) if wave else (1.0, -1.0) for wave in waves]
+    # Weights of a site's mean scores awake, asleep and in the oscillation, in the discriminators' objective.
+    shares = [(1.0, -gamma, gamma - 1.0) if each else (1.0, -1.0) for each in oscillates]
 
-    def seen(phases: Phases, site: int) -> list[tuple[Array, ...]]:
+    def critic_inputs(phases: Phases, site: int) -> list[tuple[Array, ...]]:
         """Inputs of a discriminator awake, asleep, and in the oscillation if it has one."""
         layers = net.sites[site]
         views = [tuple(phases.wake[i] for i in layers), tuple(phases.sleep[i] for i in layers)]
-        return [*views, (phases.oscillation[layers[0]],)] if waves[site] else views
+        return [*views, (phases.oscillation[layers[0]],)] if oscillates[site] else views
 
-    def verdicts(critics: Params, phases: Phases) -> list[Judgement]:
-        """Verdicts of each site on all phases in one call: scores (phases, N), features (phases, N, n)."""
+    def judgements(critics: Params, phases: Phases) -> list[Judgement]:
+        """Judgements of all phases by each site, in one call: scores (phases, N), features (phases, N, n)."""
         judged = []
         for site in sites:
-            views = seen(phases, site)
+            views = critic_inputs(phases, site)
             rows = tuple(jnp.concatenate(same) for same in zip(*views, strict=True))
-            of_rows = net.judge(critics[site], site, rows)
-            n = of_rows.features.shape[-1]
+            judgement = net.judge(critics[site], site, rows)
+            n = judgement.features.shape[-1]
             shape = (len(views), -1)
-            judged.append(Judgement(of_rows.score.reshape(shape), of_rows.features.reshape(*shape, n)))
+            judged.append(Judgement(judgement.score.reshape(shape), judgement.features.reshape(*shape, n)))
         return judged
 
     def objective(judged: list[Judgement]) -> Array:
         means = [jnp.mean(each.score, 1) for each in judged]
         return jnp.sum(jnp.stack([jnp.asarray(shares[site], mean.dtype) @ mean for site, mean in enumerate(means)]))
 
-    def model_loss(judged: list[Judgement], held: list[Judgement]) -> tuple[Array, dict[str, Array]]:
+    def model_loss(judged: list[Judgement], constant: list[Judgement]) -> tuple[Array, dict[str, Array]]:
         total, parts = objective(judged), []
         for site in sites:
             means, features = jnp.mean(judged[site].score, 1), judged[site].features
             zero = jnp.zeros_like(means[0])
-            wave, apart = zero, zero
-            if waves[site]:
-                squares = ((judged if target_moves else held)[site].features[WAKE] - features[OSCILLATION]) ** 2
-                apart = jnp.mean(jnp.mean(squares, -1) if reduction == "mean" else jnp.sum(squares, -1))
-                wave = means[WAKE] - means[OSCILLATION]
-                total += ((1 - gamma) * reconstruction * apart).astype(total.dtype)
-            parts.append((means[WAKE] - means[SLEEP], wave, apart))
+            oscillation, distance = zero, zero
+            if oscillates[site]:
+                squares = ((judged if target_moves else constant)[site].features[WAKE] - features[OSCILLATION]) ** 2
+                distance = jnp.mean(jnp.mean(squares, -1) if reduction == "mean" else jnp.sum(squares, -1))
+                oscillation = means[WAKE] - means[OSCILLATION]
+                total += ((1 - gamma) * reconstruction * distance).astype(total.dtype)
+            parts.append((means[WAKE] - means[SLEEP], oscillation, distance))
         names = ("wake_sleep", "oscillation", "reconstruction")
         return total, {name: jnp.stack(each) for name, *each in zip(names, *parts, strict=True)}
 
@@ -156,16 +156,16 @@ def adversarial(
             def score(activity: tuple[Array, ...], site: int = site) -> Array:
                 return net.judge(critics[site], site, activity).score
 
-            true, *others = seen(phases, site)
-            share = jax.random.uniform(prng.fold_in(key, jnp.uint32(site)), true[0].shape[:1], true[0].dtype)
-            points = [_between(true, other, share) for other in others]
+            wake, *others = critic_inputs(phases, site)
+            share = jax.random.uniform(prng.fold_in(key, jnp.uint32(site)), wake[0].shape[:1], wake[0].dtype)
+            points = [_between(wake, other, share) for other in others]
             errors = _squared_slope_error(score, tuple(jnp.concatenate(same) for same in zip(*points, strict=True)))
             errors = jnp.mean(errors.reshape(len(others), len(share)), -1)
             terms.append(-jnp.asarray(shares[site][1:], errors.dtype) @ errors)
         return jnp.stack(terms)
 
     def data(params: Params, batch: Batch) -> Array:
-        """x in the dtype of the weights, after asserting that it fits."""
+        """x in the dtype of the weights, after checks that it fits."""
         if not hasattr(batch, "x"):
             raise TypeError(f"batch is a {type(batch).__name__}: give an Example, as in Example(x, x)")
         if getattr(batch, "weight", None) is not None:
@@ -185,23 +185,23 @@ def adversarial(
         samples, interpolation = (prng.fold_in(key, jnp.uint32(i)) for i in range(2))
 
         def live(model: Params, parents: Parents) -> Phases:
-            return net.phases(model, x, samples, parents, any(waves))
+            return net.phases(model, x, samples, parents, any(oscillates))
 
         parents = FREE
         if per_layer or not oscillation_to_inference:
-            given = live(model, parents)
-            parents = Parents(given.wake, given.sleep, given.wake) if per_layer else Parents(oscillation=given.wake)
+            fixed = live(model, parents)
+            parents = Parents(fixed.wake, fixed.sleep, fixed.wake) if per_layer else Parents(oscillation=fixed.wake)
         phases, credit = jax.vjp(lambda model: live(model, parents), model)
         rows = [h.shape[0] for h in jax.tree.leaves(phases)]
         chex.assert_equal(len(set(rows)), 1, custom_message=f"every phase must have as many samples, found {rows}")
-        # Discriminators look once; what they say goes back to them, and to what they saw, by the two players' losses.
-        judged, pull_verdicts = jax.vjp(verdicts, critics, phases)
+        # One pass through the discriminators; both players' losses are carried back through it.
+        judged, pull_judgements = jax.vjp(judgements, critics, phases)
         penalty_terms, pull_penalties = jax.vjp(lambda critics: penalties(critics, phases, interpolation), critics)
         critic_gain, d_gain = jax.value_and_grad(objective)(judged)
         (loss, aux), d_judged = jax.value_and_grad(model_loss, has_aux=True)(judged, judged)
         weight = jnp.full_like(penalty_terms, penalty)
-        d_critics = jax.tree.map(lambda a, b: a - b, pull_penalties(weight)[0], pull_verdicts(d_gain)[0])
-        d_phases = pull_verdicts(d_judged)[1]
+        d_critics = jax.tree.map(lambda a, b: a - b, pull_penalties(weight)[0], pull_judgements(d_gain)[0])
+        d_phases = pull_judgements(d_judged)[1]
         critic_loss = jnp.sum(weight * penalty_terms) - critic_gain
         aux |= {"penalty": penalty_terms, "critic": critic_loss}
         updates = {**credit(d_phases)[0], "discriminator": d_critics}
@@ -211,7 +211,7 @@ def adversarial(
 
 
 def _squared_slope_error(score: Callable[[tuple[Array, ...]], Array], points: tuple[Array, ...]) -> Array:
-    """(|grad D| - 1)^2 by sample, the norm taken over all that a discriminator sees."""
+    """(|grad D| - 1)^2 by sample, with the norm over all inputs of a discriminator."""
 
     def one(point: tuple[Array, ...]) -> Array:
         return score(tuple(h[None] for h in point))[0]
@@ -221,10 +221,10 @@ def _squared_slope_error(score: Callable[[tuple[Array, ...]], Array], points: tu
     return (norms - 1) ** 2
 
 
-def _between(true: tuple[Array, ...], false: tuple[Array, ...], share: Array) -> tuple[Array, ...]:
-    """Points on the way from one phase to the other, at a share that is the same for all layers of a sample."""
+def _between(wake: tuple[Array, ...], other: tuple[Array, ...], share: Array) -> tuple[Array, ...]:
+    """Points between wake and another phase, with the same share of wake for all layers of a sample."""
 
     def between(a: Array, b: Array) -> Array:
         return b + share.reshape(-1, *(1,) * (a.ndim - 1)) * (a - b)
 
-    return tuple(between(a, b) for a, b in zip(true, false, strict=True))
+    return tuple(between(a, b) for a, b in zip(wake, other, strict=True))

@@ -26,15 +26,15 @@ def _net(sizes: tuple[int, ...], sigma_inf: Scalar = 0.3, sigma_gen: Scalar = 0.
 
 
 def _params(sizes: tuple[int, ...]) -> Callable[[Key], Params]:
-    """Larger than the paper's initial weights, biases off zero, no two neurons alike: everything matters at once."""
+    """Params larger than the paper's, with nonzero biases and no two neurons alike, so that everything matters."""
 
     def params(key: Key) -> Params:
-        drawn = jax.tree.map(lambda leaf: 2 * leaf, init_params(key, _net(sizes)))
+        initial = jax.tree.map(lambda leaf: 2 * leaf, init_params(key, _net(sizes)))
         biases = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n, dtype=jnp.zeros(()).dtype)) for n in sizes[1:-1])
         transition = 0.8 - 0.3 * jnp.arange(sizes[-1], dtype=jnp.zeros(()).dtype) / sizes[-1]
         return {
-            "inference": {**drawn["inference"], "bias": biases},
-            "generation": {**drawn["generation"], "bias": tuple(-b for b in biases), "transition": transition},
+            "inference": {**initial["inference"], "bias": biases},
+            "generation": {**initial["generation"], "bias": tuple(-b for b in biases), "transition": transition},
         }
 
     return params
@@ -71,9 +71,9 @@ def _adversarial(
     per_layer: bool = False,
     **coefficients: float,
 ) -> RuleCase:
-    """Smooth activations, for a kink in a path spoils its finite differences.
+    """The case of a small network with smooth activations, because kinks spoil finite differences.
 
-    And a penalty small enough for SGD at the rate of the laws, at which one of 1 throws the critics about.
+    The penalty is small enough for SGD at the laws' rate; at a penalty of 1 the critics are unstable.
     """
     net = autoencoder(sizes, 4, 4, 1, discriminators, "tanh", "tanh")
 

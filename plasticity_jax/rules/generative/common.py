@@ -1,13 +1,13 @@
-r"""Parts that the rules of the two-stream network share: the path of the state, and the scores of both densities.
+r"""Shared parts of the rules of the two-stream network: the path of the state, and the scores of both densities.
 
     g_l = (x_l - mean_l) slope_l / sigma_l^2          of inference for l = 1 .. L, of generation for l = 0 .. L-1
     dlog q / dW_l   = g_l x_{l-1}^T      dlog q / da_l = g_l
     dlog p_m / dD_l = g_l x_{l+1}^T      dlog p_m / db_l = g_l
     dlog p_m / dD   = (1 - k) (x_L - D x_L^{t-1}) x_L^{t-1} / sigma_L^2
 
-The samples are held fixed, so that a synapse reads its two neurons, and the postsynaptic one's mean and slope. Poisson
-neurons have the score of their own noise in place of x - mean (`plasticity_jax.ops.densities`). Precondition: without
-the factors 1 / sigma^2, as in the authors' code, so that one learning rate suits all weights.
+The samples are held fixed, so that a synapse reads the activity of its two neurons, and the postsynaptic one's mean
+and slope. Poisson neurons have the score of their own noise in place of x - mean (`plasticity_jax.ops.densities`).
+`precondition` leaves out the factors 1 / sigma^2, as in the authors' code, so that one learning rate suits all weights.
 """
 
 from typing import Any, NamedTuple
@@ -28,8 +28,9 @@ class PathState(NamedTuple):
     """State of the network between two steps.
 
     Attributes:
-      x: by layer from the sensory one, (B, n_l): the last state, inferred or dreamed. The next step reads the top's
-        alone; but what is carried is written once, where XLA on a CPU would make it anew at every use.
+      x: the last state, inferred or dreamed, by layer from the sensory one, (B, n_l). The next step reads the top
+        layer's alone; all are carried, because carried arrays are written once, and others XLA on a CPU recomputes
+        at every use.
       wake: shape (), bool, the last lambda; True at the start, so that the first step is no onset.
       schedule: the schedule's own state.
     """
@@ -40,7 +41,7 @@ class PathState(NamedTuple):
 
 
 def stimuli(net: TwoStream, params: Params, batch: Example) -> Array:
-    """The stimuli (B, n_0) of a batch, in the dtype of the weights, after asserting that all fit together.
+    """The stimuli (B, n_0) of a batch, in the dtype of the weights, after checks that all fit together.
 
     Raises:
       AssertionError: (chex) if the shapes of network, weights and batch do not fit.
@@ -60,8 +61,8 @@ def stimuli(net: TwoStream, params: Params, batch: Example) -> Array:
 def init_path(net: TwoStream, schedule: Schedule, params: Params, batch: Example) -> PathState:
     """The path's start, r = 0, after the checks of `stimuli`."""
     z = stimuli(net, params, batch)
-    still = tuple(jnp.zeros((len(z), n), z.dtype) for n in net.sizes)
-    return PathState(still, jnp.asarray(True), schedule.init())
+    rest = tuple(jnp.zeros((len(z), n), z.dtype) for n in net.sizes)
+    return PathState(rest, jnp.asarray(True), schedule.init())
 
 
 def advance_path(
@@ -82,7 +83,7 @@ def advance_path(
 
 
 def check_streams(streams: int, top: Array) -> None:
-    """Asserts that the last state, (B, n_L), is of as many streams as the batch."""
+    """Asserts that the last state, (B, n_L), has as many streams as the batch."""
     message = f"batch.x has another B than at init, the traces are not of {streams} streams: init anew"
     chex.assert_shape(top, (streams, None), custom_message=message)
 
@@ -97,16 +98,16 @@ def scores(
     generation: Scalar,
     precondition: bool,
 ) -> Updates:
-    """The derivative of ``inference log q_t + generation log p_mt`` by the weights, samples held fixed; mean over B.
+    """The derivative of ``inference log q_t + generation log p_mt`` with samples held fixed; mean over B.
 
     Args:
       net: the network.
       params: its weights.
-      sample: the step.
+      sample: that of the step.
       onset: shape (), k_t.
       inference: weight of log q.
       generation: weight of log p_m.
-      precondition: without the factors 1 / sigma^2.
+      precondition: leave out the factors 1 / sigma^2.
 
     Returns:
       Updates of "inference" and "generation", with tuples of arrays.
@@ -149,7 +150,7 @@ def scores_by_stream(
     generation: Scalar,
     precondition: bool,
 ) -> Updates:
-    """`scores` of each stream by itself: arrays lead with (B,)."""
+    """`scores` of each stream separately: arrays have a leading axis (B,)."""
 
     def of_one(stream: Sample) -> Updates:
         alone = jax.tree.map(lambda leaf: leaf[None], stream)
@@ -159,7 +160,7 @@ def scores_by_stream(
 
 
 def preconditioned(net: TwoStream, gradient: PyTree) -> Updates:
-    """A gradient by the weights, each times the variance sigma^2 of the density that the weight belongs to."""
+    """The gradient of each weight times the variance sigma^2 of the density that the weight belongs to."""
     up, down = gradient["inference"], gradient["generation"]
 
     def times(arrays: tuple[Array, ...], sigmas: tuple[Scalar, ...]) -> tuple[Array, ...]:
@@ -182,12 +183,12 @@ def report(wake: Array, free_energy: Array, ready: Ready = READY) -> Info:
 
 
 def free_energy(net: TwoStream, sample: Sample) -> Array:
-    """log q_t - log p_mt, (B,): the negative evidence lower bound's sample if awake."""
+    """log q_t - log p_mt, (B,): awake, a sample of the negative evidence lower bound."""
     return log_q(net, sample) - log_p(net, sample)
 
 
 def _mean_product(post: Array, pre: Array) -> Array:
     """Mean over the streams of the outer products, (n_post, n_pre)."""
-    if post.shape[0] == 1:  # a product with nothing to sum, which fuses with what the weights' update is
+    if post.shape[0] == 1:  # a product without a sum, which XLA fuses with the weights' update
         return post[0][:, None] * pre
     return post.T @ pre / post.shape[0]

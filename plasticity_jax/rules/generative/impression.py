@@ -8,13 +8,14 @@ r"""Impression learning: asleep, inference learns to explain the dream; awake, g
 and likewise layer by layer in deeper networks (`plasticity_jax.rules.generative.common`).
 
 Source: Bredenberg, Lyo, Simoncelli & Savin (2021), equation 5 and equations 42 to 48. Kind: approximate: log x ~ x - 1
-for the ratio x of the hybrid densities; generation's weights are exact where the network is always awake. Memory: one
+for the ratio x of the hybrid densities; generation's updates are exact where the network is always awake. Memory: one
 number a unit, nothing for the weights. Time: the products of both streams. Each synapse reads its presynaptic activity
 and, of its postsynaptic neuron, the activity, the other stream's prediction of it, and the slope: all of it local, with
 one phase signal lambda for the whole network. Departures: the factor 2 of equation 5 is left to the learning rate, as
-in the authors' code; transitions have r_{t-1} as presynaptic factor (the print of 45: r_t), layer 1 its own sigma and
-slope (46, 47: those of s), and the output is linear (48: tanh). The authors take the noiseless stimulus z in place of s
-in dD_s, and on waking do not teach the weights that generate hidden layers either, of which the density asks that.
+in the authors' code; the presynaptic factor of transitions is r_{t-1} (r_t in equation 45), layer 1 has its own sigma
+and slope (those of s in 46 and 47), and the output is linear (tanh in 48). The authors use the noiseless stimulus z in
+place of s in dD_s, and on waking do not update the weights that generate hidden layers, although the density asks for
+it.
 """
 
 from typing import NamedTuple
@@ -43,17 +44,17 @@ def impression(
 
     Args:
       net: the network.
-      schedule: of lambda; None is `alternating(2)`, the authors'. It should wake half of the time.
+      schedule: the schedule of lambda; None is `alternating(2)`, the authors'. It should be awake half of the time.
       precondition: leave out the factors 1 / sigma^2, as the authors' code does, so that one learning rate suits all
         weights; False gives the gradient's own scale.
 
     Returns:
-      A rule over the weights of `plasticity_jax.networks.two_stream`, on an `Example` whose x is the stimulus (B, n_0)
-      and whose y is not read. `Info.loss` is log q~_t - log p~_t; aux holds "wake", lambda, and "free_energy",
+      A rule over the weights of `plasticity_jax.networks.two_stream`, on an `Example` with the stimulus (B, n_0) as x;
+      y is not read. `Info.loss` is log q~_t - log p~_t; aux holds "wake", lambda, and "free_energy",
       log q_t - log p_mt.
 
     Raises:
-      ValueError: on calling, if network and weights have different depths.
+      ValueError: when the rule is called, if network and weights have different depths.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj

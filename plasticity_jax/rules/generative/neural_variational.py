@@ -4,17 +4,17 @@ r"""NVI*, neural variational inference on the loss of impression learning: a sco
     g_t    = dlog q~_t / dtheta + gamma_g g_{t-1}
     Lbar_t = gamma_L l_t + (1 - gamma_L) Lbar_{t-1}
 
-with q~ the density of the stream that is sampled and p~ that of the other. The first term is the whole of impression
+with q~ the density of the stream that is sampled and p~ that of the other. The first term alone is impression
 learning; the second is a global signal times an eligibility trace at each synapse.
 
 Source: Bredenberg, Lyo, Simoncelli & Savin (2021), equations 6 to 8, after Mnih & Gregor (2014). Kind: unbiased for
-gamma_g = 1 and gamma_L = 0, over a trial, given the state at its start; gamma_g < 1 forgets, and a baseline that moves
-goes with past scores, which biases by the order of gamma_L. Memory: a trace for every weight and stream. Time: that of
-impression learning and two passes over the traces. Each synapse reads what it reads there, its own trace, and one
-signal for all. Departures: the baseline is that of the step before, for that of equation 7 contains l_t and so shrinks
-the second term by 1 - gamma_L. In the authors' code the second term climbs the loss, +(loss - average) g for a loss of
--2 l, without normalisers, awake with sum (r - f) in place of sum (r - f)^2, the average taken after its update; and its
-traces of the weights that generate hold the stimulus asleep, too, where it is not what was dreamt.
+gamma_g = 1 and gamma_L = 0, over a trial, given the state at its start; gamma_g < 1 forgets, and a moving baseline
+correlates with past scores: a bias of order gamma_L. Memory: a trace for every weight and stream. Time: that of
+impression learning and two passes over the traces. Each synapse reads what it reads in impression learning, its own
+trace, and one global signal. Departures: the baseline is that of the step before, because that of equation 7 contains
+l_t and so shrinks the second term by 1 - gamma_L. In the authors' code the second term climbs the loss,
++(loss - average) g for a loss of -2 l, without normalisers, awake with sum (r - f) in place of sum (r - f)^2, and with
+the average after its update; asleep, its traces of generative weights still use the stimulus, not the dream.
 """
 
 from typing import NamedTuple
@@ -68,10 +68,10 @@ def neural_variational(
 
     Args:
       net: the network; any noise.
-      schedule: of lambda; None is `alternating(2)`.
-      gamma_g: what the eligibility trace keeps at each step, in [0, 1].
+      schedule: the schedule of lambda; None is `alternating(2)`.
+      gamma_g: the fraction of the eligibility trace kept at each step, in [0, 1].
       gamma_baseline: rate of the running average, in [0, 1].
-      trial: steps after which the eligibility trace begins anew; None is never.
+      trial: number of steps after which the eligibility trace starts afresh; None for never.
       precondition: leave out the factors 1 / sigma^2 of the scores, see `impression`.
 
     Returns:
@@ -97,7 +97,7 @@ def neural_variational(
     """
     if trial is not None and (not isinstance(trial, int) or isinstance(trial, bool) or trial < 1):
         raise ValueError(f"trial={trial!r} must be a positive whole number of steps, or None")
-    in_range("gamma_g", gamma_g, 0, 1, why="what the eligibility trace keeps at each step")
+    in_range("gamma_g", gamma_g, 0, 1, why="the fraction of the eligibility trace kept at each step")
     in_range("gamma_baseline", gamma_baseline, 0, 1, why="the rate of a running average")
     schedule = alternating() if schedule is None else schedule
 
@@ -114,19 +114,23 @@ def neural_variational(
         sample, wake, path = advance_path(net, schedule, params, traces.path, key, batch)
         onset = wake * (1 - traces.path.wake)
 
-        own = scores_by_stream(
+        own_scores = scores_by_stream(
             net, params, sample, onset, inference=wake, generation=1 - wake, precondition=precondition
         )
-        other = scores(net, params, sample, onset, inference=wake - 1, generation=-wake, precondition=precondition)
+        updates = scores(net, params, sample, onset, inference=wake - 1, generation=-wake, precondition=precondition)
         energy = free_energy(net, sample)
         decay, steps = jnp.asarray(gamma_g, energy.dtype), traces.steps
         if trial is not None:
             decay, steps = jnp.where(steps == 0, 0, decay), (steps + 1) % trial
-        eligibility = jax.tree.map(lambda g, new: decay * g + new, traces.eligibility, own)
+        eligibility = jax.tree.map(lambda g, new: decay * g + new, traces.eligibility, own_scores)
         signal = (1 - 2 * wake) * energy
         baseline = traces.baseline + jnp.asarray(gamma_baseline, energy.dtype) * (signal - traces.baseline)
-        third = signal - traces.baseline
-        updates = jax.tree.map(lambda a, g: a - jnp.tensordot(third, g, 1) / third.shape[0], other, eligibility)
+        third_factor = signal - traces.baseline
+
+        def with_third_factor(update: Array, g: Array) -> Array:
+            return update - jnp.tensordot(third_factor, g, 1) / third_factor.shape[0]
+
+        updates = jax.tree.map(with_third_factor, updates, eligibility)
         traces = NeuralVariationalTraces(path, eligibility, baseline, steps)
         return filled(params, updates), traces, report(wake, energy)
 
@@ -134,7 +138,7 @@ def neural_variational(
 
 
 def _scored(params: Params) -> PyTree:
-    """The weights as `scores` nests their derivatives: no other group, and tuples."""
+    """The weights of both streams, nested like their `scores`, in tuples."""
     up, down = params["inference"], params["generation"]
     return {
         "inference": {"w": tuple(up["w"]), "bias": tuple(up["bias"])},

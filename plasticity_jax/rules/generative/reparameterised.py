@@ -1,15 +1,15 @@
-r"""BP: the negative evidence lower bound, differentiated through its own samples. The rival, not local.
+r"""BP, a nonlocal rival: the negative evidence lower bound, differentiated through its own samples.
 
     L_t = log q_t - log p_mt  at  s = z + sigma xi,  r = f(W s) + sigma eta,  lambda = 1 throughout
     dtheta = dL_t / dtheta    with xi and eta held fixed
 
 Source: Bredenberg, Lyo, Simoncelli & Savin (2021), equation 9, after Kingma & Welling (2014). Kind: exact with a
-truncation of 2: inference is feedforward, so that a weight acts on L through the states of this step and of the last
-one alone. With 1, the authors' setting, the last state is taken as given: what is dropped is the credit of r_{t-1} for
-what follows it. Memory: n_L, and with a truncation of 2 the last stimulus and its noise. Time: two passes of products,
-four with a truncation of 2. A synapse of W reads errors that are carried back through D_s: criteria of locality are not
-met. Departures: the authors' rate for D_r differs from the others' by the ratio of variances, which is what
-precondition does; their output is a tanh here and linear elsewhere, ours is the network's.
+truncation of 2: inference is feedforward, so that a weight acts on L only through the states of this step and of the
+last one. With a truncation of 1, the authors' setting, the last state is held fixed, which drops the credit of r_{t-1}
+for the step after it. Memory: n_L, and with a truncation of 2 the last stimulus and its noise. Time: two passes of
+products, four with a truncation of 2. A synapse of W reads errors that are carried back through D_s, so the rule is not
+local. Departures: the authors' learning rate for D_r differs from the others by the ratio of variances, which
+`precondition` does here; their output is a tanh for this rule and linear elsewhere, ours is the network's.
 """
 
 from typing import NamedTuple
@@ -25,11 +25,11 @@ from plasticity_jax.typing import Array, Example, Key, Params, Updates
 
 
 class ReparameterisedTraces(NamedTuple):
-    """State carried from step to step, with a truncation of 1 and of 2.
+    """State carried from step to step.
 
     Attributes:
       top: (B, n_L), the top layer's last state.
-      last: with 2, the last stimulus and its innovations, and whether there was a step before it; else ().
+      last: with a truncation of 2, the last stimulus, its innovations, and whether there was a last step; else ().
     """
 
     top: Array
@@ -41,12 +41,12 @@ def reparameterised(net: TwoStream, *, truncation: int = 1, precondition: bool =
 
     Args:
       net: the network; Gaussian noise.
-      truncation: steps that credit reaches back, 1 or 2 (the whole of it).
-      precondition: times sigma^2 of each weight's density, see `impression`.
+      truncation: number of steps that credit passes through, 1 or 2; 2 is exact.
+      precondition: multiply gradients by sigma^2 of each weight's density, see `impression`.
 
     Returns:
       A rule over the same weights, batches and reports as `impression`; it never sleeps. With a truncation of 2 the
-      credit of r_{t-1} is in the updates of step t, at its weights.
+      updates of step t include the credit of r_{t-1}, at the weights of step t.
 
     Raises:
       ValueError: if the noise cannot be differentiated, or the truncation is neither 1 nor 2.
@@ -79,9 +79,9 @@ def reparameterised(net: TwoStream, *, truncation: int = 1, precondition: bool =
 
     def init(params: Params, key: Key, batch: Example) -> ReparameterisedTraces:
         z = stimuli(net, params, batch)
-        still = tuple(jnp.zeros((len(z), n), z.dtype) for n in net.sizes)
-        last = () if truncation == 1 else (jnp.zeros_like(still[0]), still, jnp.asarray(False))
-        return ReparameterisedTraces(still[-1], last)
+        rest = tuple(jnp.zeros((len(z), n), z.dtype) for n in net.sizes)
+        last = () if truncation == 1 else (jnp.zeros_like(rest[0]), rest, jnp.asarray(False))
+        return ReparameterisedTraces(rest[-1], last)
 
     def update(
         params: Params, traces: ReparameterisedTraces, key: Key, batch: Example
@@ -93,8 +93,8 @@ def reparameterised(net: TwoStream, *, truncation: int = 1, precondition: bool =
         def loss(params: Params) -> tuple[Array, tuple[Array, Array]]:
             top = traces.top
             if truncation == 2:
-                z_tm1, before, any_before = traces.last
-                top = jnp.where(any_before, awake(params, top, z_tm1, before).x[-1], top)
+                z_tm1, innovations_tm1, has_last = traces.last
+                top = jnp.where(has_last, awake(params, top, z_tm1, innovations_tm1).x[-1], top)
             sample = awake(params, top, z, innovations)
             energy = free_energy(net, sample)
             return jnp.mean(energy), (energy, sample.x[-1])

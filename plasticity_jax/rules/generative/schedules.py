@@ -1,4 +1,4 @@
-"""When the network wakes and sleeps: lambda_t as a state machine, whose state is among a rule's traces."""
+"""Schedules of wake and sleep: lambda_t as a state machine, with its state among a rule's traces."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from plasticity_jax.ops import prng
 from plasticity_jax.typing import Array, Key, Scalar
 
 COIN = 1 << 16
-"""Folded into the step's key, whose smaller numbers are the network's noise."""
+"""Folded into the step's key for the coin; smaller numbers are for the network's noise."""
 
 
 class Schedule(NamedTuple):
@@ -28,10 +28,10 @@ class Schedule(NamedTuple):
 def alternating(period: int = 2) -> Schedule:
     """Phases of equal length, wake first: period steps of wake, period steps of sleep.
 
-    With a period of 1 every step of wake is an onset, where the transition is the identity: its weights do not learn.
+    With a period of 1 every step of wake is an onset, where the transition is the identity and does not learn.
 
     Args:
-      period: K, steps of a phase; the authors' `switch_period` plus one.
+      period: K, the steps of a phase; the authors' `switch_period` plus one.
 
     Raises:
       ValueError: if the period is not a positive integer.
@@ -53,26 +53,26 @@ def alternating(period: int = 2) -> Schedule:
 
 
 def independent(p_wake: Scalar = 0.5) -> Schedule:
-    """A coin at every step.
+    """A coin flip at every step.
 
     Args:
       p_wake: probability of wake, in (0, 1).
 
     Raises:
-      ValueError: if it is a number outside of (0, 1).
+      ValueError: if p_wake is a number outside (0, 1).
     """
     return held(1, p_wake)
 
 
 def held(period: int, p_wake: Scalar = 0.5) -> Schedule:
-    """A coin at the start of every phase: appendix B.3's lambda_t = lambda_0 for phases as long as the sequence.
+    """A coin flip at the start of every phase; appendix B.3's lambda_t = lambda_0 for phases as long as a sequence.
 
     Args:
       period: steps of a phase.
       p_wake: probability of wake, in (0, 1).
 
     Raises:
-      ValueError: if the period is not a positive integer, or the probability is a number outside of (0, 1).
+      ValueError: if the period is not a positive integer, or the probability is a number outside (0, 1).
     """
     _whole("period", period)
     if not isinstance(p_wake, Tracer) and not 0 < p_wake < 1:

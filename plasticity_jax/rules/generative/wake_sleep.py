@@ -1,13 +1,14 @@
-r"""Wake-sleep as a special case of impression learning: long phases, and if one likes one update for each.
+r"""Wake-sleep as a special case of impression learning: long phases, optionally with one update for each.
 
     lambda_t = lambda_0 for a whole phase
     every step (default)   the updates of impression learning
     coordinatewise         at the phase's end, the mean of its updates: generation's after wake, inference's after sleep
 
 Source: Bredenberg, Lyo, Simoncelli & Savin (2021), appendix B.3, after Hinton, Dayan, Frey & Neal (1995) and Ikeda,
-Amari & Nakahara (1999). Kind: local; step by step it is impression learning, whose bias it has, phase by phase it
+Amari & Nakahara (1999). Kind: local; step by step it is impression learning, with the same bias; phase by phase it
 approximates the EM algorithm under conditions. Memory: a sum for every weight if coordinatewise. Time: that of
-impression learning. Each synapse reads what it reads there. Departure: the state is not reset between phases.
+impression learning. Each synapse reads what it reads in impression learning. Departure: the state is not reset between
+phases.
 """
 
 from typing import Literal, NamedTuple
@@ -28,8 +29,8 @@ class WakeSleepTraces(NamedTuple):
 
     Attributes:
       stepwise: the traces of impression learning.
-      total: sum of its updates since the phase began; arrays like the params.
-      steps: shape (), int32, in it.
+      total: sum of the updates since the phase began; arrays like the params.
+      steps: shape (), int32, steps of the phase so far.
     """
 
     stepwise: ImpressionTraces
@@ -49,9 +50,9 @@ def wake_sleep(
 
     Args:
       net: the network; any noise.
-      phase: steps of wake, and of sleep.
-      order: whether phases alternate, wake first, or each is drawn by a coin (appendix B.3).
-      coordinatewise: update once in a phase, by its mean, the weights of one stream.
+      phase: steps of each phase, wake or sleep.
+      order: phases that are "alternating", wake first, or each drawn by a coin ("random", appendix B.3).
+      coordinatewise: update the weights of one stream, once in a phase, by the phase's mean.
       precondition: leave out the factors 1 / sigma^2, see `impression`.
 
     Returns:
@@ -91,10 +92,10 @@ def wake_sleep(
     ) -> tuple[Updates, WakeSleepTraces, Info]:
         updates, inner, info = stepwise.update(params, traces.stepwise, key, batch)
         steps = traces.steps + 1
-        over = steps == phase
+        is_end = steps == phase
         total = jax.tree.map(jnp.add, traces.total, updates)
-        emitted = jax.tree.map(lambda leaf: jnp.where(over, leaf / phase, 0), total)
-        kept = jax.tree.map(lambda leaf: jnp.where(over, 0, leaf), total)
-        return emitted, WakeSleepTraces(inner, kept, steps % phase), info._replace(ready=over)
+        emitted = jax.tree.map(lambda leaf: jnp.where(is_end, leaf / phase, 0), total)
+        total = jax.tree.map(lambda leaf: jnp.where(is_end, 0, leaf), total)
+        return emitted, WakeSleepTraces(inner, total, steps % phase), info._replace(ready=is_end)
 
     return LearningRule(init, update)

@@ -15,11 +15,11 @@ from plasticity_jax.typing import Example, Key, Params
 
 SIZES, EXAMPLES = (3, 5, 4, 2), 3
 SATURATING = ("tanh", "tanh", "tanh")
-"""Hebb's rule has no decay: what it multiplies has to be bounded."""
+"""Activations for Hebb's rule, which has no decay, so that the activities have to be bounded."""
 RECTIFIED = ("relu", "relu", "identity")
 SHAPE = mlp(SIZES, RECTIFIED)
 TERMS = {"hebb": (1, 1, 0, 0), "fed": (1, 0, 0, 1), "oja": (0, 2, 1, 0), "mixed": (0, 1, 1, 1), "fed_oja": (0, 0, 1, 2)}
-"""The least part of the Taylor family that holds Hebb, Oja and FLP."""
+"""The smallest part of the Taylor family that contains Hebb, Oja and FLP."""
 
 
 def _regression(key: Key) -> Example:
@@ -36,7 +36,7 @@ def _classification(key: Key) -> Example:
 
 
 def _params(key: Key) -> Params:
-    """Biases and feedback biases are off zero, so that units switch off at times and no two layers do alike."""
+    """Params with nonzero biases and feedback biases, so that units are silent at times and no two layers are alike."""
     key_w, key_fb = jax.random.split(key)
     biases = tuple(0.3 * jnp.cos(1.0 + jnp.arange(n, dtype=jnp.zeros(()).dtype)) for n in SIZES[1:])
     return {
@@ -45,7 +45,7 @@ def _params(key: Key) -> Params:
     }
 
 
-def _unfed(key: Key) -> Params:
+def _without_feedback(key: Key) -> Params:
     return {"forward": _params(key)["forward"]}
 
 
@@ -67,9 +67,9 @@ def _case(
 
 
 CASES = {
-    "bcm": _case(hebbian.bcm, params=_unfed, alpha=0.05, threshold_rate=0.2),
-    "hebb": _case(hebbian.hebb, SATURATING, _unfed, alpha=0.05),
-    "oja": _case(hebbian.oja, params=_unfed, alpha=0.05),
+    "bcm": _case(hebbian.bcm, params=_without_feedback, alpha=0.05, threshold_rate=0.2),
+    "hebb": _case(hebbian.hebb, SATURATING, _without_feedback, alpha=0.05),
+    "oja": _case(hebbian.oja, params=_without_feedback, alpha=0.05),
     "flp": _case(lambda net, **c: hebbian.flp(net, plastic=[-2, -1], **c), alpha=0.05, beta=0.5),
     "flp_classification": _case(
         lambda net, **c: hebbian.flp(net, plastic=[-2, -1], signal="target", output="clamped", **c),
@@ -94,11 +94,11 @@ CASES = {
         fed_oja=-0.012,
     ),
     "three_factor": _case(
-        hebbian.three_factor, SATURATING, _unfed, kind="unbiased", alpha=0.05, sigma=0.3, baseline=0.2
+        hebbian.three_factor, SATURATING, _without_feedback, kind="unbiased", alpha=0.05, sigma=0.3, baseline=0.2
     ),
     "three_factor_eligible": _case(
         lambda net, **c: hebbian.three_factor(net, plastic=[-2, -1], reduction="sum", **c),
-        params=_unfed,
+        params=_without_feedback,
         alpha=0.02,
         sigma=0.3,
         decay=0.5,
@@ -107,7 +107,7 @@ CASES = {
     "three_factor_activity": _case(
         lambda net, **c: hebbian.three_factor(net, post="activity", **c),
         SATURATING,
-        _unfed,
+        _without_feedback,
         alpha=0.05,
         sigma=0.3,
         baseline=0.2,

@@ -1,4 +1,4 @@
-r"""Parts that the rules of this wing share: the pass, the rates, the check of shapes.
+r"""Shared parts of the rules of this wing: the forward pass, the rates, the check of shapes.
 
     W^i <- W^i + alpha^i change(i),   for the layers that learn, all at once and from one forward pass
 
@@ -36,7 +36,7 @@ class Activity(NamedTuple):
 
     Attributes:
       h: L + 1 arrays (B, ...), activity from h^0 = x to the output h^L.
-      seen: L arrays (B, ...), the activity that each layer's weights read: h^{i-1} behind what stands between.
+      seen: L arrays (B, ...), the activity that each layer's weights read: h^{i-1} after any pooling or reshaping.
       error: (B, n_L), y - yhat, where yhat is the softmax of the output times the sum of y if the loss is "softmax"; 0
         without a target.
       y: (B, n_L), the target; 0 where the batch has none.
@@ -51,7 +51,7 @@ class Activity(NamedTuple):
 
 
 Change = Callable[[int, Params, Activity], Array]
-"""``(i, params, act) -> (n_i, n_{i-1})``, how much layer i, counted from 0, changes at a rate of one."""
+"""``(i, params, act) -> (n_i, n_{i-1})``, the change of layer i, counted from 0, at a rate of one."""
 
 
 def local_rule(
@@ -65,17 +65,17 @@ def local_rule(
     target: bool = True,
     feedback_updates: Callable[[Params, Activity, Scalar], PyTree] | None = None,
 ) -> LearningRule:
-    """Makes a `LearningRule`, without traces, of what each layer's weights change by.
+    """Makes a `LearningRule` without traces from the change of each layer's weights.
 
     Args:
-      net: a chain of layers, of which the dense ones can learn.
-      change: of a layer; a sum over the batch.
+      net: a chain of layers; the dense ones can learn.
+      change: the change of a layer; a sum over the batch.
       alpha: its rate, as in `per_weight`.
-      plastic: which layers learn, as in `plastic_layers`.
+      plastic: the layers that learn, as in `plastic_layers`.
       reduction: "sum" or "mean"; the mean is a sum with alpha / B.
       reads_feedback: whether the rule reads ``params["feedback"]``, which is then checked.
       target: whether the batch must have a target. If not, its y may be None; the loss reported is then 0.
-      feedback_updates: ``(params, act, share) -> updates`` in "feedback", share being 1 or 1 / B; None leaves it alone.
+      feedback_updates: ``(params, act, share) -> updates`` in "feedback", with share 1 or 1 / B; None changes nothing.
 
     Raises:
       ValueError: if the reduction is not known, a layer does not exist, or there is not one rate for each.
@@ -101,23 +101,23 @@ def local_rule(
 def activity_of(
     net: Chain, params: Params, batch: Example, reads_feedback: bool = False, target: bool = True
 ) -> tuple[Activity, Array]:
-    """One forward pass of a batch that fits, and its mean loss (); arguments as those of `checked_batch`."""
+    """The forward pass of a checked batch and its mean loss (); arguments are those of `checked_batch`."""
     x, y, _, weight = checked_batch(net, params, batch, reads_feedback, target)
     h, seen, _ = forward(net, params["forward"], x)
     if y is None:
         nothing = jnp.zeros_like(h[-1])
         return Activity(h, seen, nothing, nothing, weight), jnp.zeros((), h[-1].dtype)
-    loss, error = unweighted(net, h[-1], y, weight)  # at the output itself, for no derivative of phi is known here
+    loss, error = unweighted(net, h[-1], y, weight)  # at the output itself: these rules take no derivative of phi
     return Activity(h, seen, -error, y, weight), jnp.mean(loss if weight is None else loss * weight)
 
 
 def share_of_one(reduction: Reduction, examples: int) -> float:
-    """Weight of one of the examples in a change."""
+    """Weight of one example in a change."""
     return 1.0 if reduction == "sum" else 1.0 / examples
 
 
 def weight_updates(params: Params, rates: Mapping[int, Scalar], changes: Mapping[int, Array], share: float) -> PyTree:
-    """Updates of ``params["forward"]["w"]``, by layers counted from 0: changes at their rates, zeros elsewhere."""
+    """Updates of ``params["forward"]["w"]``: minus the changes of layers (from 0) at their rates, zeros elsewhere."""
     w: list[PyTree] = [jax.tree.map(jnp.zeros_like, each) for each in params["forward"]["w"]]
     for i, change in changes.items():
         w[i] = -share * per_weight("alpha", rates[i], w[i]) * change
@@ -134,7 +134,7 @@ def plastic_layers(net: Chain, plastic: Sequence[int] | None) -> tuple[int, ...]
     count = len(net.layers)
     dense = [i for i in range(count) if is_dense(net.layers[i]) and net.h_shapes[i + 1] == net.v_shapes[i]]
     if net.between[-1]:
-        dense = [i for i in dense if i < count - 1]  # what postsynaptic neurons say is not what comes out
+        dense = [i for i in dense if i < count - 1]  # the output is not its neurons' activity
     if plastic is not None and np.ndim(plastic) == 0:
         raise ValueError(f"plastic={plastic} must be a list of layers, as in plastic=[{plastic}]")
     chosen = list(dense if plastic is None else plastic)
@@ -156,7 +156,7 @@ def each_layer(name: str, value: Layers, count: int) -> list[Scalar]:
     """One coefficient for each of the layers.
 
     Raises:
-      ValueError: if they are not as many.
+      ValueError: if there is not one for each layer.
     """
     if not isinstance(value, list | tuple):
         return [value] * count  # pyright: ignore[reportReturnType]
@@ -174,9 +174,9 @@ def per_weight(name: str, rate: Scalar, w: Array) -> Array:
 
 
 def checked_batch(net: Chain, params: Params, batch: Example, reads_feedback: bool, target: bool = True) -> Example:
-    """The batch in the form that a rule reads, once network, weights, feedback (if the rule reads it) and batch fit.
+    """Returns the batch in the form that a rule reads, after checks that network, weights, feedback and batch fit.
 
-    Its y may be None unless the rule needs a target.
+    The feedback is checked only if the rule reads it. The batch's y may be None unless the rule needs a target.
 
     Raises:
       AssertionError: (chex) naming the array and the shape that it should have.

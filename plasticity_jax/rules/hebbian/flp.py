@@ -1,19 +1,19 @@
-r"""FLP: fixed feedback shifts the activity of every plastic layer, and a local rule then learns from what is active.
+r"""FLP: fixed feedback shifts the activity of every plastic layer, and a local rule learns from the shifted activity.
 
     s   = y - yhat  (signal "error"),  or  y  (signal "target")
     f^i = relu(s B^i + c^i)
     p^i = beta^i f^i + (1 - beta^i) h^i                          (output "clamped": p^L = y)
     W^i <- W^i + alpha^i [ sum_b p^i_b h^{i-1}_b^T - sum_b (p^i_b)^2 W^i ]
 
-over the examples b of the batch; all layers change at once, from one forward pass, which the feedback leaves alone.
-alpha^i and beta^i are meta-learned, as are the initial W, the biases b, B and c, of which only W changes in a lifetime.
+over the examples b of the batch. All layers change at once, from one forward pass, which feedback does not affect.
+alpha^i and beta^i are meta-learned, as are the initial W, the biases b, B and c; only W changes within a lifetime.
 
-Source: Lindsey & Litwin-Kumar (2020), section 4. Kind: local: no gradient is followed, unless the meta-learner found
-that it pays. Memory: none carried. Time: two products a layer, one of them the forward pass. Each synapse reads its own
-weight, its presynaptic activity and its postsynaptic activity after feedback, which reaches every layer straight from
-the output. Departures from the print, all as in the authors' code, whose tables these are: c enters with a plus sign,
-and each layer has its own; feedback is mixed in outside of the rectification; the sum over the batch is not a mean; in
-regression the output is a layer like the others, with feedback of its own; biases do not change.
+Source: Lindsey & Litwin-Kumar (2020), section 4. Kind: local; it follows a gradient only as far as the meta-learner
+found that useful. Memory: no traces. Time: two products a layer, one of them the forward pass. Each synapse reads its
+own weight, its presynaptic activity and its postsynaptic activity after feedback, which reaches every layer straight
+from the output. Departures from the paper, all as in the authors' code, from which its tables come: c enters with a
+plus sign, and each layer has its own; feedback is added outside the rectification; changes are summed over the batch,
+not averaged; in regression the output is a layer like the others, with feedback of its own; biases do not change.
 """
 
 import math
@@ -41,16 +41,16 @@ from plasticity_jax.rules.hebbian.common import (
 from plasticity_jax.typing import Array, Key, Params
 
 Signal = Literal["error", "target"]
-"""Signal that is fed back."""
+"""The signal that feedback carries."""
 
 
-class Fed(NamedTuple):
-    """Terms that feedback gives to a layer, counted from 0; each a function of ``(i, params, act)``.
+class FeedbackTerms(NamedTuple):
+    """Activity and change of a layer under feedback; functions of ``(i, params, act)``, with i counted from 0.
 
     Attributes:
       post: (B, n_i), the layer's activity after feedback, p; that of the forward pass if the layer does not learn.
       change: of its weights, at a rate of one.
-      shifts: ``i -> bool``, whether the feedback is what shifts it: not in a clamped output.
+      shifts: ``i -> bool``, whether feedback shifts the activity; False for a clamped output.
     """
 
     post: Callable[[int, Params, Activity], Array]
@@ -73,20 +73,20 @@ def flp(
     """Feedback and local plasticity.
 
     Args:
-      net: a chain of layers, of which the dense ones can learn.
-      alpha: plasticity; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight.
-      beta: strength of the feedback; for a layer of shape () or (n_i,).
-      plastic: which layers learn, counted from 0, or from the end if negative; all of them if None. Those that do not
-        learn get no feedback.
-      signal: the signal that is fed back, "error" or "target".
-      output: whether the output's activity is "mixed" with feedback as other layers' is, or "clamped" to the target.
-      presynaptic: activity "before" the feedback, that of the forward pass, or "after" it.
-      product: Hebb's ("hebb"), or Oja's ("oja").
-      reduction: over the batch. A mean over B examples needs B times the alpha of a sum.
+      net: a chain of layers; the dense ones can learn.
+      alpha: plasticity; in each layer a number, or (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight.
+      beta: strength of the feedback; in each layer a number or (n_i,).
+      plastic: indices of the layers that learn, from the end if negative; None for all dense layers. The others get no
+        feedback.
+      signal: the signal that feedback carries, "error" or "target".
+      output: the output's activity: "mixed" with feedback as in other layers, or "clamped" to the target.
+      presynaptic: activity "before" the feedback, which is that of the forward pass, or "after" it.
+      product: "hebb" or "oja".
+      reduction: "sum" or "mean" over the batch. A mean over B examples needs B times the alpha of a sum.
 
     Returns:
       A rule over ``{"forward": {"w", "bias"}, "feedback": {"w_fb", "bias"}}``, where w_fb[i] is (n_out, n_i) and its
-      bias (n_i,), for each layer, the output's too; see `flp_feedback`. It changes w of the plastic layers alone.
+      bias (n_i,), for each layer, including the output; see `flp_feedback`. It changes only w of the plastic layers.
 
     Raises:
       ValueError: if an option is not known, a layer does not exist, or there is not one coefficient for each.
@@ -98,10 +98,10 @@ def flp(
       >>> x = jax.random.normal(jax.random.key(0), (40, 3)) + jnp.where(label, 2.0, -2.0)[:, None]
       >>> batch = pj.Example(x, label)
       >>> forward = pj.layers.init_params(jax.random.key(1), net)["forward"]
-      >>> fed = pj.rules.flp_feedback(jax.random.key(2), net)
+      >>> feedback = pj.rules.flp_feedback(jax.random.key(2), net)
       >>> rule = flp(net, alpha=1e-3, plastic=[-1], signal="target", output="clamped")
       >>> learn = pj.learner(rule, optax.sgd(1.0))
-      >>> state = learn.init({"forward": forward, "feedback": fed}, jax.random.key(3), batch)
+      >>> state = learn.init({"forward": forward, "feedback": feedback}, jax.random.key(3), batch)
       >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
       >>> bool(info.loss[-1] < 0.1 * info.loss[0])
       True
@@ -116,12 +116,12 @@ def flp(
 
 
 def flp_feedback(key: Key, net: Chain, *, dtype: jnp.dtype | None = None) -> Params:
-    """Feedback weights as the authors drew them: B^i ~ N(0, 2 / n_out), c^i = 0.
+    """Initial feedback weights, as in the authors' code: B^i ~ N(0, 2 / n_out), c^i = 0.
 
     Args:
       key: split, one part for each layer.
       net: the network.
-      dtype: JAX's default float if None.
+      dtype: the weights' dtype; None for JAX's default float.
 
     Returns:
       ``{"w_fb": L arrays (n_L, n_i), "bias": L arrays (n_i,)}``, the group "feedback" of the params; a layer that is
@@ -156,8 +156,8 @@ def feedback_terms(
     output: Literal["mixed", "clamped"] = "mixed",
     presynaptic: Literal["before", "after"] = "before",
     product: Literal["hebb", "oja"] = "oja",
-) -> Fed:
-    """The parts of `flp`, whose options these are."""
+) -> FeedbackTerms:
+    """The terms of `flp`, with the options of `flp`."""
     one_of("signal", signal, ("error", "target"))
     one_of("output", output, ("mixed", "clamped"))
     one_of("presynaptic", presynaptic, ("before", "after"))
@@ -184,7 +184,7 @@ def feedback_terms(
             pre = between(net, i, post(i - 1, params, act))
         return PRODUCTS[product](pre, post(i, params, act), params["forward"]["w"][i], act.weight)
 
-    return Fed(post, change, shifts)
+    return FeedbackTerms(post, change, shifts)
 
 
 def feedback(i: int, params: Params, act: Activity, signal: Signal) -> Array:
@@ -194,5 +194,5 @@ def feedback(i: int, params: Params, act: Activity, signal: Signal) -> Array:
 
 
 def source(act: Activity, signal: Signal) -> Array:
-    """s, the signal that is fed back: (B, n_L)."""
+    """s, the signal that feedback carries: (B, n_L)."""
     return act.error if signal == "error" else act.y

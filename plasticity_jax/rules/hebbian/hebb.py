@@ -1,12 +1,12 @@
-r"""Hebb's rule: a weight grows with the product of the activities that it joins.
+r"""Hebb's rule: a weight grows with the product of its pre- and postsynaptic activity.
 
     W^i <- W^i + alpha^i sum_b h^i_b h^{i-1}_b^T
 
-over the examples b of the batch; all layers change at once, from one forward pass.
+over the examples b of the batch. All layers change at once, from one forward pass.
 
 Source: Hebb (1949); the plain rule of Lindsey & Litwin-Kumar (2020), section 4 and appendix A. Kind: local.
-Memory: none carried. Time: two products a layer, one of them the forward pass. Each synapse reads its presynaptic and
-its postsynaptic activity, and nothing bounds it: in a linear layer W grows as powers of I + alpha sum x x^T.
+Memory: no traces. Time: two products a layer, one of them the forward pass. Each synapse reads its presynaptic and
+its postsynaptic activity. Nothing bounds the weights: in a linear layer W grows as powers of I + alpha sum x x^T.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ def hebb(
     """Plain Hebbian plasticity.
 
     Args:
-      net: a chain of layers, of which the dense ones can learn.
-      alpha: plasticity; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight.
-      plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
-      reduction: over the batch. A mean over B examples needs B times the alpha of a sum.
+      net: a chain of layers; the dense ones can learn.
+      alpha: plasticity; in each layer a number, or (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight.
+      plastic: indices of the layers that learn, from the end if negative; None for all dense layers.
+      reduction: "sum" or "mean" over the batch. A mean over B examples needs B times the alpha of a sum.
 
     Returns:
-      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. A target is read for the
-      loss alone, which is 0 if the batch's y is None.
+      A rule over ``{"forward": {"w", "bias"}}`` that changes only w. A target is read only for the reported loss,
+      which is 0 if the batch's y is None.
 
     Raises:
       ValueError: if the reduction is not known, a layer does not exist, or there is not one alpha for each.
@@ -41,7 +41,7 @@ def hebb(
       >>> net = pj.networks.mlp((4, 1), ("identity",))
       >>> x = jax.random.normal(jax.random.key(0), (200, 4)) * jnp.array([2.0, 1.0, 0.5, 0.5])
       >>> learn = pj.learner(hebb(net, alpha=1e-3), optax.sgd(1.0))
-      >>> batch = pj.Example(x, None)  # a target would be read for the loss alone
+      >>> batch = pj.Example(x, None)  # a target would be read only for the loss
       >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
       >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=20)
       >>> w, first = state.params["forward"]["w"][0][0], jnp.linalg.eigh(x.T @ x)[1][:, -1]

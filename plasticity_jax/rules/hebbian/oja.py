@@ -1,11 +1,11 @@
-r"""Oja's rule: Hebb's, with a decay that keeps the weights of a neuron at length one.
+r"""Oja's rule: Hebb's rule with a decay that keeps the weights of a neuron at length one.
 
     W^i <- W^i + alpha^i [ sum_b h^i_b h^{i-1}_b^T - sum_b (h^i_b)^2 W^i ]
 
-over the examples b of the batch; all layers change at once, from one forward pass. A linear neuron's weights become the
-first principal component of its inputs, of unit length.
+over the examples b of the batch. All layers change at once, from one forward pass. A linear neuron's weights converge
+to the first principal component of its inputs, of unit length.
 
-Source: Oja (1982); Lindsey & Litwin-Kumar (2020), section 4. Kind: local. Memory: none carried. Time: two products a
+Source: Oja (1982); Lindsey & Litwin-Kumar (2020), section 4. Kind: local. Memory: no traces. Time: two products a
 layer, one of them the forward pass. Each synapse reads its own weight and its presynaptic and postsynaptic activity.
 """
 
@@ -24,15 +24,15 @@ def oja(
     """Normalised Hebbian plasticity.
 
     Args:
-      net: a chain of layers, of which the dense ones can learn.
-      alpha: plasticity; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight. A negative
-        one turns the decay into growth without bound.
-      plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
-      reduction: over the batch. A mean over B examples needs B times the alpha of a sum.
+      net: a chain of layers; the dense ones can learn.
+      alpha: plasticity; in each layer a number, or (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight. If it is
+        negative, weights grow without bound.
+      plastic: indices of the layers that learn, from the end if negative; None for all dense layers.
+      reduction: "sum" or "mean" over the batch. A mean over B examples needs B times the alpha of a sum.
 
     Returns:
-      A rule over ``{"forward": {"w", "bias"}}``, of which it changes w. A target is read for the
-      loss alone, which is 0 if the batch's y is None.
+      A rule over ``{"forward": {"w", "bias"}}`` that changes only w. A target is read only for the reported loss,
+      which is 0 if the batch's y is None.
 
     Raises:
       ValueError: if the reduction is not known, a layer does not exist, or there is not one alpha for each.
@@ -42,7 +42,7 @@ def oja(
       >>> net = pj.networks.mlp((4, 1), ("identity",))
       >>> x = jax.random.normal(jax.random.key(0), (200, 4)) * jnp.array([2.0, 1.0, 0.5, 0.5])
       >>> learn = pj.learner(oja(net, alpha=1e-3), optax.sgd(1.0))
-      >>> batch = pj.Example(x, None)  # a target would be read for the loss alone
+      >>> batch = pj.Example(x, None)  # a target would be read only for the loss
       >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
       >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
       >>> first = jnp.linalg.eigh(x.T @ x)[1][:, -1]  # the first principal component, of length one

@@ -1,22 +1,22 @@
-r"""A local rule as a polynomial, whose coefficients a meta-learner may set: a Taylor expansion of all local rules.
+r"""Local rules as polynomials, with coefficients that can be meta-learned: a Taylor expansion of all local rules.
 
     f^i  = relu(s B^i + c^i),   s = y - yhat  or  y
     dW^i = sum over terms (a, b, c, d) of  theta^i_{abcd} (W^i)^c sum_b ((h^i_b)^b (f^i_b)^d) ((h^{i-1}_b)^a)^T
 
-powers being taken entry by entry: a of the presynaptic activity, b of the postsynaptic one, c of the weight, d of the
-feedback that reaches the postsynaptic neuron. Points of the family:
+with elementwise powers: a of the presynaptic activity, b of the postsynaptic one, c of the weight, d of the feedback
+that reaches the postsynaptic neuron. Members of the family are
 
     Hebb            theta_1100 = 1
     Oja             theta_1100 = 1,  theta_0210 = -1
     FLP (Hebb's)    theta_1100 = 1 - beta,  theta_1001 = beta
     FLP (Oja's)     and theta_0210 = -(1 - beta)^2,  theta_0111 = -2 beta (1 - beta),  theta_0012 = -beta^2
 
-each times alpha. All layers change at once, from one forward pass, which the feedback leaves alone.
+each times alpha. All layers change at once, from one forward pass, which feedback does not affect.
 
-Source: Lindsey & Litwin-Kumar (2020), section 8.1, which names a parametrised family and leaves it open; the expansion
-is that of Gerstner & Kistler (2002), with feedback for a fourth variable. Kind: local. Memory: none carried. Time: the
-forward pass, and a product a layer for each term with a > 0. Each synapse reads its own weight, its presynaptic and
-its postsynaptic activity, and its postsynaptic neuron's feedback.
+Source: Lindsey & Litwin-Kumar (2020), section 8.1, which mentions a parametrised family without defining it; the
+expansion is that of Gerstner & Kistler (2002), with feedback as a fourth variable. Kind: local. Memory: no traces.
+Time: the forward pass, and a product a layer for each term with a > 0. Each synapse reads its own weight, its
+presynaptic and its postsynaptic activity, and its postsynaptic neuron's feedback.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,18 +52,18 @@ def taylor(
     signal: Signal = "error",
     reduction: Reduction = "sum",
 ) -> LearningRule:
-    """A polynomial of what a synapse can read.
+    """A polynomial in the signals that a synapse can read.
 
     Args:
-      net: a chain of layers, of which the dense ones can learn.
-      theta: the coefficient of each term; for a layer of shape (), (n_i,) for each neuron, or (n_i, n_{i-1}) for each
-        weight. There is no other rate.
-      plastic: which layers learn, counted from 0, or from the end if negative; all of them if None.
-      signal: the signal that is fed back, "error" or "target".
+      net: a chain of layers; the dense ones can learn.
+      theta: the coefficient of each term; in each layer a number, or (n_i,) for each neuron, or (n_i, n_{i-1}) for
+        each weight. There is no other rate.
+      plastic: indices of the layers that learn, from the end if negative; None for all dense layers.
+      signal: the signal that feedback carries, "error" or "target".
       reduction: "sum" or "mean" over the batch.
 
     Returns:
-      A rule over the params of `plasticity_jax.rules.hebbian.flp`; it changes w of the plastic layers.
+      A rule over the params of `plasticity_jax.rules.hebbian.flp`; it changes only w of the plastic layers.
 
     Raises:
       ValueError: if an option is not known, a term is not four whole powers from 0 on, a layer does not exist, or there
@@ -76,12 +76,12 @@ def taylor(
       >>> x = jax.random.normal(jax.random.key(0), (40, 3)) + jnp.where(label, 2.0, -2.0)[:, None]
       >>> batch = pj.Example(x, label)
       >>> forward = pj.layers.init_params(jax.random.key(1), net)["forward"]
-      >>> fed = pj.rules.flp_feedback(jax.random.key(2), net)
-      >>> fed["w_fb"] = (fed["w_fb"][0], jnp.eye(2))  # feedback of each output is its own target
+      >>> feedback = pj.rules.flp_feedback(jax.random.key(2), net)
+      >>> feedback["w_fb"] = (feedback["w_fb"][0], jnp.eye(2))  # the feedback to each output is its own target
       >>> terms = {(1, 0, 0, 1): 1e-3, (0, 0, 1, 2): -1e-3}  # presynaptic activity times the feedback, and a decay
       >>> rule = taylor(net, terms, plastic=[-1], signal="target")
       >>> learn = pj.learner(rule, optax.sgd(1.0))
-      >>> state = learn.init({"forward": forward, "feedback": fed}, jax.random.key(3), batch)
+      >>> state = learn.init({"forward": forward, "feedback": feedback}, jax.random.key(3), batch)
       >>> state, info = jax.lax.scan(lambda s, _: learn.step(s, batch), state, length=100)
       >>> bool(info.loss[-1] < 0.1 * info.loss[0])
       True
@@ -112,7 +112,7 @@ def taylor(
 
 
 def flp_terms(alpha: Scalar, beta: Scalar, product: Literal["hebb", "oja"] = "oja") -> dict[Term, Scalar]:
-    """The point of the family that is `plasticity_jax.rules.hebbian.flp`; Hebb and Oja are those at beta = 0.
+    """The coefficients of `taylor` that make it `plasticity_jax.rules.hebbian.flp`; Hebb's or Oja's rule at beta = 0.
 
     Args:
       alpha: plasticity.

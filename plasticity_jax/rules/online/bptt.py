@@ -1,20 +1,20 @@
-r"""BPTT, backpropagation through time, made online: disjoint windows, kept or given as the batch, and a sliding one.
+r"""BPTT, backpropagation through time, online: over disjoint windows, stored or given as batches, or a sliding window.
 
     c^s  = q^s + c^{s+1} J^{s+1}                      credit recursion, q^s = dL^s / ds^s, backward over the window
-    G    = sum_s c^s ds^s / dW                        by step s alone; leaky: (c^s alpha phi'(v^s)) rhat^s^T
+    G    = sum_s c^s ds^s / dW                        through step s alone; leaky: (c^s alpha phi'(v^s)) rhat^s^T
 
-`bptt` waits for T steps, then sends credit back once and returns the sum over the window. `future_facing_bptt` sends
-every new q^t back through the last T steps, adds it to the credit that they hold, and returns the contribution of the
-oldest step, t - T + 1, which has then collected the T losses of t - T + 1 to t: it is late by T - 1 steps, its `lag`.
-`bptt` with window=None takes batches that are windows themselves, and teaches all weights by each of them at once.
+`bptt` collects T steps, then carries credit back once and emits the sum over the window. `future_facing_bptt` carries
+every new q^t back through the last T steps, adds it to their credit, and emits the contribution of the oldest step,
+t - T + 1, which by then has collected the T losses of t - T + 1 to t: its `lag` is T - 1 steps. `bptt` with window=None
+takes batches that are windows themselves, and updates all weights once for each of them.
 
 Source: Werbos (1990); Marschall, Cho & Savin (2019), eq. 1, whose "BPTT" is the sliding form with T = 10. Kind: exact
 within the window.
 Any cell. Memory: T (S (S + G + 2) n + m) on neurons, T states and inputs on a cell of tier one. Time per step: O(n^2)
-amortised for disjoint windows (O(T n^2) at once, at their end; under a vmap that maps the position too, at each step),
+amortised for disjoint windows (O(T n^2) at once, at their end; at each step under a vmap that maps the position too),
 O(T n^2) sliding. Nonlocal in time: reads activity of T steps.
-J^s uses the activity stored at s and the present W_rec; q^s the readout of step s. The readout is updated at each step,
-or with the batch that is a window.
+J^s uses the activity stored at s and the present W_rec; q^s uses the readout of step s. The readout is updated at each
+step, or once for each batch that is a window.
 """
 
 from typing import NamedTuple, get_args
@@ -51,7 +51,7 @@ class BPTTTraces(NamedTuple):
     """The window's history; in `bptt` oldest first, in `future_facing_bptt` newest first.
 
     Attributes:
-      local: what each step left for its derivatives, leaves (T, ...).
+      local: what the derivatives of each step need, leaves (T, ...).
       credit: (T, S, n), q^s (disjoint) or the credit collected so far (sliding).
     """
 
@@ -69,7 +69,7 @@ def _check(window: int) -> None:
     whole("window", window, 1, "step")
 
 
-def _count(key: Key, sizes: Sizes, params: Params) -> Array:
+def _no_steps(key: Key, sizes: Sizes, params: Params) -> Array:
     return jnp.zeros((), jnp.int32)
 
 
@@ -79,21 +79,21 @@ def bptt(
     window: int | None = 10,
     feedback: Feedback = "readout",
 ) -> LearningRule:
-    """Backpropagation through disjoint windows; the sum over a window, at its last step, and zero before.
+    """Backpropagation through disjoint windows; updates are a window's sum at its last step, and zero before.
 
     Args:
       cell: the network, of `plasticity_jax.cells`, of either tier.
       window: T, in steps. None: the batch itself holds windows, x (B, T, n_in), y (B, T, n_out), start and weight
         (B, T). The loss is then the mean over B of the sum over a window; the state is carried from window to window,
         and credit is not.
-      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
       A rule over the cell's weights, which are `Info.ready` at the end of each window, and ``w_out`` (n_out, n + 1),
-      which learns at every step. With window=None all of them learn at every step, a window.
+      which learns at every step. With window=None all of them learn at every step, which is a window.
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if ``cell`` is not a cell.
       ValueError: if the window is below 1 or the feedback is not known.
 
     Example:
@@ -130,20 +130,20 @@ def bptt(
         def backward(history: BPTTTraces) -> PyTree:
             recurrent = dyn.for_pulls(moment.weights)
 
-            def back(c: Array, at: BPTTTraces) -> tuple[Array, Array]:
+            def step_back(c: Array, at: BPTTTraces) -> tuple[Array, Array]:
                 c = c + at.credit
                 return dyn.pull(recurrent, at.local, c), c
 
-            _, c = jax.lax.scan(back, jnp.zeros_like(moment.s), history, reverse=True)
+            _, c = jax.lax.scan(step_back, jnp.zeros_like(moment.s), history, reverse=True)
             return dyn.weigh_all(moment.weights, history.local, c)
 
-        def nothing(history: BPTTTraces) -> PyTree:
+        def zeros(history: BPTTTraces) -> PyTree:
             return jax.tree.map(jnp.zeros_like, moment.weights)
 
-        return Credit(jax.lax.cond(ready, backward, nothing, traces), traces, count + 1, ready)
+        return Credit(jax.lax.cond(ready, backward, zeros, traces), traces, count + 1, ready)
 
     return online_rule(
-        cell, lambda key, sizes: _empty(cell, window, sizes), step, init_shared=_count, feedback=feedback
+        cell, lambda key, sizes: _empty(cell, window, sizes), step, init_shared=_no_steps, feedback=feedback
     )
 
 
@@ -158,14 +158,14 @@ def future_facing_bptt(
     Args:
       cell: the network, of `plasticity_jax.cells`, of either tier.
       window: T, in steps; losses up to T - 1 steps ahead reach a weight.
-      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
-      A rule over the cell's weights, late by ``lag = window - 1`` and zero before, and ``w_out`` (n_out, n + 1), which
-      is not late.
+      A rule over the cell's weights, with updates that lag by ``lag = window - 1`` steps and are zero before, and
+      ``w_out`` (n_out, n + 1), without a lag.
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if ``cell`` is not a cell.
       ValueError: if the window is below 1 or the feedback is not known.
 
     Example:
@@ -191,13 +191,13 @@ def future_facing_bptt(
 
         recurrent = dyn.for_pulls(moment.weights)
 
-        def back(q: Array, local: PyTree) -> tuple[Array, Array]:
+        def step_back(q: Array, local: PyTree) -> tuple[Array, Array]:
             return dyn.pull(recurrent, local, q), q
 
-        _, arriving = jax.lax.scan(back, moment.credit, history.local, unroll=window <= 16)
+        _, arriving = jax.lax.scan(step_back, moment.credit, history.local, unroll=window <= 16)
         credit = history.credit + arriving
         grad = dyn.weigh(moment.weights, jax.tree.map(lambda leaf: leaf[-1], history.local), credit[-1])
-        # Before the window is full the oldest place is empty, and its immediate influence zero.
+        # Before the window is full, the oldest entry is empty and its immediate influence is zero.
         ready = count >= window - 1
         grad = grad if isinstance(dyn, NeuronsDynamics) else jax.tree.map(lambda leaf: jnp.where(ready, leaf, 0), grad)
         return Credit(grad, BPTTTraces(history.local, credit), count + 1, ready)
@@ -206,7 +206,7 @@ def future_facing_bptt(
         cell,
         lambda key, sizes: _empty(cell, window, sizes),
         step,
-        init_shared=_count,
+        init_shared=_no_steps,
         feedback=feedback,
         lag=window - 1,
     )
@@ -223,18 +223,18 @@ def _of_windows(cell: AnyCell, feedback: Feedback) -> LearningRule:
         return at_rest(cell, len(batch.x), sizes.dtype)
 
     def update(params: Params, traces: WindowTraces, key: Key, batch: Example) -> tuple[Updates, WindowTraces, Info]:
-        given = params
+        given_params = params
         params, batch, _ = enter(cell, params, batch, feedback, axes)
         same_streams(traces.state, len(batch.x))
         w_fb = None if feedback == "readout" else params["feedback"]["w_fb"]
         window = run_window(cell, params, traces.state, time_first(batch), w_fb)
         credit = carry_back(cell, cell_weights(cell, params), window.local, window.credit)
-        taught = gradients(cell, params, window, credit)
-        updates = {**jax.tree.map(jnp.zeros_like, params), "forward": taught}
+        weight_gradients = gradients(cell, params, window, credit)
+        updates = {**jax.tree.map(jnp.zeros_like, params), "forward": weight_gradients}
         if feedback == "adaptive":
-            updates["feedback"] = {**updates["feedback"], "w_fb": taught["w_out"][:, :-1]}
-        after = keep_dtypes(WindowTraces(window.s[-1]), traces)
+            updates["feedback"] = {**updates["feedback"], "w_fb": weight_gradients["w_out"][:, :-1]}
+        new_traces = keep_dtypes(WindowTraces(window.s[-1]), traces)
         loss, aux = window_report(window)
-        return like(updates, given), after, Info(loss, READY, aux)
+        return like(updates, given_params), new_traces, Info(loss, READY, aux)
 
     return LearningRule(init, update)

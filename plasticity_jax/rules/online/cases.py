@@ -1,4 +1,4 @@
-"""The registry's entries for this wing: each rule with a tiny worked problem, and its own plausibility."""
+"""The registry's entries for this wing: each rule with a tiny worked problem, and its `Plausibility`."""
 
 from collections.abc import Callable
 
@@ -50,7 +50,7 @@ def _gru() -> Neurons:
 
 
 def soft_spike(x: Array) -> Array:
-    """A spike without its step: finite differences, which see no surrogate, can judge gradients through it."""
+    """A smooth spike: finite differences, which do not use a surrogate, can check gradients through it."""
     return jax.nn.sigmoid(2 * x)
 
 
@@ -75,7 +75,7 @@ def _case(
     of_cell: dict[str, float] | None = None,
     **own: float,
 ) -> RuleCase:
-    """A rule on a small cell; the coefficients of the cell and of the rule may both be meta-learned."""
+    """The case of a rule on a small cell; coefficients of the cell and of the rule may both be meta-learned."""
     of_cell = {"alpha": 0.5} if of_cell is None else of_cell
 
     def make(**given: float) -> LearningRule:

@@ -1,8 +1,8 @@
-"""Parts that every online rule shares: forward step, immediate credit, readout's gradient, mean over streams.
+"""Shared parts of the online rules: forward step, immediate credit, the readout's gradient, mean over streams.
 
-A rule adds the one thing in which it differs: what it carries, and how it turns the immediate credit c^t = dL^t/ds^t
-into a gradient for the cell's weights. It is written for one stream; `online_rule` maps it over the batch, starts
-streams afresh where a trial begins, and weighs what is padded with zero.
+A rule adds what is its own: its traces, and a step that turns the immediate credit c^t = dL^t/ds^t into a gradient of
+the cell's weights. It is written for one stream; `online_rule` maps it over the batch, starts streams afresh where a
+trial begins, and gives padding a weight of zero.
 """
 
 import math
@@ -34,10 +34,10 @@ class Moment(NamedTuple):
 
     Attributes:
       dynamics: the cell's step and its derivatives.
-      weights: ``{"w": (G, n, m)}`` and what else of the cell learns, as they made this step, not yet updated.
+      weights: ``{"w": (G, n, m)}`` and the cell's other learned parameters, as used in this step, not yet updated.
       s_tm1: (S, n), state before the step.
       s: (S, n), state after it.
-      local: what a synapse knows of the step: `plasticity_jax.cells.dynamics.NeuronsLocal` with the presynaptic
+      local: the step's local quantities: `plasticity_jax.cells.dynamics.NeuronsLocal` with the presynaptic
         activity rhat (m,) and the immediate influence gain (S, G, n): W_gij acts on s_ai as gain_agi rhat_j.
       x: (n_in,), input.
       y: (n_out,), target.
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
       loss: shape ().
       error: (n_out,), dL/dz.
       credit: (S, n), immediate credit c^t = dL^t/ds^t, or its image under random feedback.
-      noise: (G, n), what was added to the gates' sums; None without noise.
+      noise: (G, n), noise on the gates' sums; None without noise.
       alive: shape (), 0 where a trial starts, else 1; None if the batch has no starts.
       weight: shape (), the share of this step in the loss, already in `loss`, `error` and `credit`; None is 1.
     """
@@ -78,15 +78,15 @@ class Moment(NamedTuple):
         return self.dynamics.jacobian(self.weights, self.local)
 
     def weigh(self, c: Array, over: Scalar = 1.0) -> PyTree:
-        """Gradient for the weights, by this step alone, of credit for the state over a number; a tree like them."""
+        """Gradient of the weights, through this step alone, for credit c / over of the state; a tree like them."""
         return self.dynamics.weigh(self.weights, self.local, c, over)
 
     def weigh_norm(self, c: Array) -> Array:
-        """The norm of what `weigh` returns."""
+        """The norm of the gradient that `weigh` returns."""
         return self.dynamics.weigh_norm(self.weights, self.local, c)
 
     def carried_on(self, trace: PyTree) -> PyTree:
-        """A trace of the step before, or zeros where a trial starts, for what J does not carry."""
+        """A trace of the step before, or zeros where a trial starts; for traces that J does not carry."""
         alive = self.alive
         return trace if alive is None else jax.tree.map(lambda leaf: jnp.where(alive > 0, leaf, 0), trace)
 
@@ -94,7 +94,7 @@ class Moment(NamedTuple):
 class Collected(NamedTuple):
     """A gradient in two factors, credit times trace: `Credit.grad` of a rule that is fast on many streams.
 
-    The mean over streams is taken as the factors are multiplied, so that no stream's product is written to memory.
+    The mean over streams is taken while the factors are multiplied, so that no stream's product is written to memory.
 
     Attributes:
       credit: (S, n), of the state.
@@ -111,7 +111,7 @@ class Credit(NamedTuple):
     Attributes:
       grad: a tree like `Moment.weights`, or (G, n, m) for "w" alone, or a `Collected`.
       traces: the rule's own traces of this stream.
-      shared: what is learned and the same for all streams; its changes are averaged with `mean_over_streams`.
+      shared: what the rule learns in common for all streams; average its changes with `mean_over_streams`.
       ready: False while the rule only accumulates.
     """
 
@@ -127,7 +127,7 @@ class OnlineTraces(NamedTuple):
     Attributes:
       state: (B, S, n), state of the network; (B, N) of a cell of tier one.
       own: the rule's traces, every leaf with a leading axis B.
-      shared: what the rule learns beside the weights, without that axis; () for most rules.
+      shared: what the rule learns in addition to the weights, without that axis; () for most rules.
     """
 
     state: Array
@@ -136,7 +136,7 @@ class OnlineTraces(NamedTuple):
 
 
 class Plausibility(NamedTuple):
-    """A rule's place in the paper's Table 1, declared beside its equations.
+    """A rule's place in the paper's Table 1, declared next to its equations.
 
     Attributes:
       tensor: what it carries in place of the influence tensor M_kij.
@@ -146,7 +146,7 @@ class Plausibility(NamedTuple):
       fails: the paper's criteria that it does not meet, each with the reason: "i" vectors are rates or voltages, "ii"
         matrices are synapses that change continuously and locally, "iii" matrix-vector products act on rates, "iv" no
         matrix-matrix products, "v" noise is independent and additive, "vi" no noisy copy of the network; and "time"
-        (nonlocal in time) or "memory" (more than n^2 numbers), which the paper holds against BPTT and RTRL.
+        (nonlocal in time) or "memory" (more than n^2 numbers), which the paper counts against BPTT and RTRL.
     """
 
     tensor: str
@@ -157,7 +157,7 @@ class Plausibility(NamedTuple):
 
 
 def mean_over_streams(x: Array) -> Array:
-    """Mean over the batch, inside a rule's step; what is shared by the streams may change by nothing else."""
+    """Mean over the batch, inside a rule's step; what streams share may change only by such means."""
     return jax.lax.pmean(x, STREAMS)
 
 
@@ -171,7 +171,7 @@ def online_rule(
     noise: Scalar | None = None,
     lag: int = 0,
 ) -> LearningRule:
-    """Makes a `LearningRule` of what one rule does with one stream.
+    """Makes a `LearningRule` from its step for one stream.
 
     Args:
       cell: the network, of `plasticity_jax.cells`.
@@ -179,15 +179,15 @@ def online_rule(
       step: ``(moment, traces, shared, key) -> Credit`` for one stream.
       init_shared: ``(key, sizes, params) -> shared``.
       feedback: "readout" carries the error back through W_out, "random" through the fixed matrix
-        ``params["feedback"]["w_fb"]``, "adaptive" through that matrix while it learns as W_out does.
-      noise: standard deviation of normal noise on the gates' sums (on the state of a cell of tier one); None: none.
-      lag: of the cell's updates.
+        ``params["feedback"]["w_fb"]``, "adaptive" through that matrix while it learns like W_out.
+      noise: standard deviation of normal noise on the gates' sums (on the state of a cell of tier one), or None.
+      lag: that of the cell's updates.
 
     Returns:
       The rule; its params are those of `plasticity_jax.cells.init_params`, its batch an `Example`.
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if ``cell`` is not a cell.
       ValueError: if the feedback is not known or the noise is negative.
 
     Example:
@@ -207,7 +207,7 @@ def online_rule(
     """
     one_of("feedback", feedback, ("readout", "random", "adaptive"))
     if noise is not None:
-        number("noise", noise, 0, why="the standard deviation of the noise on what neurons receive")
+        number("noise", noise, 0, why="the standard deviation of the noise on the neurons' inputs")
     dynamics = dyn.dynamics(cell)
 
     def init_traces(params: Params, key: Key, batch: Example) -> OnlineTraces:
@@ -219,7 +219,7 @@ def online_rule(
         return OnlineTraces(state, own, init_shared(key_shared, sizes, params))
 
     def update(params: Params, traces: OnlineTraces, key: Key, batch: Example) -> tuple[Updates, OnlineTraces, Info]:
-        given = params
+        given_params = params
         params, batch, sizes = enter(cell, params, batch, feedback)
         streams = batch.x.shape[0]
         same_streams(traces.state, streams)
@@ -232,32 +232,33 @@ def online_rule(
             if start is not None:
                 alive = 1 - start.astype(sizes.dtype)
                 s_tm1 = jnp.where(start, dynamics.start(sizes.dtype), s_tm1)
-                own = _without_ruins(start, own)
+                own = _finite_at_start(start, own)
             if noise is None:
-                ripple = None
+                gate_noise = None
             else:
                 key, key_noise = jax.random.split(key)
-                count = dynamics.noise_shape
-                ripple = (noise * normal(key_noise, math.prod(count), sizes.dtype)).astype(sizes.dtype).reshape(count)
-            s, local = dynamics.step(weights, s_tm1, example.x, alive, ripple)
+                shape = dynamics.noise_shape
+                gate_noise = (noise * normal(key_noise, math.prod(shape), sizes.dtype)).astype(sizes.dtype)
+                gate_noise = gate_noise.reshape(shape)
+            s, local = dynamics.step(weights, s_tm1, example.x, alive, gate_noise)
             r = dynamics.read(s)
             z = read_out(w_out, r)
             loss, error = loss_and_error(cell.loss, z, example.y, example.weight)
             if example.weight is not None:
                 loss, error = example.weight * loss, example.weight * error
-            back = dynamics.unread(s, (error @ w_back)[:width])
-            step_of = dynamics, weights, s_tm1, s, local, example.x, example.y
-            moment = Moment(*step_of, z, loss, error, back, ripple, alive, example.weight)
+            immediate = dynamics.unread(s, (error @ w_back)[:width])
+            of_step = dynamics, weights, s_tm1, s, local, example.x, example.y
+            moment = Moment(*of_step, z, loss, error, immediate, gate_noise, alive, example.weight)
             credit = step(moment, own, traces.shared, key)
             grad = credit.grad if isinstance(credit.grad, Mapping | Collected) else {"w": credit.grad}
             grad_out = error[:, None] * with_bias(r)[None]
             return (s, credit.traces, grad, grad_out, loss, z, credit.ready), credit.shared
 
-        ready_at_once: list[bool] = []
+        always_ready: list[bool] = []
 
         def mapped(*arguments: Any) -> Any:
             out, shared = one_stream(*arguments)
-            ready_at_once.append(out[-1] is True)
+            always_ready.append(out[-1] is True)
             return (*out[:-1], jnp.asarray(out[-1])), shared
 
         keys = jax.random.split(key, streams) if streams > 1 else key[None]
@@ -280,15 +281,15 @@ def online_rule(
         }
         if feedback == "adaptive":
             updates["feedback"] = {**updates["feedback"], "w_fb": mean_out[:, :width]}
-        after = keep_dtypes(OnlineTraces(state, own, shared), traces)
-        is_ready = READY if ready_at_once[-1] else {"forward": dict.fromkeys(weights, jnp.all(ready))}
-        return like(updates, given), after, Info(jnp.mean(loss), is_ready, {"output": z})
+        new_traces = keep_dtypes(OnlineTraces(state, own, shared), traces)
+        is_ready = READY if always_ready[-1] else {"forward": dict.fromkeys(weights, jnp.all(ready))}
+        return like(updates, given_params), new_traces, Info(jnp.mean(loss), is_ready, {"output": z})
 
     return LearningRule(init_traces, update, lag)
 
 
-def _without_ruins(start: Array, own: PyTree) -> PyTree:
-    """Traces without what is not finite where a trial starts, for J = 0 does not clear it: 0 times infinity is NaN."""
+def _finite_at_start(start: Array, own: PyTree) -> PyTree:
+    """Traces with 0 for non-finite entries where a trial starts: J = 0 leaves NaN there, as 0 times infinity."""
 
     def leaf(trace: Array) -> Array:
         return jnp.where(start & ~jnp.isfinite(trace), 0, trace) if jnp.issubdtype(trace.dtype, jnp.floating) else trace

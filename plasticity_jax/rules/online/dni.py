@@ -1,23 +1,23 @@
-r"""DNI, decoupled neural interfaces: a linear guess of the credit that the future will assign.
+r"""DNI, decoupled neural interfaces: a learned linear forecast of future credit.
 
-    rtld^t = [s^t; y^t; 1],  the guess is c^t = A rtld^t ~ d(sum of this and all later losses) / ds^t
+    rtld^t = [s^t; y^t; 1],  the forecast is c^t = A rtld^t ~ d(sum of this and all later losses) / ds^t
 
     target = q^{t-1} + f(A_ rtld^t) J^t                           q^t = dL^t / ds^t
-    A     <- A - eta (A rtld^{t-1} - target) rtld^{t-1}^T         one step late: the target needs the present
+    A     <- A - eta (A rtld^{t-1} - target) rtld^{t-1}^T         one step late: the target needs step t
     A_    <- A every 5 steps                                      the target's own, slower copy
     G      = c^t ds^t / dW,  c^t = A rtld^t                       (c^t alpha phi'(v^t)) rhat^t^T on the leaky network
 
-DNI(b), `dni_b`, replaces what a circuit cannot do: J by synapses Jc that learn to predict the rates,
+DNI(b), `dni_b`, replaces what a circuit cannot compute: J by synapses Jc that learn to predict the rates,
 Jc <- Jc + eta_J (s^t - Jc s^{t-1}) s^{t-1}^T before each use, f by tanh (the intermediate vector must be a rate),
 and W_out^T by fixed random feedback.
 
 Source: Jaderberg et al. (2017); Marschall, Cho & Savin (2019), Table 1, eq. 3 and appendix. Kind: approximate; with A
 held at the true linear map of future credit it is exact.
 Memory: 2 N (N + n_out + 1) for a state of N = S n numbers. Time: O(N^2). DNI takes any cell and
-fails criteria ii and iii; DNI(b) takes neurons of one variable, whose synapses read activity and credit of their own
-two neurons, and fails none. At a weight of 0 DNI still teaches the cell: its credit is a forecast.
-Where a trial ends, the target of its last step is that step's own credit: there is no future.
-Departures from the print: eq. 3's sign (as printed it diverges), the factor rtld in A's update, the delay by one step,
+fails criteria ii and iii; DNI(b) takes neurons of one variable; its synapses read activity and credit of their own
+two neurons, and it fails none. An example of weight 0 still teaches the cell, because the credit is a forecast.
+The target of a trial's last step is that step's own credit, because no losses follow.
+Departures from the paper: eq. 3's sign (as printed it diverges), the factor rtld in A's update, the delay by one step,
 the lagged copy A_, and DNI(b)'s random feedback, all as in the authors' code.
 """
 
@@ -68,7 +68,7 @@ class DNITraces(NamedTuple):
 
 
 class DNIShared(NamedTuple):
-    """Parameters learned beside the weights, common to all streams.
+    """Parameters learned in addition to the weights, common to all streams.
 
     Attributes:
       a: (N, N + n_out + 1), the synthetic gradient's weights.
@@ -98,18 +98,18 @@ def dni(
     Args:
       cell: the network, of `plasticity_jax.cells`.
       learning_rate: eta, of A.
-      jacobian: "exact" J^t, or, on neurons of one variable, "learned" by a perceptron-like rule from the initial W_rec
-        on (the mean of the gates').
+      jacobian: "exact" J^t, or, on neurons of one variable, "learned" by a perceptron-like rule that starts from W_rec
+        (its mean over gates).
       jacobian_learning_rate: of the learned Jacobian.
-      label: f, what the bootstrapped part of the target passes through.
-      target_interval: steps between copies of A into the target's own; 1 copies at every step.
-      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      label: f, the function in the bootstrapped part of the target.
+      target_interval: steps between copies of A to A_; 1 copies at every step.
+      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
       A rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if ``cell`` is not a cell.
       ValueError: if an option is not known, the interval is below 1, or the Jacobian is to be learned on another cell.
 
     Example:
@@ -153,8 +153,8 @@ def dni(
             )
         s, s_tm1, label_and_bias = moment.s.reshape(-1), moment.s_tm1.reshape(-1), with_bias(moment.y.reshape(-1))
         state = jnp.concatenate([s, label_and_bias])
-        first = jnp.concatenate([s_tm1, label_and_bias])
-        state_tm1 = jnp.where(shared.steps == 0, first, traces.state)
+        initial = jnp.concatenate([s_tm1, label_and_bias])
+        state_tm1 = jnp.where(shared.steps == 0, initial, traces.state)
 
         future = squash(shared.a_target @ state)
         if jacobian == "learned":
@@ -190,14 +190,14 @@ def dni_b(
       cell: the network, of `plasticity_jax.cells`.
       learning_rate: eta, of A.
       jacobian_learning_rate: eta_J, of the learned Jacobian.
-      target_interval: steps between copies of A into the target's own.
+      target_interval: steps between copies of A to A_.
       feedback: "random" as in the authors' code, or "readout".
 
     Returns:
       A rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      ValueError: as `dni`.
+      ValueError: as for `dni`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj

@@ -2,9 +2,9 @@ r"""Fixed recurrent weights: only the readout learns, the lower bound on perform
 
     G = 0
 
-Source: Marschall, Cho & Savin (2019), "fixed-W". Kind: local; the readout's gradient is exact, that of W absent.
-Memory: none. Time: O(n m) for the forward step. Any cell. A readout synapse reads its output's error
-and its presynaptic rate.
+Source: Marschall, Cho & Savin (2019), "fixed-W". Kind: local; the readout's gradient is exact, and W has none.
+Memory: none. Time: O(n m) for the forward step. Any cell. A readout synapse reads its output's error and its
+presynaptic rate.
 """
 
 import jax
@@ -25,10 +25,10 @@ def fixed_recurrent(cell: AnyCell) -> LearningRule:
       cell: the network, of `plasticity_jax.cells`, of either tier.
 
     Returns:
-      A rule whose updates for the cell are zero and for ``w_out`` (n_out, n + 1) the exact gradient.
+      A rule with zero updates for the cell and the exact gradient for ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if ``cell`` is not a cell.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj

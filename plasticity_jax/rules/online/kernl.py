@@ -5,18 +5,18 @@ r"""KeRNL, kernel RNN learning: eligibility traces with learned time constants a
 
 A and alpha_i are fitted to the effect of small noise, zeta^t ~ N(0, sigma^2), on a second copy of the network:
 
-    s~^t     = F(s~^{t-1} + zeta^{t-1}, x^t)            the noisy copy, which only a new trial sets back
+    s~^t     = F(s~^{t-1} + zeta^{t-1}, x^t)            the noisy copy, reset only by a new trial
     Gamma_i  <- kappa_i Gamma_i - Omega_i                          dOmega_i / dalpha_i
     Omega_i  <- kappa_i Omega_i + zeta_i^t                         filtered noise
     eps      = A Omega - (s~^t + zeta^t - s^t)
     A        <- A - eta eps Omega^T,   alpha_i <- alpha_i - eta (eps A)_i Gamma_i
 
-Source: Roth, Kanitscheider & Fiete (2019); Marschall, Cho & Savin (2019), Table 1, whose recursions for Omega, Gamma
-and alpha_i are left out of the print. M_kij approximated by A_ki B_ij. Kind: approximate; with A = I, alpha_i = alpha
-and eta = 0 it is RFLO, which is exact at W_rec = 0.
-Cells of one variable a neuron. Memory: n^2 + G n m. Time: O(G n m). Fails criterion vi (a noisy copy of the network).
-Departures: the immediate influence has the network's alpha (the print has alpha_i); the newest noise, which is in
-Omega, is also in the perturbation that Omega is to explain. The authors' code adds it one step late, eps = A Omega -
+Source: Roth, Kanitscheider & Fiete (2019); Marschall, Cho & Savin (2019), Table 1, without its recursions for Omega,
+Gamma and alpha_i. M_kij approximated by A_ki B_ij. Kind: approximate; with A = I, alpha_i = alpha and eta = 0 it is
+RFLO, which is exact at W_rec = 0.
+Cells of one variable. Memory: n^2 + G n m. Time: O(G n m). Fails criterion vi (a noisy copy of the network).
+Departures: the immediate influence has the network's alpha (alpha_i in the paper); the newest noise, which is in
+Omega, is also in the perturbation that A Omega has to predict. The authors' code adds it one step late, eps = A Omega -
 (s~^t - s^t), and its A converges to (1 - kappa^2) sum_{s>=1} (kappa J)^s instead of (1 - kappa^2) (I - kappa J)^{-1} at
 constant J; `fitted_kernel` takes either effect.
 """
@@ -72,7 +72,7 @@ class KeRNLTraces(NamedTuple):
 
 
 class KeRNLShared(NamedTuple):
-    """Parameters learned beside the weights, common to all streams.
+    """Parameters learned in addition to the weights, common to all streams.
 
     Attributes:
       a: (n, n), sensitivities A_ki.
@@ -91,20 +91,20 @@ def kernl(
     initial_leak: Scalar = 0.8,
     feedback: Feedback = "readout",
 ) -> LearningRule:
-    """Eligibility traces whose kernel is learned from perturbations.
+    """Eligibility traces with a kernel learned from perturbations.
 
     Args:
       cell: a network of neurons of one variable, of `plasticity_jax.cells`.
       learning_rate: eta, of A and alpha_i; the rate at which A moves is eta sigma^2 per step.
       sigma: standard deviation of the noise on the copy's state.
-      initial_leak: alpha_i at the start, positive, a number or (n,); from 1 on a trace keeps nothing.
-      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      initial_leak: alpha_i at the start, positive, a number or (n,); at 1 or above, a trace keeps nothing.
+      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
       A stochastic rule over ``w`` (G, n, m), ``own`` and ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one of neurons.
+      TypeError: if ``cell`` is not a cell of neurons.
       ValueError: if its neurons have several variables, an option is not known, or a coefficient is outside its range.
 
     Example:
@@ -136,28 +136,28 @@ def fitted_kernel(
     initial_leak: Scalar = 0.8,
     feedback: Feedback = "readout",
 ) -> LearningRule:
-    """`kernl` with an effect of one's own for A Omega to explain.
+    """`kernl` with an effect of your own for A Omega to predict.
 
     Args:
       cell: a network of neurons of one variable, of `plasticity_jax.cells`.
       effect: ``(noisy_s, zeta, s) -> (n,)`` of the copy's state s~^t, the newest noise zeta^t, which moves the copy at
         the next step, and the network's state s^t.
-      learning_rate: see `kernl`, and so for the others.
-      sigma: of the noise, a number or (n,).
+      learning_rate: see `kernl`.
+      sigma: standard deviation of the noise, a number or (n,).
       initial_leak: alpha_i at the start.
-      feedback: what carries the error back.
+      feedback: see `kernl`.
 
     Returns:
-      A rule as `kernl`.
+      A rule like that of `kernl`.
 
     Raises:
-      TypeError: if the cell is not one of neurons.
-      ValueError: as `kernl`.
+      TypeError: if ``cell`` is not a cell of neurons.
+      ValueError: as for `kernl`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, plasticity_jax as pj
       >>> cell = pj.cells.leaky(n_in=1, n=8, n_out=1, loss="squared")
-      >>> late = fitted_kernel(cell, lambda noisy_s, zeta, s: noisy_s - s)  # of all noise but the newest
+      >>> late = fitted_kernel(cell, lambda noisy_s, zeta, s: noisy_s - s)  # the effect of all noise but the newest
       >>> learn = pj.learner(late, optax.sgd(0.05))
       >>> batch = pj.Example(jnp.ones((1, 1)), jnp.ones((1, 1)))
       >>> state = learn.init(pj.cells.init_params(jax.random.key(0), cell), jax.random.key(1), batch)
@@ -194,10 +194,10 @@ def fitted_kernel(
             start = jnp.where(moment.alive > 0, start, moment.s_tm1[0])
         noisy_s = advance(cell, moment.weights, start[None], moment.x)[0]
         zeta = sigma * stored_noise(key, s.size, s.dtype, "gaussian")
-        before = moment.carried_on(traces)
-        gamma = kappa * before.gamma - before.omega
-        omega = kappa * before.omega + zeta
-        carried = dynamics.fade(kappa[None, None], before.eligibility)
+        previous = moment.carried_on(traces)
+        gamma = kappa * previous.gamma - previous.omega
+        omega = kappa * previous.omega + zeta
+        carried = dynamics.fade(kappa[None, None], previous.eligibility)
         eligibility = jax.tree.map(jnp.add, carried, dynamics.influence(moment.local))
 
         error = shared.a @ omega - effect(noisy_s, zeta, s)

@@ -8,8 +8,8 @@ r"""KF-RTRL, Kronecker-factored real-time recurrent learning.
 Source: Mujika, Meier & Steger (2018); Marschall, Cho & Savin (2019), Table 1. M_kij approximated by A_j B_ki. Kind:
 unbiased at fixed weights.
 Memory: m + S G n^2. Time: 2 S^2 G n^3 for J B. Fails criterion iv (a matrix times a matrix). A synapse reads a factor
-of its own and one of its neuron. A neuron's own parameters are gates whose presynaptic activity is 1, the bias's.
-Departures from the print: A is indexed by the presynaptic j in R^m, and nu_0, nu_1, which it leaves undefined, are
+of its own and one of its neuron. A neuron's own parameters count as gates with the bias's presynaptic activity of 1.
+Departures from the paper: A is indexed by the presynaptic j in R^m, and nu_0, nu_1, which it leaves undefined, are
 fresh scalars. A and B start at N(0, 1).
 """
 
@@ -51,7 +51,7 @@ def kf_rtrl(
     noise: Noise = "rademacher",
     feedback: Feedback = "readout",
 ) -> LearningRule:
-    """A Kronecker-factored unbiased estimate of RTRL's gradient, with the least variance of the three.
+    """A Kronecker-factored unbiased estimate of RTRL's gradient, with less variance than UORO and reverse KF-RTRL.
 
     Args:
       cell: a network of neurons, of `plasticity_jax.cells`.
@@ -59,13 +59,13 @@ def kf_rtrl(
       rho1: positive; None balances the norms of the new factors.
       noise: "rademacher", or "gaussian", which is unbiased too but multiplies the carried estimate by nu_0^2 at every
         step: its variance grows without bound over time.
-      feedback: "readout", "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      feedback: "readout", "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
       A stochastic rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one of neurons.
+      TypeError: if ``cell`` is not a cell of neurons.
       ValueError: if the noise or the feedback is not known, or a rho is not positive.
 
     Example:

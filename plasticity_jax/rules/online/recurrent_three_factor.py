@@ -1,31 +1,31 @@
-r"""Three factors in recurrent networks: noise in the potentials stays eligible until a reward, or the loss, judges it.
+r"""Three factors in recurrent networks: noise on the potentials stays eligible until a reward or a loss arrives.
 
     v_g^t   = W_g rhat^t + sigma xi_g^t                      xi ~ N(0, 1) for each gate of each neuron
-    e_gij^t = decay e_gij^{t-1} + post_gi^t rhat_j^t         0 before it where a trial starts
+    e_gij^t = decay e_gij^{t-1} + post_gi^t rhat_j^t         e = 0 before the first step of a trial
     dW_gij  = M^t e_gij^t,   M^t = Lbar^{t-1} - L^t
 
-The third factor M is one number for all synapses: by how much the step's loss is less than the running average Lbar,
-over steps and streams, of those before it (or less than 0, without a baseline). The postsynaptic factor is
+The third factor M is one number for all synapses: the running average Lbar of earlier losses, over steps and streams (0
+without a baseline), minus the step's loss. The postsynaptic factor is
 
-    post = xi / sigma                  "noise": the neuron's own noise, which it has to know apart from its input
-    post = output(s^t) - zbar          "activity": what a neuron says beyond its running average zbar; for all gates
+    post = xi / sigma                  "noise": the neuron's own noise, which it must have apart from its input
+    post = output(s^t) - zbar          "activity": the neuron's output minus its running average zbar; for all gates
 
-A reward that the batch brings, whatever the network was to answer, is the loss of a cell with
-``loss=lambda output, reward: -reward``, the batch's y (B,) being the reward. The readout then learns nothing.
+To learn from a reward in the batch, make the cell with ``loss=lambda output, reward: -reward`` and give the reward as
+the batch's y (B,). The readout then learns nothing.
 
-With noise, M e is REINFORCE's estimate in any cell of neurons, and no derivative of the cell is taken. Its trace is of
-the path that was gone, noise and all, so that with decay = 1 and no baseline E dW^t is -d E L^t / dW, the credit of all
-steps since the trial's start, through all neurons; a smaller decay forgets credit that is older than some
-1 / (1 - decay) steps, and with it noise. A loss of weight 0 teaches nothing and is not averaged, and traces go on: so a
-reward at the end of a trial is told. Where every step has a loss, the baseline holds the trial's own, B streams'
-together, while their noise is still eligible, and takes some of the credit away, most of it where it is fast: keep it
-well below 1 - decay, or below one over the length of a trial, or let the streams be many.
+With noise, M e is REINFORCE's estimate in any cell of neurons, and no derivative of the cell is taken. The trace is of
+the noisy path, so that with decay = 1 and no baseline E dW^t is -d E L^t / dW, the credit of all steps since the
+trial's start, through all neurons; a smaller decay forgets credit that is older than about 1 / (1 - decay) steps, and
+with it noise. A loss of weight 0 teaches nothing and is not averaged, while traces go on: for a reward at the end of a
+trial, give the steps before it a weight of 0. Where every step has a loss, the baseline contains the trial's own
+losses, of all B streams, while their noise is still eligible, and takes some of the credit away, most of it where it is
+fast: keep it well below 1 - decay, or below one over the length of a trial, or use many streams.
 
-Source: Fremaux & Gerstner (2016), which has the form; Williams (1992) and, in recurrent networks, Fiete & Seung (2006)
-and Miconi (2017). Kind: local; unbiased with noise, decay = 1 and no baseline. Memory: G n m. Time: O(G n m). A synapse
+Source: Fremaux & Gerstner (2016) for the form; Williams (1992) and, in recurrent networks, Fiete & Seung (2006) and
+Miconi (2017). Kind: local; unbiased with noise, decay = 1 and no baseline. Memory: G n m. Time: O(G n m). A synapse
 reads its pre- and postsynaptic activity, its neuron's noise or average, its own trace, and one number for the whole
-network. The readout learns by its own error, as with every rule here, and the neurons' own parameters not at all.
-Departures: noise and its trace step by step, where Fiete & Seung have continuous time; Miconi has the cube of products.
+network. The readout learns by its own error, as in all rules of this wing; the neurons' own parameters do not learn.
+Departures: discrete steps, where Fiete & Seung have continuous time; products, where Miconi has their cube.
 """
 
 from typing import Literal, NamedTuple
@@ -77,18 +77,18 @@ def recurrent_three_factor(
 
     Args:
       cell: a network of neurons, of `plasticity_jax.cells`. Its loss need not be differentiable.
-      sigma: the noise's standard deviation, above 0; 0, too, if post is "activity".
-      decay: what an eligibility keeps from step to step, in [0, 1]. With 1 it lasts for the trial: give starts.
+      sigma: the noise's standard deviation, above 0; or at least 0 if post is "activity".
+      decay: the fraction of an eligibility kept at each step, in [0, 1]. At 1 it lasts for the trial: give starts.
       post: the postsynaptic factor, "noise" or "activity".
-      baseline: the share of the present in the running average of the loss, in (0, 1]; None: no loss is expected. The
-        first step teaches the cell nothing, for it has nothing to be compared with.
-      average: the same of the running average of activity, which only post="activity" reads.
+      baseline: the share of the present step in the running average of the loss, in (0, 1]; None for no average. With
+        one, the first step teaches the cell nothing, because there is no earlier loss to compare with.
+      average: the same for the running average of activity, which only post="activity" reads.
 
     Returns:
-      A rule over ``w`` (G, n, m) and ``w_out`` (n_out, n + 1). Its loss and its output are those with noise.
+      A rule over ``w`` (G, n, m) and ``w_out`` (n_out, n + 1). Its loss and output are those with noise.
 
     Raises:
-      TypeError: if the cell is not one of neurons.
+      TypeError: if ``cell`` is not a cell of neurons.
       ValueError: if an option is not known or a coefficient is out of range.
 
     Example:
@@ -96,7 +96,7 @@ def recurrent_three_factor(
       >>> cell = pj.cells.leaky(n_in=2, n=20, n_out=1, alpha=0.5, loss="squared")
       >>> rule = recurrent_three_factor(cell, decay=1.0, baseline=0.02)
       >>> learn = pj.learner(rule, optax.adam(0.003))
-      >>> def trial(key):  # a pulse, or none, in each of 50 streams; after a pause it is asked whether there was one
+      >>> def trial(key):  # 50 streams, each with a pulse or none, which is the target after a pause
       ...     pulse = jax.random.bernoulli(key, 0.5, (50,)) * 1.0
       ...     t = jnp.arange(5)[:, None]
       ...     x = jnp.stack([pulse * (t == 0), jnp.ones((5, 50))], -1)
@@ -110,7 +110,7 @@ def recurrent_three_factor(
       >>> params = pj.cells.init_params(jax.random.key(1), cell)
       >>> state = learn.init(params, jax.random.key(2), first)
       >>> state, loss = jax.lax.scan(live, state, jax.random.split(jax.random.key(3), 500))
-      >>> bool(loss[-50:].mean() < 0.1 * loss[:10].mean())  # half of it is left where the readout learns alone
+      >>> bool(loss[-50:].mean() < 0.1 * loss[:10].mean())  # with the readout alone, half of it remains
       True
 
     Reference:
@@ -122,10 +122,10 @@ def recurrent_three_factor(
     cell = need_neurons(cell, "recurrent_three_factor")
     one_of("post", post, ("noise", "activity"))
     number("sigma", sigma, 0, open_low=post == "noise", why="the standard deviation of the noise on the potentials")
-    number("decay", decay, 0, 1, why="what an eligibility keeps from step to step")
-    number("average", average, 0, 1, open_low=True, why="the share of the present in the average of activity")
+    number("decay", decay, 0, 1, why="the fraction of an eligibility kept at each step")
+    number("average", average, 0, 1, open_low=True, why="the share of the present step in the average of activity")
     if baseline is not None:
-        number("baseline", baseline, 0, 1, open_low=True, why="the share of the present in the average of the loss")
+        number("baseline", baseline, 0, 1, open_low=True, why="the share of the present step in the average loss")
 
     def init(key: Key, sizes: Sizes) -> RecurrentThreeFactorTraces:
         return RecurrentThreeFactorTraces(jnp.zeros((sizes.gates, sizes.n, sizes.m), sizes.dtype))
@@ -145,13 +145,13 @@ def recurrent_three_factor(
             excess = beyond(loss, moment.loss, weight)
             loss = moved(loss, baseline, *map(mean_over_streams, (moment.loss, weight)))
         if isinstance(activity, RunningAverage):
-            said = cell.output(moment.s)
-            factor = beyond(activity, said)[None]
-            activity = moved(activity, average, *map(mean_over_streams, (weight * said, weight)))
+            output = cell.output(moment.s)
+            factor = beyond(activity, output)[None]
+            activity = moved(activity, average, *map(mean_over_streams, (weight * output, weight)))
         else:
             factor = jnp.asarray(moment.noise) / jnp.asarray(sigma, moment.s.dtype) ** 2  # the noise is sigma xi
-        kept = jnp.asarray(decay, moment.s.dtype) * moment.carried_on(traces.eligibility)
-        eligibility = kept + factor[:, :, None] * moment.local.rhat[None, None]
+        decayed = jnp.asarray(decay, moment.s.dtype) * moment.carried_on(traces.eligibility)
+        eligibility = decayed + factor[:, :, None] * moment.local.rhat[None, None]
         shared = RecurrentThreeFactorShared(loss, activity)
         return Credit(excess * eligibility, RecurrentThreeFactorTraces(eligibility), shared)
 

@@ -8,8 +8,8 @@ r"""Reverse KF-RTRL: the Kronecker factors of KF-RTRL with the roles of the two 
 Source: Marschall, Cho & Savin, "A unified framework" (2019); Table 1 of the paper. M_kij approximated by A_i B_kj.
 Kind: unbiased at fixed weights.
 Memory: G n + S n m. Time: 2 S^2 n^2 m for J B. Fails criterion iv (a matrix times a matrix). A synapse reads a factor
-of its neuron and one of its input. A neuron's own parameters are gates whose presynaptic activity is 1, the bias's.
-Departures from the print: nu_k (not nu_i, which is free there) and the factor alpha in B. A and B start at N(0, 1).
+of its neuron and one of its input. A neuron's own parameters count as gates with the bias's presynaptic activity of 1.
+Departures from the paper: nu_k (not nu_i, which is free there) and the factor alpha in B. A and B start at N(0, 1).
 """
 
 from typing import NamedTuple
@@ -57,13 +57,13 @@ def reverse_kf_rtrl(
       rho0: positive; None balances the norms of the carried factors at each step (least variance).
       rho1: positive; None balances the norms of the new factors.
       noise: "rademacher" or "gaussian".
-      feedback: "readout", "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      feedback: "readout", "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
       A stochastic rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one of neurons.
+      TypeError: if ``cell`` is not a cell of neurons.
       ValueError: if the noise or the feedback is not known, or a rho is not positive.
 
     Example:
@@ -94,7 +94,7 @@ def reverse_kf_rtrl(
         sums, gain, rhat = len(cell.gates), moment.local.gain, moment.local.rhat
         forward = moment.jacobian() @ traces.b
         post = jnp.sum(gain * nu[None, :sums], 1).reshape(-1)
-        if cell.own:  # what reads the bias alone
+        if cell.own:  # own parameters read the bias alone
             of_bias = jnp.sum(moment.local.own_gain * nu[None, sums:], 1).reshape(-1)
             new = (post[:, None] * rhat[None]).at[:, -1].add(of_bias)
             size = safe_norm(new)

@@ -7,10 +7,10 @@ D_i = ds_i'/ds_i (S x S) and b_i = ds_i'/dv_i are the neuron's own derivatives. 
 eps_ij^t = (1 - alpha) eps_ij^{t-1} + alpha phi'(v_i^t) rhat_j^t.
 
 Source: Murray (2019); Marschall, Cho & Savin (2019), Table 1; Bellec et al. (2020) for any neuron. Influence tensor
-M_kij approximated by delta_ki eps_ij. Kind: approximate; exact where no neuron listens to another (W_rec = 0).
+M_kij approximated by delta_ki eps_ij. Kind: approximate; exact where no neuron receives from another (W_rec = 0).
 Memory: S G n m. Time: O(S^2 G n m). A synapse reads its pre- and postsynaptic activity, its own trace, and one credit
 signal per neuron: all of criteria i to vi are met.
-Departure: the paper's figure used the readout's transpose as feedback in spite of the name; so does the default here.
+Departure: despite the name, the paper's figure uses the readout's transpose as feedback, as the default here does.
 """
 
 from typing import NamedTuple
@@ -39,16 +39,16 @@ def rflo(cell: Neurons, *, leak: Scalar | None = None, feedback: Feedback = "rea
 
     Args:
       cell: a network of neurons, of `plasticity_jax.cells`.
-      leak: forgetting rate of the trace in (0, 1] per step, a number or (n,), in place of the neuron's own D; of a cell
-        of one variable. None is the neuron's own. A coefficient that can be meta-learned.
-      feedback: "readout" (the transpose of W_out), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as
-        ``w_out`` does).
+      leak: forgetting rate of the trace per step, in (0, 1], a number or (n,), in place of the neuron's own D; for
+        cells with one variable per neuron. None takes the neuron's own D. The leak can be meta-learned.
+      feedback: "readout" (the transpose of W_out), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns
+        like ``w_out``).
 
     Returns:
       A rule over ``w`` (G, n, m), ``own`` and ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one of neurons.
+      TypeError: if ``cell`` is not a cell of neurons.
       ValueError: if the feedback is not known, or the leak is outside its range or given for several variables.
 
     Example:

@@ -1,15 +1,15 @@
 r"""RTRL, real-time recurrent learning: carries the exact influence of every weight on every number of the state.
 
-    M^t = J^t M^{t-1} + ds^t/dW              M_k,gij = ds_k/dW_gij, the last term by this step alone
+    M^t = J^t M^{t-1} + ds^t/dW              M_k,gij = ds_k/dW_gij, the last term through this step alone
     G   = c^t M^t,   c^t = dL^t / ds^t
 
 On neurons the immediate influence is diagonal, delta_ki b_agi rhat_j; on the leaky network delta_ki alpha phi'(v_i)
 rhat_j.
 
-Source: Williams & Zipser (1989); Marschall, Cho & Savin (2019), eq. 2. Kind: exact at fixed weights; under learning,
-M mixes the Jacobians of the weights along the way.
+Source: Williams & Zipser (1989); Marschall, Cho & Savin (2019), eq. 2. Kind: exact at fixed weights; during learning,
+M mixes the Jacobians of successive weights.
 Memory: S n x G n m. Time: one (G n m x S n)(S n x S n) product, 2 S^2 G n^3 m operations and nothing else of that size:
-the immediate influence is added to its diagonal blocks alone. Any cell; of tier one, by one Jacobian of each kind.
+the immediate influence is added to its diagonal blocks alone. Any cell; on tier one, by one Jacobian of each kind.
 Fails criterion iv and the n^2 bound on memory.
 Layout: influence[g, i, j, k] = ds_k / dW_gij, so that the product and the contraction with c both run along the last
 axis.
@@ -51,13 +51,13 @@ def rtrl(cell: AnyCell, *, decay: Scalar = 1.0, feedback: Feedback = "readout") 
     Args:
       cell: the network, of `plasticity_jax.cells`, of either tier.
       decay: factor on the carried influence at each step, in [0, 1]; 1 is exact. Can be meta-learned.
-      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
       A rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if ``cell`` is not a cell.
       ValueError: if the feedback is not known or the decay outside its range.
 
     Example:
@@ -95,7 +95,7 @@ def rtrl(cell: AnyCell, *, decay: Scalar = 1.0, feedback: Feedback = "readout") 
 
 
 def _add_to_diagonal(dyn: NeuronsDynamics, carried: PyTree, moment: Moment) -> PyTree:
-    """The carried influence plus ds_ai/dW_gij of this step, which is zero between one neuron and another."""
+    """The carried influence plus ds_ai/dW_gij of this step, which is zero between different neurons."""
     rows, n = dyn.state_shape
     i = jnp.arange(n)
     gain = moment.local.gain.transpose(2, 1, 0)[:, :, None] * moment.local.rhat[None, None, :, None]  # (n, G, m, S)

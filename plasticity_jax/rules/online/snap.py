@@ -1,19 +1,19 @@
-r"""SnAp-n, the sparse n-step approximation of RTRL: keeps the influence on those that a weight reaches within n steps.
+r"""SnAp-n, the sparse n-step approximation of RTRL: keeps the influence that arrives within n steps.
 
     M^t = [J^t M^{t-1} + ds^t/dW] * P        P_k,gij = 1 if W_gij can reach s_k within n steps of the network
     G   = c^t M^t,   c^t = dL^t / ds^t
 
-n = 1 keeps of each synapse's influence that on its own neuron, carried on by the neuron's own block of the Jacobian:
-eps_ij' = (D_i + sum_g b_gi W_g,ii o_i) eps_ij + b_i rhat_j, which is RFLO with the neuron's synapse on itself in it.
-For larger n the connections decide: those that `Neurons.mask` leaves out, and no others, do not count. As n grows it
-becomes RTRL, in a fully connected network at n = 2.
+n = 1 keeps each synapse's influence on its own neuron, carried by the neuron's own block of the Jacobian:
+eps_ij' = (D_i + sum_g b_gi W_g,ii o_i) eps_ij + b_i rhat_j, which is RFLO plus the neuron's synapse onto itself. For
+larger n the pattern follows from the connections: all count but those that `Neurons.mask` leaves out. As n grows it
+becomes RTRL; in a fully connected network it is RTRL at n = 2.
 
 Source: Menick, Elsen, Evci, Osindero, Simonyan & Graves (2021). Kind: approximate; n = 1 is exact where W_rec is
 diagonal, any n where no path is longer.
 Memory: S G n m at n = 1, K times that with K neurons within reach. Time: O(S^2 G n m), K^2 times that.
 At n = 1 each synapse reads its pre- and postsynaptic activity, its own trace, one credit signal and its neuron's
-synapse on itself. On a cell of tier one the pattern is found at init from the Jacobians at random weights and
-states, and M is kept whole: time and memory are RTRL's.
+synapse onto itself. On a cell of tier one, init takes the pattern from the Jacobians at random weights and states, and
+M is stored whole: time and memory are RTRL's.
 """
 
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ PLAUSIBILITY = Plausibility(
 )
 
 PROBES = 4
-"""Random weights and states at which the pattern of a cell of tier one is looked for."""
+"""Number of random weights and states that give the pattern of a cell of tier one."""
 
 
 class SnApTraces(NamedTuple):
@@ -68,13 +68,13 @@ def snap(cell: AnyCell, *, n: int = 1, feedback: Feedback = "readout") -> Learni
     Args:
       cell: the network, of `plasticity_jax.cells`, of either tier.
       n: steps, at least 1.
-      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      feedback: "readout" (exact), "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
       A rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if ``cell`` is not a cell.
       ValueError: if n is below 1 or the feedback is not known.
 
     Example:
@@ -99,7 +99,7 @@ def snap(cell: AnyCell, *, n: int = 1, feedback: Feedback = "readout") -> Learni
 
 
 def _of_one_step(dyn: NeuronsDynamics, feedback: Feedback) -> LearningRule:
-    """n = 1: the diagonal, which needs no more than RFLO."""
+    """n = 1: the diagonal, at the cost of RFLO."""
     n = dyn.cell.n
     i = jnp.arange(n)
 
@@ -118,7 +118,7 @@ def _of_one_step(dyn: NeuronsDynamics, feedback: Feedback) -> LearningRule:
 
 
 def _of_reach(dyn: NeuronsDynamics, n: int, feedback: Feedback) -> LearningRule:
-    """Larger n: for each neuron the K within its reach, itself first, and their block of the Jacobian."""
+    """Larger n: for each neuron, the K neurons within its reach, itself first, and their block of the Jacobian."""
     cell = dyn.cell
     rows, sums = len(cell.variables), len(cell.gates)
     reached, valid = _within_reach(cell, n)
@@ -165,7 +165,7 @@ def _within_reach(cell: Neurons, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_any_cell(dyn: CellDynamics, n: int, feedback: Feedback) -> LearningRule:
-    """Tier one: the whole influence, with what lies outside of the pattern set to zero at each step."""
+    """Tier one: the whole influence, with entries outside the pattern set to zero at each step."""
     size = dyn.state_shape[0]
     unit = np.eye(size)
 
@@ -175,14 +175,14 @@ def _of_any_cell(dyn: CellDynamics, n: int, feedback: Feedback) -> LearningRule:
     def init_shared(key: Key, sizes: Sizes, params: Params) -> PyTree:
         def at(key: Key) -> tuple[Array, PyTree]:
             key_w, key_s, key_x = jax.random.split(key, 3)
-            weights = normal_like(key_w, sizes.weights)  # not the initial ones, whose zeros may go
+            weights = normal_like(key_w, sizes.weights)  # not the initial ones, whose zeros may change
             s, x = jax.random.normal(key_s, (size,), sizes.dtype), jax.random.normal(key_x, (sizes.n_in,), sizes.dtype)
             local = CellLocal(s, x, jnp.ones((), sizes.dtype))
             immediate = jax.vmap(lambda c: dyn.weigh(weights, local, c), out_axes=-1)(unit.astype(sizes.dtype))
             return dyn.jacobian(weights, local) != 0, jax.tree.map(lambda leaf: leaf != 0, immediate)
 
-        found = jax.vmap(at)(jax.random.split(key, PROBES))
-        receives, pattern = jax.tree.map(lambda leaf: jnp.any(leaf, 0), found)
+        probes = jax.vmap(at)(jax.random.split(key, PROBES))
+        receives, pattern = jax.tree.map(lambda leaf: jnp.any(leaf, 0), probes)
         receives = receives.astype(jnp.float32)
         for _ in range(n - 1):
             pattern = jax.tree.map(lambda leaf: leaf | (jnp.einsum("...l,kl->...k", leaf * 1.0, receives) > 0), pattern)
@@ -192,8 +192,8 @@ def _of_any_cell(dyn: CellDynamics, n: int, feedback: Feedback) -> LearningRule:
         j = moment.jacobian()
         new = jax.vmap(moment.weigh, out_axes=-1)(jnp.asarray(unit, moment.s.dtype))
 
-        def leaf(old: Array, new: Array, kept: Array) -> Array:
-            return jnp.where(kept, jnp.einsum("...l,kl->...k", old, j) + new, 0)
+        def leaf(old: Array, new: Array, inside: Array) -> Array:
+            return jnp.where(inside, jnp.einsum("...l,kl->...k", old, j) + new, 0)
 
         influence = jax.tree.map(leaf, traces.influence, new, pattern)
         grad = jax.tree.map(lambda leaf: leaf @ moment.credit, influence)

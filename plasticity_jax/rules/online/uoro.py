@@ -9,9 +9,9 @@ On neurons nu ds/dW = (sum_a nu_a b_ag) rhat^T; on the leaky network nu_i alpha 
 
 Source: Tallec & Ollivier (2017); Marschall, Cho & Savin (2019), Table 1. M_kij approximated by A_k B_ij. Kind: unbiased
 at fixed weights for every rho > 0; these rho minimise the variance.
-Memory: S n + G n m. Time: O(G n m). Any cell. Fails criterion ii: with 1/rho in one of the two updates, not both can be
-continuous; a synapse reads the global products c . A and the norms of A and B.
-Departures from the print: the factor alpha in B; rho recomputed at each step, positive rather than above 1.
+Memory: S n + G n m. Time: O(G n m). Any cell. Fails criterion ii: with 1/rho in one of the two updates, A and B cannot
+both be continuous; a synapse reads the global products c . A and the norms of A and B.
+Departures from the paper: the factor alpha in B; rho recomputed at each step, positive rather than above 1.
 A and B start at N(0, 1), independent, which avoids 0/0 and adds no bias.
 """
 
@@ -69,13 +69,13 @@ def uoro(
       rho0: positive; None balances the norms of the carried factors at each step (least variance).
       rho1: positive; None balances the norms of the new factors.
       noise: "rademacher" or "gaussian".
-      feedback: "readout", "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns as ``w_out`` does).
+      feedback: "readout", "random" (the fixed ``w_fb``) or "adaptive" (``w_fb`` learns like ``w_out``).
 
     Returns:
       A stochastic rule over the cell's weights and ``w_out`` (n_out, n + 1).
 
     Raises:
-      TypeError: if the cell is not one.
+      TypeError: if ``cell`` is not a cell.
       ValueError: if the noise or the feedback is not known, or a rho is not positive.
 
     Example:

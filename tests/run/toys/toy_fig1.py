@@ -1,4 +1,4 @@
-"""A tiny experiment that keeps the whole contract: a noisy walk that shrinks, and may be told to blow up."""
+"""A tiny experiment that uses all features: a noisy walk that shrinks; one seed of it can be made to diverge."""
 
 from dataclasses import dataclass
 
