@@ -1,24 +1,24 @@
 """Our own: time constants of an ALIF network and the broadcast weights of its e-prop, learned by an outer loop.
 
-Bellec et al. (2020) draw broadcast weights at random and set time constants by hand. Here both are meta-parameters. A
-life is a network of ALIF neurons that is born with random weights and learns, in `updates` batches of trials, to tell
-of which of two sides a cue came (or most of several), some time after it; it learns by e-prop with a fixed broadcast
-of the error. The outer loop descends the exact gradient of its loss on new trials at its end
+Bellec et al. (2020) draw broadcast weights at random and set time constants by hand. Here both are meta-parameters. In
+a life, a network of ALIF neurons is born with random weights and learns, in `updates` batches of trials, to report the
+side from which a cue (or most of several) came, some time after it. It learns by e-prop with a fixed broadcast of the
+error. The outer loop descends the exact gradient of the life's final loss on new trials
 (`plasticity_jax.meta.meta_gradient`), through every step of every trial, traces and surrogate slopes included. It
 learns time constants of voltage and adaptation, one of each for every neuron ("constants"), the broadcast weights
-("broadcast"), or both. No paper claims anything of this.
+("broadcast"), or both. No paper makes claims on this.
 
-All is judged on held-out lives: new weights at birth, new trials. Beside stand theta as it starts, a life in which the
-readout alone learns, lives by symmetric e-prop and by BPTT at the same constants, and a "grid": the best of a number of
-time constants, shared by all neurons, each tried in as many lives as give the whole grid the outer loop's number. The
-outer loop does several times as much work for a life.
+Everything is judged on held-out lives, with new weights at birth and new trials. For comparison there are the initial
+theta, lives in which the readout alone learns, lives by symmetric e-prop and by BPTT at the same constants, and a
+"grid": the best of several time constants that all neurons share. The whole grid has as many lives as the outer loop,
+which does several times as much work for each life.
 
-Where every life is born with a readout of its own, broadcast weights can know nothing of it. In lives called "innate"
-the readout at birth is always the same one, and they can.
+If every life is born with a readout of its own, the broadcast weights cannot depend on it. In "innate" lives the
+readout at birth is always the same, so that they can.
 
-An update has a fixed length, whatever that of the gradient, one for the cell's weights and one for the readout's: plain
-gradient descent learned nothing in so short a life, and by Adam, which knows no size of a gradient, broadcast weights
-would matter by their signs alone.
+An update has a fixed length, independent of the gradient's, one for the cell's weights and one for the readout's. Plain
+gradient descent learned nothing in so short a life, and Adam discards the size of a gradient, so that only the signs of
+broadcast weights would matter.
 """
 
 import dataclasses
@@ -42,33 +42,33 @@ class Config:
       seeds: outer loops, each with lives of its own.
       n: neurons.
       cues: of a trial, an odd number.
-      cue: time for which a cue is shown.
+      cue: duration of a cue.
       gap: time before each cue.
       delay: time from the last cue to the time of the answer.
-      recall: time in which the answer is due.
+      recall: duration of the period in which the answer is due.
       dt: of a step.
       channels: of each of the four groups of inputs.
       input_rate: Hz, of an active channel.
-      bias: how likely a cue is on the trial's side.
-      batch: trials to an update.
+      bias: probability that a cue is on the trial's side.
+      batch: trials in an update.
       updates: of a life.
-      query: new trials that judge it.
-      tau: of the voltage at the start, and of the readout for good.
+      query: number of new trials that judge it.
+      tau: of the voltage at the start, and of the readout throughout.
       tau_adaptation: of the adaptation at the start.
-      strength: what a spike adds to the threshold, in thresholds.
+      strength: rise of the threshold by a spike, in thresholds.
       scale: of the initial weights, see `experiments.bellec2020.alif_meta_lives`.
       random_rates: lengths of an update of the cell's weights and of the readout's, by broadcast.
       eprop_rates: as above, by symmetric e-prop.
       bptt_rates: as above, by BPTT.
-      frozen_rates: as above, where the readout alone learns.
+      frozen_rates: as above, if the readout alone learns.
       meta_steps: of the outer loop.
-      lives: to each of them.
+      lives: in each of them.
       points: evaluations on held-out lives.
-      rate_constants: Adam's in the outer loop, on logarithms of time constants.
-      rate_broadcast: Adam's in the outer loop.
+      rate_constants: Adam's rate in the outer loop, on logarithms of time constants.
+      rate_broadcast: Adam's rate in the outer loop, on broadcast weights.
       clip: largest norm of the meta-gradient of a group.
-      held_out: lives.
-      longer: length of held-out lives, in those of the outer loop; they are judged at the end of each.
+      held_out: number of held-out lives.
+      longer: length of held-out lives, in lives of the outer loop; they are judged after each of these lengths.
       grid_tau: time constants of the voltage.
       grid_tau_adaptation: of the adaptation.
       grid_rates: multiples of `random_rates`.
@@ -109,7 +109,7 @@ class Config:
     grid_rates: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        """Refuses points at unequal distances, times that are no whole steps, and a grid of more points than lives."""
+        """Refuses unevenly spaced points, times that are not whole steps, and a grid with more points than lives."""
         if self.points < 1 or self.meta_steps % self.points:
             raise ValueError(f"points={self.points} must divide meta_steps={self.meta_steps}")
         if self.meta_steps * self.lives < len(grid_of(self)):
@@ -140,7 +140,7 @@ PRESETS = {
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """Theta at the start, the outer loops, and the grid."""
+    """The initial theta, the outer loops, and the grid."""
     return {"start": at_start(config), "meta": outer_loops(config), "grid": grid(config)}
 
 

@@ -1,6 +1,6 @@
 """Time constants and broadcast weights from an outer loop: numbers of the summary, and the claims on them.
 
-All claims are our own, set before the run. "random" are lives by broadcast, each arm's by its own.
+All claims are our own and were set before the run. Lives by broadcast are "random", each arm with its own broadcast.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from plasticity_jax.run import Claim, gap, put, t_value
 from plasticity_jax.run.summary import mean_in
 
 ARMS = ("constants", "broadcast", "both", "innate")
-"""What the outer loop learns: the last is the broadcast alone, where every life begins with the same readout."""
+"""Parts of theta that an outer loop learns; the last is the broadcast alone, with the same readout for every life."""
 METHODS = ("random", "eprop", "bptt", "frozen")
 THETAS = ("start", "grid", *ARMS, "start.innate")
 NAMES = ("loss", "right")
@@ -26,7 +26,7 @@ PAIRS = (
     ("both", "grid"),
     ("innate", "start.innate"),
 )
-"""Thetas whose paired differences in loss and right answers are put in the summary, above 0 if the first is better."""
+"""Thetas whose paired differences in loss and right answers are put in the summary; above 0, the first is better."""
 CHANCE = 0.5
 
 
@@ -35,9 +35,9 @@ def ends(metrics: Mapping[str, np.ndarray], theta: str) -> dict[str, np.ndarray]
     part, number = {"start": ("start", 0), "start.innate": ("start", 1), "grid": ("grid", None)}.get(
         theta, ("meta", ARMS.index(theta) if theta in ARMS else None)
     )
-    found = {key.split("/", 1)[1]: np.asarray(value) for key, value in metrics.items() if key.startswith(f"{part}/")}
+    of_part = {key.split("/", 1)[1]: np.asarray(value) for key, value in metrics.items() if key.startswith(f"{part}/")}
     at = (slice(None), -1) if number is None else (slice(None), -1, number)
-    return {name: value[at] for name, value in found.items() if name != "bad_step"}
+    return {name: value[at] for name, value in of_part.items() if name != "bad_step"}
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -46,26 +46,26 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     Lengths are those of held-out lives, in lives of the outer loop.
     """
     summary: dict[str, float] = {}
-    ended = {theta: found for theta in THETAS if (found := ends(metrics, theta))}
-    for theta, found in ended.items():
+    final = {theta: values for theta in THETAS if (values := ends(metrics, theta))}
+    for theta, values in final.items():
         for name in (*NAMES, "rate"):
-            for k in range(found[name].shape[1]):
-                put(summary, f"{theta}/{name}/{k + 1}", found[name][:, k])
+            for k in range(values[name].shape[1]):
+                put(summary, f"{theta}/{name}/{k + 1}", values[name][:, k])
         for method in METHODS[1:]:
             for name in NAMES:
-                if f"{method}_{name}" in found:
-                    put(summary, f"{theta}/{method}/{name}", found[f"{method}_{name}"])
-        if "aligned" in found:
-            put(summary, f"{theta}/aligned", found["aligned"][:, 0])
-        put(summary, f"{theta}/longer", found["loss"][:, 0] - found["loss"][:, -1])
+                if f"{method}_{name}" in values:
+                    put(summary, f"{theta}/{method}/{name}", values[f"{method}_{name}"])
+        if "aligned" in values:
+            put(summary, f"{theta}/aligned", values["aligned"][:, 0])
+        put(summary, f"{theta}/longer", values["loss"][:, 0] - values["loss"][:, -1])
     for better, worse in PAIRS:
-        if better in ended and worse in ended:
-            leads(summary, better, worse, ended[better], ended[worse])
+        if better in final and worse in final:
+            leads(summary, better, worse, final[better], final[worse])
     return summary
 
 
 def leads(summary: dict[str, float], better: str, worse: str, a: Mapping[str, np.ndarray], b: Mapping) -> None:
-    """Adds the paired differences of two thetas, and those of the other methods at their constants."""
+    """Adds the paired differences of two thetas, and those of the other methods at their constants, to a summary."""
     pair = f"{better}-{worse}"
     put(summary, f"{pair}/loss", b["loss"][:, 0] - a["loss"][:, 0])
     put(summary, f"{pair}/right", a["right"][:, 0] - b["right"][:, 0])
@@ -80,7 +80,7 @@ def leads(summary: dict[str, float], better: str, worse: str, a: Mapping[str, np
 
 
 def pays(id: str, statement: str, *pairs: str, trivial: Callable[[Summary], bool] | None = None) -> Claim:
-    """Leads in loss on held-out lives, in nats."""
+    """Claims leads in loss on held-out lives, in nats."""
     return gap(id, f"{statement} (nats)", None, *pairs, own=True, trivial=trivial)
 
 

@@ -1,4 +1,4 @@
-"""Time constants and broadcast weights from an outer loop: the table, losses of held-out lives, what was learned."""
+"""Time constants and broadcast weights from an outer loop: the table, losses of held-out lives, and learned theta."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,24 +38,24 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
     columns += [f"loss, {LABELS[method]}" for method in METHODS[1:]] + ["cosine of broadcast and readout"]
     lines = [columns, ["---"] * len(columns)]
     for theta in [theta for theta in NAMES if ends(metrics, theta)]:
-        found = ends(metrics, theta)
-        cells = ["{:.1f} ± {:.1f}".format(*mean_sem(100 * found["right"][:, 0]))]
-        cells += ["{:.3f} ± {:.3f}".format(*mean_sem(found["loss"][:, k])) for k in (0, -1)]
+        values = ends(metrics, theta)
+        cells = ["{:.1f} ± {:.1f}".format(*mean_sem(100 * values["right"][:, 0]))]
+        cells += ["{:.3f} ± {:.3f}".format(*mean_sem(values["loss"][:, k])) for k in (0, -1)]
         for name in (f"{method}_loss" for method in METHODS[1:]):
-            cells.append("{:.3f} ± {:.3f}".format(*mean_sem(found[name])) if name in found else "-")
-        cells.append("{:.2f} ± {:.2f}".format(*mean_sem(found["aligned"][:, 0])) if "aligned" in found else "-")
+            cells.append("{:.3f} ± {:.3f}".format(*mean_sem(values[name])) if name in values else "-")
+        cells.append("{:.2f} ± {:.2f}".format(*mean_sem(values["aligned"][:, 0])) if "aligned" in values else "-")
         lines.append([NAMES[theta], *cells])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"{table}\n\nHeld-out lives: mean and standard error over seeds. Other methods at the same time constants."
 
 
 def plot(metrics: Mapping[str, np.ndarray], config: Any) -> dict[str, Any]:
-    """Losses of held-out lives, and what the outer loop found."""
+    """Losses of held-out lives, and the theta of the outer loops."""
     return {"lives": losses(metrics, config), "theta": learned(metrics, config)}
 
 
 def losses(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
-    """Loss in the course of the outer loop, in longer lives, and at the end by theta and method."""
+    """Loss through the outer loop, in longer lives, and at the end by theta and method."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(11, 8), layout="constrained")
@@ -64,43 +64,43 @@ def losses(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
     last, foot = figure.add_subplot(grid[1, :]), figure.add_subplot(grid[2, :])
     foot.set_axis_off()
     handles = {}
-    found = {theta: values for theta in NAMES if (values := ends(metrics, theta))}
+    by_theta = {theta: values for theta in NAMES if (values := ends(metrics, theta))}
     steps = np.concatenate([[0], np.asarray(metrics["meta/meta_step"])[0, :, 0]])
     for k, arm in enumerate(ARMS):
-        begin = found["start.innate" if arm == "innate" else "start"]["loss"][:, None, 0]
+        begin = by_theta["start.innate" if arm == "innate" else "start"]["loss"][:, None, 0]
         curve = np.concatenate([begin, np.asarray(metrics["meta/loss"])[:, :, k, 0]], 1)
         handles[NAMES[arm]] = draw(course, steps, curve, color=COLOURS[arm], ls="--" if arm == "innate" else "-")
     for theta in ("start", "grid", "constants", "broadcast", "both"):
-        values = found[theta]["loss"]
+        values = by_theta[theta]["loss"]
         lengths = config.updates * np.arange(1, values.shape[1] + 1)
         handles[NAMES[theta]] = draw(longer, lengths, values, color=COLOURS[theta])
     longer.axvline(config.updates, color="0.6", lw=1, ls=":")
     course.set(title="a  held-out lives", xlabel=f"steps of the outer loop; lives in each: {config.lives}")
     longer.set(title="b  longer lives; dotted: those of the outer loop", xlabel="updates of a held-out life")
     longer.set_xticks(lengths)
-    by_method(last, found)
+    by_method(last, by_theta)
     for axis in (course, longer, last):
         axis.axhline(np.log(2), color="0.5", ls=":", lw=1)
         axis.set_ylabel("cross-entropy (nats)")
         axis.spines[["top", "right"]].set_visible(False)
     (handles[NAMES["start.innate"]],) = foot.plot([], [], "o-", ms=3, color=COLOURS["start.innate"])
     foot.legend(handles.values(), handles.keys(), loc="center", ncols=3, frameon=False, fontsize=10)
-    seeds = len(found["start"]["loss"])
+    seeds = len(by_theta["start"]["loss"])
     figure.suptitle(f"{PAPER}\nmean and standard error over {seeds} seeds (c: every seed); dotted level: chance")
     return figure
 
 
-def by_method(axis: Any, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+def by_method(axis: Any, by_theta: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Every seed's loss at the end of a life, by theta and method."""
     places, names, at = [], [], 0.0
     for theta in THETAS:
         for method in METHODS:
             key = "loss" if method == "random" else f"{method}_loss"
-            if theta not in found or key not in found[theta] or (theta == "broadcast" and method != "random"):
+            if theta not in by_theta or key not in by_theta[theta] or (theta == "broadcast" and method != "random"):
                 continue
             if theta in ("innate", "start.innate") and method in ("bptt", "frozen"):
                 continue
-            values = found[theta][key][:, 0] if method == "random" else found[theta][key]
+            values = by_theta[theta][key][:, 0] if method == "random" else by_theta[theta][key]
             spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else np.zeros(1)
             axis.plot(at + spread, values, "o", ms=5, color=COLOURS[theta], mfc=None if method == "random" else "none")
             axis.plot([at - 0.35, at + 0.35], [np.nanmean(values)] * 2, color=COLOURS[theta], lw=1.5)
@@ -119,8 +119,8 @@ def learned(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
 
     figure, (scatter, cosines) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained", width_ratios=[1.3, 1])
     for arm in ("constants", "both"):
-        found = ends(metrics, arm)
-        voltage, adaptation = found["tau_voltage"].ravel(), found["tau_adaptation"].ravel()
+        at_end = ends(metrics, arm)
+        voltage, adaptation = at_end["tau_voltage"].ravel(), at_end["tau_adaptation"].ravel()
         scatter.plot(voltage, adaptation, "o", ms=4, color=COLOURS[arm], alpha=0.6, label=NAMES[arm])
     best = ends(metrics, "grid")["best"]
     scatter.plot(best[:, 0], best[:, 1], "s", ms=9, mfc="none", mec=COLOURS["grid"], label=NAMES["grid"])

@@ -1,10 +1,11 @@
-r"""Lives of an ALIF network that learns by e-prop from a broadcast error, as functions of what it was born with.
+r"""Lives of an ALIF network that learns by e-prop from a broadcast error, as functions of theta.
 
     theta = {"constants": log tau_j, log tau_a,j;  "broadcast": B}
     W_0 at random for every life,   W_{k+1} = W_k - rate G_k / |G_k|,   k = 0..updates - 1
 
-G_k(W_k, theta) is what e-prop sums over a batch of trials, as it goes, and applies at its end; within the life no
-gradient goes back through time. The outer loop's goes back through the whole of it, traces and surrogate slopes, too.
+G_k(W_k, theta) is the sum of e-prop's updates over a batch of trials, accumulated online and applied at its end; within
+the life no gradient goes back through time. The gradient of the outer loop goes back through the whole life, including
+traces and surrogate slopes.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.bellec2020.common import build_rule, kept, trial_of
+from experiments.bellec2020.common import build_rule, decay_factor, trial_of
 from plasticity_jax.base import Info, Learner, LearningRule, learner
 from plasticity_jax.cells import Neurons, alif, init_params, leaky_readout
 from plasticity_jax.meta import Life
@@ -27,7 +28,7 @@ from plasticity_jax.typing import Array, Episode, Example, Key, Params, PyTree, 
 
 Theta = Mapping[str, PyTree]
 TINY = 1e-6
-"""Added to a square whose root is taken: at a gradient of 0 the root has no finite derivative."""
+"""Added to a square before its root is taken, which has no finite derivative at 0."""
 
 
 class Body(NamedTuple):
@@ -36,11 +37,11 @@ class Body(NamedTuple):
     Attributes:
       sizes: n_in, n, n_out.
       dt: milliseconds of a step.
-      tau: of the voltage at the start, milliseconds, and of the readout for good.
+      tau: of the voltage at the start, and of the readout throughout, in milliseconds.
       tau_adaptation: of the adaptation at the start.
-      strength: what a spike adds to the threshold, in thresholds.
+      strength: rise of the threshold by a spike, in thresholds.
       scale: of the initial weights, as in `experiments.bellec2020.common.spiking`.
-      spike: in place of the step and its surrogate; see `plasticity_jax.cells.alif`.
+      spike: replaces the step and its surrogate; see `plasticity_jax.cells.alif`.
     """
 
     sizes: tuple[int, int, int]
@@ -53,7 +54,7 @@ class Body(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Accumulation of evidence in steps, the batch of an update, and how many trials judge a life."""
+    """Accumulation of evidence in steps, the batch of an update, and the number of trials that judge a life."""
 
     lengths: Mapping[str, int]
     cues: int
@@ -65,7 +66,7 @@ class Task(NamedTuple):
 
 
 class Birth(NamedTuple):
-    """A batch of trials, and the weights ("forward") that this life was born with."""
+    """A batch of trials, and the initial weights ("forward") of this life."""
 
     weights: PyTree
     trials: Example
@@ -83,11 +84,11 @@ def network(body: Body, constants: Mapping[str, Array], method: str = "random") 
         reset_derivative=method == "bptt",
         mask=~np.eye(n, dtype=bool),
     )
-    return leaky_readout(cell, kept(body.tau, body.dt))
+    return leaky_readout(cell, decay_factor(body.tau, body.dt))
 
 
 def theta_at_start(body: Body, key: Key) -> Theta:
-    """The same constants for every neuron, and random broadcast weights."""
+    """Theta with the same constants for every neuron, and with random broadcast weights."""
     _, n, n_out = body.sizes
     return {
         "constants": constants(body, body.tau, body.tau_adaptation),
@@ -104,8 +105,8 @@ def constants(body: Body, tau: Scalar, tau_adaptation: Scalar) -> dict[str, Arra
 def newborn(body: Body, key: Key) -> PyTree:
     """Random weights ("forward"), which do not depend on theta."""
     w = init_params(key, network(body, constants(body, body.tau, body.tau_adaptation)))["forward"]
-    # Under white noise of variance one the voltage moves by `scale` thresholds, as if nothing were forgotten.
-    return {**w, "w": body.scale / (1 - kept(body.tau, body.dt) ** 2) ** 0.5 * w["w"]}
+    # Undoes the scaling by the decay in `lif`: with white noise of variance one, a step moves the voltage by `scale`.
+    return {**w, "w": body.scale / (1 - decay_factor(body.tau, body.dt) ** 2) ** 0.5 * w["w"]}
 
 
 def lives(
@@ -116,15 +117,15 @@ def lives(
     readout: Array | None = None,
     innate: bool | Array = False,
 ) -> Stream:
-    """Episodes: trials of a life, leaves (T, b, S, ...), and what judges it, its first weights and new trials.
+    """Episodes: the trials of a life, leaves (T, b, S, ...), with its initial weights and the new trials that judge it.
 
     Args:
       body: of the network.
-      task: for its trials.
+      task: of the trials.
       updates: T.
       episodes: lives at a time.
-      readout: weights with which the readout of every life begins that is innate.
-      innate: whether it is; otherwise each life draws its own.
+      readout: initial weights of an innate readout, which all lives share.
+      innate: whether the readout is innate; otherwise each life draws its own.
     """
     steps = evidence_steps(task.cues, **task.lengths)
     options = {**task.lengths, "channels": task.channels, "rate": task.rate, "bias": task.bias}
@@ -135,22 +136,22 @@ def lives(
 
     def one(key: Key) -> Episode:
         key_weights, key_support, key_query = jax.random.split(key, 3)
-        asked = jax.tree.map(lambda leaf: leaf[0], trials(key_query, task.query, 1))
+        query = jax.tree.map(lambda leaf: leaf[0], trials(key_query, task.query, 1))
         weights = newborn(body, key_weights)
         weights = weights if readout is None else {**weights, "w_out": jnp.where(innate, readout, weights["w_out"])}
-        return Episode(trials(key_support, task.batch, updates), Birth(weights, asked))
+        return Episode(trials(key_support, task.batch, updates), Birth(weights, query))
 
     def take(state: tuple[Key, Array], steps: int) -> tuple[tuple[Key, Array], Example]:
         key, step = state
         keys = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(key, k), episodes))(step + jnp.arange(steps))
-        found = jax.vmap(jax.vmap(one))(keys)
-        return (key, step + steps), found  # pyright: ignore[reportReturnType] # a meta-learner's example
+        episodes_of_steps = jax.vmap(jax.vmap(one))(keys)
+        return (key, step + steps), episodes_of_steps  # pyright: ignore[reportReturnType] # a meta-learner's example
 
     return Stream(lambda key: (key, jnp.zeros((), jnp.int32)), take)
 
 
 def from_birth(rule: LearningRule) -> LearningRule:
-    """The rule over changes of the weights since birth; its batches are a `Birth`."""
+    """The same rule with changes of the weights since birth as its weights; its batches are a `Birth`."""
 
     def grown(params: Params, batch: Birth) -> Params:
         return {**params, "forward": jax.tree.map(jnp.add, batch.weights, params["forward"])}
@@ -164,8 +165,8 @@ def from_birth(rule: LearningRule) -> LearningRule:
     return LearningRule(init, update)
 
 
-def of_length(rate: Scalar) -> optax.GradientTransformation:
-    """Descends by steps of a given length, whatever that of the gradient; without state."""
+def fixed_length_steps(rate: Scalar) -> optax.GradientTransformation:
+    """Gradient descent by steps of a given length, independent of the gradient's; it has no state."""
 
     def update(updates: PyTree, state: optax.OptState, params: PyTree | None = None) -> tuple[PyTree, optax.OptState]:
         square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(updates))
@@ -180,13 +181,13 @@ def life_of(body: Body, task: Task, rates: tuple[float, float], method: str = "r
 
     Args:
       body: of the network.
-      task: for its trials alone.
+      task: of the trials.
       rates: lengths of an update of the cell's weights and of the readout's.
-      method: whose feedback, and derivatives, are meant.
+      method: determines the feedback and the derivatives.
     """
     groups: dict[Hashable, optax.GradientTransformation] = {
-        "cell": of_length(rates[0]),
-        "readout": of_length(rates[1]),
+        "cell": fixed_length_steps(rates[0]),
+        "readout": fixed_length_steps(rates[1]),
         "feedback": optax.set_to_zero(),
     }
     tx = optax.partition(groups, {"forward": {"w": "cell", "w_out": "readout"}, "feedback": "feedback"})
@@ -207,14 +208,14 @@ def life_of(body: Body, task: Task, rates: tuple[float, float], method: str = "r
     def loss(theta: Theta, params: Params, query: Birth) -> tuple[Array, Mapping[str, Array]]:
         cell = network(body, theta["constants"], method)
         grown = {"forward": jax.tree.map(jnp.add, query.weights, params["forward"])}
-        found, aux = judged(cell, grown, query.trials)
-        return found, {**aux, "aligned": aligned(theta["broadcast"], grown["forward"]["w_out"])}
+        nats, aux = trial_scores(cell, grown, query.trials)
+        return nats, {**aux, "aligned": cosine_with_readout(theta["broadcast"], grown["forward"]["w_out"])}
 
     return Life(learns, params, loss, embed=embed)
 
 
-def judged(cell: Neurons, params: Params, trials: Example) -> tuple[Array, dict[str, Array]]:
-    """Cross-entropy of a step at which the answer is due, share of right votes, and spikes a step."""
+def trial_scores(cell: Neurons, params: Params, trials: Example) -> tuple[Array, dict[str, Array]]:
+    """Cross-entropy per step at which the answer is due, share of right votes, and spikes per step."""
     spikes, output = jax.vmap(lambda x: trial_of(cell, params, x))(trials.x)
     weight = trials.weight
     assert weight is not None
@@ -226,7 +227,7 @@ def judged(cell: Neurons, params: Params, trials: Example) -> tuple[Array, dict[
     return loss, {"right": right, "rate": jnp.mean(spikes)}
 
 
-def aligned(broadcast: Array, w_out: Array) -> Array:
-    """Cosine of broadcast weights and the readout's, without what all outputs share, which no softmax hears."""
-    told = [leaf - jnp.mean(leaf, 0, keepdims=True) for leaf in (broadcast, w_out[:, :-1])]
-    return cosine(*told)
+def cosine_with_readout(broadcast: Array, w_out: Array) -> Array:
+    """Cosine of broadcast weights and the readout's, without the part common to all outputs, which softmax ignores."""
+    centred = [leaf - jnp.mean(leaf, 0, keepdims=True) for leaf in (broadcast, w_out[:, :-1])]
+    return cosine(*centred)

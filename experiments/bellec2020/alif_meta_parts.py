@@ -31,7 +31,7 @@ def task_of(config: Any) -> Task:
 
 
 class Seed(NamedTuple):
-    """Values that a seed fixes for all parts: theta at the start, the readout of innate lives, and keys of lives."""
+    """Values that a seed fixes for all parts: the initial theta, the readout of innate lives, and keys of lives."""
 
     theta: Theta
     readout: Array
@@ -40,7 +40,7 @@ class Seed(NamedTuple):
 
 
 def seed_of(config: Any, lane: Key) -> Seed:
-    """See `Seed`."""
+    """The `Seed` of a lane."""
     body = body_of(config)
     key_theta, key_readout, key_training, key_held_out = jax.random.split(lane, 4)
     return Seed(theta_at_start(body, key_theta), newborn(body, key_readout)["w_out"], key_training, key_held_out)
@@ -51,10 +51,10 @@ def grid_of(config: Any) -> list[tuple[float, float, float]]:
     return list(itertools.product(config.grid_tau, config.grid_tau_adaptation, config.grid_rates))
 
 
-def lived(theta: Theta, stream: Stream, key: Key, count: int, life: Life, parts: int = 1) -> Metrics:
-    """Means over so many lives of the loss and what else judges them, at the end of each part of a life, (parts,)."""
-    _, found = stream.take(stream.init(key), count)
-    episodes: Any = jax.tree.map(lambda leaf: leaf[:, 0], found)
+def mean_over_lives(theta: Theta, stream: Stream, key: Key, count: int, life: Life, parts: int = 1) -> Metrics:
+    """Means over `count` lives of the loss and the other scores, at the end of each part of a life, (parts,)."""
+    _, taken = stream.take(stream.init(key), count)
+    episodes: Any = jax.tree.map(lambda leaf: leaf[:, 0], taken)
 
     def one(episode: Episode) -> Metrics:
         support = jax.tree.map(lambda leaf: leaf.reshape(parts, -1, *leaf.shape[1:]), episode.support)
@@ -66,7 +66,7 @@ def lived(theta: Theta, stream: Stream, key: Key, count: int, life: Life, parts:
 
         return jax.lax.scan(part, birth(life, theta, key, first), support)[1]
 
-    # A life at a time: all of them at once do not fit the cache.
+    # One life at a time, since all of them at once do not fit the cache.
     return jax.tree.map(lambda values: jnp.mean(values, 0), jax.lax.map(one, episodes))
 
 
@@ -77,10 +77,10 @@ def scores(config: Any, seed: Seed, theta: Theta, innate: Array) -> Metrics:
     def held_out(method: str, parts: int) -> Metrics:
         stream = lives(body, task, config.updates * parts, readout=seed.readout, innate=innate)
         life = life_of(body, task, getattr(config, f"{method}_rates"), method)
-        return lived(theta, stream, seed.held_out, config.held_out, life, parts)
+        return mean_over_lives(theta, stream, seed.held_out, config.held_out, life, parts)
 
-    found = held_out("random", config.longer)
-    metrics = {name: found[name] for name in ("loss", "right", "rate", "aligned")}
+    by_broadcast = held_out("random", config.longer)
+    metrics = {name: by_broadcast[name] for name in ("loss", "right", "rate", "aligned")}
     for method in METHODS[1:]:
         other = held_out(method, 1)
         metrics |= {f"{method}_loss": other["loss"][0], f"{method}_right": other["right"][0]}
@@ -89,7 +89,7 @@ def scores(config: Any, seed: Seed, theta: Theta, innate: Array) -> Metrics:
 
 
 def at_start(config: Any) -> Program:
-    """Theta as it starts, with readouts of a life's own and with innate ones."""
+    """Scores of the initial theta, for lives with readouts of their own and for innate ones."""
 
     def compute(lane: tuple[Key, Array]) -> Metrics:
         seed = seed_of(config, lane[0])
@@ -99,7 +99,7 @@ def at_start(config: Any) -> Program:
 
 
 def one_by_one(rule: LearningRule) -> LearningRule:
-    """The same rule over theta, a life of the batch at a time, which keeps the steps of one alone in memory."""
+    """The same rule over theta, one life of the batch at a time, which keeps the steps of a single life in memory."""
 
     def update(params: PyTree, traces: Traces, key: Key, batch: Episode) -> tuple[Updates, Traces, Info]:
         def one(episode: Episode) -> tuple[Updates, Array]:
@@ -113,7 +113,7 @@ def one_by_one(rule: LearningRule) -> LearningRule:
 
 
 def outer_loops(config: Any) -> Program:
-    """All arms: an Adam for constants and one for broadcast weights, whose rates are 0 where they rest."""
+    """The outer loops of all arms: an Adam for constants and one for broadcast weights, with rate 0 if fixed."""
     body, task = body_of(config), task_of(config)
     rule = one_by_one(meta_gradient(life_of(body, task, config.random_rates), remat=1))
 
@@ -148,14 +148,14 @@ def outer_loops(config: Any) -> Program:
 
     def at_edge(state: TrainingState) -> Metrics:
         key, arm = state.lane
-        found = scores(config, seed_of(config, key), state.learner.params, arm["innate"] > 0)
-        return {"meta_step": state.learner.step, **found}
+        metrics = scores(config, seed_of(config, key), state.learner.params, arm["innate"] > 0)
+        return {"meta_step": state.learner.step, **metrics}
 
     return at_each(evaluated(program, at_edge), settings(config))
 
 
 def settings(config: Any) -> dict[str, Array]:
-    """Rates of the outer loop's Adams, and whether the readout is innate (1 or 0), of each of `ARMS`."""
+    """Rates of the outer loop's Adams, and whether the readout is innate (1 or 0), for each of `ARMS`."""
     return {
         "constants": jnp.asarray([config.rate_constants * (arm in ("constants", "both")) for arm in ARMS]),
         "broadcast": jnp.asarray([config.rate_broadcast * (arm != "constants") for arm in ARMS]),
@@ -164,7 +164,7 @@ def settings(config: Any) -> dict[str, Array]:
 
 
 def grid(config: Any) -> Program:
-    """The best of the grid, by lives of its own, and its score on the held-out lives."""
+    """The best point of the grid, by lives of its own, and its scores on the held-out lives."""
     body, task = body_of(config), task_of(config)
     points = jnp.asarray(grid_of(config))
     tries = config.meta_steps * config.lives // len(points)
@@ -175,11 +175,11 @@ def grid(config: Any) -> Program:
         def at(point: Array, key: Key, count: int, parts: int) -> Metrics:
             theta = {**seed.theta, "constants": constants(body, point[0], point[1])}
             life = life_of(body, task, tuple(point[2] * rate for rate in config.random_rates))
-            return lived(theta, lives(body, task, config.updates * parts), key, count, life, parts)
+            return mean_over_lives(theta, lives(body, task, config.updates * parts), key, count, life, parts)
 
         tried = jax.lax.map(lambda point: at(point, seed.training, tries, 1)["loss"][0], points)
         best = points[jnp.argmin(tried)]
-        found = at(best, seed.held_out, config.held_out, config.longer)
-        return {**{name: found[name] for name in ("loss", "right", "rate")}, "tried": tried, "best": best}
+        held_out = at(best, seed.held_out, config.held_out, config.longer)
+        return {**{name: held_out[name] for name in ("loss", "right", "rate")}, "tried": tried, "best": best}
 
     return once(compute, tries * len(points))

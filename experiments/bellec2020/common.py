@@ -1,7 +1,7 @@
 """Networks, rules and optimisers of the experiments of Bellec et al. (2020).
 
-A step of a learner is a trial: every rule's updates are summed over it and applied at its end, as in the authors' code.
-Time constants are in milliseconds, a step is `dt` of them.
+A learner's step is a trial: every rule's updates are summed over it and applied at its end, as in the authors' code.
+Time constants and the step `dt` are in milliseconds.
 """
 
 import math
@@ -45,18 +45,18 @@ COLOURS = {
     "blind": "#cc79a7",
     "frozen": "#7f7f7f",
 }
-"""Colours that the colour-blind tell apart (after Okabe and Ito)."""
+"""Colours that colour-blind readers can distinguish (after Okabe and Ito)."""
 
 FACTOR = 2.0
-"""Between losses or errors that are close."""
+"""Largest ratio of two losses or errors that count as close."""
 WORDS = {"loss": "losses", "error": "errors"}
 
 Positive: TypeAlias = Annotated[float, Range(1e-30)]
-"""Above 0."""
+"""A number above 0."""
 
 
-def kept(tau: float, dt: float) -> float:
-    """Share of a variable that decays with the time constant tau which is left after a step."""
+def decay_factor(tau: float, dt: float) -> float:
+    """The share of a variable with time constant tau that is left after a step."""
     return math.exp(-dt / tau)
 
 
@@ -64,7 +64,7 @@ def in_steps(name: str, milliseconds: float, dt: float) -> int:
     """A time in steps.
 
     Raises:
-      ValueError: if it is no whole number of them.
+      ValueError: if it is not a whole number of steps.
     """
     if not dt > 0:
         raise ValueError(f"dt={dt:g} must be above 0: milliseconds of a step")
@@ -87,21 +87,21 @@ def spiking(
     adaptation_decay: float = 0.0,
     strength: float = 0.0,
 ) -> Neurons:
-    """A network of LIF neurons, or one of which the second half adapts, without self-connections.
+    """A network of LIF neurons without self-connections; in "alif" the second half of the neurons adapts.
 
     Args:
       kind: "lif" or "alif".
       sizes: n_in, n, n_out.
       decay: of the voltage.
       readout_decay: of the readout's filter.
-      scale: of the initial weights, N(0, scale^2 / n) between neurons and N(0, scale^2 / n_in) from inputs, thresholds
-        being 1.
+      scale: of the initial weights, N(0, scale^2 / n) between neurons and N(0, scale^2 / n_in) from inputs; thresholds
+        are 1.
       loss: "softmax" or "squared".
-      method: one of `METHODS`. Backpropagation includes the reset in its derivatives, the online rules leave it out, as
-        the authors' do; "blind" leaves out the adaptation, too.
+      method: one of `METHODS`. Backpropagation includes the reset in its derivatives. The online rules leave it out,
+        like the authors'; "blind" leaves out the adaptation as well.
       refractory: steps.
       adaptation_decay: of the adaptation.
-      strength: of the adaptation, in the neurons that have one.
+      strength: of the adaptation, in the neurons that adapt.
     """
     n = sizes[1]
     shared: dict[str, Any] = {
@@ -124,18 +124,18 @@ def spiking(
 
 
 def without_adaptation_trace(cell: Neurons) -> Neurons:
-    """The same network with derivatives by which nothing moves the adaptation: its traces stay 0, as those of LIF."""
+    """The same network with derivatives that leave out the adaptation, so that its traces stay 0, as in LIF."""
     row = cell.variables.index("adaptation")
 
     def partials(own: Any, s: Array, v: Array) -> Derivatives:
-        found = derivatives(cell, own, s, v)
-        return found._replace(decay=found.decay.at[row].set(0), gain=found.gain.at[row].set(0))
+        slopes = derivatives(cell, own, s, v)
+        return slopes._replace(decay=slopes.decay.at[row].set(0), gain=slopes.gain.at[row].set(0))
 
     return cell._replace(partials=partials)
 
 
 def build_rule(cell: Neurons, method: str) -> LearningRule:
-    """The rule of one of `METHODS`, over batches that are trials."""
+    """The rule of one of `METHODS`, for batches of whole trials."""
     if method == "bptt":
         return online.bptt(cell, window=None)
     if method == "frozen":
@@ -144,7 +144,7 @@ def build_rule(cell: Neurons, method: str) -> LearningRule:
 
 
 def over_trials(rule: LearningRule) -> LearningRule:
-    """Sums an online rule's updates over the trials that a batch holds, leaves (B, S, ...), at the same weights.
+    """The same online rule with updates summed at fixed weights over a batch of trials, leaves (B, S, ...).
 
     The loss is the mean over the batch of the sum over a trial, as that of `plasticity_jax.rules.online.bptt`.
     """
@@ -159,7 +159,7 @@ def over_trials(rule: LearningRule) -> LearningRule:
 
         start = (traces, jax.tree.map(jnp.zeros_like, params))
         examples = time_first(batch)
-        keys = jax.random.split(key, len(examples.x))  # a rule that draws draws anew at each step
+        keys = jax.random.split(key, len(examples.x))  # a rule with noise needs new noise at each step
         (traces, updates), (loss, output) = jax.lax.scan(step, start, (keys, examples))
         return updates, traces, Info(jnp.sum(loss), aux={"output": jnp.swapaxes(output, 0, 1)})
 
@@ -167,7 +167,7 @@ def over_trials(rule: LearningRule) -> LearningRule:
 
 
 def optimiser(rate: float, method: str, weight_decay: float) -> optax.GradientTransformation:
-    """Adam; adaptive feedback and its readout shrink, too, whereby the one comes to be the other's transpose."""
+    """Adam, with weight decay for adaptive feedback and its readout, which makes one the transpose of the other."""
     shrinking = optax.adamw(rate, weight_decay=weight_decay) if method == "adaptive" else optax.adam(rate)
     groups: dict[Hashable, optax.GradientTransformation] = {
         "cell": optax.adam(rate),
@@ -197,15 +197,15 @@ def training(
     updates: int,
     points: int,
 ) -> Program:
-    """Training on one batch of trials after the other, evaluated at the end of each point.
+    """Training on successive batches of trials, with an evaluation at the end of each point.
 
     Args:
-      learn: of batches that are trials.
+      learn: the learner, for batches of trials.
       stream: of trials, leaves (updates, B, S, ...).
       cell: the network.
       evaluate: ``state -> metrics``; the updates so far are added to them.
       measure: see `online_training`.
-      updates: in all.
+      updates: total number.
       points: of each curve.
     """
 
@@ -223,7 +223,7 @@ def training(
 
 
 def next_trial(stream: Stream, state: TrainingState) -> Example:
-    """The first stream's next trial, which the network has not seen; leaves (S, ...)."""
+    """The first stream's next trial, on which the network has not trained; leaves (S, ...)."""
     return jax.tree.map(lambda leaf: leaf[0, 0], stream.take(state.stream, 1)[1])
 
 
@@ -233,7 +233,7 @@ def feedback_cosine(params: Params) -> Array:
 
 
 def check_points(updates: int, points: int) -> None:
-    """Refuses points at unequal distances.
+    """Refuses unevenly spaced points.
 
     Raises:
       ValueError: if the points do not divide the updates.
@@ -243,7 +243,7 @@ def check_points(updates: int, points: int) -> None:
 
 
 def tail(curve: np.ndarray) -> np.ndarray:
-    """Mean over the last tenth of the points, one at least: (seeds,) of (seeds, points)."""
+    """Mean over the last tenth of the points, at least one: (seeds,) from (seeds, points)."""
     return curve[:, -max(1, curve.shape[1] // 10) :].mean(1)
 
 
@@ -255,12 +255,12 @@ def unless_diverged(values: np.ndarray, loss: np.ndarray) -> np.ndarray:
 def last_tenth(metrics: Mapping[str, np.ndarray], part: str, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Means over the last tenth of training, (seeds,), of the named metrics that a part has; NaN if it diverged."""
     loss = metrics[f"{part}/loss"]
-    kept = [name for name in names if f"{part}/{name}" in metrics]
-    return {name: unless_diverged(tail(metrics[f"{part}/{name}"]), loss) for name in kept}
+    present = [name for name in names if f"{part}/{name}" in metrics]
+    return {name: unless_diverged(tail(metrics[f"{part}/{name}"]), loss) for name in present}
 
 
 def near(part: str, other: str, statement: str, name: str, frozen: str, *, own: bool = False) -> Claim:
-    """A part's mean number, such as its "loss", is at most `FACTOR` times another's; trivial if that of `frozen` is."""
+    """Claims that a part's mean "loss", say, is at most `FACTOR` times another's; trivial if `frozen`'s is, too."""
 
     def ratio(summary: Summary, of: str) -> float:
         return summary[f"{of}/{name}"] / summary[f"{other}/{name}"]
@@ -276,6 +276,6 @@ def near(part: str, other: str, statement: str, name: str, frozen: str, *, own: 
 
 
 def raster(axis: Any, x: np.ndarray, spikes: np.ndarray, colour: str, first: int = 0) -> None:
-    """Spikes (S, n) as ticks, a row for each neuron from `first` on."""
+    """Draws spikes (S, n) as ticks, with a row for each neuron from `first` on."""
     rows = [x[row > 0] for row in spikes.T]
     axis.eventplot(rows, lineoffsets=np.arange(len(rows)) + first, linelengths=0.8, colors=colour, linewidths=0.8)

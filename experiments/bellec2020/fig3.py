@@ -1,22 +1,22 @@
 """Figure 3 of Bellec et al. (2020): e-prop on the accumulation of evidence, whose answer is due after a long delay.
 
-Seven cues come from the left or from the right; a second later their majority is due. Voltages keep nothing for so
-long: "alif" is a network of which half the neurons adapt, with a time constant of two seconds, "lif" one without
-adaptation. "blind" is e-prop with the eligibility traces of LIF neurons (RFLO on the voltage alone) in the network that
-adapts; "frozen" trains the readout of that network and nothing else.
+Seven cues come from the left or from the right; a second later the side of the majority is due. Voltages do not retain
+anything for so long. In the "alif" network half of the neurons adapt, with a time constant of two seconds; the "lif"
+network has no adaptation. "blind" is e-prop with the eligibility traces of LIF neurons (RFLO on the voltage alone) in
+the network that adapts; "frozen" trains only the readout of that network.
 
 The paper preset has the sizes of the authors' published code: 100 neurons, trials of 2,250 steps of 1 ms, batches of 64
-trials, 2,000 updates at most, Adam at 5e-3. The default preset has the same trial in steps of 10 ms, 40 neurons, 5
-channels a group of inputs, and batches of 16. The paper itself is not at hand: what is called its claim is from memory
-of its Figure 3 and text, and not checked against them. Not as in the authors' code: firing rates are not regularised;
-the readout has a bias; their code stops at an error of 7 %, and has no adaptive feedback.
+trials, at most 2,000 updates, Adam at 5e-3. The default preset has the same trial in steps of 10 ms, 40 neurons, 5
+channels in each group of inputs, and batches of 16. The paper itself was not at hand: its claims are from memory of its
+Figure 3 and text, and unchecked. Differences from the authors' code: firing rates are not regularised; the readout has
+a bias; their code stops at an error of 7 %, and has no adaptive feedback.
 
-Of the two tasks with a delay that the authors have used this one was taken over store and recall, since the same trial
-at 10 ms a step separates all methods at a size that two cores carry: in a pilot LIF networks stayed at chance.
+The authors use two tasks with a delay. This one was preferred to store and recall, since the same trial at 10 ms a step
+separates all methods at a size that is feasible on two cores: in a pilot, LIF networks stayed at chance.
 
-How the rates were found: cross-entropy of a step at which the answer is due, after 120 updates (the mean of the last 30
-of them), on one seed that is not reported. On a second one BPTT has .229 at .01 and .242 at .03, e-prop .265 and .324.
-LIF networks stay at .69 by BPTT at all three rates, and take that of their rule.
+The search for the rates: cross-entropy of a step at which the answer is due, after 120 updates (the mean of the last 30
+of them), on one seed that is not reported. On a second seed BPTT has .229 at .01 and .242 at .03, e-prop .265 and .324.
+LIF networks stay at .69 by BPTT at all three rates, so they use the rate of their rule.
 
     rate        BPTT    e-prop  random  adaptive  blind   readout alone
     .003        .302    .450    .610    .593      .638    .681
@@ -35,9 +35,9 @@ from experiments.bellec2020.common import (
     Positive,
     build_rule,
     check_points,
+    decay_factor,
     feedback_cosine,
     in_steps,
-    kept,
     next_trial,
     optimiser,
     spiking,
@@ -64,24 +64,24 @@ class Config:
       seeds: networks and trials, shared by all methods.
       n: neurons.
       cues: of a trial, an odd number.
-      cue: time for which a cue is shown.
+      cue: duration of a cue.
       gap: time before each cue.
       delay: time from the last cue to the time of the answer.
-      recall: time in which the answer is due.
+      recall: duration of the period in which the answer is due.
       dt: of a step.
       channels: of each of the four groups of inputs.
       input_rate: Hz, of an active channel.
-      bias: how likely a cue is on the trial's side.
-      batch: trials to an update.
-      updates: in all.
+      bias: probability that a cue is on the trial's side.
+      batch: trials in an update.
+      updates: total number.
       points: of each curve, between which a run can be saved.
       tau: of the voltage and of the readout.
       tau_adaptation: of the adaptation.
-      strength: what a spike adds to the threshold, in thresholds.
-      refractory: time after a spike in which a neuron is silent.
+      strength: rise of the threshold by a spike, in thresholds.
+      refractory: time after a spike for which a neuron is silent.
       scale: of the initial weights, see `spiking`.
       weight_decay: of adaptive feedback and its readout.
-      bptt_rate: Adam's.
+      bptt_rate: Adam's rate.
       eprop_rate: as above.
       random_rate: as above.
       adaptive_rate: as above.
@@ -119,7 +119,7 @@ class Config:
     parts: tuple[str, ...] = PARTS
 
     def __post_init__(self) -> None:
-        """Refuses other parts, points at unequal distances and times that are no whole steps."""
+        """Refuses unknown parts, unevenly spaced points and times that are not whole steps."""
         check_names("parts", self.parts, PARTS)
         check_points(self.updates, self.points)
         evidence_steps(self.cues, **self.lengths())
@@ -161,9 +161,9 @@ def network(config: Config, kind: str, method: str) -> Neurons:
     return spiking(
         kind,
         (4 * config.channels, config.n, 2),
-        decay=kept(config.tau, config.dt),
-        readout_decay=kept(config.tau, config.dt),
-        adaptation_decay=kept(config.tau_adaptation, config.dt),
+        decay=decay_factor(config.tau, config.dt),
+        readout_decay=decay_factor(config.tau, config.dt),
+        adaptation_decay=decay_factor(config.tau_adaptation, config.dt),
         strength=config.strength,
         refractory=in_steps("refractory", config.refractory, config.dt),
         scale=config.scale,
@@ -173,7 +173,7 @@ def network(config: Config, kind: str, method: str) -> Neurons:
 
 
 def part(config: Config, name: str) -> Program:
-    """A method in a network, both named as in "alif.eprop"."""
+    """A method in a network, both named by `name`, such as "alif.eprop"."""
     kind, method = name.split(".")
     cell = network(config, kind, method)
     stream = windows(
@@ -189,22 +189,22 @@ def part(config: Config, name: str) -> Program:
     )
 
     def evaluate(state: TrainingState) -> Mapping[str, Array]:
-        params, seen = state.learner.params, next_trial(stream, state)
-        spikes, output = trial_of(cell, params, seen.x)
-        found = {"rate": jnp.mean(spikes) * 1000 / config.dt}
+        params, trial = state.learner.params, next_trial(stream, state)
+        spikes, output = trial_of(cell, params, trial.x)
+        metrics = {"rate": jnp.mean(spikes) * 1000 / config.dt}
         if method in ("random", "adaptive"):
-            found["aligned"] = feedback_cosine(params)
+            metrics["aligned"] = feedback_cosine(params)
         if name == "alif.eprop":
-            found |= {"spikes": spikes.astype(jnp.uint8), "inputs": seen.x.astype(jnp.uint8), "side": seen.y[0]}
-            found["probability"] = jax.nn.softmax(output)[:, 1]
-        return found
+            metrics |= {"spikes": spikes.astype(jnp.uint8), "inputs": trial.x.astype(jnp.uint8), "side": trial.y[0]}
+            metrics["probability"] = jax.nn.softmax(output)[:, 1]
+        return metrics
 
     learn = learner(build_rule(cell, method), optimiser(getattr(config, f"{method}_rate"), method, config.weight_decay))
     return training(learn, stream, cell, evaluate, measured, updates=config.updates, points=config.points)
 
 
 def measured(info: Info, batch: Example) -> Mapping[str, Array]:
-    """Cross-entropy of a step at which the answer is due, and the share of trials whose summed output has it right."""
+    """Cross-entropy per step at which the answer is due, and the share of trials with a right summed output."""
     assert batch.weight is not None
     vote = jnp.sum(info.aux["output"] * batch.weight[..., None], 1)
     due = jnp.mean(jnp.sum(batch.weight, 1))

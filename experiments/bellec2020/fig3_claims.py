@@ -1,6 +1,6 @@
 """Figure 3 of Bellec et al. (2020): ends of training, and the claims on them.
 
-Marked as the paper's is what it says as far as we remember it; the factors and levels are ours, set before the run.
+Claims marked as the paper's are from memory; the factors and levels are ours, and were set before the run.
 """
 
 from collections.abc import Mapping
@@ -33,32 +33,32 @@ PAIRS = (
     ("alif.bptt", "lif.bptt"),
     ("alif.eprop", "lif.eprop"),
 )
-"""Parts whose paired differences in right answers, and in losses with the sign turned, are put in the summary."""
+"""Parts whose paired differences in right answers, and in losses with the opposite sign, are put in the summary."""
 ONE_CUE = evidence_levels()["one"]
-"""Right answers of those who know one of seven cues: what is beyond it has accumulated evidence."""
+"""Share of right answers from one of seven cues; a higher share needs accumulation."""
 finals = partial(last_tenth, names=("loss", "right", "rate", "aligned"))
 close = partial(near, name="loss", frozen="alif.frozen")
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Final values by "part/name", and leads as "better-worse/right" and "better-worse/loss"."""
-    ended = {part: finals(metrics, part) for part in PARTS if f"{part}/loss" in metrics}
+    final = {part: finals(metrics, part) for part in PARTS if f"{part}/loss" in metrics}
     summary: dict[str, float] = {}
-    for part, found in ended.items():
-        for name, values in found.items():
+    for part, by_name in final.items():
+        for name, values in by_name.items():
             put(summary, f"{part}/{name}", values)
     for better, worse in PAIRS:
-        if better in ended and worse in ended:
-            put(summary, f"{better}-{worse}/right", ended[better]["right"] - ended[worse]["right"])
-            put(summary, f"{better}-{worse}/loss", ended[worse]["loss"] - ended[better]["loss"])
-    if {"alif.adaptive", "alif.random"} <= ended.keys():
-        lead = ended["alif.adaptive"]["aligned"] - ended["alif.random"]["aligned"]
+        if better in final and worse in final:
+            put(summary, f"{better}-{worse}/right", final[better]["right"] - final[worse]["right"])
+            put(summary, f"{better}-{worse}/loss", final[worse]["loss"] - final[better]["loss"])
+    if {"alif.adaptive", "alif.random"} <= final.keys():
+        lead = final["alif.adaptive"]["aligned"] - final["alif.random"]["aligned"]
         put(summary, "alif.adaptive-alif.random/aligned", lead)
     return summary
 
 
 def accumulates(part: str, *, own: bool = False) -> Claim:
-    """A network knows more than one cue, at 95 %."""
+    """Claims that a network uses more than one cue, at 95 %."""
     name = f"{part}/right"
 
     def measure(summary: Summary) -> tuple[float, bool | None]:

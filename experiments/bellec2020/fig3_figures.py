@@ -21,10 +21,10 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
     lines = [columns, ["---"] * len(columns)]
     for part in [part for part in PARTS if f"{part}/loss" in metrics]:
         kind, method = part.split(".")
-        found, loss = finals(metrics, part), metrics[f"{part}/loss"]
-        cells = ["{:.1f} ± {:.1f}".format(*mean_sem(100 * found["right"]))]
-        cells += ["{:.3f} ± {:.3f}".format(*mean_sem(found["loss"])), f"{mean_sem(found['rate'])[0]:.1f}"]
-        cells += [f"{mean_sem(found['aligned'])[0]:.2f}" if "aligned" in found else "-"]
+        values, loss = finals(metrics, part), metrics[f"{part}/loss"]
+        cells = ["{:.1f} ± {:.1f}".format(*mean_sem(100 * values["right"]))]
+        cells += ["{:.3f} ± {:.3f}".format(*mean_sem(values["loss"])), f"{mean_sem(values['rate'])[0]:.1f}"]
+        cells += [f"{mean_sem(values['aligned'])[0]:.2f}" if "aligned" in values else "-"]
         seeds = f"{np.isfinite(loss[:, -1]).sum()} of {len(loss)}"
         lines.append([kind.upper(), LABELS[method], seeds, *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -39,7 +39,7 @@ def plot(metrics: Mapping[str, np.ndarray], config: Any) -> dict[str, Any]:
 
 
 def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
-    """Right answers and losses in the course of training, and the ends of all seeds."""
+    """Right answers and losses through training, and the ends of all seeds."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(12, 5.4), layout="constrained")
@@ -76,7 +76,7 @@ def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
 
 
 def marks(axis: Any, config: Any, *, named: bool = False) -> None:
-    """Dotted lines at the levels of those who know nothing, or one cue, named at the right."""
+    """Draws dotted lines at the levels of no cue and of one cue, named at the right."""
     levels = evidence_levels(config.cues, config.bias)
     for name, words in (("nothing", "chance"), ("one", "one\ncue")):
         axis.axhline(100 * levels[name], color="0.5", ls=":", lw=1)

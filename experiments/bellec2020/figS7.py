@@ -1,17 +1,17 @@
 """Supplementary Figure S7 of Bellec et al. (2020): e-prop on the generation of a pattern, by LIF neurons.
 
-A network hears the same spikes for one second, trial after trial, and its output is to follow a sum of four sinusoids.
-"frozen" trains the readout of a random network and nothing else. The task asks for no memory beyond the voltages', so
-that there is no network with adapting neurons here: see `experiments.bellec2020.fig3`.
+A network receives the same spikes for one second in every trial, and its output should follow a sum of four sinusoids.
+"frozen" trains only the readout of a random network. The task needs no memory beyond that of the voltages, so no
+network here has adapting neurons: for those, see `experiments.bellec2020.fig3`.
 
 The paper preset has the sizes of the authors' published code: 100 neurons, 100 Poisson inputs of 50 Hz, one output,
-2,000 trials of 1,000 steps of 1 ms, each followed by an update; there SGD at 1e-4, here Adam as in the default preset.
-The default preset has the same second in steps of 4 ms, 50 neurons, 50 inputs and 1,000 trials. The paper and its
-supplement are not at hand: what is called their claim is from memory, and not checked against them. Not as in the
-authors' code: firing rates are not regularised, and the readout has a bias.
+2,000 trials of 1,000 steps of 1 ms, each followed by an update. The authors use SGD at 1e-4, this preset Adam like the
+default preset. The default preset has the same second in steps of 4 ms, 50 neurons, 50 inputs and 1,000 trials. The
+paper and its supplement were not at hand: their claims are from memory, and unchecked. Differences from the authors'
+code: firing rates are not regularised, and the readout has a bias.
 
-How the rates were found: loss of a step after 200 trials, the mean of three seeds that are not reported. Silence has
-about .14, where networks end that larger rates have silenced.
+The search for the rates: loss per step after 200 trials, the mean of three seeds that are not reported. Silence has a
+loss of about .14, at which networks end if a larger rate silences them.
 
     rate        BPTT    e-prop  random  adaptive  readout alone
     .003        .014    .016    .047    .036      .050
@@ -28,9 +28,9 @@ from experiments.bellec2020.common import (
     Positive,
     build_rule,
     check_points,
+    decay_factor,
     feedback_cosine,
     in_steps,
-    kept,
     next_trial,
     optimiser,
     spiking,
@@ -62,14 +62,14 @@ class Config:
       n_out: outputs, each with a pattern of its own.
       input_rate: Hz, of an input.
       spikes: "poisson" or "clock".
-      trial: its length.
+      trial: length of a trial.
       dt: of a step.
-      updates: in all, each after one trial.
+      updates: total number, each after one trial.
       points: of each curve, between which a run can be saved.
       tau: of the voltage and of the readout.
       scale: of the initial weights, see `spiking`.
       weight_decay: of adaptive feedback and its readout.
-      bptt_rate: Adam's.
+      bptt_rate: Adam's rate.
       eprop_rate: as above.
       random_rate: as above.
       adaptive_rate: as above.
@@ -98,7 +98,7 @@ class Config:
     methods: tuple[str, ...] = METHODS
 
     def __post_init__(self) -> None:
-        """Refuses other methods, points at unequal distances and a trial of no whole steps."""
+        """Refuses unknown methods, unevenly spaced points and a trial that is not whole steps."""
         check_names("methods", self.methods, METHODS)
         check_points(self.updates, self.points)
         in_steps("trial", self.trial, self.dt)
@@ -116,8 +116,8 @@ def network(config: Config, method: str) -> Neurons:
     return spiking(
         "lif",
         (config.n_in, config.n, config.n_out),
-        decay=kept(config.tau, config.dt),
-        readout_decay=kept(config.tau, config.dt),
+        decay=decay_factor(config.tau, config.dt),
+        readout_decay=decay_factor(config.tau, config.dt),
         scale=config.scale,
         loss="squared",
         method=method,
@@ -125,7 +125,7 @@ def network(config: Config, method: str) -> Neurons:
 
 
 def part(config: Config, method: str) -> Program:
-    """A method."""
+    """The program of a method."""
     cell, steps = network(config, method), in_steps("trial", config.trial, config.dt)
     task = pattern_generation(
         steps, dt=config.dt, n_in=config.n_in, n_out=config.n_out, rate=config.input_rate, spikes=config.spikes
@@ -133,19 +133,19 @@ def part(config: Config, method: str) -> Program:
     stream = windows(task, steps)
 
     def evaluate(state: TrainingState) -> Mapping[str, Array]:
-        params, seen = state.learner.params, next_trial(stream, state)
-        spikes, output = trial_of(cell, params, seen.x)
-        found = {"rate": jnp.mean(spikes) * 1000 / config.dt, "output": output, "target": seen.y}
+        params, trial = state.learner.params, next_trial(stream, state)
+        spikes, output = trial_of(cell, params, trial.x)
+        metrics = {"rate": jnp.mean(spikes) * 1000 / config.dt, "output": output, "target": trial.y}
         if method in ("random", "adaptive"):
-            found["aligned"] = feedback_cosine(params)
-        return found | {"spikes": spikes.astype(jnp.uint8)} if method == "eprop" else found
+            metrics["aligned"] = feedback_cosine(params)
+        return metrics | {"spikes": spikes.astype(jnp.uint8)} if method == "eprop" else metrics
 
     learn = learner(build_rule(cell, method), optimiser(getattr(config, f"{method}_rate"), method, config.weight_decay))
     return training(learn, stream, cell, evaluate, measured, updates=config.updates, points=config.points)
 
 
 def measured(info: Info, batch: Example) -> Mapping[str, Array]:
-    """Squared error over the squares of the target, which is the share of its power that is missed."""
+    """The loss, and the squared error over the squared target, which is the share of its power that is missed."""
     return {"loss": info.loss, "error": 2 * info.loss / jnp.mean(jnp.sum(batch.y**2, (1, 2)))}
 
 

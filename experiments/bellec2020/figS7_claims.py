@@ -1,6 +1,6 @@
 """Figure S7 of Bellec et al. (2020): ends of training, and the claims on them.
 
-Marked as the paper's is what it says as far as we remember it; the factors and levels are ours, set before the run.
+Claims marked as the paper's are from memory; the factors and levels are ours, and were set before the run.
 """
 
 from collections.abc import Mapping
@@ -13,25 +13,25 @@ from plasticity_jax.run import below, gap, put
 
 METHODS = ("bptt", "eprop", "random", "adaptive", "frozen")
 PAIRS = (("eprop", "frozen"), ("random", "frozen"), ("adaptive", "frozen"), ("eprop", "random"))
-"""Methods whose paired differences in error are put in the summary, as "better-worse", above 0 if it is better."""
+"""Methods whose paired differences in error are put in the summary, as "better-worse"; above 0, the first is better."""
 FOLLOWS = 0.1
-"""Share of the pattern's power that a network misses which follows it."""
+"""Share of the pattern's power; a network that misses less follows the pattern."""
 finals = partial(last_tenth, names=("error", "rate", "aligned"))
 close = partial(near, name="error", frozen="frozen")
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Final values by "method/name", and leads as "better-worse/error"."""
-    ended = {method: finals(metrics, method) for method in METHODS if f"{method}/loss" in metrics}
+    final = {method: finals(metrics, method) for method in METHODS if f"{method}/loss" in metrics}
     summary: dict[str, float] = {}
-    for method, found in ended.items():
-        for name, values in found.items():
+    for method, by_name in final.items():
+        for name, values in by_name.items():
             put(summary, f"{method}/{name}", values)
     for better, worse in PAIRS:
-        if better in ended and worse in ended:
-            put(summary, f"{better}-{worse}/error", ended[worse]["error"] - ended[better]["error"])
-    if {"adaptive", "random"} <= ended.keys():
-        put(summary, "adaptive-random/aligned", ended["adaptive"]["aligned"] - ended["random"]["aligned"])
+        if better in final and worse in final:
+            put(summary, f"{better}-{worse}/error", final[worse]["error"] - final[better]["error"])
+    if {"adaptive", "random"} <= final.keys():
+        put(summary, "adaptive-random/aligned", final["adaptive"]["aligned"] - final["random"]["aligned"])
     return summary
 
 

@@ -18,20 +18,20 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
     columns = ["method", "seeds", "power missed (%)", "spikes (Hz)", "cosine of feedback"]
     lines = [columns, ["---"] * len(columns)]
     for method in [method for method in METHODS if f"{method}/loss" in metrics]:
-        found, loss = finals(metrics, method), metrics[f"{method}/loss"]
-        cells = ["{:.1f} ± {:.1f}".format(*mean_sem(100 * found["error"])), f"{mean_sem(found['rate'])[0]:.1f}"]
-        cells += [f"{mean_sem(found['aligned'])[0]:.2f}" if "aligned" in found else "-"]
+        values, loss = finals(metrics, method), metrics[f"{method}/loss"]
+        cells = ["{:.1f} ± {:.1f}".format(*mean_sem(100 * values["error"])), f"{mean_sem(values['rate'])[0]:.1f}"]
+        cells += [f"{mean_sem(values['aligned'])[0]:.2f}" if "aligned" in values else "-"]
         lines.append([LABELS[method], f"{np.isfinite(loss[:, -1]).sum()} of {len(loss)}", *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def plot(metrics: Mapping[str, np.ndarray], config: Any) -> dict[str, Any]:
-    """Errors in the course of training, and the pattern at its end."""
+    """Errors through training, and the pattern at its end."""
     return {"learning": learning(metrics, config), "pattern": pattern(metrics, config)}
 
 
 def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
-    """Share of the pattern's power that is missed, in the course of training and at its end."""
+    """Share of the pattern's power that is missed, through training and at its end."""
     import matplotlib.pyplot as plt
 
     figure, (curves, ends) = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained", width_ratios=[1.6, 1])
@@ -59,7 +59,7 @@ def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
 
 
 def pattern(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
-    """Target and outputs of the first seed after training, one column an output, and spikes by e-prop."""
+    """Target and output of the first seed after training, a row for each method, and spikes by e-prop."""
     import matplotlib.pyplot as plt
 
     ran = [method for method in METHODS if f"{method}/output" in metrics]

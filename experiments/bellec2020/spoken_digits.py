@@ -1,24 +1,25 @@
-"""Spoken digits, our own task with the rule of Bellec et al. (2020), who have none: real recordings, online rules.
+"""Spoken digits, our own task with the rule of Bellec et al. (2020): real recordings and online rules.
 
-A network hears a recording as mel frames of 23 ms, and in its second half a digit is due; recordings have different
-lengths. "gru" is a gated recurrent unit, "alif" a spiking network of which half the neurons adapt. On both, e-prop and
-RFLO are one equation (`plasticity_jax.rules.online.eprop`): a neuron's own eligibility traces times the error broadcast
-to it. On spiking neurons its name is e-prop ("alif.eprop"); on a GRU, whose units are not spiking, RFLO ("gru.rflo").
-Both broadcast through the readout's transpose; "random" does through fixed random weights, as Murray's RFLO. "blind" is
-RFLO on the voltage alone, e-prop without the adaptation's traces. SnAp-1 differs from RFLO by a neuron's synapse on
-itself, which is why the ALIF networks have such synapses here and Bellec et al.'s do not. E-prop leaves the reset out
-of its derivatives, as the authors do; BPTT, SnAp and UORO, which stand for the whole derivative, have it.
+A network receives a recording as mel frames of 23 ms, and the digit is due in the second half; recordings have
+different lengths. "gru" is a gated recurrent unit, "alif" a spiking network in which half of the neurons adapt. On
+both, e-prop and RFLO are one equation (`plasticity_jax.rules.online.eprop`): a neuron's own eligibility traces times
+the error broadcast to it. On spiking neurons it is called e-prop ("alif.eprop"); on a GRU, which has no spikes, RFLO
+("gru.rflo"). Both broadcast through the readout's transpose; "random" broadcasts through fixed random weights, like
+Murray's RFLO. "blind" is RFLO on the voltage alone, that is e-prop without the adaptation's traces. SnAp-1 differs from
+RFLO by a neuron's synapse on itself; therefore the ALIF networks have such synapses here, unlike those of Bellec et al.
+E-prop leaves the reset out of its derivatives, like the authors; BPTT, SnAp and UORO, which stand for the whole
+derivative, include it.
 
-Beside them: "frozen", whose readout alone learns, online; "ridge", the best linear readout of the same frozen network's
-mean activity while the digit is due, in closed form; and two without any network, "mel.mean", of the frames' mean over
-a recording, and "mel.whole", of the whole spectrogram, padded. Chance is 10 %.
+For comparison there are "frozen", in which the readout alone learns, online; "ridge", the best linear readout of the
+same frozen network's mean activity while the digit is due, in closed form; and two readouts without a network,
+"mel.mean" from the mean frame of a recording and "mel.whole" from the whole spectrogram, padded. Chance is 10 %.
 
-Each seed leaves out one of the six speakers, drawn. Learned are takes 5 to 49 of each digit by the other five; judged,
-their takes 0 to 4, the customary test, and all of the speaker who is left out. A spectrogram is relative to the loudest
-entry of its own recording, which a network that hears it live could not know.
+Each seed leaves out one of the six speakers at random. Networks learn takes 5 to 49 of each digit by the other five
+speakers, and are judged on takes 0 to 4 of the same speakers, the customary test, and on all takes of the speaker who
+is left out. A spectrogram is relative to the loudest entry of its own recording, which would not be available live.
 
-How the rates were found: mean cross-entropy of takes 5 to 9, which did not teach, after 120 updates of the GRU and 80
-of the spiking network, one seed that is not reported. At .001 all are worse on the GRU (BPTT .964, UORO 1.873).
+The search for the rates: mean cross-entropy of takes 5 to 9, held out of training, after 120 updates of the GRU and 80
+of the spiking network, on one seed that is not reported. At .001 all are worse on the GRU (BPTT .964, UORO 1.873).
 
     GRU     BPTT    RFLO    random  SnAp-1  UORO    readout alone
     .003    .440    .461    .842    .459    1.471   1.742
@@ -30,9 +31,10 @@ of the spiking network, one seed that is not reported. At .001 all are worse on 
     .01     .872    1.002   1.319   1.012   1.061   1.895   1.580
     .03     .960    .983    1.588   1.099   .913    2.314   1.388
 
-The ridges were found on the same takes, among three or four a tenth apart: 80.8 and 81.6 % of the mean frame at .001
-and .01, 92.0 % of the whole spectrogram at .01 and .1; of the networks' activity 89.6 and 79.6 %, at .001. Of the
-scale of the spiking network's weights 1, 2 and 4 do alike by that readout (79.6, 80.4, 78.8 %).
+The ridges were chosen on the same takes, among three or four that differ by factors of ten. The mean frame has 80.8 and
+81.6 % at .001 and .01, the whole spectrogram 92.0 % at .01 and .1, and the activity of the GRU and of the spiking
+network 89.6 and 79.6 % at .001. With that readout, scales of 1, 2 and 4 of the spiking network's weights are equally
+good (79.6, 80.4, 78.8 %).
 """
 
 import dataclasses
@@ -46,7 +48,7 @@ from experiments.bellec2020.common import (
     Positive,
     build_rule,
     check_points,
-    kept,
+    decay_factor,
     optimiser,
     over_trials,
     spiking,
@@ -68,9 +70,9 @@ from plasticity_jax.run.program import Metrics, TrainingState, once
 from plasticity_jax.typing import Array, Key
 
 SAME = {"rflo": "eprop"}
-"""Methods that are another's equations under the name that they have on this network."""
+"""Methods that are another method under a different name."""
 WHOLE = ("bptt", "snap", "uoro")
-"""Methods whose derivatives have the reset in them."""
+"""Methods whose derivatives include the reset."""
 SHOWN = 3
 """The digit in the picture of a trial."""
 
@@ -82,28 +84,28 @@ class Config:
     Attributes:
       seeds: networks, recordings drawn and the speaker left out, shared by all methods.
       data: "spoken_digit", or "made" (gliding resonances, which need no files).
-      held: takes of each speaker and digit that judge in place of the test's and do not teach; 0 is none. For tuning.
-      frames: after which a recording is cut; 36 are longer than 98 % of them.
+      held: takes of each speaker and digit that are held out and replace those of the test, for tuning.
+      frames: after which a recording is cut; 98 % of the recordings are shorter than 36.
       n: neurons.
-      batch: recordings to an update.
-      updates: in all.
+      batch: recordings in an update.
+      updates: total number.
       points: of each curve, with a test at the end of each, between which a run can be saved.
       tau: of the voltage.
       tau_readout: of the spiking network's readout.
       tau_adaptation: of the adaptation.
-      strength: what a spike adds to the threshold, in thresholds.
+      strength: rise of the threshold by a spike, in thresholds.
       scale: of the initial weights of the spiking network, see `spiking`.
-      gru_ridge: of the closed forms, against the mean squared error of a recording.
+      gru_ridge: penalty of the closed forms, relative to the mean squared error of a recording.
       alif_ridge: as above.
       mel_mean_ridge: as above.
       mel_whole_ridge: as above.
-      gru_bptt_rate: Adam's, of the GRU.
+      gru_bptt_rate: Adam's rate for the GRU.
       gru_rflo_rate: as above.
       gru_random_rate: as above.
       gru_snap_rate: as above.
       gru_uoro_rate: as above.
       gru_frozen_rate: as above.
-      alif_bptt_rate: Adam's, of the spiking network.
+      alif_bptt_rate: Adam's rate for the spiking network.
       alif_eprop_rate: as above.
       alif_random_rate: as above.
       alif_blind_rate: as above.
@@ -146,7 +148,7 @@ class Config:
     parts: tuple[str, ...] = PARTS
 
     def __post_init__(self) -> None:
-        """Refuses other parts, and points at unequal distances."""
+        """Refuses unknown parts, and unevenly spaced points."""
         check_names("parts", self.parts, PARTS)
         check_points(self.updates, self.points)
 
@@ -169,9 +171,9 @@ def network(config: Config, kind: str, method: str) -> Neurons:
     cell = spiking(
         kind,
         sizes,
-        decay=kept(config.tau, FRAME),
-        readout_decay=kept(config.tau_readout, FRAME),
-        adaptation_decay=kept(config.tau_adaptation, FRAME),
+        decay=decay_factor(config.tau, FRAME),
+        readout_decay=decay_factor(config.tau_readout, FRAME),
+        adaptation_decay=decay_factor(config.tau_adaptation, FRAME),
         strength=config.strength,
         scale=config.scale,
         loss="softmax",
@@ -181,31 +183,31 @@ def network(config: Config, kind: str, method: str) -> Neurons:
 
 
 def rule_of(cell: Neurons, method: str) -> LearningRule:
-    """The rule of a method, over batches that are trials."""
+    """The rule of a method, for batches of whole trials."""
     if method in ("snap", "uoro"):
         return over_trials(getattr(online, method)(cell))
     return build_rule(cell, SAME.get(method, method))
 
 
 def part(config: Config, sounds: Sounds, name: str) -> Program:
-    """A method in a network, both named as in "alif.eprop"."""
+    """A method in a network, both named by `name`, such as "alif.eprop"."""
     kind, method = name.split(".")
     cell = network(config, kind, method)
 
     def evaluate(state: TrainingState) -> Metrics:
         params = state.learner.params
-        _, judges, strangers = sounds.roles(state.stream.left_out, config.held)
-        right, loss, spikes, output = answers(cell, params, sounds, judges)
-        found = {"judged": jnp.mean(loss), **shares(right, answers(cell, params, sounds, strangers)[0])}
+        _, test, strangers = sounds.roles(state.stream.left_out, config.held)
+        right, loss, spikes, output = answers(cell, params, sounds, test)
+        metrics = {"judged": jnp.mean(loss), **shares(right, answers(cell, params, sounds, strangers)[0])}
         if kind == "alif":
-            there = jnp.arange(config.frames) < sounds.length[judges][:, None]
-            found["rate"] = 1000 / FRAME * jnp.sum(jnp.mean(spikes, -1) * there) / jnp.sum(there)
+            in_recording = jnp.arange(config.frames) < sounds.length[test][:, None]
+            metrics["rate"] = 1000 / FRAME * jnp.sum(jnp.mean(spikes, -1) * in_recording) / jnp.sum(in_recording)
         if name == "alif.eprop":
-            shown = jnp.argmax(sounds.digit(judges) == SHOWN)
-            of = judges[shown]
-            found |= {"bands": sounds.x[of], "length": sounds.length[of], "said": sounds.digit(of)}
-            found |= {"spikes": spikes[shown].astype(jnp.uint8), "probability": jax.nn.softmax(output[shown])}
-        return found
+            drawn_row = jnp.argmax(sounds.digit(test) == SHOWN)
+            drawn = test[drawn_row]
+            metrics |= {"bands": sounds.x[drawn], "length": sounds.length[drawn], "said": sounds.digit(drawn)}
+            metrics |= {"spikes": spikes[drawn_row].astype(jnp.uint8), "probability": jax.nn.softmax(output[drawn_row])}
+        return metrics
 
     rate = getattr(config, f"{kind}_{method}_rate")
     learn = learner(rule_of(cell, method), optimiser(rate, method, 0.0))
@@ -214,10 +216,10 @@ def part(config: Config, sounds: Sounds, name: str) -> Program:
 
 
 def closed_form(config: Config, sounds: Sounds, name: str) -> Program:
-    """A linear readout by ridge regression: of a frozen network, "gru.ridge" and "alif.ridge", or of frames, "mel"."""
-    kind, what = name.split(".")
+    """A linear readout by ridge regression, of a frozen network ("gru.ridge", "alif.ridge") or of frames ("mel")."""
+    kind, form = name.split(".")
     cell = None if kind == "mel" else network(config, kind, "frozen")
-    ridge = getattr(config, f"mel_{what}_ridge" if kind == "mel" else f"{kind}_ridge")
+    ridge = getattr(config, f"mel_{form}_ridge" if kind == "mel" else f"{kind}_ridge")
 
     def compute(lane: Key) -> Metrics:
         key_weights, key_stream, _ = jax.random.split(lane, 3)  # as `training` splits it
@@ -228,16 +230,16 @@ def closed_form(config: Config, sounds: Sounds, name: str) -> Program:
             batch = sounds.trials(index)
             assert batch.weight is not None
             if cell is None or params is None:
-                there = jnp.arange(config.frames) < sounds.length[index][:, None]
-                mean = jnp.sum(batch.x * there[..., None], 1) / jnp.sum(there, 1, keepdims=True)
-                return mean if what == "mean" else batch.x.reshape(len(index), -1)
+                in_recording = jnp.arange(config.frames) < sounds.length[index][:, None]
+                mean = jnp.sum(batch.x * in_recording[..., None], 1) / jnp.sum(in_recording, 1, keepdims=True)
+                return mean if form == "mean" else batch.x.reshape(len(index), -1)
             read = jax.vmap(partial(states, cell, params))(batch.x)
             return jnp.sum(read * batch.weight[..., None], 1)
 
-        teach, *judged = sounds.roles(left_out, config.held)
-        targets = jax.nn.one_hot(sounds.digit(teach), DIGITS, dtype=sounds.x.dtype)
-        readout = linear_readout(features(teach), targets, ridge)
-        return shares(*(jnp.argmax(readout(features(index)), -1) == sounds.digit(index) for index in judged))
+        training_set, *test_sets = sounds.roles(left_out, config.held)
+        targets = jax.nn.one_hot(sounds.digit(training_set), DIGITS, dtype=sounds.x.dtype)
+        readout = linear_readout(features(training_set), targets, ridge)
+        return shares(*(jnp.argmax(readout(features(index)), -1) == sounds.digit(index) for index in test_sets))
 
     return once(compute, 1)
 

@@ -1,4 +1,4 @@
-"""A network's answers to recordings of spoken digits, and how many are right."""
+"""A network's answers to recordings of spoken digits, and the share of right ones."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def answers(cell: Neurons, params: Params, sounds: Sounds, index: Array) -> tupl
     """Answers of a network to recordings.
 
     Returns:
-      Whether it has the digits right (N,), cross-entropies (N,), what its neurons send and its outputs (N, S, ...).
+      Whether answers are right (N,), cross-entropies (N,), the neurons' spikes or activity and the outputs (N, S, ...).
     """
     batch = sounds.trials(index)
     assert batch.weight is not None
@@ -37,13 +37,13 @@ def states(cell: Neurons, params: Params, x: Array) -> Array:
 
 
 def votes(output: Array, batch: Example) -> Array:
-    """Returns whether the outputs (B, S, digits), summed where the digit is due, have it right, (B,)."""
+    """Returns whether the outputs (B, S, digits), summed while the digit is due, are right, (B,)."""
     assert batch.weight is not None
     return jnp.argmax(jnp.sum(output * batch.weight[..., None], 1), -1) == batch.y[:, 0]
 
 
 def measured(info: Info, batch: Example) -> Metrics:
-    """Mean cross-entropy of a recording, before it teaches, and the share of recordings that are right."""
+    """Mean cross-entropy of a recording before the update, and the share of right answers."""
     return {"loss": info.loss, "heard": jnp.mean(votes(info.aux["output"], batch).astype(info.loss.dtype))}
 
 

@@ -9,7 +9,7 @@ from experiments.shared.claims import clear, surely
 from plasticity_jax.run import Claim, gap, put
 
 LOCAL = {"gru": "rflo", "alif": "eprop"}
-"""What the one rule of a neuron's own traces is called on each network."""
+"""The rule with a neuron's own traces, by its name on each network."""
 NETWORKS = {"gru": "GRU", "alif": "ALIF network", "mel": "none"}
 METHODS = {
     **LABELS,
@@ -53,40 +53,40 @@ PAIRS = (
 )
 """Parts whose paired differences in right answers are put in the summary, as "better-worse"."""
 SHARES = ("right", "stranger")
-"""Of the test, and of the speaker who is left out."""
+"""Shares of right answers on the test, and on the speaker who is left out."""
 FEW = 0.03
-"""Share of right answers that makes no difference."""
+"""Difference in the share of right answers that counts as negligible."""
 
 
-def called(part: str) -> str:
+def method_name(part: str) -> str:
     """A part's method in words."""
     kind, method = part.split(".")
     return RANDOM[kind] if method == "random" else METHODS[method]
 
 
 def finals(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
-    """Values at the end, (seeds,), NaN of seeds that diverged; closed forms cannot diverge, and have no loss."""
+    """Final values, (seeds,), NaN for seeds that diverged; closed forms cannot diverge and have no loss."""
     whole = metrics if f"{part}/loss" in metrics else {**metrics, f"{part}/loss": metrics[f"{part}/right"]}
     return last_tenth(whole, part, ("loss", "heard", "judged", "right", "stranger", "error", "rate"))
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Final values by "part/name", leads as "better-worse/right", and "part/lost", what the left out speaker costs."""
-    ended = {part: finals(metrics, part) for part in PARTS if f"{part}/right" in metrics}
+    """Final values by "part/name", leads as "better-worse/right", and "part/lost", the cost of a new speaker."""
+    final = {part: finals(metrics, part) for part in PARTS if f"{part}/right" in metrics}
     summary: dict[str, float] = {}
-    for part, found in ended.items():
-        for name in [name for name in found if f"{part}/{name}" in metrics]:
-            put(summary, f"{part}/{name}", found[name])
-        put(summary, f"{part}/lost", found["right"] - found["stranger"])
+    for part, by_name in final.items():
+        for name in [name for name in by_name if f"{part}/{name}" in metrics]:
+            put(summary, f"{part}/{name}", by_name[name])
+        put(summary, f"{part}/lost", by_name["right"] - by_name["stranger"])
     for better, worse in PAIRS:
-        if better in ended and worse in ended:
+        if better in final and worse in final:
             for name in SHARES:
-                put(summary, f"{better}-{worse}/{name}", ended[better][name] - ended[worse][name])
+                put(summary, f"{better}-{worse}/{name}", final[better][name] - final[worse][name])
     return summary
 
 
 def leads(id: str, statement: str, *pairs: str, share: str = "right", trivial: str = "") -> Claim:
-    """Every one of these pairs, "better-worse", has a lead in right answers."""
+    """Claims that every one of these pairs, "better-worse", has a lead in right answers."""
     names = [f"{pair}/{share}" for pair in pairs]
     least = ", the least gap" if len(names) > 1 else ""
     met = clear(f"{trivial}/{share}") if trivial else None
@@ -94,9 +94,9 @@ def leads(id: str, statement: str, *pairs: str, share: str = "right", trivial: s
 
 
 def close(kind: str) -> Claim:
-    """The local rule comes near to BPTT."""
+    """Claims that the local rule comes close to BPTT."""
     part, other = f"{kind}.{LOCAL[kind]}", f"{kind}.bptt"
-    words = f"{called(part)}, comes close to BPTT on the {NETWORKS[kind]}"
+    words = f"{method_name(part)}, comes close to BPTT on the {NETWORKS[kind]}"
     return near(part, other, words, "error", f"{kind}.frozen", own=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.bellec2020.common import COLOURS, raster
-from experiments.bellec2020.spoken_digits_claims import NETWORKS, PARTS, called, finals
+from experiments.bellec2020.spoken_digits_claims import NETWORKS, PARTS, finals, method_name
 from experiments.bellec2020.spoken_digits_sounds import DIGITS, FRAME
 from experiments.shared.curves import draw
 from plasticity_jax.run import mean_sem
@@ -28,11 +28,11 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
     columns = ["network", "method", "seeds", "right answers (%)", "of a speaker left out (%)", "spikes (Hz)"]
     lines = [columns, ["---"] * len(columns)]
     for part in [part for part in PARTS if f"{part}/right" in metrics]:
-        found = finals(metrics, part)
-        shares = ["{:.1f} ± {:.1f}".format(*mean_sem(100 * found[name])) for name in ("right", "stranger")]
-        rate = f"{mean_sem(found['rate'])[0]:.1f}" if "rate" in found else "-"
-        seeds = f"{np.isfinite(found['right']).sum()} of {len(found['right'])}"
-        lines.append([NETWORKS[part.split(".")[0]], called(part), seeds, *shares, rate])
+        values = finals(metrics, part)
+        shares = ["{:.1f} ± {:.1f}".format(*mean_sem(100 * values[name])) for name in ("right", "stranger")]
+        rate = f"{mean_sem(values['rate'])[0]:.1f}" if "rate" in values else "-"
+        seeds = f"{np.isfinite(values['right']).sum()} of {len(values['right'])}"
+        lines.append([NETWORKS[part.split(".")[0]], method_name(part), seeds, *shares, rate])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -45,7 +45,7 @@ def plot(metrics: Mapping[str, np.ndarray], config: Any) -> dict[str, Any]:
 
 
 def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
-    """Errors on the test in the course of training, a panel a network, and right answers of all seeds at its end."""
+    """Errors on the test through training, a panel for each network, and right answers of all seeds at the end."""
     import matplotlib.pyplot as plt
 
     ran = [part for part in PARTS if f"{part}/right" in metrics]
@@ -60,14 +60,14 @@ def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
             method = part.split(".")[1]
             wrong = 100 * metrics[f"{part}/error"]
             if f"{part}/updates" in metrics:
-                handles[called(part)] = draw(axis, metrics[f"{part}/updates"][0], wrong, color=SHADES[method])
+                handles[method_name(part)] = draw(axis, metrics[f"{part}/updates"][0], wrong, color=SHADES[method])
             else:
                 line = axis.axhline(float(np.nanmean(wrong)), color=SHADES[method], ls="--", lw=1.4)
-                handles[f"{called(part)} of it untrained"] = line
+                handles[f"{method_name(part)} of it untrained"] = line
         for part in [part for part in ran if part.startswith("mel")]:
             style = {"mel.mean": ":", "mel.whole": "-."}[part]
             line = axis.axhline(100 * float(np.nanmean(metrics[f"{part}/error"])), color="0.2", ls=style, lw=1.2)
-            handles[called(part)] = line
+            handles[method_name(part)] = line
         axis.axhline(100 - 100 / DIGITS, color="0.8", lw=1)
         axis.set_yscale("log")
         axis.set_yticks([1, 2, 5, 10, 20, 50, 90], ["1", "2", "5", "10", "20", "50", "90"])
@@ -77,15 +77,15 @@ def learning(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
         foot.legend(handles.values(), handles.keys(), loc="center", ncols=2, frameon=False, fontsize=10)
     ends = figure.add_subplot(grid[2, :])
     for k, part in enumerate(ran):
-        found, colour = finals(metrics, part), SHADES[part.split(".")[1]]
+        values, colour = finals(metrics, part), SHADES[part.split(".")[1]]
         for name, shift, filled in (("right", -0.15, colour), ("stranger", 0.15, "none")):
             spread = shift + np.linspace(-0.08, 0.08, seeds) if seeds > 1 else np.full(1, shift)
-            ends.plot(k + spread, 100 * found[name], "o", ms=5, mec=colour, mfc=filled)
+            ends.plot(k + spread, 100 * values[name], "o", ms=5, mec=colour, mfc=filled)
     ends.axhline(100 / DIGITS, color="0.8", lw=1)
     ends.set_xticks(range(len(ran)), [part.replace(".", "\n") for part in ran], fontsize=9)
     ends.set(ylim=(0, 102), ylabel="right answers (%)")
-    told = "end, every seed; filled: the test, by speakers who taught; open: a speaker who did not"
-    ends.set_title(told, fontsize=11)
+    title = "end, every seed; filled: the test, by speakers who taught; open: a speaker who did not"
+    ends.set_title(title, fontsize=11)
     figure.suptitle(f"{PAPER}\nband: mean and standard error over {seeds} seeds; pale lines: chance")
     return figure
 
@@ -96,7 +96,7 @@ def recording(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
 
     at = (0, -1)  # first seed, end of training
     bands, spikes, probability = (metrics[f"alif.eprop/{name}"][at] for name in ("bands", "spikes", "probability"))
-    length, said = int(metrics["alif.eprop/length"][at]), int(metrics["alif.eprop/said"][at])
+    length, spoken_digit = int(metrics["alif.eprop/length"][at]), int(metrics["alif.eprop/said"][at])
     seconds = np.arange(length) * FRAME / 1000
     end = length * FRAME / 1000
     sizes = {"figsize": (9, 8), "layout": "constrained", "sharex": True}
@@ -114,12 +114,12 @@ def recording(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
     axes[1].set_yticks([half / 2, 1.5 * half], ["LIF", "ALIF"])
     axes[1].set_title(f"neurons, {1000 * spikes[:length].mean() / FRAME:.0f} spikes a second each", fontsize=11)
     for digit in range(DIGITS):
-        mine = digit == said
-        style = {"color": SHADES["eprop"], "lw": 2.2} if mine else {"color": "0.6", "lw": 1}
+        is_spoken = digit == spoken_digit
+        style = {"color": SHADES["eprop"], "lw": 2.2} if is_spoken else {"color": "0.6", "lw": 1}
         axes[2].plot(middle, probability[:length, digit], **style)
     axes[2].set(ylim=(-0.03, 1.03), xlim=(0, end), ylabel="probability")
     axes[2].set_xlabel(f"seconds, in frames of {FRAME:.0f} ms")
-    axes[2].set_title(f"the ten digits; blue: '{said}', which is said; due in the shaded half", fontsize=11)
+    axes[2].set_title(f"the ten digits; blue: '{spoken_digit}', which is said; due in the shaded half", fontsize=11)
     for axis in axes[1:]:
         axis.axvspan(length // 2 * FRAME / 1000, end, color="0.5", alpha=0.15, lw=0)
     figure.suptitle(

@@ -1,4 +1,4 @@
-"""Recordings of spoken digits, or made ones, as trials of different lengths; which of them teach and which judge."""
+"""Recordings of spoken digits, or synthetic ones, as trials of different lengths, split into training and test."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ from plasticity_jax.typing import Array, Example, Key, PyTree
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 DIGITS = 10
 JUDGES = 5
-"""Recordings of each speaker and digit, the first, which make the customary test."""
+"""Number of recordings of each speaker and digit, the first ones, in the customary test."""
 FRAME = 1000 * HOP / RATE
-"""Milliseconds."""
+"""Length of a frame in milliseconds."""
 MERGED, BANDS = 3, 30
-"""Mels to a band, and bands, up to the 4 kHz that recordings at 8 kHz reach."""
+"""Mels in a band, and number of bands, up to the 4 kHz of recordings at 8 kHz."""
 MADE_SPEAKERS, MADE_TAKES, MADE_FRAMES = 3, 10, 12
 
 
@@ -27,10 +27,10 @@ class Sounds(NamedTuple):
     """Recordings by speaker, digit and take, end to end in that order, cut or padded to the same number of frames.
 
     Attributes:
-      x: (N, S, bands), what a network hears; 0 after the end.
-      length: (N,), int32, frames.
-      speakers: how many.
-      takes: of each digit by each speaker.
+      x: (N, S, bands), input of a network; 0 after the end.
+      length: (N,), int32, number of frames.
+      speakers: number of speakers.
+      takes: number for each digit and speaker.
     """
 
     x: Array
@@ -39,14 +39,14 @@ class Sounds(NamedTuple):
     takes: int
 
     def digit(self, index: Array) -> Array:
-        """Digits that are said in recordings."""
+        """The digits spoken in recordings."""
         return index // self.takes % DIGITS
 
     def trials(self, index: Array) -> Example:
         """Recordings (B,) as trials, leaves (B, S, ...).
 
         A trial starts with its first frame. Its digit is due in the second half of the recording, whose frames share a
-        weight of 1; before, and after the end, the weight is 0.
+        weight of 1; the weight is 0 before that half and after the end.
         """
         x, length = self.x[index], self.length[index][:, None]
         at = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
@@ -55,21 +55,21 @@ class Sounds(NamedTuple):
         return Example(x, jnp.broadcast_to(self.digit(index)[:, None], at.shape), at == 0, weight.astype(x.dtype))
 
     def indices(self, speaker: Array, first: int, last: int) -> Array:
-        """All recordings of speakers (k,) whose take is from `first` up to, not including, `last`."""
+        """All recordings by speakers (k,) with takes from `first` up to, not including, `last`."""
         begin = (speaker[:, None] * DIGITS + jnp.arange(DIGITS)) * self.takes
         return (begin[..., None] + jnp.arange(first, last)).reshape(-1)
 
     def roles(self, left_out: Array, held: int) -> tuple[Array, Array, Array]:
-        """Recordings that teach, that judge by the same speakers, and that judge by the speaker who is left out.
+        """Recordings for training, for tests with the same speakers, and for tests with the speaker who is left out.
 
         Args:
-          left_out: (), the speaker none of whose recordings teaches.
-          held: takes after the first five that judge in their place, and do not teach; 0 is none.
+          left_out: (), the speaker without recordings in training.
+          held: number of takes after the first five that are held out of training and replace them in the test.
         """
         others = (left_out + 1 + jnp.arange(self.speakers - 1)) % self.speakers
-        judges = (JUDGES, JUDGES + held) if held else (0, JUDGES)
-        teach = self.indices(others, JUDGES + held, self.takes)
-        return teach, self.indices(others, *judges), self.indices(left_out[None], 0, self.takes)
+        test_takes = (JUDGES, JUDGES + held) if held else (0, JUDGES)
+        training_set = self.indices(others, JUDGES + held, self.takes)
+        return training_set, self.indices(others, *test_takes), self.indices(left_out[None], 0, self.takes)
 
 
 class Listening(NamedTuple):
@@ -80,7 +80,7 @@ class Listening(NamedTuple):
 
 
 def listening(sounds: Sounds, held: int, batch: int) -> Stream:
-    """Batches of trials, leaves (steps, B, S, ...): recordings drawn from those that teach, one speaker left out."""
+    """Batches of trials, leaves (steps, B, S, ...): recordings from the training set, with one speaker left out."""
     draws = minibatches((sounds.speakers - 1) * DIGITS * (sounds.takes - JUDGES - held), batch)
 
     def init(key: Key) -> Listening:
@@ -89,23 +89,23 @@ def listening(sounds: Sounds, held: int, batch: int) -> Stream:
 
     def take(state: Listening, steps: int) -> tuple[Listening, Example]:
         draw, index = draws.take(state.draw, steps)
-        taught = sounds.roles(state.left_out, held)[0][index]
-        return state._replace(draw=draw), jax.vmap(sounds.trials)(taught)  # pyright: ignore[reportArgumentType]
+        recordings = sounds.roles(state.left_out, held)[0][index]
+        return state._replace(draw=draw), jax.vmap(sounds.trials)(recordings)  # pyright: ignore[reportArgumentType]
 
     return Stream(init, take)
 
 
-@eval_context()  # a sweep traces what makes the parts
+@eval_context()  # a sweep traces the function that makes the parts
 def sounds_of(data: str, frames: int) -> Sounds:
-    """A set by name, on the device, in JAX's default float.
+    """A data set by name, on the device, in JAX's default float.
 
     Args:
       data: "spoken_digit", or "made" (gliding resonances, which need no files).
       frames: S, after which a recording is cut.
 
     Raises:
-      ValueError: if the set is not known or not whole.
-      MissingData: if it is not on this machine.
+      ValueError: if the data set is unknown or incomplete.
+      MissingData: if the data set is not on this machine.
     """
     if data == "made":
         parts, speakers, takes = made(), MADE_SPEAKERS, MADE_TAKES
@@ -117,13 +117,13 @@ def sounds_of(data: str, frames: int) -> Sounds:
         raise ValueError(f"{data} must have {takes} recordings of each digit by each of {speakers} speakers")
     x = np.zeros((len(parts), frames, BANDS))
     for row, name in zip(x, sorted(parts), strict=True):
-        row[: len(parts[name])] = heard(parts[name])[:frames]
+        row[: len(parts[name])] = scaled_bands(parts[name])[:frames]
     length = np.array([min(frames, len(parts[name])) for name in sorted(parts)], np.int32)
     return Sounds(jnp.asarray(x, jnp.zeros(()).dtype), jnp.asarray(length), speakers, takes)
 
 
-def heard(decibels: np.ndarray) -> np.ndarray:
-    """A spectrogram (T, mels) from -80 to 0 dB in bands (T, bands) from -2 to 2: constants, no statistics of a set."""
+def scaled_bands(decibels: np.ndarray) -> np.ndarray:
+    """A spectrogram (T, mels) from -80 to 0 dB in bands (T, bands) from -2 to 2, by constants, not by statistics."""
     return decibels[:, : MERGED * BANDS].reshape(len(decibels), BANDS, MERGED).mean(-1) / 20 + 2
 
 
@@ -139,7 +139,7 @@ def recorded() -> dict[tuple[int, int, int], np.ndarray]:
 
 
 def made() -> dict[tuple[int, int, int], np.ndarray]:
-    """Ten words of two resonances that glide, each word its own way, the speakers some mels apart."""
+    """Spectrograms of ten synthetic words, each with two gliding resonances; speakers differ by some mels."""
     words = np.random.default_rng(0).uniform(10, 80, (DIGITS, 2, 2))  # word, resonance, begin or end
     parts = {}
     for name in np.ndindex(MADE_SPEAKERS, DIGITS, MADE_TAKES):

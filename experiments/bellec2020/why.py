@@ -1,4 +1,4 @@
-"""Why claims on Bellec et al. (2020) do not hold in the committed records, as far as that is known."""
+"""Reasons, as far as known, why claims on Bellec et al. (2020) do not hold in the committed records."""
 
 FIGS7 = {
     "random-near-eprop": "one network of four, which fires most, misses 13 %, the others 2.1 to 3.3 %",

@@ -1,31 +1,32 @@
 r"""Appendix C of Bredenberg et al. (2021): variance of IL, BP and NVI* on the one problem where it has closed forms.
 
 T = n independent normal variables, p = N(mu_p, s2) and q = N(mu_q, s2) at each step, and hybrids of them by lambda_t in
-{0, 1}. Learnt is mu_q; the truth is -dL/dmu_q = n D / s2, with D = mu_p - mu_q and L = n D^2 / (2 s2). A sample has
-x_t = r_t - mu_q = eta_t + (1 - lambda_t) D, eta_t ~ N(0, s2), and
+{0, 1}. The learned parameter is mu_q; the true gradient is -dL/dmu_q = n D / s2, with D = mu_p - mu_q and
+L = n D^2 / (2 s2). A sample has x_t = r_t - mu_q = eta_t + (1 - lambda_t) D, eta_t ~ N(0, s2). The estimators are
 
     BP      sum_t [D + (1 - 2 lambda_t) eta_t] / s2                                  autodiff of the sample's loss
     IL      sum_t (D + eta_t) / s2                         marginal: every r_t from p, as Eq. 23 has it
-            2 sum_t (1 - lambda_t) x_t / s2                online: what a network that follows lambda_t can use
+            2 sum_t (1 - lambda_t) x_t / s2                online: all that a network that follows lambda_t can use
     NVI*    sum_t (1 - lambda_t) x_t / s2  +  1/c sum_t l_t sum_{t' <= t} lambda_t' eta_t' / s2
 
-where l_t = lambda_t D eta_t / s2 is log p~/q~ less its mean -D^2 / (2 s2); "full" keeps the loss of the steps with
-lambda_t = 0, too, as Eq. 6 does: l_t = (2 lambda_t - 1) D eta_t / s2; "no baseline" leaves the mean in. lambda is drawn
-once ("global"), at each step ("iid"), or alternates 1, 0, 1, 0, ... ("alternating", of even n here).
+where l_t = lambda_t D eta_t / s2 is log p~/q~ less its mean -D^2 / (2 s2). "full" also keeps the loss of the steps with
+lambda_t = 0, as Eq. 6 does: l_t = (2 lambda_t - 1) D eta_t / s2. "no baseline" does not subtract the mean. lambda is
+drawn once ("global"), at each step ("iid"), or alternates 1, 0, 1, 0, ... ("alternating", here for even n).
 
-Where print and truth differ:
-- NVI* is unbiased at c = 1 only. Eq. 27 prints lambda / (2 sigma^4), c = 2, whose mean is 3/4 of the gradient; the
-  1/(4 sigma^4) of Eq. 26 would make it c = 4 and 5/8. Eq. 28 gets the right mean for it drops P(lambda = 1) once.
-- Eq. 18 (and 32) is neither the variance of c = 1 nor of c = 2. It exceeds the mean squared error of c = 2 by
-  L / (4 s2), for in Eq. 32 the sum over t' < t counts n (n + 1) / 2 pairs in place of n (n - 1) / 2.
-- Sums run over t = 0, ..., T and are counted as T terms: both T = n and T = n - 1 are shown.
-- Eq. 17 charges neither BP nor IL for the sampling of lambda, as Eq. 29 does NVI*. BP does not mind. The online IL
-  does: 2 n / s2 at the least, and with a global lambda it can vary more than NVI* does.
+Errors in the printed equations:
+- NVI* is unbiased at c = 1 only. Eq. 27 prints lambda / (2 sigma^4), c = 2, with a mean of 3/4 of the gradient; the
+  1/(4 sigma^4) of Eq. 26 would make it c = 4 and 5/8. Eq. 28 has the right mean because it drops P(lambda = 1) once.
+- Eq. 18 (and 32) is neither the variance at c = 1 nor that at c = 2. It exceeds the mean squared error at c = 2 by
+  L / (4 s2), because in Eq. 32 the sum over t' < t counts n (n + 1) / 2 pairs in place of n (n - 1) / 2.
+- Sums run over t = 0, ..., T and are counted as T terms; we test both T = n and T = n - 1.
+- Eq. 17 leaves out the variance from the sampling of lambda for BP and IL, whereas Eq. 29 includes it for NVI*. For BP
+  this makes no difference. The online IL has a variance of at least 2 n / s2, and with a global lambda it can vary more
+  than NVI*.
 
-All methods see the same draws. Measured variances are held against closed forms by z-tests; a claim of equality is
-false-alarmed with probability below ALARM (Bonferroni over all its comparisons; normal quantile, for standard errors
-have seeds * chunks * (groups - 1) degrees of freedom). s2 times a variance depends on n and D / sigma
-alone: the panel of gaps shows every sigma.
+All methods use the same draws. Measured variances are compared with closed forms by z-tests. The test of an equality
+raises a false alarm with probability below ALARM: Bonferroni over all its comparisons, and a normal quantile, because
+standard errors have seeds * chunks * (groups - 1) degrees of freedom. s2 times a variance depends on n and D / sigma
+alone, so the panel of gaps shows every sigma.
 """
 
 import dataclasses
@@ -52,11 +53,11 @@ class Config:
 
     Attributes:
       seeds: independent repetitions.
-      lengths: n, increasing, the second and all later ones even.
-      settings: (sigma, D) pairs; the first is what claims about sizes read, and one must have D = 0.
-      groups: of samples in a chunk, at least 2.
-      per_group: samples drawn at a time.
-      chunks: pieces of each length's run; a seed has chunks * groups * per_group samples.
+      lengths: values of n, increasing; the second and all later ones are even.
+      settings: (sigma, D) pairs; claims about sizes use the first, and one pair must have D = 0.
+      groups: groups of samples in a chunk, at least 2.
+      per_group: samples in a group, drawn at once.
+      chunks: chunks of each length's run; a seed has chunks * groups * per_group samples.
     """
 
     seeds: int = 20
@@ -92,7 +93,7 @@ PRESETS = {
 
 
 def theory(settings: Settings, n: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Closed forms of each method's mean and variance, each (settings,)."""
+    """Closed forms of each method's mean and variance, (settings,) each."""
     at = [(n, sigma**2, gap) for sigma, gap in settings]
     return {
         name: (np.array([one.mean(*values) for values in at]), np.array([one.variance(*values) for values in at]))
@@ -106,7 +107,7 @@ def monte_carlo(config: Config, n: int) -> Program:
     sigmas, gaps = jnp.array(config.settings, "f").T
 
     def estimate(key: Key) -> dict[str, Array]:
-        """Samples of each method, (2, settings): a value, and its squared deviation, a sample of the variance."""
+        """Samples of each method, (2, settings): the estimate, and its squared deviation to estimate the variance."""
         key_eta, key_lam = jax.random.split(key)
         normal = jax.random.normal(key_eta, (n,), "f")
         iid = jax.random.bernoulli(key_lam, 0.5, (n,)).astype("f")
@@ -121,11 +122,11 @@ def monte_carlo(config: Config, n: int) -> Program:
     def chunk(state: tuple[Key, Array]) -> tuple[tuple[Key, Array], dict[str, Array]]:
         key, done = state
         keys = jax.random.split(jax.random.fold_in(key, done), (config.groups, config.per_group))
-        found = moments(estimate, keys)
+        estimates = moments(estimate, keys)
         metrics = {"sigma": sigmas, "gap": gaps}
         for name in centre:
-            metrics |= {f"{name}/mean": found.mean[name][0], f"{name}/variance": found.variance[name][0]}
-            metrics[f"{name}/mean_error"], metrics[f"{name}/variance_error"] = found.standard_error[name]
+            metrics |= {f"{name}/mean": estimates.mean[name][0], f"{name}/variance": estimates.variance[name][0]}
+            metrics[f"{name}/mean_error"], metrics[f"{name}/variance_error"] = estimates.standard_error[name]
         return (key, done + 1), {name: values[None] for name, values in metrics.items()}
 
     samples = config.groups * config.per_group

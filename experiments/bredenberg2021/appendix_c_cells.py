@@ -11,7 +11,7 @@ Settings = Sequence[tuple[float, float]]
 
 
 class Cells(NamedTuple):
-    """Everything that was measured of one moment of one method, and where; arrays (cells,), n slowest.
+    """Measurements of one moment of one method, and their settings; arrays (cells,), n varies slowest.
 
     Attributes:
       n: number of steps.
@@ -28,12 +28,12 @@ class Cells(NamedTuple):
     error: np.ndarray
 
     def at(self, closed: Moment) -> np.ndarray:
-        """A closed form at every cell."""
+        """Values of a closed form at every cell."""
         return np.array([closed(int(n), s2, gap) for n, s2, gap in zip(self.n, self.s2, self.gap, strict=True)])
 
 
 def lengths(metrics: Mapping[str, np.ndarray]) -> list[int]:
-    """The n that were run, increasing."""
+    """The lengths n that were run, increasing."""
     return sorted(int(name[2:-4]) for name in metrics if name.endswith("/gap"))
 
 
@@ -41,11 +41,11 @@ def settings(metrics: Mapping[str, np.ndarray]) -> Settings:
     """The pairs (sigma, D) that were run."""
     part = f"n={lengths(metrics)[0]}"
     pairs = zip(metrics[f"{part}/sigma"][0, 0], metrics[f"{part}/gap"][0, 0], strict=True)
-    return tuple((round(float(sigma), 6), round(float(gap), 6)) for sigma, gap in pairs)  # as they were before float32
+    return tuple((round(float(sigma), 6), round(float(gap), 6)) for sigma, gap in pairs)  # undoes float32's rounding
 
 
 def cells(metrics: Mapping[str, np.ndarray], method: str, moment: str) -> Cells:
-    """One moment ("mean", "variance") of a method, at all n that it has and all settings."""
+    """One moment ("mean", "variance") of a method, at every n where it is defined and all settings."""
     rows = []
     for n in lengths(metrics):
         if f"n={n}/{method}/{moment}" in metrics:
@@ -58,7 +58,7 @@ def cells(metrics: Mapping[str, np.ndarray], method: str, moment: str) -> Cells:
 
 
 def error_about_gradient(metrics: Mapping[str, np.ndarray], method: str) -> Cells:
-    """Mean squared error about the gradient: the variance and the squared bias."""
+    """Mean squared error about the gradient: variance plus squared bias."""
     mean, variance = cells(metrics, method, "mean"), cells(metrics, method, "variance")
     bias = mean.value - mean.at(gradient)
     return variance._replace(value=variance.value + bias**2, error=variance.error + 2 * np.abs(bias) * mean.error)
@@ -88,8 +88,8 @@ def equalities(metrics: Mapping[str, np.ndarray]) -> dict[str, list[tuple[Cells,
     last = methods(lengths(metrics)[-1])
     scores = [name for name in last if name.startswith("nvi")]
 
-    def pair(found: Cells, closed: Moment) -> tuple[Cells, np.ndarray]:
-        return found, found.at(closed)
+    def pair(measured: Cells, closed: Moment) -> tuple[Cells, np.ndarray]:
+        return measured, measured.at(closed)
 
     def means(names: Iterable[str], closed: Moment | None = None) -> list[tuple[Cells, np.ndarray]]:
         return [pair(cells(metrics, name, "mean"), closed or last[name].mean) for name in names]

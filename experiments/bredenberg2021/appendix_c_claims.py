@@ -1,4 +1,4 @@
-"""Summary of what was measured on the toy of appendix C, and the claims on it."""
+"""Summary of the measurements on the toy of appendix C, and the claims on it."""
 
 from collections.abc import Callable, Mapping
 from statistics import NormalDist
@@ -11,7 +11,7 @@ from experiments.shared.claims import Summary
 from plasticity_jax.run import Claim, above, below, put, within
 
 ALARM = 1e-3
-"""Probability that a true equality is found false."""
+"""Probability of rejecting an equality that is true."""
 RIVALS = {  # IL and NVI* under the same lambda
     "marginal": ("il_marginal", "nvi_global_c1"),
     "alternating": ("il_alternating", "nvi_alternating_full_c1"),
@@ -26,21 +26,21 @@ BOUNDS: Mapping[str, tuple[str, str, Callable[[int], float]]] = {  # L below whi
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Every equality's worst z, its limit and its ratio; variances, growth and comparisons at the first setting."""
+    """Worst z of every equality, its limit and its ratio; variances, growth and comparisons at the first setting."""
     summary: dict[str, float] = {}
     ns, (sigma, gap) = lengths(metrics), settings(metrics)[0]
-    top, still = ns[-1], [gap for _, gap in settings(metrics)].index(0)
+    longest, no_gap = ns[-1], [gap for _, gap in settings(metrics)].index(0)
     for name, pairs in equalities(metrics).items():
-        z = np.concatenate([(found.value - wanted) / found.error for found, wanted in pairs])
-        found, wanted = pairs[0]
-        here = int(np.flatnonzero(found.n == ns[1])[0])  # the second n, the first setting
+        z = np.concatenate([(measured.value - expected) / measured.error for measured, expected in pairs])
+        measured, expected = pairs[0]
+        here = int(np.flatnonzero(measured.n == ns[1])[0])  # the second n, the first setting
         summary[f"{name}/z_max"] = float(np.abs(z).max())
         summary[f"{name}/z_limit"] = NormalDist().inv_cdf(1 - ALARM / len(z) / 2)
         summary[f"{name}/comparisons"] = len(z)
-        summary[f"{name}/ratio"] = float(found.value[here] / wanted[here])
+        summary[f"{name}/ratio"] = float(measured.value[here] / expected[here])
     by_seed = {
         name: np.stack([metrics[f"n={n}/{name}/variance"].mean(1) for n in ns if f"n={n}/{name}/variance" in metrics])
-        for name in methods(top)
+        for name in methods(longest)
     }  # (lengths, seeds, settings)
     for name, values in by_seed.items():
         for n, row in zip(ns[-len(values) :], values, strict=True):
@@ -50,16 +50,16 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
         put(summary, f"{name}/slope", slopes)
     for drawn, (il, rival) in RIVALS.items():
         put(summary, f"nvi_over_il/{drawn}", by_seed[rival][-1, :, 0] / by_seed[il][-1, :, 0])
-    put(summary, "nvi_over_il/no_loss", (by_seed["nvi_global_c1"] / by_seed["il_marginal"])[:, :, still].max(0))
+    put(summary, "nvi_over_il/no_loss", (by_seed["nvi_global_c1"] / by_seed["il_marginal"])[:, :, no_gap].max(0))
     for name, (il, rival, bound) in BOUNDS.items():
-        one, other = cells(metrics, il, "variance"), cells(metrics, rival, "variance")
-        predicted = one.at(loss) < np.array([bound(int(n)) for n in one.n])
-        summary[f"bound/{name}"] = float(np.sum((other.value < one.value) != predicted))
+        il_cells, rival_cells = cells(metrics, il, "variance"), cells(metrics, rival, "variance")
+        predicted = il_cells.at(loss) < np.array([bound(int(n)) for n in il_cells.n])
+        summary[f"bound/{name}"] = float(np.sum((rival_cells.value < il_cells.value) != predicted))
     return summary
 
 
 def _equality(name: str, statement: str) -> Claim:
-    """Claim by a z-test over all n and settings; a printed form also shows by how much it is off."""
+    """Claim by a z-test over all n and settings; for a printed form the measured number is its ratio to the print."""
     printed = name.startswith("eq") and not name.endswith("corrected")
 
     def measure(summary: Summary) -> tuple[float, bool]:
@@ -71,12 +71,12 @@ def _equality(name: str, statement: str) -> Claim:
 
 
 def _growth(summary: Summary) -> tuple[float, bool]:
-    apart = summary["nvi_global_c1/slope"] - summary["bp/slope"]
-    return apart, apart > 0.5
+    difference = summary["nvi_global_c1/slope"] - summary["bp/slope"]
+    return difference, difference > 0.5
 
 
 OWN = ("eq17-online", "il", "nvi-means", "eq32-corrected", "nvi")
-"""Those of EQUALITIES that the paper does not have."""
+"""Those of EQUALITIES that are not in the paper."""
 LESS = "NVI* varies less than IL if and only if"
 WHERE = "cells of n and setting where it is not so"
 CLAIMS = [

@@ -1,4 +1,4 @@
-"""Figure and table of appendix C: what was measured on the toy beside closed forms and print."""
+"""Figure and table of appendix C: measurements on the toy, closed forms, and the printed equations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from experiments.bredenberg2021.appendix_c_cells import Cells, cells, error_abou
 from experiments.bredenberg2021.drawing import letter
 from experiments.bredenberg2021.toy import gradient, methods, mse_printed, printed_17, printed_18
 
-SHOWN = {  # method: label, colour, marker
+CURVES = {  # method: label, colour, marker
     "bp": ("BP", "black", "o"),
     "il_marginal": (r"IL, $\lambda$ marginalised", "#56b4e9", "x"),
     "il_alternating": (r"IL, $\lambda$ alternating", "#0072b2", "s"),
@@ -21,7 +21,7 @@ SHOWN = {  # method: label, colour, marker
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Variance against n and D, means, and the printed variances: points measured, lines closed forms."""
+    """Variance against n and D, means, and the printed variances; points are measured, lines are closed forms."""
     import matplotlib.pyplot as plt
 
     ns, pairs = lengths(metrics), settings(metrics)
@@ -31,19 +31,21 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
     figure, axes = plt.subplots(2, 2, figsize=(13, 9.4), constrained_layout=True)
     (by_n, by_gap), (means, prints) = axes
 
-    def draw(axis: Any, x: np.ndarray, found: Cells, kept: np.ndarray, scale: Any, **style: Any) -> None:
-        axis.errorbar(x, found.value[kept] / scale, 2 * found.error[kept] / scale, ls="none", ms=5, mfc="none", **style)
+    def draw(axis: Any, x: np.ndarray, measured: Cells, chosen: np.ndarray, scale: Any, **style: Any) -> None:
+        axis.errorbar(
+            x, measured.value[chosen] / scale, 2 * measured.error[chosen] / scale, ls="none", ms=5, mfc="none", **style
+        )
 
-    for name, (label, colour, marker) in SHOWN.items():
-        found, closed = cells(metrics, name, "variance"), methods(ns[-1])[name].variance
+    for name, (label, colour, marker) in CURVES.items():
+        measured, closed = cells(metrics, name, "variance"), methods(ns[-1])[name].variance
         style = {"color": colour, "marker": marker}
-        first = (found.s2 == s2) & (found.gap == gap)
-        own = steps[steps >= found.n.min()]
-        draw(by_n, found.n[first], found, first, 1, label=label, **style)
+        first = (measured.s2 == s2) & (measured.gap == gap)
+        own = steps[steps >= measured.n.min()]
+        draw(by_n, measured.n[first], measured, first, 1, label=label, **style)
         by_n.plot(own, [closed(int(n), s2, gap) for n in own], color=colour, lw=1)
-        swept = found.n == middle
-        ratio = found.gap / np.sqrt(found.s2)
-        draw(by_gap, ratio[swept], found, swept, 1 / found.s2[swept], **style)
+        swept = measured.n == middle
+        ratio = measured.gap / np.sqrt(measured.s2)
+        draw(by_gap, ratio[swept], measured, swept, 1 / measured.s2[swept], **style)
         ratios = np.linspace(0, ratio.max(), 101)
         by_gap.plot(ratios, [closed(middle, 1, float(one)) for one in ratios], color=colour, lw=1)
     by_n.set(
@@ -61,23 +63,23 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
         ("nvi_global_c2", "NVI*, c = 2, Eq. 27 as printed", "#999999", "D", 1.0),
         ("nvi_global_c4", "NVI*, c = 4, the factor of Eq. 26", "#666666", "v", 1.0),
     ):
-        found = cells(metrics, name, "mean")
-        first = (found.s2 == s2) & (found.gap == gap)
-        scale = found.at(gradient)[first]
-        draw(means, found.n[first] * aside, found, first, scale, label=label, color=colour, marker=marker)
+        measured = cells(metrics, name, "mean")
+        first = (measured.s2 == s2) & (measured.gap == gap)
+        scale = measured.at(gradient)[first]
+        draw(means, measured.n[first] * aside, measured, first, scale, label=label, color=colour, marker=marker)
         level = methods(ns[-1])[name].mean(1, s2, gap) / gradient(1, s2, gap)
         means.axhline(level, color=colour, lw=1, zorder=0)
     means.set(xscale="log", ylim=(0.5, 1.1), xlabel="n, number of steps", ylabel="mean over true gradient")
     means.set_title(rf"Bias ($\sigma$ = {sigma:g}, D = {gap:g})")
 
     one, two = cells(metrics, "nvi_global_c1", "variance"), cells(metrics, "nvi_global_c2", "variance")
-    for found, closed, label, colour, marker in (
+    for measured, closed, label, colour, marker in (
         (one, methods(1)["nvi_global_c1"].variance, "variance, c = 1 (unbiased)", "#d55e00", "^"),
         (error_about_gradient(metrics, "nvi_global_c2"), mse_printed, "mean squared error, c = 2", "#009e73", "o"),
         (two, methods(1)["nvi_global_c2"].variance, "variance, c = 2 (as printed)", "#999999", "D"),
     ):
-        first = (found.s2 == s2) & (found.gap == gap)
-        draw(prints, found.n[first], found, first, found.n[first], label=label, color=colour, marker=marker)
+        first = (measured.s2 == s2) & (measured.gap == gap)
+        draw(prints, measured.n[first], measured, first, measured.n[first], label=label, color=colour, marker=marker)
         prints.plot(steps, [closed(int(n), s2, gap) / n for n in steps], color=colour, lw=1)
     for less, dashes in ((0, "--"), (1, ":")):
         whole = np.arange(1 + less, ns[-1] + 1)
@@ -109,12 +111,14 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
     ]
     for n in (lengths(metrics)[1], lengths(metrics)[-1]):
         for name, method in methods(n).items():
-            shown = []
+            columns = []
             for moment, closed in (("mean", method.mean), ("variance", method.variance)):
-                found = cells(metrics, name, moment)
-                i = int(np.flatnonzero(found.n == n)[0])
-                shown.append((f"{found.value[i]:.4g} +- {found.error[i]:.1g}", f"{closed(n, sigma**2, gap):.5g}"))
+                measured = cells(metrics, name, moment)
+                i = int(np.flatnonzero(measured.n == n)[0])
+                columns.append(
+                    (f"{measured.value[i]:.4g} +- {measured.error[i]:.1g}", f"{closed(n, sigma**2, gap):.5g}")
+                )
             printed = printed_18(n, sigma**2, gap) if name.startswith("nvi") else printed_17(n, sigma**2, gap)
-            row = (str(n), name, *shown[0], f"{gradient(n, sigma**2, gap):.5g}", *shown[1], f"{printed:.5g}")
+            row = (str(n), name, *columns[0], f"{gradient(n, sigma**2, gap):.5g}", *columns[1], f"{printed:.5g}")
             lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)

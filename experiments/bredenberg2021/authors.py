@@ -17,17 +17,17 @@ from plasticity_jax.typing import Array, Example, Key, Params, Scalar, Updates
 
 
 def impression_at_rest_on_waking(net: TwoStream) -> LearningRule:
-    """Impression learning whose weights that generate hidden layers rest on waking, as the transition does."""
+    """Impression learning in which weights that generate hidden layers rest at onsets, like the transition."""
     return _hidden_weighted(net, lambda wake, before: 1 - wake * (1 - before))
 
 
 def impression_with_slow_layer(net: TwoStream, share: Scalar = 0.5) -> LearningRule:
-    """Impression learning with a share of the rate for the weights that generate hidden layers."""
+    """Impression learning in which weights that generate hidden layers learn at a share of the rate."""
     return _hidden_weighted(net, lambda wake, before: share)
 
 
 def _hidden_weighted(net: TwoStream, weight: Callable[[Array, Array], Scalar]) -> LearningRule:
-    """Impression learning with those updates times a weight, of lambda and lambda of the step before."""
+    """Impression learning with updates of those weights times a function of lambda and the previous lambda."""
     rule = impression(net)
 
     def update(
@@ -44,28 +44,29 @@ def _hidden_weighted(net: TwoStream, weight: Callable[[Array, Array], Scalar]) -
 
 
 OTHER_STREAM = 1 << 17
-"""Folded into a step's key for what inference samples while the network dreams; noise and schedules fold in less."""
+"""Folded into a step's key for the sample of inference during a dream; noise and schedules fold in smaller numbers."""
 
 
 def published_nvi(
     net: TwoStream, *, schedule: Schedule | None = None, gamma_g: Scalar = 0.9, gamma_baseline: Scalar = 0.01
 ) -> LearningRule:
-    """NVI* as the authors' code computes it, whose second term climbs the loss, but teaches D_0 by accident.
+    """NVI* as in the authors' code; its second term climbs the loss, but teaches D_0 by accident.
 
-    The second term has the wrong sign and twice the size; its loss is `logged_loss`, the average of which is taken
-    after its update. What teaches the weights that generate is z and what inference sampled, also asleep, where that is
-    not the dream: there it is no score, and its mean is not zero but the delta rule's. Where the loss asleep is above
-    its average, D_0 so learns the data, at the rate times that surprise. The hidden ones rest on waking.
+    The second term has the wrong sign and twice the size. Its loss is `logged_loss`, compared with a running average
+    that already includes it. The weights that generate learn from z and from the sample of inference, also asleep, when
+    that sample is not the dream. Their eligibility is then not a score: its mean is not zero, but that of the delta
+    rule. When the loss asleep is above its average, D_0 therefore learns the data, at the rate times the difference.
+    Weights that generate hidden layers rest at onsets.
 
     Args:
-      net: the network; Gaussian noise.
+      net: the network, with Gaussian noise.
       schedule: of lambda; None is `alternating(2)`.
-      gamma_g: what the eligibility trace keeps at each step.
+      gamma_g: share of the eligibility trace that is kept at each step.
       gamma_baseline: rate of the running average.
 
     Returns:
-      A rule with the weights, traces, batches and reports of `neural_variational`. Of the code it leaves out that
-      traces are never reset between trials.
+      A rule with the weights, traces, batches and reports of `neural_variational`. It has no trials; the authors' code
+      has trials, but does not reset its traces between them.
     """
     schedule = alternating() if schedule is None else schedule
 
@@ -74,12 +75,14 @@ def published_nvi(
     ) -> tuple[Updates, NeuralVariationalTraces, Info]:
         sample, wake, walk = advance_path(net, schedule, params, traces.path, key, batch)
         onset = wake * (1 - traces.path.wake)
-        scored = scores_by_stream(net, params, sample, onset, inference=1, generation=1, precondition=True)
-        inferred = _inferred(net, params, sample, wake, batch.x, jax.random.fold_in(key, OTHER_STREAM))
-        told = scores_by_stream(net, params, inferred, onset, inference=1, generation=1, precondition=True)
-        output, *hidden = told["generation"]["w"]
-        hidden, bias = jax.tree.map(lambda leaf: (1 - onset) * leaf, (tuple(hidden), told["generation"]["bias"]))
-        up, transition = scored["inference"], scored["generation"]["transition"]
+        sample_scores = scores_by_stream(net, params, sample, onset, inference=1, generation=1, precondition=True)
+        inferred = _inference_sample(net, params, sample, wake, batch.x, jax.random.fold_in(key, OTHER_STREAM))
+        inferred_scores = scores_by_stream(net, params, inferred, onset, inference=1, generation=1, precondition=True)
+        output, *hidden = inferred_scores["generation"]["w"]
+        hidden, bias = jax.tree.map(
+            lambda leaf: (1 - onset) * leaf, (tuple(hidden), inferred_scores["generation"]["bias"])
+        )
+        up, transition = sample_scores["inference"], sample_scores["generation"]["transition"]
         down = {"w": (output, *hidden), "bias": bias, "transition": transition}
 
         def weighted(inference: Array, generation: Array) -> Updates:
@@ -104,16 +107,17 @@ def published_nvi(
 
 
 def logged_loss(net: TwoStream, sample: Sample, wake: Array, onset: Array, before: tuple[Array, ...]) -> Array:
-    """2 (log q~ - log p~) as logged, (B,): without normalisers, and awake with sum (r - f) for sum (r - f)^2.
+    """2 (log q~ - log p~) as the authors log it, (B,): no normalisers, and awake sum (r - f) for sum (r - f)^2.
 
-    On waking every layer of neurons is predicted to stay as it was, of which the density says so of the top alone.
+    At an onset the prediction for every layer of neurons is its previous state; in the density this holds for the top
+    layer alone.
 
     Args:
       net: the network.
       sample: the step.
       wake: lambda_t.
       onset: k_t.
-      before: the state of the step before, by layer.
+      before: the previous state, by layer.
     """
 
     def squares(means: tuple[Array, ...], sigmas: tuple[Scalar, ...]) -> Array:
@@ -126,13 +130,13 @@ def logged_loss(net: TwoStream, sample: Sample, wake: Array, onset: Array, befor
     ]
     output, *hidden = sample.generated
     stays = [jnp.where(onset == 1, old, mean) for old, mean in zip(before[1:], hidden, strict=True)]
-    apart = squares((output, *stays), net.sigma_gen) - squares(sample.inferred, net.sigma_inf)
-    return (2 * wake - 1) * apart - wake * jnp.sum(jnp.stack(slips), 0)
+    difference = squares((output, *stays), net.sigma_gen) - squares(sample.inferred, net.sigma_inf)
+    return (2 * wake - 1) * difference - wake * jnp.sum(jnp.stack(slips), 0)
 
 
-def _inferred(net: TwoStream, params: Params, sample: Sample, wake: Array, z: Array, key: Key) -> Sample:
-    """The step as inference sampled it, with noise of its own if the network dreams, and z in place of s."""
+def _inference_sample(net: TwoStream, params: Params, sample: Sample, wake: Array, z: Array, key: Key) -> Sample:
+    """Sample of inference at a step, with z in place of s; during a dream it has noise of its own."""
     innovations = draw(net, key, len(z), sample.top_tm1.dtype)
-    apart = advance(net, params, True, False, sample.top_tm1, z, innovations)
-    told = jax.tree.map(lambda own, other: jnp.where(wake == 1, own, other), sample, apart)
-    return told._replace(x=(z, *told.x[1:]))
+    awake_sample = advance(net, params, True, False, sample.top_tm1, z, innovations)
+    merged = jax.tree.map(lambda own, other: jnp.where(wake == 1, own, other), sample, awake_sample)
+    return merged._replace(x=(z, *merged.x[1:]))

@@ -1,26 +1,26 @@
 """Appendix A of Bredenberg et al. (2021): the bias of impression learning and its bound, as p~ approaches q~.
 
-IL takes log x ~ x - 1 for x = p~ / q~, then relabels lambda -> 1 - lambda. Both steps can be measured apart. What the
-first drops is E[(x - 1 - log x) dlog q~] = E[R dlog q~] / 2 with R = 2 (x - 1 - log x), the square of Taylor's theorem:
-so B = sqrt(E R^2), and with it the bounds of equations 2 and 3, hold no unknown. The second is not exact, for k_t, the
-onset of wake, depends on lambda: E_q~(1-lambda) dlog p~(1-lambda) - E_p~(lambda) dlog q~(lambda) is sampled without
-weights, p~ being the walk that sleeps where q~ wakes.
+IL approximates log x by x - 1 for x = p~ / q~, then relabels lambda -> 1 - lambda. The two steps can be measured
+separately. The first step drops E[(x - 1 - log x) dlog q~] = E[R dlog q~] / 2, where R = 2 (x - 1 - log x) is the
+square in Taylor's theorem. B = sqrt(E R^2) can therefore be computed, and with it the bounds of equations 2 and 3. The
+second step is not exact, because k_t, the onset of wake, depends on lambda. Its bias E_q~(1-lambda) dlog p~(1-lambda) -
+E_p~(lambda) dlog q~(lambda) is sampled without importance weights, from p~ as a walk that sleeps when q~ is awake.
 
     held         lambda_t = lambda_0: no phase ends in the window, k = 0
-    no onset     phases of two steps, k = 0 by force: the transition always predicts
-    onset        the same, k as the paper has it
+    no onset     phases of two steps, k set to 0: the transition always predicts
+    onset        the same, with k as in the paper
 
-On the path eps -> 0 stimulus and weights are eps times a draw (W and D_s of spectral norm 1), the noise of both streams
-is alike: p~ = q~ at 0 but for onsets. E x^2 is finite on the path only while eps is small, about below 0.6; at onsets
-never: x there compares r_{t-1} with f(W s), whose difference is as broad as the noise. Nor is it at the paper's
-noise, wherever awake: for p^2 / q to be integrable it takes sigma_gen^2 < 2 sigma_inf^2. B is then infinite, and the
-bound says nothing. Slips of the print: the formula has sqrt(S T / 2) / sigma, the text sqrt(T) / sigma^2; no S bounds a
-Gaussian s, so that S is the largest E s_j^2 here.
+Along the path eps -> 0, stimulus and weights are eps times a draw (W and D_s of spectral norm 1), and both streams have
+the same noise: at 0, p~ = q~ except at onsets. On this path E x^2 is finite only for small eps, below about 0.6. At
+onsets it is never finite: there x compares r_{t-1} with f(W s), and their difference is as broad as the noise. With the
+paper's noise it is infinite at every step awake, because p^2 / q is integrable only if sigma_gen^2 < 2 sigma_inf^2. B
+is then infinite and the bound is empty. Errors in print: the formula has sqrt(S T / 2) / sigma, the text sqrt(T) /
+sigma^2; and no S bounds a Gaussian s, so S is the largest E s_j^2 here.
 
-Without onsets the appendix holds, with room to spare: the bias falls nearly as eps^3 and its bound as eps^2, the
-gradient as eps. What does not hold: B is taken for a constant in T but grows like T, so that the bound grows relative
-to the gradient; and at onsets relabelling adds a bias in proportion to it, a tenth, at any eps.
-In the paper's own network that is small beside what the Taylor step adds.
+Without onsets the appendix holds, with room to spare: the bias falls nearly as eps^3, its bound as eps^2, the gradient
+as eps. What does not hold: B is treated as constant in T but grows like T, so the bound grows relative to the gradient;
+and at onsets relabelling adds a bias of a tenth of the gradient, at any eps. In the paper's own network this bias is
+small compared with that of the Taylor step.
 """
 
 import dataclasses
@@ -39,8 +39,8 @@ from experiments.bredenberg2021.bias_trials import (
     SIZES,
     VECTORS,
     W,
-    drawn,
-    measured,
+    bias_and_bounds,
+    initial_weights,
     patterns,
 )
 from experiments.bredenberg2021.gradients import BLOCK, checkpoints, path
@@ -56,14 +56,14 @@ class Config:
     """Settings.
 
     Attributes:
-      seeds: of weights and stimuli.
-      eps: how far p~ is from q~, ascending.
+      seeds: draws of weights and stimuli.
+      eps: distances of p~ from q~, ascending.
       steps: T on that path, a multiple of 4.
       windows: longer T, multiples of 4, ascending.
-      eps_windows: the eps at which they are compared, one of `eps`.
-      groups: of `per_group` trials, at each point.
-      per_group: draws of noise, each with four signs, in a pattern and in its complement.
-      trained: steps of learning of the paper's own network, after which it is measured again.
+      eps_windows: the eps at which the windows are compared, one of `eps`.
+      groups: groups of `per_group` trials at each point.
+      per_group: draws of noise, each used with four signs, in a pattern and in its complement.
+      trained: steps of learning after which the paper's own network is measured again.
     """
 
     seeds: int = 5
@@ -94,18 +94,19 @@ PRESETS = {
 
 
 def on_path(config: Config, kinds: tuple[str, ...], eps: tuple[float, ...], steps: int) -> Program:
-    """The path of networks, at some eps and one T; metrics (1, kinds, eps, ...)."""
+    """Program for networks on the path, at some eps and one T; metrics (1, kinds, eps, ...)."""
     net = two_stream(SIZES, (SIGMA, SIGMA), (SIGMA, SIGMA))
     shape = (config.groups, config.per_group)
     settings = jax.tree.map(lambda *each: jnp.stack(each), *[patterns(kind, steps) for kind in kinds])
 
     def compute(key: Key) -> dict[str, Array]:
         key_weights, key_path, key_trials = jax.random.split(key, 3)
-        params, z = drawn(key_weights), path(key_path, LATENTS, 2 * LATENTS, max(config.steps, *config.windows))[:steps]
+        params = initial_weights(key_weights)
+        z = path(key_path, LATENTS, 2 * LATENTS, max(config.steps, *config.windows))[:steps]
 
         def at(lam: tuple[Array, ...], eps: Array) -> dict[str, Array]:
             scaled = jax.tree.map(lambda leaf: eps * leaf, params)
-            return {**measured(net, scaled, key_trials, eps * z, lam, shape), "eps": eps}
+            return {**bias_and_bounds(net, scaled, key_trials, eps * z, lam, shape), "eps": eps}
 
         return jax.lax.map(lambda lam: jax.lax.map(lambda eps: at(lam, eps), jnp.asarray(eps)), settings)
 
@@ -113,19 +114,19 @@ def on_path(config: Config, kinds: tuple[str, ...], eps: tuple[float, ...], step
 
 
 def own_network(config: Config) -> Program:
-    """The paper's network and noise before and after learning: W's bias, and what relabelling adds."""
+    """Program for the paper's network and noise before and after learning: W's bias, and the part of relabelling."""
     shape = (config.groups, config.per_group)
 
     def measure(key: Key, params: Params, mixing: Array) -> dict[str, Array]:
         z = path(key, LATENTS, 2 * LATENTS, config.steps, mixing)
-        each = measured(PAPER, params, key, z, patterns("onset", config.steps), shape)
+        each = bias_and_bounds(PAPER, params, key, z, patterns("onset", config.steps), shape)
         return {name: each[name][W] for name in (*VECTORS, *(f"{name}_error" for name in VECTORS))}
 
     return checkpoints(PAPER, 1e-3, (0, config.trained), measure)
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """The path, the longer windows, and the paper's network."""
+    """Programs for the path, the longer windows, and the paper's network."""
     return {
         "path": on_path(config, KINDS, config.eps, config.steps),
         **{f"window.{steps}": on_path(config, ("no_onset",), (config.eps_windows,), steps) for steps in config.windows},

@@ -9,13 +9,13 @@ from experiments.shared.claims import INF, every, surely
 from plasticity_jax.run import above, put
 
 FAR = 5.0
-"""Standard errors of 99 degrees of freedom; one of 900 is farther by chance with a probability of 0.002."""
+"""Standard errors with 99 degrees of freedom; any of 900 exceeds this by chance with a probability of 0.002."""
 FREE = ("held", "no_onset")
-"""Those of `KINDS` without onsets."""
+"""The `KINDS` without onsets."""
 
 
 def values_of(metrics: Mapping[str, np.ndarray], curve: str, name: str) -> np.ndarray:
-    """A metric along a curve, (seeds, points, ...), a kind of pattern against eps, "windows" against T, or "own"."""
+    """A metric along a curve, (seeds, points, ...): a kind of pattern against eps, "windows" against T, or "own"."""
     if curve == "own":
         return np.asarray(metrics[f"own/{name}"], float)
     if curve in KINDS:
@@ -28,13 +28,13 @@ def values_of(metrics: Mapping[str, np.ndarray], curve: str, name: str) -> np.nd
 
 
 def windows_of(metrics: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Every T, ascending."""
+    """All window lengths T, ascending."""
     longer = {int(name.partition("/")[0].partition(".")[2]) for name in metrics if name.startswith("window.")}
     return np.array([int(metrics["path/steps"][0, 0, 0, 0]), *sorted(longer)])
 
 
 def norm(metrics: Mapping[str, np.ndarray], curve: str, name: str) -> np.ndarray:
-    """Length over all weights, less what noise adds to that of a mean but no less than that; (seeds, points)."""
+    """Length over all weights, (seeds, points); of a mean, less the contribution of noise but not below it."""
     values = values_of(metrics, curve, name)
     if values.ndim == 2:
         return values
@@ -50,12 +50,12 @@ def slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Lengths over all weights by "kind/eps=../name", slopes of logarithms, and the worst weights."""
+    """Lengths over all weights, named "kind/eps=../...", slopes of logarithms, and the worst weights."""
     summary: dict[str, float] = {}
     eps = metrics["path/eps"][0, 0, 0]
     for kind in KINDS:
         gradient, bound = norm(metrics, kind, "truth"), norm(metrics, kind, "bound")
-        # Without onsets the Taylor step is all, and measured with far less noise; with them B is infinite.
+        # Without onsets the Taylor step is the whole bias, measured with far less noise; with onsets B is infinite.
         bias = norm(metrics, kind, "bias" if kind == "onset" else "taylor")
         curves = {"gradient": gradient, "bias": bias, "relative_bias": bias / gradient}
         if kind == "onset":
@@ -70,15 +70,15 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
             put(summary, f"{kind}/{name}", curve[:, 0])
         put(summary, f"{kind}/cosine", cosines(metrics, kind)[:, -1])
         if kind != "onset":
-            values, error, each, third, rest, rest_error = (
+            values, error, weight_bound, bound_3, rest, rest_error = (
                 values_of(metrics, kind, name)
                 for name in ("bias", "bias_error", "bound", "bound_3", "rest", "rest_error")
             )
             beyond = np.abs(values) - FAR * error
-            summary[f"{kind}/violations"] = float((beyond > each).sum())
-            summary[f"{kind}/violations_3"] = float((beyond[..., W] > third[..., None]).sum())
-            shown = np.abs(values_of(metrics, kind, "taylor")) / each
-            summary[f"{kind}/largest_share"] = float(shown.max())
+            summary[f"{kind}/violations"] = float((beyond > weight_bound).sum())
+            summary[f"{kind}/violations_3"] = float((beyond[..., W] > bound_3[..., None]).sum())
+            shares = np.abs(values_of(metrics, kind, "taylor")) / weight_bound
+            summary[f"{kind}/largest_share"] = float(shares.max())
             summary[f"{kind}/rest_z"] = float((np.abs(rest) / np.maximum(rest_error, 1e-12)).max())
     windows = windows_of(metrics)
     names = {"gradient": "truth", "score": "score", "b": "b", "bias": "taylor", "bound": "bound"}
@@ -98,7 +98,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def cosines(metrics: Mapping[str, np.ndarray], curve: str) -> np.ndarray:
-    """Cosine of IL's mean update to the gradient, over all weights, (seeds, points)."""
+    """Cosine between IL's mean update and the gradient over all weights, (seeds, points)."""
     il, truth = (values_of(metrics, curve, name) for name in ("il", "truth"))
     return (il * truth).sum(-1) / (np.linalg.norm(il, axis=-1) * np.linalg.norm(truth, axis=-1))
 

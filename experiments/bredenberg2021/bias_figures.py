@@ -15,7 +15,7 @@ COLOURS = {"held": "#009e73", "no_onset": "#0072b2", "onset": "#d55e00"}
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Bias, bounds and gradient against eps; their ratios; the same against T; and the paper's own network."""
+    """Bias, bounds and gradient against eps, their ratios, growth with T, and the paper's own network."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 4, figsize=(19, 4.7), constrained_layout=True)

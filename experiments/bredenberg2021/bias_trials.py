@@ -1,4 +1,4 @@
-"""The bias of impression learning at given weights: trials, what both of its steps add to the bias, and the bounds."""
+"""The bias of impression learning at given weights: trials, the bias from each of its two steps, and the bounds."""
 
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ from plasticity_jax.typing import Array, Key, Params, PyTree
 
 LATENTS = 2
 W = slice(LATENTS + 2 * LATENTS**2, None)
-"""Among all weights, which init_path with the transition and D_s."""
+"""Place of W among all weights, after the transition and D_s."""
 SIGMA = 0.5
-"""Of both streams and layers on the path: that of the stimulus."""
+"""Noise of both streams and layers on the path, equal to that of the stimulus."""
 SIZES = (2 * LATENTS, LATENTS)
 PAPER = two_stream(SIZES)
 VECTORS = ("il", "truth", "bias", "taylor", "relabel", "rest")
@@ -28,8 +28,8 @@ class Trial(NamedTuple):
     """Arguments of a trial.
 
     Attributes:
-      key: of the noise.
-      signs: (2,), that the noise of s is multiplied by, and that of r at odd steps.
+      key: key of the noise.
+      signs: (2,), factors of the noise of s, and of that of r at odd steps.
       z: (T, 1, n_0), the stimulus.
     """
 
@@ -39,7 +39,7 @@ class Trial(NamedTuple):
 
 
 def walk(net: TwoStream, params: Params, trial: Trial, wake: Array, onset: Array) -> Sample:
-    """`trajectory` with the onsets given, (T,), and signs of the noise; leaves lead with (T, 1)."""
+    """`trajectory` with given onsets (T,) and signs of the noise; leaves lead with (T, 1)."""
 
     def step(top: Array, x: tuple[Array, ...]) -> tuple[Array, Sample]:
         t, z_t, wake_t, onset_t = x
@@ -53,14 +53,14 @@ def walk(net: TwoStream, params: Params, trial: Trial, wake: Array, onset: Array
 
 
 def onsets(wake: Array) -> Array:
-    """k_t of a pattern, as if awake before."""
+    """Onsets k_t of a pattern, as if awake before it."""
     return wake & ~jnp.concatenate([jnp.ones(1, bool), wake[:-1]])
 
 
 def sample(
     net: TwoStream, params: Params, trial: Trial, wake: Array, onset: Array, mirrored: Array
 ) -> dict[str, Array]:
-    """One trial; vectors are over all weights.
+    """Results of one trial; vectors are over all weights.
 
     Args:
       net: the network.
@@ -71,8 +71,8 @@ def sample(
       mirrored: (T,), k of the complement.
 
     Returns:
-      "il", "truth" and the "bias" of the former; "taylor", what the Taylor step adds to it, "relabel", what relabelling
-      adds, and the "rest"; "score_square" of dlog q~, "remainder_square", R^2, and "s_square", (T, n_0).
+      "il", "truth", and their difference "bias"; its parts "taylor", from the Taylor step, "relabel", from
+      relabelling, and the "rest"; "score_square" of dlog q~, "remainder_square", R^2, and "s_square", (T, n_0).
     """
 
     def score(now: Sample, onset: Array, inference: Array) -> PyTree:
@@ -95,7 +95,7 @@ def sample(
     remainder = 2 * (jnp.expm1(log_x) - log_x)
     score_q = score(now, onset, lam)
     taylor = remainder * score_q / 2
-    # With k of lambda, p~(lambda) sleeps where q~ wakes; q~(1 - lambda) has the onsets of the complement.
+    # p~(lambda) keeps the onsets of lambda and sleeps when q~ is awake; q~(1 - lambda) has those of the complement.
     from_p = score(walk(net, params, trial, ~wake, onset), onset, lam)
     from_q = score(walk(net, params, trial, ~wake, mirrored), mirrored, lam)
     return {
@@ -112,19 +112,19 @@ def sample(
 
 
 def patterns(kind: str, steps: int) -> tuple[Array, Array, Array]:
-    """lambda, k, and k of the complement, of a window and its complement: (2, steps) each."""
+    """lambda, k, and the k of the complement, for a window and its complement: (2, steps) each."""
     wake = pairs(steps, steps if kind == "held" else 2)
     onset = jax.vmap(onsets)(wake) & (kind == "onset")
     return wake, onset, onset[::-1]
 
 
-def measured(
+def bias_and_bounds(
     net: TwoStream, params: Params, key: Key, z: Array, lam: tuple[Array, ...], shape: tuple[int, int]
 ) -> dict[str, Array]:
-    """Bias, its two parts, and bounds, by weight: of all trials in both patterns, (groups, trials in a group).
+    """Bias, its two parts, and bounds by weight, over trials of both patterns; shape is (groups, trials in a group).
 
-    Each draw of noise is used with all four signs, which takes off what is odd in the noise of s, or in that of r at
-    odd steps: at small eps nearly all of the noise.
+    Each draw of noise is used with all four signs. This removes terms that are odd in the noise of s, or in that of r
+    at odd steps: at small eps, nearly all of the variance.
     """
     signs = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 
@@ -135,8 +135,8 @@ def measured(
         each = jax.vmap(lambda signs: jax.vmap(lambda pattern: one(signs, pattern))(lam))(signs)
         return jax.tree.map(lambda leaf: jnp.mean(leaf, (0, 1)), each)
 
-    found = moments(balanced, jax.random.split(key, shape))
-    mean, error = found.mean, found.standard_error
+    trials = moments(balanced, jax.random.split(key, shape))
+    mean, error = trials.mean, trials.standard_error
     b = jnp.sqrt(mean["remainder_square"])
     largest_s = jnp.max(mean["s_square"])
     return {
@@ -150,8 +150,8 @@ def measured(
     }
 
 
-def drawn(key: Key) -> Params:
-    """Weights of the path at eps = 1: normal matrices of spectral norm 1, transitions 0.6."""
+def initial_weights(key: Key) -> Params:
+    """Weights of the path at eps = 1: normal matrices scaled to spectral norm 1, and transitions of 0.6."""
     params = init_params(key, PAPER)
 
     def unit(w: Array) -> Array:

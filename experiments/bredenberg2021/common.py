@@ -1,8 +1,8 @@
-"""Parts that the experiments of Bredenberg et al. (2021) share: training on the artificial task, and its measurements.
+"""Training on the artificial task and its measurements, shared by the experiments of Bredenberg et al. (2021).
 
-Losses are in the authors' units, 2 (log q~ - log p~) without the normalisers: twice the library's, less a constant that
-awake and asleep have opposite signs. Their log adds the number of neurons to it at a step of wake, by a square that is
-missing; ours does not.
+Losses are in the authors' units, 2 (log q~ - log p~) without the normalisers: twice the library's loss, less a constant
+with opposite signs awake and asleep. At steps of wake the authors' log also adds the number of neurons, because their
+code lacks a square; ours does not.
 """
 
 import math
@@ -24,11 +24,11 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar
 
 EVERY = 1000
-"""Most steps whose stimuli are drawn at a time."""
-STREAMS, STEPS, SETTLE, SHOWN, SPARSE = 16, 512, 160, 400, 32
-"""Of a test: streams, steps, steps for a dream to forget how it began, steps of a trace, and between points."""
+"""Largest number of steps for which stimuli are drawn at once."""
+STREAMS, STEPS, SETTLE, TRACE_STEPS, SPARSE = 16, 512, 160, 400, 32
+"""Streams and steps of a test; steps for a dream to forget its start; steps of a trace, and between scatter points."""
 LAGS = tuple(range(0, 81, 4))
-"""Of autocorrelations."""
+"""Lags of the autocorrelations."""
 
 METHODS = ("il", "ws", "ws_coordinatewise", "bp", "nvi", "published")
 LABELS = {
@@ -53,7 +53,7 @@ COLOURS = {
     "untrained": "#7f7f7f",
     "pca": "#b79f00",
 }
-"""By method, the same in every figure; colours that the colour-blind tell apart (after Okabe and Ito)."""
+"""Colours by method, the same in every figure and distinguishable by the colour-blind (after Okabe and Ito)."""
 
 
 def training(
@@ -68,23 +68,23 @@ def training(
     latents: int | None = None,
     further: Callable[[Params, Key, Array], Metrics] | None = None,
 ) -> Program:
-    """A rule on the artificial task by plain SGD, the same seed at every rate, tested between chunks.
+    """Trains a rule on the artificial task by plain SGD, with the same seed at every rate and a test after each chunk.
 
     Args:
-      net: the network, of one layer.
-      rule: over its weights.
-      rates: of learning, one for all weights.
-      steps: of training.
-      points: chunks, and tests.
-      period: steps of a phase in the test with wake and sleep.
-      traces: whether to keep what is there to be seen only: traces, and the points of a scatter.
-      latents: of the stimuli; None is one for each neuron.
-      further: ``(params, key, stimuli (T, B, n)) -> metrics`` of each test besides; None is ``slope_wake`` and
-        ``slope_sleep`` of `transition_slopes` under the test's phases.
+      net: the network, with one layer.
+      rule: a rule for its weights.
+      rates: learning rates, each for all weights.
+      steps: steps of training.
+      points: number of chunks, and of tests.
+      period: steps of a phase in the alternating test.
+      traces: whether to keep the metrics that only figures use: traces, and points of a scatter plot.
+      latents: latents behind the stimuli; None is one for each neuron.
+      further: ``(params, key, stimuli (T, B, n)) -> metrics``, further metrics of each test; None is ``slope_wake``
+        and ``slope_sleep`` of `transition_slopes` under the test's phases.
 
     Returns:
-      A `Program` whose lane is a key, which alone decides on world, weights and stimuli; metrics are (points, rates,
-      ...): those of `tested` and the further ones, the training loss, the rate and the step.
+      A `Program` with a key as its lane, which determines world, weights and stimuli. Its metrics are (points, rates,
+      ...): those of `measurements` and the further ones, the training loss, the rate and the step.
     """
     stimuli, latents = net.sizes[0], net.sizes[1] if latents is None else latents
     wake = jnp.arange(STEPS) % (2 * period) < period
@@ -112,38 +112,43 @@ def training(
     def test(state: TrainingState) -> Metrics:
         key, examples = _test_of(state)
         params = state.learner.params
-        found = {**tested(net, params, key, examples, period), **measure(params, key, examples.x)}
-        seen = {name: value for name, value in found.items() if traces or not name.startswith(("trace_", "scatter_"))}
-        return {"rate": state.lane[1], "step": state.learner.step, **seen}
+        metrics = {**measurements(net, params, key, examples, period), **measure(params, key, examples.x)}
+        recorded = {
+            name: value for name, value in metrics.items() if traces or not name.startswith(("trace_", "scatter_"))
+        }
+        return {"rate": state.lane[1], "step": state.learner.step, **recorded}
 
-    one = evaluated(program._replace(chunk=chunk, points=1), test)
-    tried = jnp.asarray(rates, jnp.zeros(()).dtype)
+    at_one_rate = evaluated(program._replace(chunk=chunk, points=1), test)
+    lane_rates = jnp.asarray(rates, jnp.zeros(()).dtype)
 
-    def each(states: PyTree) -> tuple[PyTree, Metrics]:  # in turn, for seeds are a batch already: three times as fast
-        states, metrics = jax.lax.map(one.chunk, states)
+    def at_all_rates(states: PyTree) -> tuple[PyTree, Metrics]:
+        # One by one is three times as fast as a batch of rates: seeds are a batch already.
+        states, metrics = jax.lax.map(at_one_rate.chunk, states)
         return states, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), metrics)
 
-    return one._replace(init=lambda key: jax.vmap(lambda rate: one.init((key, rate)))(tried), chunk=each)
+    return at_one_rate._replace(
+        init=lambda key: jax.vmap(lambda rate: at_one_rate.init((key, rate)))(lane_rates), chunk=at_all_rates
+    )
 
 
-def tested(net: TwoStream, params: Params, key: Key, examples: Example, period: int) -> Metrics:
+def measurements(net: TwoStream, params: Params, key: Key, examples: Example, period: int) -> Metrics:
     """Measurements at fixed weights, awake throughout, alternating, and asleep, under the same noise.
 
     Args:
-      net: the network, of one layer.
+      net: the network, with one layer.
       params: its weights.
       key: consumed.
       examples: x (T, B, stimuli), y (T, B, latents); T above `SETTLE` + the largest of `LAGS`, B at least 2.
-      period: K, steps of a phase when alternating; T holds three cycles of 2 K.
+      period: K, steps of a phase when alternating; T must hold at least three cycles of 2 K steps.
 
     Returns:
-      ``wake``, loss awake; ``alternating``, with phases, of which ``alternating_wake`` and ``alternating_sleep`` are
-      the parts; ``r2`` of D_s r against z; ``decoding``, R2 of a linear
-      readout of the latents from r, on other streams than it was fitted to, and ``decoding_noiseless`` from f(W z);
-      ``transition``, mean of D_r; ``correlation`` of r awake with r alternating, mean over neurons; ``dispersion``,
-      variance of dreamed stimuli over that of stimuli; autocorrelations at `LAGS`, ``acf_wake`` and ``acf_dream``
-      of r, ``acf_stimulus``; beginnings of the first neuron and input as ``trace_...``; and of all streams, every
-      `SPARSE` steps, the first four inputs, ``scatter_stimulus``, and their ``scatter_reconstruction``.
+      ``wake``, the loss awake; ``alternating``, the loss with phases, and its parts ``alternating_wake`` and
+      ``alternating_sleep``; ``r2`` of D_s r against z; ``decoding``, R2 of a linear readout of the latents from r on
+      streams that it was not fitted to, and ``decoding_noiseless`` from f(W z); ``transition``, the mean of D_r;
+      ``correlation`` of r awake with r alternating, mean over neurons; ``dispersion``, variance of dreamed stimuli over
+      that of stimuli; autocorrelations at `LAGS`, ``acf_wake`` and ``acf_dream`` of r, and ``acf_stimulus``; the first
+      `TRACE_STEPS` of the first neuron and input as ``trace_...``; and from all streams, every `SPARSE` steps, the
+      first four inputs as ``scatter_stimulus`` and their ``scatter_reconstruction``.
     """
     z, latents = examples.x, examples.y
     t, cycle = jnp.arange(len(z)), 2 * period
@@ -173,21 +178,21 @@ def tested(net: TwoStream, params: Params, key: Key, examples: Example, period: 
         "acf_wake": autocorrelation(r),
         "acf_stimulus": autocorrelation(z),
         "acf_dream": autocorrelation(dream[1]),
-        "trace_stimulus": z[:SHOWN, 0, 0],
-        "trace_reconstruction": reconstruction[:SHOWN, 0, 0],
-        "trace_wake": r[:SHOWN, 0, 0],
-        "trace_alternating": alternating.x[1][used][:SHOWN, 0, 0],
+        "trace_stimulus": z[:TRACE_STEPS, 0, 0],
+        "trace_reconstruction": reconstruction[:TRACE_STEPS, 0, 0],
+        "trace_wake": r[:TRACE_STEPS, 0, 0],
+        "trace_alternating": alternating.x[1][used][:TRACE_STEPS, 0, 0],
         "scatter_stimulus": z[::SPARSE, :, :4].ravel(),
         "scatter_reconstruction": reconstruction[::SPARSE, :, :4].ravel(),
     }
 
 
 def transition_slopes(net: TwoStream, params: Params, key: Key, z: Array, wake: Array) -> Array:
-    """The exact gradient of the loss of impression learning by the transitions, as the two phases add to it: (2,).
+    """The exact gradient of impression learning's loss by the transitions, split into the parts awake and asleep: (2,).
 
-    The loss is a step's, E[(2 lambda - 1) (log q - log p_m)], in the library's units; it is differentiated through its
-    own samples, along the whole walk. A rule that follows it at a rate moves a transition by -rate times the sum of
-    the two in a step.
+    The loss of a step is E[(2 lambda - 1) (log q - log p_m)], in the library's units. It is differentiated through its
+    own samples along the whole walk. A rule that follows this gradient moves a transition by -rate times the sum of
+    both parts in a step.
 
     Args:
       net: the network; Gaussian noise.
@@ -197,8 +202,8 @@ def transition_slopes(net: TwoStream, params: Params, key: Key, z: Array, wake: 
       wake: (T,), bool, lambda.
 
     Returns:
-      The derivative of the terms awake and of those asleep, over T, by one transition, mean over transitions and
-      streams, times sigma_gen^2 as a rule's.
+      The derivatives of the terms awake and of those asleep by one transition, divided by T, averaged over transitions
+      and streams, and multiplied by sigma_gen^2, as a rule's updates are.
     """
 
     def losses(transition: Array) -> Array:
@@ -218,7 +223,7 @@ def authors_loss(net: TwoStream, walk: Sample, wake: Array) -> Array:
 
     Args:
       net: the network.
-      walk: arrays (T, B, n_l).
+      walk: samples of a walk, arrays (T, B, n_l).
       wake: (T,), lambda.
     """
     constants = [x.shape[-1] * jnp.log(g / i) for x, i, g in zip(walk.x, net.sigma_inf, net.sigma_gen, strict=True)]
@@ -227,22 +232,22 @@ def authors_loss(net: TwoStream, walk: Sample, wake: Array) -> Array:
 
 
 def r_squared(prediction: Array, truth: Array) -> Array:
-    """1 - residual over total variance, both summed over the last axis; means over all others."""
+    """1 - residual over total variance, both summed over the last axis and averaged over all others."""
     axes = tuple(range(truth.ndim - 1))
     total = jnp.sum(jnp.var(truth, axes))
     return 1 - jnp.sum(jnp.mean((truth - prediction) ** 2, axes)) / total
 
 
 def pca_r_squared(data: Array, components: int) -> Array:
-    """R2 of the best reconstruction of data (..., n) from that many linear components, fitted to the same data."""
+    """R2 of the best linear reconstruction of data (..., n) from so many components, fitted to the same data."""
     values = lane_by_lane(jnp.linalg.eigvalsh)(jnp.cov(data.reshape(-1, data.shape[-1]), rowvar=False, bias=True))
     return jnp.sum(values[-components:]) / jnp.sum(values)
 
 
 def decoding(features: Array, targets: Array, ridge: float = 1e-8) -> Array:
-    """R2 of a linear readout of targets (T, B, m) from features (T, B, n), on other streams than it was fitted to.
+    """R2 of a linear readout of targets (T, B, m) from features (T, B, n), on streams that it was not fitted to.
 
-    Features are first scaled to a variance of 1, for an untrained network's are small against the ridge.
+    Features are first scaled to a mean variance of 1, because an untrained network's are small against the ridge.
     """
     half = features.shape[1] // 2
     features = features / jnp.sqrt(jnp.mean(jnp.var(features[:, :half], (0, 1))))
@@ -251,13 +256,13 @@ def decoding(features: Array, targets: Array, ridge: float = 1e-8) -> Array:
 
 
 def correlation(a: Array, b: Array) -> Array:
-    """Pearson's, of (T, B, n) over time and streams, mean over n."""
+    """Pearson's correlation of (T, B, n) over time and streams, mean over n."""
     a, b = (x - jnp.mean(x, (0, 1)) for x in (a, b))
     return jnp.mean(jnp.mean(a * b, (0, 1)) / jnp.sqrt(jnp.mean(a**2, (0, 1)) * jnp.mean(b**2, (0, 1))))
 
 
 def autocorrelation(x: Array, lags: Sequence[int] = LAGS) -> Array:
-    """Pooled autocorrelation of processes of mean 0, (T, B, n); all lags start from the first T - max(lags) steps."""
+    """Pooled autocorrelation of processes (T, B, n) with mean 0; all lags start from the first T - max(lags) steps."""
     origins = x.shape[0] - max(lags)
 
     def at(lag: Array) -> Array:
@@ -268,12 +273,12 @@ def autocorrelation(x: Array, lags: Sequence[int] = LAGS) -> Array:
 
 
 def _keys(key: Key) -> Sequence[Key]:
-    """Keys of weights, stream, run and test."""
+    """Keys for weights, stream, run and test."""
     return jax.random.split(key, 4)  # pyright: ignore[reportReturnType]
 
 
 def _test_of(state: TrainingState) -> tuple[Key, Example]:
-    """Noise, and fresh latents of the state's world, the same at every test of a seed."""
+    """Key of the noise, and fresh examples of the state's world; both are the same at every test of a seed."""
     mixing = state.stream.mixing
     key_latents, key_noise = jax.random.split(_keys(state.lane[0])[3])
     stream = ou_mixture(mixing.shape[1], mixing.shape[0], batch=STREAMS, mixing=mixing)

@@ -9,13 +9,13 @@ from plasticity_jax.run import mean_sem
 
 
 def with_errors(axis: Any, x: Any, columns: Iterable[np.ndarray], **style: Any) -> None:
-    """Mean and standard error over seeds at every x, without those that diverged; one column (seeds,) for each x."""
+    """Draws mean and standard error over the seeds that did not diverge, with a column (seeds,) for each x."""
     mean, error = np.array([mean_sem(column) for column in columns]).T
     axis.errorbar(x, mean, error, **{"ms": 4, "capsize": 2, "lw": 1.4, "fmt": "o-", **style})
 
 
 def letter(axes: Iterable[Any], left: float, names: str = "abcdefgh") -> None:
-    """Letters the panels and gives them a grid; `left` of the axis, in its own widths, is where a letter stands."""
+    """Adds a grid and a letter to each panel, the letter at a distance `left` of the axis, in axis widths."""
     for axis, name in zip(axes, names, strict=False):
         axis.grid(alpha=0.2, lw=0.5)
         axis.text(-left, 1.03, name, transform=axis.transAxes, weight="bold", fontsize=13)

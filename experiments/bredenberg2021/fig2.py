@@ -1,34 +1,34 @@
-"""Figure 2 of Bredenberg et al. (2021): how good are the gradients of W by IL, NVI* and BP, on the same network.
+"""Figure 2 of Bredenberg et al. (2021): quality of the gradients of W by IL, NVI* and BP on the same network.
 
-All estimators see windows of four steps of one stimulus path, which go on from where the running network is: the
-authors' window, two steps awake and two asleep, begins as training wakes, and its complement, which the theory wants as
-often, as it falls asleep. A sample is the mean over one trial of each. The truth is the mean of many reparameterised
-gradients of the window's loss; that of single samples is the best that an unbiased estimator of known noise does, "BP".
-"BP of the ELBO" is the authors' rival: always awake, hence of another loss. "Over stimuli" each trial has a path of its
-own, and the gradient is that of the loss in the long run, which reads W in the state before the window, too: this is
-what learning follows.
+All estimators receive windows of four steps from one stimulus path, which continue from the state of the running
+network. The authors' window, two steps awake and two asleep, begins when the network wakes; its complement, which the
+theory needs equally often, begins when it falls asleep. A sample is the mean over one trial of each. The true gradient
+is the mean of many reparameterised gradients of the window's loss; a single one of them is "BP", the best unbiased
+estimator with known noise. "BP of the ELBO" is the authors' rival: it is always awake and so has another loss. "Over
+stimuli", each trial has its own path, and the gradient is that of the long-run loss, where W also acts on the state
+before the window: this is the gradient that learning follows.
 
     IL            2 sum_t (1 - lambda_t) dlog q_t / dW                       the factor 2 of equation 5 restored
     NVI*          gamma_g = 1: unbiased. Without a baseline, and with the converged running average as one
     published     NVI* by the authors' code (see `experiments.bredenberg2021.authors`), likewise with a baseline
 
-The paper's panels a to c, and signal-to-noise, are of the fewest latents: the test loss through IL's training, lengths
+The paper's panels a to c, and signal-to-noise, are for the fewest latents: the test loss during IL's training, lengths
 of the gradient, and IL's cosine to the mean of NVI*. Signal-to-noise is |mean|^2 over the summed variances of one
-trial; per step, it is the authors' statistic, squared mean over variance of the updates of all steps alike, averaged
-over weights. Of unbiased estimators the signal is the truth, for their own mean is too noisy: what it has left of noise
-is 1 / N. Of the others the noise in |mean|^2 is taken off.
+trial; per step, it is the authors' statistic, squared mean over variance of the updates pooled over all steps, averaged
+over weights. For unbiased estimators the signal is the true gradient, because their own mean is too noisy: its
+remaining noise is 1 / N. For the others, the noise in |mean|^2 is subtracted.
 
 The authors train for 600,000 steps at a rate of 1e-4 and measure 1,000,000 trials ("paper"; "long" has a tenth of the
-trials); the default trains for 100,000 at 1e-3, which is further by the product, and measures 10,000.
+trials); the default trains for 100,000 at 1e-3, a larger product of steps and rate, and measures 10,000.
 
-What falls otherwise than the paper has it: IL's cosine for one stimulus is .3 to .9, and it falls with latents, if less
-than NVI*'s. IL is 3 to 30 times too short, so that its relative bias is near 1, and training does not lessen it. Where
-IL has converged (2 latents) its mean is nearly zero and the gradient is not: all of a gradient that has shrunk is then
-bias, and IL's direction is arbitrary, so that a network may be found where the cosine is negative. Windows from r = 0,
-half of them asleep, as this experiment once had them, show states that training never visits: there, over stimuli, the
-cosines of five networks of 2 latents after training were -.67, .40, -.41, .65 and -.02, where from the running state
-they were .87, .51, .41, .57 and .36 (seeds that are not reported). The baseline, one number for wake and sleep, takes
-less off NVI*'s variance after training than before.
+Differences from the paper: IL's cosine for one stimulus is .3 to .9, and it falls with latents, though less than
+NVI*'s. IL is 2 to 6 times too short, so its relative bias is near 1, and training does not reduce it. When IL has
+converged (2 latents), its mean is nearly zero but the gradient is not: the gradient that remains is then all bias, IL's
+direction is arbitrary, and the cosine can be negative in some networks. An earlier version of this experiment started
+windows from r = 0, half of them asleep, in states that training never visits. There, over stimuli, the cosines of five
+networks with 2 latents after training were -.67, .40, -.41, .65 and -.02, whereas from the running state they were .87,
+.51, .41, .57 and .36 (seeds that are not reported). The baseline, one number for wake and sleep, removes less of NVI*'s
+variance after training than before.
 """
 
 import dataclasses
@@ -49,13 +49,13 @@ class Config:
     """Settings.
 
     Attributes:
-      seeds: of networks, mixtures and stimuli.
+      seeds: networks, mixtures and stimuli.
       latents: n_r = n_lat of each network; n_s is twice as many.
-      followed: those of them that are measured all through training; the others before and after.
-      steps: of training, by impression learning.
-      checkpoints: during training, both ends counted.
-      rate: of training, times the variance of each weight's density.
-      groups: of 100 trials, for the statistics of all estimators.
+      followed: numbers of latents that are measured throughout training; the others are measured before and after.
+      steps: steps of training by impression learning.
+      checkpoints: checkpoints during training, including both ends.
+      rate: learning rate, times the variance of each weight's density.
+      groups: groups of 100 trials, for the statistics of all estimators.
       truth: groups of 100 trials, for the true gradient.
     """
 
@@ -88,8 +88,8 @@ def make_parts(config: Config) -> dict[str, Program]:
     """A program for each number of latents."""
 
     def until(n: int) -> list[int]:
-        apart = config.steps // (config.checkpoints - 1)
-        return [i * apart for i in range(config.checkpoints)] if n in config.followed else [0, config.steps]
+        interval = config.steps // (config.checkpoints - 1)
+        return [i * interval for i in range(config.checkpoints)] if n in config.followed else [0, config.steps]
 
     def measure(key: Key, params: Params, mixing: Array) -> dict[str, Array]:
         return quality(key, params, mixing, groups=config.groups, truths=config.truth)

@@ -40,57 +40,59 @@ def sizes(metrics: Mapping[str, np.ndarray]) -> list[int]:
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Statistics before and after training, by "n2/before/il/cosine", and what the claims read.
+    """Statistics before and after training, named "n2/before/il/cosine", and the numbers that the claims read.
 
-    "last" and "first" are the most latents and the fewest, if these are two; "worst/..." is over all networks.
+    "last" and "first" are the most and the fewest latents, if they differ; "worst/..." is over all networks.
     """
     summary: dict[str, float] = {}
     all_n = sizes(metrics)
     first, last = all_n[0], all_n[-1]
 
-    def of(n: int, name: str) -> np.ndarray:
+    def metric(n: int, name: str) -> np.ndarray:
         return np.asarray(metrics[f"n{n}/{name}"], float)  # (seeds, points)
 
     for n in all_n:
         for index, when in zip((0, -1), POINTS, strict=True):
             for name, statistics in KEPT.items():
                 for statistic in statistics:
-                    put(summary, f"n{n}/{when}/{name}/{statistic}", of(n, f"{name}.{statistic}")[:, index])
-            variances = [of(n, f"{name}.variance")[:, index] for name in ("il", "bp", "nvi", "nvi_baseline")]
+                    put(summary, f"n{n}/{when}/{name}/{statistic}", metric(n, f"{name}.{statistic}")[:, index])
+            variances = [metric(n, f"{name}.variance")[:, index] for name in ("il", "bp", "nvi", "nvi_baseline")]
             put(summary, f"n{n}/{when}/log10_variance/il-bp", np.log10(variances[0] / variances[1]))
             put(summary, f"n{n}/{when}/log10_variance/nvi_baseline-bp", np.log10(variances[3] / variances[1]))
             put(summary, f"n{n}/{when}/log10_variance/nvi-nvi_baseline", np.log10(variances[2] / variances[3]))
         for name in ("test.alternating", "stimuli.norm"):
-            ends = of(n, name)
+            ends = metric(n, name)
             put(summary, f"n{n}/log10_fall/{name}", np.log10(ends[:, 0] / ends[:, -1]))
         for name in ("il", "stimuli"):
-            bias, absolute = of(n, f"{name}.bias"), of(n, f"{name}.absolute_bias")
+            bias, absolute = metric(n, f"{name}.bias"), metric(n, f"{name}.absolute_bias")
             put(summary, f"n{n}/bias_falls/{name}/relative", bias[:, 0] - bias[:, -1])
             put(summary, f"n{n}/bias_falls/{name}/absolute", 1 - absolute[:, -1] / absolute[:, 0])
     for when, index in zip(POINTS, (0, -1), strict=True):
         for name, statistic in (("il", "cosine"), ("nvi_baseline", "expected_cosine_10000"), ("stimuli", "cosine")):
             if first != last:
-                ends = [of(n, f"{name}.{statistic}")[:, index] for n in (first, last)]
+                ends = [metric(n, f"{name}.{statistic}")[:, index] for n in (first, last)]
                 put(summary, f"{when}/{name}/last-first", ends[1] - ends[0])
                 put(summary, f"{when}/{name}/first-last", ends[0] - ends[1])
-        both = [of(last, name)[:, index] for name in ("il.cosine", "nvi_baseline.expected_cosine_10000")]
+        both = [metric(last, name)[:, index] for name in ("il.cosine", "nvi_baseline.expected_cosine_10000")]
         put(summary, f"{when}/il-nvi_at_last", both[0] - both[1])
         if first != last:
-            ratios = [of(n, "nvi_baseline.variance")[:, index] / of(n, "bp.variance")[:, index] for n in (first, last)]
+            ratios = [
+                metric(n, "nvi_baseline.variance")[:, index] / metric(n, "bp.variance")[:, index] for n in (first, last)
+            ]
             put(summary, f"{when}/variance_gap_grows", np.log10(ratios[1] / ratios[0]))
     for name in ("il.cosine", "stimuli.cosine"):
-        summary[f"worst/{name}"] = float(np.min([of(n, name).min() for n in all_n]))
-        summary[f"worst_mean/{name}"] = float(np.min([of(n, name).mean(0).min() for n in all_n]))
-        summary[f"worst_before/{name}"] = float(np.min([of(n, name)[:, 0].min() for n in all_n]))
-    summary["first/worst_mean/nvi_baseline.cosine_il"] = float(of(first, "nvi_baseline.cosine_il").mean(0).min())
+        summary[f"worst/{name}"] = float(np.min([metric(n, name).min() for n in all_n]))
+        summary[f"worst_mean/{name}"] = float(np.min([metric(n, name).mean(0).min() for n in all_n]))
+        summary[f"worst_before/{name}"] = float(np.min([metric(n, name)[:, 0].min() for n in all_n]))
+    summary["first/worst_mean/nvi_baseline.cosine_il"] = float(metric(first, "nvi_baseline.cosine_il").mean(0).min())
     for statistic in ("snr", "snr_step"):
         for rival in ("nvi", "nvi_baseline"):
-            ratios = [of(n, f"il.{statistic}").mean(0) / of(n, f"{rival}.{statistic}").mean(0) for n in all_n]
+            ratios = [metric(n, f"il.{statistic}").mean(0) / metric(n, f"{rival}.{statistic}").mean(0) for n in all_n]
             summary[f"least_ratio/{statistic}/{rival}"] = float(np.min([ratio.min() for ratio in ratios]))
-    squares = [of(n, f"{name}.z_rms") ** 2 for n in all_n for name in ("nvi", "nvi_baseline")]
+    squares = [metric(n, f"{name}.z_rms") ** 2 for n in all_n for name in ("nvi", "nvi_baseline")]
     summary["nvi_z_rms"] = float(np.sqrt(np.mean([square.mean() for square in squares])))
-    agree = [of(n, "nvi_baseline.cosine_100") - of(n, "nvi_baseline.expected_cosine_100") for n in all_n]
-    summary["expected_cosine_off"] = float(np.max([np.abs(each.mean(0)).max() for each in agree]))
+    deviations = [metric(n, "nvi_baseline.cosine_100") - metric(n, "nvi_baseline.expected_cosine_100") for n in all_n]
+    summary["expected_cosine_off"] = float(np.max([np.abs(each.mean(0)).max() for each in deviations]))
     return summary
 
 
@@ -104,8 +106,8 @@ def _equal_variance(when: str) -> Claim:
     return Claim(f"equal-variance-{when}", statement, "1", measure, own=True)
 
 
-def _of_the_fewest(id: str, statement: str, tail: str, low: float, high: float) -> Claim:
-    """A mean lies between two bounds, at 95 %, at the least number of latents."""
+def _at_fewest_latents(id: str, statement: str, tail: str, low: float, high: float) -> Claim:
+    """Claim that a mean lies between two bounds, at 95 %, at the smallest number of latents."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         name = min(named(summary, f"n*/{tail}"), key=lambda name: int(name.partition("/")[0][1:]))
@@ -253,7 +255,7 @@ CLAIMS = [
         "n*/bias_falls/stimuli/absolute",
         own=True,
     ),
-    _of_the_fewest(
+    _at_fewest_latents(
         "bias-shrinks-stimuli",
         "IL's bias shrinks as the model fits, absolute, averaged over stimuli, fewest latents (fraction lost)",
         "bias_falls/stimuli/absolute",
@@ -277,7 +279,7 @@ CLAIMS = [
         INF,
         "n*/log10_variance/nvi-nvi_baseline",
     ),
-    _of_the_fewest(
+    _at_fewest_latents(
         "published-climbs",
         "The published NVI* climbs: its mean is opposed to the gradient (cosine, fewest latents, before training)",
         "before/published/cosine",

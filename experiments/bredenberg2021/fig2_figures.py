@@ -1,4 +1,4 @@
-"""Figure 2: the paper's panels a to c and signal-to-noise through learning; against latents; IL's bias."""
+"""Figure 2: the paper's panels a to c and signal-to-noise during learning, all against latents, and IL's bias."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ PAPER = "Bredenberg et al. (2021), Figure 2"
 
 
 def figures(metrics: Mapping[str, np.ndarray], config: Any) -> dict[str, Any]:
-    """The paper's panels, and what is ours: "latents" and "bias"."""
+    """The paper's panels, and our own figures "latents" and "bias"."""
     return {
         "": plot_learning(metrics, 100 * config.groups),
         "latents": plot_latents(metrics, 100 * config.groups),
@@ -32,7 +32,7 @@ def figures(metrics: Mapping[str, np.ndarray], config: Any) -> dict[str, Any]:
 
 
 def plot_learning(metrics: Mapping[str, np.ndarray], trials: int) -> Any:
-    """Test loss, length of the gradient, alignment and signal-to-noise through IL's training, fewest latents."""
+    """Test loss, length of the gradient, alignment and signal-to-noise during IL's training with the fewest latents."""
     import matplotlib.pyplot as plt
 
     n = sizes(metrics)[0]
@@ -112,7 +112,7 @@ def plot_latents(metrics: Mapping[str, np.ndarray], trials: int) -> Any:
 
 
 def plot_bias(metrics: Mapping[str, np.ndarray]) -> Any:
-    """IL's direction, length and bias through its training, by network followed."""
+    """IL's direction, length and bias during its training, for each network that is followed."""
     import matplotlib.pyplot as plt
 
     all_n = sizes(metrics)
@@ -138,13 +138,13 @@ def plot_bias(metrics: Mapping[str, np.ndarray]) -> Any:
 def _through(
     axis: Any, metrics: Mapping[str, np.ndarray], n: int, name: str, label: str, colour: str, style: str
 ) -> None:
-    """A curve against thousands of steps."""
+    """Draws a curve against thousands of steps."""
     values, steps = np.asarray(metrics[f"n{n}/{name}"]).T, metrics[f"n{n}/steps"][0] / 1000
     with_errors(axis, steps, values, label=label, color=colour, fmt=style)
 
 
 def _finish(axes: Any, legends: Any = None) -> None:
-    """Letters, grids, and legends under the axes, or at the right of those given."""
+    """Adds letters, grids, and legends under the axes, or to the right of those given."""
     letter(axes, 0.12)
     for axis in axes if legends is None else []:
         axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14))

@@ -1,4 +1,4 @@
-"""Summary of what was learned from spoken digits, and the claims on it."""
+"""Summary of learning from spoken digits, and the claims on it."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,15 +13,16 @@ LOSSES = {"alternating": "with phases", "wake": "awake"}
 
 
 def methods(metrics: Mapping[str, np.ndarray]) -> list[str]:
-    """Those of `METHODS` that were run: early runs lack "il_slow"."""
+    """The `METHODS` that were run; early runs lack "il_slow"."""
     return [method for method in METHODS if f"{method}/wake" in metrics]
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Numbers that impression learning begins with ("untrained/...") and ends at ("il/..."), rivals' losses, and gaps.
+    """Numbers before ("untrained/...") and after impression learning ("il/..."), the rivals' losses, and gaps.
 
-    "fall/..." is a loss before over the same after, "..._moved" and "rates/..." the inverse, "..._behind" a loss over
-    that of impression learning; "gap/..." are paired; "components_..." principal components with a lower R2.
+    "fall/..." is a loss before over the same loss after, "..._moved" and "rates/..." are the inverse, "..._behind" is a
+    loss over that of impression learning; "gap/..." are paired differences; "components_..." is the number of principal
+    components with a lower R2.
     """
     summary: dict[str, float] = {}
     il = {name[3:]: metrics[name] for name in metrics if name.startswith("il/")}
@@ -75,18 +76,18 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     return summary
 
 
-def _reached(bound: float, *names: str) -> Callable[[Summary], bool]:
-    """Returns whether the best of some trivial baselines is above a bound, too."""
+def _any_above(bound: float, *names: str) -> Callable[[Summary], bool]:
+    """Returns a test of whether the best of some trivial baselines is above a bound, too."""
     return lambda summary: max(summary[name] for name in names) > bound
 
 
-def _near(low: float, high: float, name: str) -> Callable[[Summary], bool]:
-    """Returns whether a trivial baseline lies in an interval, too."""
+def _inside(low: float, high: float, name: str) -> Callable[[Summary], bool]:
+    """Returns a test of whether a trivial baseline lies in an interval, too."""
     return lambda summary: low <= summary[name] <= high
 
 
-def _told_by_frames(layer: str) -> Callable[[Summary], bool]:
-    """Returns whether the frames, or their principal components, give a better readout than the untrained layer."""
+def _frames_decode_better(layer: str) -> Callable[[Summary], bool]:
+    """Returns a test of whether frames or their principal components are decoded better than an untrained layer."""
     scaled = "_z" if layer.endswith("_z") else ""
     names = [f"data/digits_{feature}{scaled}" for feature in ("raw", "pca_r1", "pca_r2")]
     return lambda summary: max(summary[name] for name in names) > summary[f"untrained/digits_{layer}"]
@@ -143,7 +144,7 @@ CLAIMS = [
         0.962,
         "il/r2_r1",
         0.9,
-        trivial=_reached(0.9, "data/pca_r1", "data/pca_r2", "untrained/r2_r1"),
+        trivial=_any_above(0.9, "data/pca_r1", "data/pca_r2", "untrained/r2_r1"),
     ),
     above(
         "reconstructs-deep",
@@ -152,7 +153,7 @@ CLAIMS = [
         "il/r2_r2",
         0.7,
         own=True,
-        trivial=_reached(0.7, "data/pca_r2", "untrained/r2_r2"),
+        trivial=_any_above(0.7, "data/pca_r2", "untrained/r2_r2"),
     ),
     gap(
         "reconstructs-as-40",
@@ -174,7 +175,7 @@ CLAIMS = [
         0.962,
         "il/pearson",
         0.9,
-        trivial=_reached(0.9, "untrained/pearson"),
+        trivial=_any_above(0.9, "untrained/pearson"),
     ),
     gap("dreams-untrained", "And better than an untrained network's (Pearson)", None, "gap/pearson", own=True),
     above(
@@ -184,10 +185,10 @@ CLAIMS = [
         "il/bin_mean",
         0.95,
         own=True,
-        trivial=_reached(0.95, "untrained/bin_mean"),
+        trivial=_any_above(0.95, "untrained/bin_mean"),
     ),
     *(
-        within(id, statement, 0.87, name, 0.75, 1.25, own=True, trivial=_near(0.75, 1.25, "untrained/variance"))
+        within(id, statement, 0.87, name, 0.75, 1.25, own=True, trivial=_inside(0.75, 1.25, "untrained/variance"))
         for id, statement, name in (
             ("dreams-variance", "And so is its variance, within a quarter (ratio)", "il/variance"),
             (
@@ -204,7 +205,7 @@ CLAIMS = [
         "gap/acf",
         -0.1,
         0.1,
-        trivial=_near(-0.1, 0.1, "gap/acf_untrained"),
+        trivial=_inside(-0.1, 0.1, "gap/acf_untrained"),
     ),
     above(
         "cosine",
@@ -252,7 +253,7 @@ CLAIMS = [
             paper,
             f"gap/digits_{name}",
             own=True,
-            trivial=_told_by_frames(name),
+            trivial=_frames_decode_better(name),
         )
         for name, what, paper in (
             ("r2", "layer 2", "0.86 / 0.33"),

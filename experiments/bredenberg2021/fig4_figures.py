@@ -7,13 +7,13 @@ import numpy as np
 
 from experiments.bredenberg2021.common import COLOURS, LABELS
 from experiments.bredenberg2021.fig4_claims import LOSSES, THEIRS, THEIRS_AWAKE, methods, summarise
-from experiments.bredenberg2021.fig4_measures import BINS, LAGS, LAYERS, SHOWN
+from experiments.bredenberg2021.fig4_measures import BINS, LAGS, LAYERS, PICTURE_FRAMES
 from experiments.shared.curves import draw
 from plasticity_jax.data.mel_spectrogram import HOP, MELS, RATE
 from plasticity_jax.run import mean_sem
 
 QUIET = -80
-"""dB below the loudest, to which the recordings are clipped."""
+"""Level in dB, relative to the loudest, at which the recordings are clipped."""
 LABELS_HERE = LABELS | {"il_slow": "the same, hidden weights at half the rate"}
 COLOURS_HERE = COLOURS | {"il_slow": "#000000"}
 STYLES = {"published": "--", "il_slow": (0, (4, 3))}
@@ -43,12 +43,12 @@ def figures(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def plot_losses(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Both losses in the course of training, that of impression learning near, and NVI* at each of its rates."""
+    """Both losses during training, a close view of impression learning's, and NVI* at each of its rates."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(10.5, 8.4), constrained_layout=True)
     one, two, near, rates = axes.flat
-    shown = methods(metrics)
+    method_names = methods(metrics)
 
     def against_epochs(axis: Any, loss: str, method: str, first: int, label: str | None) -> None:
         curves = metrics[f"{method}/{loss}"][:, first:]
@@ -58,21 +58,21 @@ def plot_losses(metrics: Mapping[str, np.ndarray]) -> Any:
         axis.xaxis.get_major_locator().set_params(integer=True)
 
     for axis, (loss, title) in zip((one, two), LOSSES.items(), strict=True):
-        for method in shown:
+        for method in method_names:
             against_epochs(axis, loss, method, 0, LABELS_HERE[method])
         axis.axhline(THEIR_ENDS[loss], color="black", ls=(0, (1, 2)), label="end of the authors' code, one seed")
         axis.set(yscale="log", title=f"Loss {title}, test split")
-    for method in (method for method in shown if method.startswith("il")):
+    for method in (method for method in method_names if method.startswith("il")):
         against_epochs(near, "alternating", method, 1, None)
     near.axhline(THEIR_ENDS["alternating"], color="black", ls=(0, (1, 2)))
     near.set_title("Loss with phases, near: it rises again\nas layer 1 makes dreams livelier than the data")
-    tried = metrics["data/rates"][0, 0]
+    tried_rates = metrics["data/rates"][0, 0]
     for loss, title in LOSSES.items():
         moved = metrics[f"rates/{loss}"][:, -1] / metrics[f"rates/{loss}"][:, 0]
         mean, error = np.array([mean_sem(column) for column in moved.T]).T
         form = "o-" if loss == "wake" else "s--"
-        rates.errorbar(tried, mean, error, fmt=form, color=COLOURS["nvi"], label=title, capsize=2)
-    for rate in tried[~np.isfinite(metrics["rates/wake"][:, -1]).all(0)]:
+        rates.errorbar(tried_rates, mean, error, fmt=form, color=COLOURS["nvi"], label=title, capsize=2)
+    for rate in tried_rates[~np.isfinite(metrics["rates/wake"][:, -1]).all(0)]:
         rates.axvline(rate, color="0.6", ls=":")
         place = {"xycoords": ("data", "axes fraction"), "rotation": 90, "ha": "right", "color": "0.4"}
         rates.annotate("diverges", (rate, 0.4), **place)
@@ -80,8 +80,8 @@ def plot_losses(metrics: Mapping[str, np.ndarray]) -> Any:
     moved = (metrics[f"{name}/alternating"][:, -1] / metrics[f"{name}/alternating"][:, 0] for name in RIVALS)
     corrected, published = (100 * (float(np.nanmean(ratio)) - 1) for ratio in moved)
     rates.set(xscale="log", xlabel="learning rate", ylabel="loss after / before")
-    told = f"all epochs, with phases: {corrected:+.1f} % (as published: {published:+.1f} %)"
-    rates.set_title(f"{LABELS['nvi']}, first epoch\n{told}", fontsize=11)
+    ends = f"all epochs, with phases: {corrected:+.1f} % (as published: {published:+.1f} %)"
+    rates.set_title(f"{LABELS['nvi']}, first epoch\n{ends}", fontsize=11)
     rates.legend(frameon=False, loc="upper left")
     figure.legend(*one.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     _title(figure, metrics)
@@ -89,7 +89,7 @@ def plot_losses(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def plot_spectrograms(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Frames of the test split, what both layers make of them, and a dream, of the first seed."""
+    """Frames of the test split, their reconstructions from both layers, and a dream, all from the first seed."""
     import matplotlib.pyplot as plt
 
     scale, floor = metrics["data/scale"][0, 0], metrics["data/floor"][0, 0]
@@ -107,7 +107,7 @@ def plot_spectrograms(metrics: Mapping[str, np.ndarray]) -> Any:
             decibels.T,
             origin="lower",
             aspect="auto",
-            extent=(0, SHOWN * FRAME_MS, -0.5, BINS - 0.5),
+            extent=(0, PICTURE_FRAMES * FRAME_MS, -0.5, BINS - 0.5),
             vmin=QUIET,
             vmax=0,
             cmap="magma",
@@ -130,7 +130,7 @@ def plot_spectrograms(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def plot_statistics(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
-    """Correlations of frequencies in data and dreams, and autocorrelations of layer 2."""
+    """Correlations between frequencies in data and dreams, and autocorrelations of layer 2."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(10.5, 9.4), constrained_layout=True)
@@ -173,13 +173,13 @@ def plot_statistics(metrics: Mapping[str, np.ndarray], summary: Mapping[str, flo
 
 
 def bin_of(hertz: float) -> float:
-    """Position of a frequency on the axis of mels; filter m has its peak at m."""
+    """Position of a frequency on the mel axis; filter m peaks at m."""
     last, mel = (f * 3 / 200 if f < 1000 else 15 + 27 * np.log(f / 1000) / np.log(6.4) for f in (RATE / 2, hertz))
     return mel / last * (MELS + 1) - 1
 
 
 def plot_digits(metrics: Mapping[str, np.ndarray], summary: Mapping[str, float]) -> Any:
-    """Digits told from the layers, trained and not, beside the frames and their principal components."""
+    """Share of digits read out from the layers, before and after training, and from frames and principal components."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 1, figsize=(10.5, 8), sharex=True, constrained_layout=True)
@@ -217,26 +217,26 @@ def _title(figure: Any, metrics: Mapping[str, np.ndarray]) -> None:
 
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
-    """Losses, and the share of digits that is read out, in Markdown; a mean is over the seeds that did not diverge."""
+    """Losses and the share of digits read out, in Markdown; means are over the seeds that did not diverge."""
     summary = summarise(metrics)
 
     seeds = len(metrics["il/wake"])
 
     def cell(name: str, form: str) -> str:
-        kept = summary[f"{name}_n"]
-        lost = "" if kept == seeds else f", {seeds - kept} of {seeds} seeds diverged"
+        finite_seeds = summary[f"{name}_n"]
+        lost = "" if finite_seeds == seeds else f", {seeds - finite_seeds} of {seeds} seeds diverged"
         return f"{summary[name]:{form}} ± {summary[f'{name}_sem']:{form}}{lost}"
 
     rows = [("method", "with phases", "awake", "with phases (nats)", "awake (nats)"), ("---",) * 5]
     for name in ("untrained", *methods(metrics)):
-        wanted = ("alternating", "wake", "alternating_nats", "wake_nats")
-        rows.append((LABELS_HERE[name], *(cell(f"{name}/{loss}", ".3e") for loss in wanted)))
+        loss_names = ("alternating", "wake", "alternating_nats", "wake_nats")
+        rows.append((LABELS_HERE[name], *(cell(f"{name}/{loss}", ".3e") for loss in loss_names)))
     more = [("digits from", "untrained", "trained", "untrained, scaled", "trained, scaled"), ("---",) * 5]
     for feature, label in FEATURES.items():
         if feature in LAYERS or feature.endswith("noiseless"):
             names = (f"{stage}/digits_{feature}{z}" for z in ("", "_z") for stage in ("untrained", "il"))
             more.append((label, *(cell(name, ".3f") for name in names)))
         else:
-            found = (f"{summary[f'data/digits_{feature}{z}']:.3f}" for z in ("", "_z"))
-            more.append((label, *(part for value in found for part in ("-", value))))
+            shares = (f"{summary[f'data/digits_{feature}{z}']:.3f}" for z in ("", "_z"))
+            more.append((label, *(part for value in shares for part in ("-", value))))
     return "\n\n".join("\n".join("| " + " | ".join(row) + " |" for row in each) for each in (rows, more))

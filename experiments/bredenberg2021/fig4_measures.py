@@ -1,4 +1,4 @@
-"""Tests of a network that has learned sounds: losses, reconstruction, dreams, and the digits that it tells."""
+"""Tests of a network that has learned sounds: losses, reconstruction, dreams, and digits read out from it."""
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +15,13 @@ from plasticity_jax.typing import Array, Key, Params
 
 PERIOD = 2
 """Frames of a phase."""
-SETTLE, LAGS, SHOWN, BINS = 100, 40, 30, 85
-"""Frames for a dream to forget how it began, lags, frames of a picture, and bins below the recordings' 3.5 kHz."""
+SETTLE, LAGS, PICTURE_FRAMES, BINS = 100, 40, 30, 85
+"""Frames in which a dream forgets its start, lags, frames of a picture, and bins below the recordings' 3.5 kHz."""
 LAYERS = ("r1", "r2")
 
 
 def walks(net: TwoStream, params: Params, key: Key, frames: Array) -> tuple[Sample, Array]:
-    """Over frames (T, 128) under the same noise: awake, with phases, and in deep sleep from the second frame on.
+    """Walks over frames (T, 128) under the same noise: awake, with phases, and in deep sleep from the second frame on.
 
     Returns:
       A `Sample` whose arrays lead with (3, T, 1), and lambda (3, T).
@@ -32,36 +32,37 @@ def walks(net: TwoStream, params: Params, key: Key, frames: Array) -> tuple[Samp
 
 
 def losses(net: TwoStream, walked: Sample, wake: Array) -> Metrics:
-    """Mean loss of a step awake and with phases, in the authors' units and (``_nats``) as log q~ - log p~."""
-    cycles = slice(0, wake.shape[1] - wake.shape[1] % (2 * PERIOD))  # as much wake as sleep, for constants to cancel
+    """Mean loss of a step, awake and with phases, in the authors' units and (``_nats``) as log q~ - log p~."""
+    cycles = slice(0, wake.shape[1] - wake.shape[1] % (2 * PERIOD))  # as much wake as sleep, so that constants cancel
     units = jax.vmap(lambda *each: authors_loss(net, *each))(walked, wake)[:2, cycles, 0]
     nats = (jnp.where(wake, 1, -1) * (log_q(net, walked) - log_p(net, walked))[..., 0])[:2, cycles]
-    found = zip(("wake", "alternating"), jnp.mean(units, 1), jnp.mean(nats, 1), strict=True)
-    return {f"{name}{unit}": value for name, *both in found for unit, value in zip(("", "_nats"), both, strict=True)}
+    means = zip(("wake", "alternating"), jnp.mean(units, 1), jnp.mean(nats, 1), strict=True)
+    return {f"{name}{unit}": value for name, *both in means for unit, value in zip(("", "_nats"), both, strict=True)}
 
 
-def compared(net: TwoStream, params: Params, key: Key, frames: Array) -> Metrics:
-    """`losses`, and ``variance``, dreamed over data's, on frames (T, 128)."""
+def losses_and_variance(net: TwoStream, params: Params, key: Key, frames: Array) -> Metrics:
+    """`losses`, and ``variance``, that of dreams over that of the data, on frames (T, 128)."""
     walked, wake = walks(net, params, key, frames)
     dreamed = walked.x[0][2, SETTLE:, 0]
     return {**losses(net, walked, wake), "variance": jnp.sum(jnp.var(dreamed, 0)) / jnp.sum(jnp.var(frames, 0))}
 
 
-def tested(net: TwoStream, params: Params, key: Key, sounds: Sounds) -> Metrics:
+def measurements(net: TwoStream, params: Params, key: Key, sounds: Sounds) -> Metrics:
     """Measurements at fixed weights.
 
     Args:
       net: the network.
       params: its weights.
       key: consumed.
-      sounds: both splits; all but the decoders' training is on the test frames.
+      sounds: both splits; only the linear readouts are trained on training frames.
 
     Returns:
-      Those of `losses`; ``r2_r1`` and ``r2_r2``, R2 of D_s r1 and of D_s f(D_1 r2 + b) against the frames, awake, and
-      ``mse_r1``; ``correlation``, that of dreamed frequencies, bins below 3.5 kHz alone; ``pearson`` and ``cosine``
-      between it and the data's, of those bins and (``_all``) of all; ``bin_mean``, correlation of the bins' means in
-      dreams and in data; ``variance``, dreamed over data's; autocorrelations of r2 ``acf_wake`` and ``acf_dream``;
-      ``digits_...``, the share of test recordings whose digit a linear readout tells; and pictures.
+      Those of `losses`; ``r2_r1`` and ``r2_r2``, R2 awake of D_s r1 and of D_s f(D_1 r2 + b) against the frames, and
+      ``mse_r1``; ``correlation``, the correlation matrix of dreamed frequencies below 3.5 kHz; ``pearson`` and
+      ``cosine`` between it and the data's, over those bins and (``_all``) over all bins; ``bin_mean``, correlation
+      between the bins' means in dreams and in data; ``variance``, that of dreams over that of the data;
+      autocorrelations ``acf_wake`` and ``acf_dream`` of r2; ``digits_...``, the share of test recordings that a linear
+      readout classifies correctly; and pictures.
     """
     key_walk, *key_features = jax.random.split(key, 3)
     sounds = unfolded(sounds)
@@ -72,7 +73,7 @@ def tested(net: TwoStream, params: Params, key: Key, sounds: Sounds) -> Metrics:
     decoder = params["generation"]["w"][0].T
     from_r1, from_r2 = awake.generated[0][:, 0], awake.generated[1][:, 0] @ decoder
     acf = jax.vmap(lambda r: autocorrelation(r - jnp.mean(r, 0), range(LAGS + 1)))(walked.x[2][:, SETTLE:])
-    found = {
+    metrics = {
         **losses(net, walked, wake),
         "r2_r1": r_squared(from_r1, frames),
         "r2_r2": r_squared(from_r2, frames),
@@ -81,37 +82,37 @@ def tested(net: TwoStream, params: Params, key: Key, sounds: Sounds) -> Metrics:
         **resemblance(frames, dreamed),
         "acf_wake": acf[0],
         "acf_dream": acf[2],
-        "picture_r1": from_r1[-SHOWN:, :BINS],
-        "picture_r2": from_r2[-SHOWN:, :BINS],
-        "picture_dream": dreamed[-SHOWN:, :BINS],
+        "picture_r1": from_r1[-PICTURE_FRAMES:, :BINS],
+        "picture_r2": from_r2[-PICTURE_FRAMES:, :BINS],
+        "picture_dream": dreamed[-PICTURE_FRAMES:, :BINS],
     }
 
     def responses(frames: Array, key: Key) -> tuple[Array, ...]:
-        """Both layers' activity when awake, (2, N, n), the second time without noise."""
+        """Activity of both layers awake, (2, N, n) each, with and without noise."""
         innovations = draw(net, key, len(frames), frames.dtype)
         scaled = jax.tree.map(lambda leaf: jnp.stack([leaf, jnp.zeros_like(leaf)]), innovations)
-        # Inference is feedforward, so that all frames are one batch.
+        # Inference is feedforward, so all frames can form one batch.
         still = jnp.zeros((len(frames), net.sizes[-1]), frames.dtype)
         return jax.vmap(lambda xi: advance(net, params, True, False, still, frames, xi).x[1:])(scaled)
 
     pairs = zip(*(responses(*each) for each in zip(sounds.frames, key_features, strict=True)), strict=True)
     for layer, pair in zip(LAYERS, pairs, strict=True):
-        right = jax.vmap(lambda *each: digits(sounds, each))(*pair)
-        found |= {f"digits_{layer}{name}": values[0] for name, values in right.items()}
-        found |= {f"digits_{layer}_noiseless{name}": values[1] for name, values in right.items()}
-    return found
+        accuracies = jax.vmap(lambda *each: digits(sounds, each))(*pair)
+        metrics |= {f"digits_{layer}{name}": values[0] for name, values in accuracies.items()}
+        metrics |= {f"digits_{layer}_noiseless{name}": values[1] for name, values in accuracies.items()}
+    return metrics
 
 
 def digits(sounds: Sounds, responses: tuple[Array, Array], ridge: float = 1.0) -> Metrics:
-    """Share of test recordings whose digit a linear readout tells from means over the recording.
+    """Share of test recordings that a linear readout of means over the recording classifies correctly.
 
     Args:
-      sounds: for recordings and labels.
-      responses: (N, n) to the frames of training and of test.
-      ridge: penalty on the squared weights, beside the sum of squared errors over recordings.
+      sounds: sounds with their recordings and labels.
+      responses: (N, n), to the frames of training and of test.
+      ridge: penalty on the squared weights, relative to the sum of squared errors over recordings.
 
     Returns:
-      That of the responses as they are, named "", and "_z", each first scaled to a variance of 1.
+      Shares by name: "" for the responses as they are, "_z" with each response first scaled to a variance of 1.
     """
     train, test = (
         jax.ops.segment_sum(r, of, len(label)) / jax.ops.segment_sum(jnp.ones_like(r[:, :1]), of, len(label))
@@ -119,18 +120,18 @@ def digits(sounds: Sounds, responses: tuple[Array, Array], ridge: float = 1.0) -
     )
     targets, middle = jax.nn.one_hot(sounds.labels[0], 10, dtype=train.dtype), jnp.mean(train, 0)
 
-    def right(scale: Array) -> Array:
+    def accuracy(scale: Array) -> Array:
         readout = linear_readout((train - middle) / scale, targets, ridge / len(train))
         return jnp.mean(jnp.argmax(readout((test - middle) / scale), -1) == sounds.labels[1])
 
     scales = jnp.stack([jnp.ones(train.shape[1], train.dtype), jnp.maximum(jnp.std(train, 0), 1e-12)])
-    return dict(zip(("", "_z"), jax.vmap(right)(scales), strict=True))
+    return dict(zip(("", "_z"), jax.vmap(accuracy)(scales), strict=True))
 
 
 def resemblance(data: Array, dreamed: Array) -> Metrics:
-    """Agreement of the statistics of dreamed frames with those of the data, both (frames, 128): see `tested`."""
+    """Agreement between the statistics of dreamed frames and of data, both (frames, 128); see `measurements`."""
     (mean, variance, correlation), (mean_d, variance_d, correlation_d) = map(statistics, (data, dreamed))
-    found = {
+    metrics = {
         "correlation": correlation_d[:BINS, :BINS],
         "bin_mean": jnp.corrcoef(mean, mean_d)[0, 1],
         "variance": jnp.sum(variance_d) / jnp.sum(variance),
@@ -138,12 +139,12 @@ def resemblance(data: Array, dreamed: Array) -> Metrics:
     }
     for name, bins in (("", BINS), ("_all", len(mean))):
         a, b = correlation[:bins, :bins], correlation_d[:bins, :bins]
-        found |= {f"pearson{name}": off_diagonal_pearson(a, b), f"cosine{name}": cosine_of(a, b)}
-    return found
+        metrics |= {f"pearson{name}": off_diagonal_pearson(a, b), f"cosine{name}": cosine_of(a, b)}
+    return metrics
 
 
 def statistics(frames: Array) -> tuple[Array, Array, Array]:
-    """Mean, variance and correlations of the bins of (frames, bins); what never changes correlates with nothing."""
+    """Mean, variance and correlations of the bins of (frames, bins); a constant bin has correlations of 0."""
     mean = jnp.mean(frames, 0)
     covariance = (frames - mean).T @ (frames - mean) / len(frames)
     variance = jnp.diag(covariance)
@@ -158,12 +159,12 @@ def off_diagonal_pearson(a: Array, b: Array) -> Array:
 
 
 def cosine_of(a: Array, b: Array) -> Array:
-    """The authors' measure of two correlation matrices, diagonals included."""
+    """The authors' measure of similarity of two correlation matrices: their cosine, diagonals included."""
     return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a**2) * jnp.sum(b**2))
 
 
 def components(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components of training by column, strongest first, and R2 on test of the first 1 .. 128 of them."""
+    """Principal components of training frames as columns, strongest first, and R2 on test of the first 1 to 128."""
     centred = train.astype(np.float64) - train.mean(0, dtype=np.float64)
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
     energy = (((test - train.mean(0, dtype=np.float64)) @ axes) ** 2).mean(0)
@@ -171,24 +172,24 @@ def components(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def baselines(sizes: tuple[int, int], sounds: Sounds, axes: np.ndarray) -> Metrics:
-    """Measures that need no network: digits from the frames, the data's statistics, a matrix of ones.
+    """Measures without a network: digits read out from the frames, statistics of the data, and a matrix of ones.
 
     Returns:
-      ``digits_...``, from all bins and from as many components as the layers have neurons; ``cosine`` of a matrix of
-      ones and the data's correlations, and ``cosine_all``; ``correlation``; ``acf``; ``picture``.
+      ``digits_...``, from all bins and from as many components as the layers have neurons; ``cosine`` between a matrix
+      of ones and the data's correlations, and ``cosine_all``; ``correlation``; ``acf``; ``picture``.
     """
     sounds = unfolded(sounds)
     test = sounds.frames[1]
     correlation = statistics(test)[2]
-    found = {
+    metrics = {
         "correlation": correlation[:BINS, :BINS],
         "cosine": cosine_of(correlation[:BINS, :BINS], jnp.ones((BINS, BINS))),
         "cosine_all": cosine_of(correlation, jnp.ones_like(correlation)),
         "acf": autocorrelation((test - jnp.mean(test, 0))[:, None], range(LAGS + 1)),
-        "picture": test[-SHOWN:, :BINS],
+        "picture": test[-PICTURE_FRAMES:, :BINS],
     }
     rotations = {"raw": np.eye(MELS)} | {f"pca_{name}": axes[:, :k] for name, k in zip(LAYERS, sizes, strict=True)}
     for name, rotation in rotations.items():
         train, test = (frames @ jnp.asarray(rotation, frames.dtype) for frames in sounds.frames)
-        found |= {f"digits_{name}{suffix}": value for suffix, value in digits(sounds, (train, test)).items()}
-    return found
+        metrics |= {f"digits_{name}{suffix}": value for suffix, value in digits(sounds, (train, test)).items()}
+    return metrics

@@ -1,4 +1,4 @@
-"""Recordings of spoken digits, or made ones, as frames on the device."""
+"""Recordings of spoken digits, or synthetic ones, as frames on the device."""
 
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ class Sounds(NamedTuple):
     """Both splits on the device.
 
     Attributes:
-      frames: (N, 128) of training and of test.
-      recordings: (N,), of which recording a frame is, likewise.
+      frames: (N, 128), of training and of test.
+      recordings: (N,), the recording that each frame belongs to, likewise.
       labels: (files,), the digits, likewise.
     """
 
@@ -25,21 +25,21 @@ class Sounds(NamedTuple):
 
 
 def load(data: str) -> tuple[SpokenDigits, SpokenDigits]:
-    """Training and test of a set by name.
+    """Training and test split of a data set by name.
 
     Raises:
       ValueError: if the set is not known.
       MissingData: if it is not on this machine.
     """
     if data == "made":
-        return made(100, 0), made(40, 1)
+        return made_sounds(100, 0), made_sounds(40, 1)
     if data != "spoken_digit":
         raise ValueError(f"data={data!r} is not known; use 'spoken_digit' or 'made' (which needs no files)")
     return load_spoken_digits("train"), load_spoken_digits("test")
 
 
-def made(recordings: int, seed: int) -> SpokenDigits:
-    """Ten words of two resonances that glide, each word its own way; no two recordings are alike."""
+def made_sounds(recordings: int, seed: int) -> SpokenDigits:
+    """Recordings of ten synthetic words, each with two gliding resonances of its own; no two recordings are alike."""
     rng = np.random.default_rng(seed)
     words = np.random.default_rng(0).uniform(5, 95, (10, 2, 2))  # word, resonance, begin or end
     labels, lengths = np.arange(recordings, dtype=np.int32) % 10, rng.integers(8, 13, recordings, dtype=np.int32)
@@ -53,8 +53,8 @@ def made(recordings: int, seed: int) -> SpokenDigits:
     return SpokenDigits(np.concatenate(parts).astype(np.float32), starts, lengths, labels, 22.0, -80.0)
 
 
-def resident(splits: tuple[SpokenDigits, SpokenDigits]) -> Sounds:
-    """Splits on the device, in JAX's default float."""
+def sounds_on_device(splits: tuple[SpokenDigits, SpokenDigits]) -> Sounds:
+    """Both splits on the device, in JAX's default float type."""
     frames = [jnp.asarray(split.frames, jnp.zeros(()).dtype) for split in splits]
     recordings = [jnp.asarray(np.repeat(np.arange(len(split.lengths)), split.lengths)) for split in splits]
     return Sounds(*(tuple(arrays) for arrays in (frames, recordings, [jnp.asarray(s.labels) for s in splits])))  # pyright: ignore

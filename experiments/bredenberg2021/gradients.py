@@ -1,9 +1,9 @@
 """Parts shared by the experiments on impression learning's gradients: windows of wake and sleep, training checkpoints.
 
 A window is a trial of T steps with one stimulus path and one lambda pattern. The paper's theory needs p(lambda) =
-p(1 - lambda), so that windows come in complementary pairs. Windows start from r = 0 as if awake before, or from the
-`running` network's state: of one that went through the same pattern just before. A network that is awake forgets, so
-that one round brings it to where it is in training.
+p(1 - lambda), so windows come in complementary pairs. Windows start from r = 0, as if awake before, or from the
+`running_state` of a network that has just gone through the same pattern. A network forgets while awake, so one round
+is enough to reach the states of training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +22,17 @@ from plasticity_jax.tasks.ou_mixture import OUMixtureState, ou_mixture
 from plasticity_jax.typing import Array, Example, Key, Params
 
 BLOCK = 500
-"""Steps of training for which the stream is drawn at once."""
+"""Training steps for which the stream is drawn at once."""
 
 
 class Checkpoint(NamedTuple):
     """State of a `checkpoints` program.
 
     Attributes:
-      key: base key of what is measured.
-      done: checkpoints measured.
+      key: base key of the measurements.
+      done: checkpoints measured so far.
       learner: the learner's state.
-      stream: the stimulus'.
+      stream: the stimulus's state.
     """
 
     key: Key
@@ -42,13 +42,13 @@ class Checkpoint(NamedTuple):
 
 
 def pairs(steps: int, phase: int) -> Array:
-    """A window that starts awake and its complement, (2, steps), bool; phases of `phase` steps."""
+    """A window that starts awake, and its complement: (2, steps), bool, with phases of `phase` steps."""
     wake = (jnp.arange(steps) // phase) % 2 == 0
     return jnp.stack([wake, ~wake])
 
 
 def following(pattern: Array) -> Schedule:
-    """The schedule that goes through a given window, (T,), once."""
+    """Schedule that goes through a given window (T,) once."""
 
     def step(t: Array, key: Key) -> tuple[Array, Array]:
         return pattern[t], t + 1
@@ -56,21 +56,21 @@ def following(pattern: Array) -> Schedule:
     return Schedule(lambda: jnp.zeros((), jnp.int32), step)
 
 
-def running(net: TwoStream, params: Params, key: Key, z: Array, pattern: Array) -> Array:
-    """The top layer after stimuli (T, B, n_0) with a pattern (T,), awake in some step of it: (B, n_L)."""
+def running_state(net: TwoStream, params: Params, key: Key, z: Array, pattern: Array) -> Array:
+    """State of the top layer, (B, n_L), after stimuli (T, B, n_0) with a pattern (T,) that is awake at some step."""
     return trajectory(net, params, key, z, pattern).x[-1][-1]
 
 
 def walk_on(net: TwoStream, params: Params, key: Key, top: Array, z: Array, pattern: Array) -> Sample:
-    """A window, from the state that the same pattern left.
+    """Walk of a window that starts from the state after the same pattern.
 
     Args:
       net: the network.
       params: its weights.
       key: consumed.
-      top: (B, n_L), from `running`.
+      top: (B, n_L), from `running_state`.
       z: (T, B, n_0), stimuli.
-      pattern: (T,), lambda, whose last entry is that before the window, too.
+      pattern: (T,), lambda; its last entry is also that before the window.
 
     Returns:
       A `Sample` whose arrays lead with (T,).
@@ -86,7 +86,7 @@ def walk_on(net: TwoStream, params: Params, key: Key, top: Array, z: Array, patt
 
 
 def starting_from(rule: LearningRule, top: Array, wake: Array) -> LearningRule:
-    """A rule of the two-stream network whose walk starts with the top layer (B, n_L) and lambda of the step before."""
+    """Rule of the two-stream network that starts with a given top layer (B, n_L) and previous lambda."""
 
     def init(params: Params, key: Key, batch: Example) -> Any:
         traces = rule.init(params, key, batch)
@@ -107,22 +107,22 @@ def checkpoints(
     until: Sequence[int],
     measure: Callable[[Key, Params, Array], Mapping[str, Array]],
 ) -> Program:
-    """Impression learning on a mixture of latents in the network's stimuli, measured on the way.
+    """Impression learning on a mixture of latents in the network's stimuli, with measurements during training.
 
     Args:
-      net: one layer of neurons, as many as there are latents.
-      rate: of the learning, times the variance of each weight's density.
+      net: the network, with one layer of as many neurons as there are latents.
+      rate: learning rate, times the variance of each weight's density.
       until: steps at which to measure, equally spaced multiples of `BLOCK`, from 0 on.
       measure: ``(key, params, mixing) -> metrics``; the key is the same at every checkpoint.
 
     Returns:
-      The program, one checkpoint to a chunk, with the metric "steps" besides.
+      The program, with one checkpoint in each chunk and the additional metric "steps".
 
     Raises:
       ValueError: if the steps are not such multiples.
     """
-    apart = until[1] - until[0] if len(until) > 1 else 0
-    if until[0] != 0 or apart % BLOCK or list(until) != [i * apart for i in range(len(until))]:
+    interval = until[1] - until[0] if len(until) > 1 else 0
+    if until[0] != 0 or interval % BLOCK or list(until) != [i * interval for i in range(len(until))]:
         raise ValueError(f"checkpoints at {tuple(until)} must be equally spaced multiples of {BLOCK}, from 0 on")
     stimuli, latents = net.sizes
     stream, learn = ou_mixture(latents, stimuli), learner(impression(net), optax.sgd(rate))
@@ -138,9 +138,9 @@ def checkpoints(
         return jax.lax.scan(lambda state, z: (learn.step(state, z)[0], None), carry[0], examples)[0], world
 
     def chunk(state: Checkpoint) -> tuple[Checkpoint, Mapping[str, Array]]:
-        blocks = jnp.where(state.done > 0, apart // BLOCK, 0)
+        blocks = jnp.where(state.done > 0, interval // BLOCK, 0)
         trained, world = jax.lax.fori_loop(0, blocks, block, (state.learner, state.stream))
-        found = {**measure(state.key, trained.params, world.mixing), "steps": trained.step}
-        return Checkpoint(state.key, state.done + 1, trained, world), jax.tree.map(lambda leaf: leaf[None], found)
+        metrics = {**measure(state.key, trained.params, world.mixing), "steps": trained.step}
+        return Checkpoint(state.key, state.done + 1, trained, world), jax.tree.map(lambda leaf: leaf[None], metrics)
 
-    return Program(init, chunk, len(until), max(apart, 1), 1)
+    return Program(init, chunk, len(until), max(interval, 1), 1)

@@ -1,33 +1,34 @@
 """Figures 1, 2d and 3 of Bredenberg et al. (2021): what impression learning and its rivals learn from OU mixtures.
 
-"standard" is Figure 1, 20 latents behind 100 inputs; "d2" to "d32" Figure 2d, d latents behind 2 d inputs; "K2" to
-"K32" Figure 3, phases of K steps, 4 latents behind 10 inputs, and K = 1 besides; "rates" the learning rates that 2
-latents behind 4 inputs bear. A seed is a world, its initial weights, its stimuli, and its test; it is shared by all
-methods and rates.
+Task "standard" is Figure 1, with 20 latents behind 100 inputs; "d2" to "d32" are Figure 2d, d latents behind 2 d
+inputs; "K2" to "K32" are Figure 3, phases of K steps with 4 latents behind 10 inputs, to which we add K = 1; "rates"
+tests which learning rates are stable with 2 latents behind 4 inputs. A seed is a world, its initial weights, its
+stimuli, and its test, shared by all methods and rates.
 
-Rates are those of the authors, times sigma^2 of each weight's density. Their backpropagation had its own loss, without
-the 1/2: 2e-2 in these units. NVI* is run at several rates, and judged at the best of them for what is compared, chosen
-on the reported seeds, to the rival's good; the published code at the authors' rate of 3.16e-10, where nothing moves,
-and at 1e-7. The generated stimulus is linear in the neurons for all methods; the authors' is a tanh for backpropagation
-alone. The default is shorter than the paper's 2 million steps (Figure 1; backpropagation 300,000) and 3.6 million
-(Figure 2d).
+Rates are the authors' rates times sigma^2 of each weight's density. Their backpropagation had its own loss, without the
+1/2: this gives 2e-2 in our units. NVI* is run at several rates and judged at the best of them, chosen on the reported
+seeds, which favours it. The published code is run at the authors' rate of 3.16e-10, at which nothing moves, and at
+1e-7. The generated stimulus is linear in the neurons for all methods; in the authors' code it is a tanh, for
+backpropagation only. The default is shorter than the paper's 2 million steps (Figure 1; backpropagation 300,000) and
+3.6 million (Figure 2d).
 
-Trivial baselines. Principal components, as many as neurons, reconstruct the stimuli without error, for they have no
-noise of their own. A random network of as many neurons as latents is almost surely invertible: without noise the
-latents can be read out linearly from it as well, so that what learning brings is a code that stands out of the noise of
-the neurons. An untrained network's dreams forget by 0.6 a step.
+Trivial baselines. As many principal components as neurons reconstruct the stimuli without error, because they have no
+noise of their own. A random network with as many neurons as latents is almost surely invertible: without noise, the
+latents can be read out linearly from it as well. Learning therefore adds a code that stands out from the noise of the
+neurons. The dreams of an untrained network decay by a factor of 0.6 in each step.
 
-NVI* lowers the transitions, from 0.6 to 0.1 in Figure 1, where all else finds 0.97: the exact gradient does. It is
-measured at every test (`transition_slopes`), and its integral along NVI*'s path is how far NVI* goes. As long as dreams
-mean nothing they are noise, each bit of which costs 1 / sigma^2 = 10,000 asleep, and a transition only adds to it; the
-wish to predict, awake, is a thousandth of that. Once dreams can be read the sign turns: with 2 latents, 3.6 million
-steps and five seeds that are not reported, D_r fell to between -0.5 and 0.5 in nearly all, and was 0.95 and 1.00 at the
-end in the two that bore a rate of 3e-6 (loss 1600 and 2000); at 1e-6 one diverged, and the others ended at 3400 to 8500
-with D_r of 0.5 to 0.9, still falling; at 3e-7 four fell by 2 to 12 %; at 1e-5 and 3e-5 all five diverged.
+NVI* lowers the transitions, from 0.6 to 0.1 in Figure 1, where all other methods reach 0.97. It follows the exact
+gradient, which we measure at every test (`transition_slopes`): its integral along NVI*'s path predicts how far NVI*
+moves. As long as dreams are meaningless they are noise, which is weighted by 1 / sigma^2 = 10,000 asleep, and a
+transition only adds to it; the gain in prediction awake is a thousandth of that. Once inference can read the dreams,
+the sign changes. With 2 latents, 3.6 million steps and five seeds that are not reported, D_r fell to between -0.5 and
+0.5 in nearly all. It ended at 0.95 and 1.00 in the two seeds that did not diverge at a rate of 3e-6 (loss 1600 and
+2000); at 1e-6 one diverged, and the others ended at 3400 to 8500 with D_r of 0.5 to 0.9, still falling; at 3e-7 four
+fell by 2 to 12 %; at 1e-5 and 3e-5 all five diverged.
 
-What does not hold: dreams do not vary as the stimuli do, but more. NVI* does not get going in so few steps in any
-dimension, so that nothing shows of a gap that widens. And phases of 32 end with half the loss of phases of 2, tested
-with phases of 2, though with more awake.
+What does not hold: dreams vary more than the stimuli; NVI* learns too little in so few steps, in any dimension, to show
+a gap that widens; and phases of 32 end with half the loss of phases of 2 when tested with phases of 2, although with a
+higher loss awake.
 """
 
 import dataclasses
@@ -55,36 +56,37 @@ from plasticity_jax.tasks.ou_mixture import ou_mixture
 from plasticity_jax.typing import Array, Key, PyTree
 
 LONG = 32
-"""Steps of wake-sleep's phases, the longest that a test can hold."""
+"""Steps of wake-sleep's phases, the longest for which a test has enough steps."""
 FIGURES = ("1", "2d", "3")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings; rates are of SGD on updates without the factors 1 / sigma^2.
+    """Settings; rates are for SGD on updates without the factors 1 / sigma^2.
 
     Attributes:
       seeds: worlds and networks, shared by all methods.
       figures: which of `FIGURES` to run.
-      methods: which of `METHODS` to run in Figures 1 and 2d, in which the untrained network always is.
-      latents: of the standard task.
+      methods: which of `METHODS` to run in Figures 1 and 2d, in addition to the untrained network.
+      latents: latents of the standard task.
       stimuli: inputs of the standard task.
-      steps: of all methods there.
-      rate: of impression learning and wake-sleep there.
-      rate_bp: of backpropagation, everywhere.
-      rates_nvi: of NVI* in the standard task and in every dimension; the best of them counts.
-      rates_published: of the published NVI*: the authors', the only one in other dimensions; one at which weights move.
-      dimensions: d, latents behind 2 d inputs.
-      dimension_steps: of all methods there.
-      dimension_rate: of impression learning there.
-      phases: K.
-      phase_steps: steps at each.
-      phase_rate: rate there.
-      tolerance_steps: steps in which a rate must prove itself.
-      tolerance_il: rates of impression learning that are tried, ascending.
-      tolerance_nvi: rates of NVI*, likewise.
-      points: tests in the course of training in Figures 1 and 3.
-      few: tests of dimensions and tolerances.
+      steps: steps of all methods on the standard task.
+      rate: rate of impression learning and wake-sleep on the standard task.
+      rate_bp: rate of backpropagation on all tasks.
+      rates_nvi: rates of NVI* on the standard task and in every dimension; the best of them counts.
+      rates_published: rates of the published NVI*: the authors', the only one in other dimensions, and one at which
+        weights move.
+      dimensions: values of d, latents behind 2 d inputs.
+      dimension_steps: steps of all methods in each dimension.
+      dimension_rate: rate of impression learning in each dimension.
+      phases: values of K.
+      phase_steps: steps at each K.
+      phase_rate: rate at each K.
+      tolerance_steps: steps after which a stable rate has neither diverged nor raised the loss.
+      tolerance_il: rates to try for impression learning, ascending.
+      tolerance_nvi: rates to try for NVI*, likewise.
+      points: tests during training in Figures 1 and 3.
+      few: tests during training for dimensions and tolerances.
     """
 
     seeds: int = 5
@@ -151,7 +153,7 @@ PRESETS = {
 
 
 def build_rule(method: str, net: TwoStream) -> LearningRule:
-    """One of `METHODS`."""
+    """Rule of one of `METHODS`."""
     rules = {
         "il": impression(net),
         "ws": wake_sleep(net, phase=LONG),
@@ -164,7 +166,7 @@ def build_rule(method: str, net: TwoStream) -> LearningRule:
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """Programs by "task.method", and "identity", which compares wake-sleep with impression learning."""
+    """Programs named "task.method", and "identity", which compares wake-sleep with impression learning."""
     parts = {}
 
     def add(part: str, method: str, sizes: tuple[int, int], rates: Sequence[float], steps: int, points: int) -> None:
@@ -190,20 +192,21 @@ def make_parts(config: Config) -> dict[str, Program]:
     if "2d" in config.figures:
         for d in config.dimensions:
             task(f"d{d}", IN_DIMENSIONS, (2 * d, d), config.dimension_rate, config.dimension_steps, config.few)
-        for method, tried in (("untrained", ()), ("il", config.tolerance_il), ("nvi", config.tolerance_nvi)):
-            add(f"rates.{method}", method, (4, 2), tried, config.tolerance_steps, config.few)
+        for method, rates in (("untrained", ()), ("il", config.tolerance_il), ("nvi", config.tolerance_nvi)):
+            add(f"rates.{method}", method, (4, 2), rates, config.tolerance_steps, config.few)
     for period in config.phases if "3" in config.figures else ():
         net = two_stream((10, 4))
         rule, steps = impression(net, schedule=alternating(period)), config.phase_steps
-        tried = (config.phase_rate,)
-        parts[f"K{period}.il"] = training(net, rule, tried, steps=steps, points=config.points, period=period)
+        rates = (config.phase_rate,)
+        parts[f"K{period}.il"] = training(net, rule, rates, steps=steps, points=config.points, period=period)
     return parts
 
 
 def identity(sizes: tuple[int, int], rate: float, steps: int = 1000) -> Program:
-    """Wake-sleep with phases of 2 beside impression learning on a few stimuli, and their principal components.
+    """Compares wake-sleep with phases of 2 and impression learning, and fits principal components, on a few stimuli.
 
-    Metrics: ``difference``, the largest of any weight after some steps; ``pca``, R2 of as many components as latents.
+    Metrics: ``difference``, the largest difference of any weight after some steps; ``pca``, R2 of as many components as
+    latents.
     """
     net = two_stream(sizes)
 
@@ -226,9 +229,9 @@ def identity(sizes: tuple[int, int], rate: float, steps: int = 1000) -> Program:
 
 
 def largest_difference(one: PyTree, other: PyTree) -> Array:
-    """The largest magnitude of any entry of one tree less another."""
-    apart = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), one, other)
-    return jnp.max(jnp.stack(jax.tree.leaves(apart)))
+    """Largest absolute difference between any two corresponding entries of two trees."""
+    differences = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), one, other)
+    return jnp.max(jnp.stack(jax.tree.leaves(differences)))
 
 
 experiment = Experiment(

@@ -1,4 +1,4 @@
-"""Claims on what impression learning and its rivals learn from the artificial stimuli."""
+"""Claims on impression learning and its rivals on the artificial stimuli."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from plasticity_jax.run.summary import Mean, mean_in
 
 
 def _widening(summary: Summary) -> tuple[float, bool | None]:
-    """NVI*'s progress over impression learning's, of the most dimensions less that of the fewest: other worlds.
+    """NVI*'s progress over impression learning's in the most dimensions, less that in the fewest; seeds are not paired.
 
-    The degrees of freedom are those of the smaller sample, the fewest that Welch's test may have.
+    The degrees of freedom are those of the smaller sample, the fewest that Welch's test can have.
     """
     dims = sorted(named(summary, "d*/nvi/wake_progress_over_il"), key=lambda name: int(name.partition("/")[0][1:]))
     if len(dims) < 2:
@@ -21,13 +21,13 @@ def _widening(summary: Summary) -> tuple[float, bool | None]:
 
 
 def _frozen(summary: Summary) -> tuple[float, bool]:
-    """The most that K = 1 moves a mean transition, against the least that K = 2 does."""
+    """Largest move of a mean transition at K = 1, compared with the smallest at K = 2."""
     frozen, moved = summary["K1/transition_most"], summary["K2/transition_moved"]
     return frozen, frozen < 1e-6 and moved > 0.1
 
 
 def _falling(summary: Summary) -> tuple[float, bool | None]:
-    """Claim that, from K = 2 on, each step to a larger K lowers the value."""
+    """Smallest fall of the correlation to the next larger K, from K = 2 on."""
     steps = [name for name in named(summary, "gap/K*-K*/correlation") if not name.startswith("gap/K1-")]
     if not steps:
         raise KeyError("phases of 2 steps and more")

@@ -1,4 +1,4 @@
-"""Figures 1, 2d and 3: what impression learning and its rivals learn from the artificial stimuli."""
+"""Figures 1, 2d and 3: impression learning and its rivals on the artificial stimuli."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,30 +15,30 @@ from plasticity_jax.tasks.ou_mixture import ou_moments
 Metrics = Mapping[str, np.ndarray]
 
 DIMENSION_STEPS, PHASE_STEPS = 3_600_000, 1_000_000
-"""The paper's."""
+"""The paper's numbers of steps."""
 BEHIND = {"untrained": {"lw": 6, "alpha": 0.4}, "published": {"ls": (0, (2, 3)), "lw": 2.4}}
-"""Of lines that others lie on."""
+"""Styles of lines that lie behind others."""
 
 
 def figures(metrics: Metrics) -> dict[str, Any]:
-    """Figures 1 (standard task), 2d (dimensions and rates) and 3 (phases), by name; those that were run."""
-    found = {}
+    """The figures that were run, by name: 1 (standard task), 2d (dimensions and rates) and 3 (phases)."""
+    plots = {}
     tasks = tasks_of(metrics)
     if ran(metrics, "standard", "untrained"):
-        found["bredenberg2021_learning_fig1"] = plot_learning(metrics)
+        plots["bredenberg2021_learning_fig1"] = plot_learning(metrics)
     if ran(metrics, "standard", "untrained", "il"):
-        found["bredenberg2021_learning_fig1_trained"] = plot_trained(metrics)
+        plots["bredenberg2021_learning_fig1_trained"] = plot_trained(metrics)
     if ran(metrics, "rates", "untrained"):
-        found["bredenberg2021_learning_fig2d"] = _plot_dimensions(metrics)
+        plots["bredenberg2021_learning_fig2d"] = _plot_dimensions(metrics)
     if ran(metrics, "rates", "untrained", "nvi"):
-        found["bredenberg2021_learning_nvi"] = _plot_nvi(metrics)
+        plots["bredenberg2021_learning_nvi"] = _plot_nvi(metrics)
     if any(task.startswith("K") for task in tasks):
-        found["bredenberg2021_learning_fig3"] = _plot_phases(metrics)
-    return found
+        plots["bredenberg2021_learning_fig3"] = _plot_phases(metrics)
+    return plots
 
 
 def ticks(lowest: float) -> list[float]:
-    """Ticks of a loss on an axis that is linear between -10 and 10, negative ones only if the loss is negative."""
+    """Ticks of a loss axis that is linear between -10 and 10, with negative ones only if the loss is negative."""
     below = [] if lowest >= 0 else [-10] if lowest >= -10 else [-100, -10] if lowest >= -100 else [-1000, -100, -10]
     return [*below, 0, 10, 100, 1000, 10_000]
 
@@ -78,8 +78,8 @@ def _plot_dimensions(metrics: Metrics) -> Any:
             _rates(axes[1], metrics, method)
     axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss with phases per step (authors' units)")
     axes[1].set_ylim(start / 20, start * 40)
-    tried = np.concatenate([np.asarray(metrics[n])[0, -1] for n in metrics if n in ("rates.il/rate", "rates.nvi/rate")])
-    axes[1].set_xlim(tried.min() / 2, tried.max() * 2)
+    rates = np.concatenate([np.asarray(metrics[n])[0, -1] for n in metrics if n in ("rates.il/rate", "rates.nvi/rate")])
+    axes[1].set_xlim(rates.min() / 2, rates.max() * 2)
     axes[1].set_title("2 latents: each seed at each rate; above, how many of the seeds diverged")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
@@ -90,7 +90,7 @@ def _plot_dimensions(metrics: Metrics) -> Any:
 
 
 def _rates(axis: Any, metrics: Metrics, method: str) -> None:
-    """Every seed that did not diverge, a line through means of rates at which none did, and the counts of others."""
+    """Draws every seed that did not diverge, the mean at rates where none did, and the counts of those that did."""
     rates, losses = (np.asarray(metrics[f"rates.{method}/{name}"])[:, -1] for name in ("rate", "alternating"))
     whole = np.isfinite(losses).all(0)
     for row in losses:
@@ -102,16 +102,16 @@ def _rates(axis: Any, metrics: Metrics, method: str) -> None:
 
 
 def _plot_nvi(metrics: Metrics) -> Any:
-    """NVI* with 2 latents, seed by seed."""
+    """Loss and transitions of NVI* with 2 latents, seed by seed."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), constrained_layout=True)
     rates = np.asarray(metrics["rates.nvi/rate"])[0, -1]
     steps = np.r_[0, np.asarray(metrics["rates.nvi/step"])[0, :, -1]] / 1000
-    ended = np.isfinite(np.asarray(metrics["rates.nvi/alternating"])[:, -1])
-    shown = [i for i in range(len(rates)) if ended[:, i].any()]
-    for i, colour in zip(shown, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(shown))), strict=True):
-        words = f"rate {rates[i]:.0e}" + ("" if ended[:, i].all() else f", {(~ended[:, i]).sum()} diverged")
+    finite = np.isfinite(np.asarray(metrics["rates.nvi/alternating"])[:, -1])
+    columns = [i for i in range(len(rates)) if finite[:, i].any()]
+    for i, colour in zip(columns, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(columns))), strict=True):
+        words = f"rate {rates[i]:.0e}" + ("" if finite[:, i].all() else f", {(~finite[:, i]).sum()} diverged")
         for axis, name in zip(axes, ("alternating", "transition"), strict=True):
             start = final(metrics, "rates", "untrained", name)
             lines = axis.plot(

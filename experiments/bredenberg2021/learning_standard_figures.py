@@ -1,4 +1,4 @@
-"""Figure 1: loss and transitions through training, and what the trained network does, awake, alternating and asleep."""
+"""Figure 1: loss and transitions during training, and the trained network awake, alternating and asleep."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,15 +15,15 @@ from plasticity_jax.tasks.ou_mixture import ou_moments
 Metrics = Mapping[str, np.ndarray]
 
 STEPS = 2_000_000
-"""The paper's."""
+"""The paper's number of steps."""
 LEVELS = {"alternating": 5_500, "wake": 180}
-"""Of the authors' code after the paper's steps."""
+"""Losses of the authors' code after the paper's number of steps."""
 STYLES = {
     "ws": {"ls": (0, (1, 0)), "alpha": 0.45},
     "ws_coordinatewise": {"ls": (0, (4, 3))},
     "published": {"ls": (0, (2, 2))},
 }
-"""By method, of lines that may lie on one another."""
+"""Styles by method, for lines that may coincide."""
 SHORT = {
     "untrained": "untrained",
     "il": "IL",
@@ -35,7 +35,7 @@ SHORT = {
 
 
 def curve(metrics: Metrics, task: str, method: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and a measurement (seeds, points) from the untrained network on."""
+    """Steps, and a measurement (seeds, points) that starts with the untrained network."""
     column = best(metrics, task) if method == "nvi" else -1
     part = f"{task}.{method}"
     values = np.asarray(metrics[f"{part}/{name}"])[:, :, column]
@@ -44,7 +44,7 @@ def curve(metrics: Metrics, task: str, method: str, name: str) -> tuple[np.ndarr
 
 
 def label(metrics: Metrics, task: str, method: str) -> str:
-    """A method's name, and its rate where there are several."""
+    """A method's name, with its rate if there are several."""
     if method not in ("nvi", "published"):
         return LABELS[method]
     column = best(metrics, task) if method == "nvi" else -1
@@ -52,7 +52,7 @@ def label(metrics: Metrics, task: str, method: str) -> str:
 
 
 def title(figure: Any, metrics: Metrics, which: str, steps: int, paper: int, bands: bool = True) -> None:
-    """A figure's title: the paper, the scale, the seeds, and what bands are."""
+    """Adds a title with the paper, the scale, the seeds, and the meaning of bands."""
     seeds = next(iter(metrics.values())).shape[0]
     scale = f"{steps:,} steps (paper: {paper:,}), {seeds} seeds (paper: 20)"
     error = "; bands and bars: one standard error of the mean" if bands else ""
@@ -60,7 +60,7 @@ def title(figure: Any, metrics: Metrics, which: str, steps: int, paper: int, ban
 
 
 def plot_learning(metrics: Metrics) -> Any:
-    """Losses, transitions and the exact gradient that moves them, through training."""
+    """Losses, transitions, and the exact gradient of the transitions, during training."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(10, 8.6), constrained_layout=True)
@@ -97,7 +97,7 @@ def plot_learning(metrics: Metrics) -> Any:
 
 
 def plot_trained(metrics: Metrics) -> Any:
-    """Draws the network after impression learning: Figure 1's traces, scatter and autocorrelations."""
+    """The network after impression learning: traces, scatter plot and autocorrelations of Figure 1."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(10, 11.4), constrained_layout=True)
@@ -112,9 +112,9 @@ def plot_trained(metrics: Metrics) -> Any:
     axes[0].set(xlabel="step", ylabel="first input (a.u.)", title="Reconstruction awake, one seed")
     _legend_above(axes[0], 2)
 
-    truth, found = one("scatter_stimulus"), one("scatter_reconstruction")
-    axes[1].plot(truth, found, ".", color=COLOURS["il"], ms=3, alpha=0.5)
-    ends = [min(truth.min(), found.min()), max(truth.max(), found.max())]
+    truth, reconstruction = one("scatter_stimulus"), one("scatter_reconstruction")
+    axes[1].plot(truth, reconstruction, ".", color=COLOURS["il"], ms=3, alpha=0.5)
+    ends = [min(truth.min(), reconstruction.min()), max(truth.max(), reconstruction.max())]
     axes[1].plot(ends, ends, color="0.3", lw=1, ls="--")
     mean, error = mean_sem(final(metrics, "standard", "il", "r2"))
     axes[1].set(xlabel="stimulus (a.u.), four inputs", ylabel="reconstruction (a.u.)")

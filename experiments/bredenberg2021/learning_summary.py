@@ -1,4 +1,4 @@
-"""Numbers of `experiments.bredenberg2021.learning`: how its metrics are read, and what is made of them."""
+"""Access to the metrics of `experiments.bredenberg2021.learning`, and their summary."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -10,36 +10,36 @@ from plasticity_jax.run import put
 
 SCALARS = ("wake", "alternating", "r2", "decoding", "decoding_noiseless", "transition", "correlation", "dispersion")
 SLOPES = ("slope_wake", "slope_sleep")
-"""The exact gradient by the transitions; of a method whose own loss has no sleep, the hybrid loss' all the same."""
+"""The exact gradient by the transitions, of the hybrid loss also for methods with another loss."""
 LAG = 20
 IN_DIMENSIONS = ("il", "bp", "nvi", "published")
-"""Those of `METHODS` that are run at every number of latents."""
+"""The `METHODS` that are run at every number of latents."""
 
 
 def tasks_of(metrics: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of the tasks that there are, in the order of their programs."""
+    """Names of the tasks in the metrics, in the order of their programs."""
     return list(dict.fromkeys(name.partition(".")[0] for name in metrics if "." in name.partition("/")[0]))
 
 
 def ran(metrics: Mapping[str, np.ndarray], task: str, *methods: str) -> bool:
-    """Returns whether all of these methods were run on a task."""
+    """Returns whether all given methods were run on a task."""
     return all(f"{task}.{method}/wake" in metrics for method in methods)
 
 
 def final(metrics: Mapping[str, np.ndarray], task: str, method: str, name: str) -> np.ndarray:
-    """A measurement at the end of training (seeds, ...); of NVI* at its best rate, of `published` at its last."""
+    """A measurement at the end of training (seeds, ...), for NVI* at its best rate and for `published` at its last."""
     column = best(metrics, task) if method == "nvi" else -1
     return np.asarray(metrics[f"{task}.{method}/{name}"])[:, -1, column]
 
 
 def best(metrics: Mapping[str, np.ndarray], task: str) -> int:
-    """Rate of NVI* with the lowest final mean loss awake among those without divergence; the lowest rate, if none."""
+    """Index of NVI*'s rate with the lowest final mean loss awake among those without divergence; 0 if there is none."""
     losses = np.asarray(metrics[f"{task}.nvi/wake"])[:, -1].mean(0)
     return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
 
 
 def largest_stable(losses: np.ndarray, untrained: np.ndarray, rates: Sequence[float]) -> float:
-    """The largest of ascending rates up to which every seed's loss ends finite and not above the untrained network's.
+    """The largest rate up to which every seed ends with a finite loss that is not above the untrained network's.
 
     Args:
       losses: (seeds, rates).
@@ -57,8 +57,8 @@ def largest_stable(losses: np.ndarray, untrained: np.ndarray, rates: Sequence[fl
 def drift(metrics: Mapping[str, np.ndarray], part: str, column: int) -> np.ndarray:
     """Distance by which a rule that follows the exact gradient of its loss would move a mean transition, (seeds,).
 
-    That is -rate times the gradient, integrated by trapezoids over the weights that the rule went through, from the
-    untrained ones on; the gradient is that of `transition_slopes`.
+    The distance is -rate times the gradient of `transition_slopes`, integrated by trapezoids along the rule's path of
+    weights, starting from the untrained ones.
     """
     start = part.partition(".")[0] + ".untrained"
     total = 0
@@ -71,9 +71,9 @@ def drift(metrics: Mapping[str, np.ndarray], part: str, column: int) -> np.ndarr
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Means over seeds at the end of training, by "task/method/what", and what the claims compare.
+    """Means over seeds at the end of training, named "task/method/...", and the comparisons that the claims read.
 
-    Progress is a fall of a loss from the untrained network's, as a fraction of another method's, in the same seed.
+    Progress is the fall of a loss from the untrained network's, as a fraction of another method's in the same seed.
     """
     summary: dict[str, float] = {}
     for task in tasks_of(metrics):
@@ -90,7 +90,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _task(summary: dict[str, float], metrics: Mapping[str, np.ndarray], task: str) -> None:
-    """Figure 1 and the dimensions of Figure 2d."""
+    """Adds the numbers of Figure 1 and of the dimensions of Figure 2d."""
 
     def ends(method: str, name: str) -> np.ndarray:
         return final(metrics, task, method, name)
@@ -130,7 +130,7 @@ def _task(summary: dict[str, float], metrics: Mapping[str, np.ndarray], task: st
 
 
 def _standard(summary: dict[str, float], metrics: Mapping[str, np.ndarray]) -> None:
-    """Gain of impression learning in Figure 1."""
+    """Adds the gains of impression learning in Figure 1."""
     start, end = (final(metrics, "standard", method, "alternating") for method in ("untrained", "il"))
     put(summary, "standard/il/alternating_fall", start / end)
     for method in ("bp", "ws"):
@@ -142,7 +142,7 @@ def _standard(summary: dict[str, float], metrics: Mapping[str, np.ndarray]) -> N
 
 
 def _phases(summary: dict[str, float], metrics: Mapping[str, np.ndarray]) -> None:
-    """Figure 3."""
+    """Adds the numbers of Figure 3."""
     phases = sorted((task for task in tasks_of(metrics) if task.startswith("K")), key=lambda task: int(task[1:]))
     for task in phases:
         for name in SCALARS:
@@ -158,7 +158,7 @@ def _phases(summary: dict[str, float], metrics: Mapping[str, np.ndarray]) -> Non
 
 
 def _rates(summary: dict[str, float], metrics: Mapping[str, np.ndarray]) -> None:
-    """Figure 2d's rates: losses of the seeds that did not diverge, and how many did."""
+    """Adds the numbers of Figure 2d's rates: losses of the seeds that did not diverge, and how many diverged."""
     if not ran(metrics, "rates", "untrained"):
         return
     untrained = final(metrics, "rates", "untrained", "alternating")

@@ -1,27 +1,29 @@
 """Poisson neurons, from appendix B.2 of Bredenberg et al. (2021): does backpropagation fail where neurons count?
 
 "Applying BP to our network ... can fail in particular for Poisson-spiking network models, where IL, NVI*, and WS will
-not." Sigmoid neurons count spikes, quanta of 1 at a mean rate of 0 to 1 a step. Backpropagation through a count is
-given three readings (see `experiments.bredenberg2021.poisson_rules`): blind, where nothing comes back from a count, as
-by automatic differentiation; additive, where the count's noise is taken not to depend on its mean; and exact, which has
-differences in place of derivatives. Their rivals are impression learning, wake-sleep with phases of 32, and NVI*.
+not." Sigmoid neurons count spikes, quanta of 1 at a mean rate of 0 to 1 a step. We test three readings of
+backpropagation through a count (see `experiments.bredenberg2021.poisson_rules`): blind, without a gradient through
+counts, as in automatic differentiation; additive, which treats the count's noise as independent of its mean; and exact,
+with differences in place of derivatives. Their rivals are impression learning, wake-sleep with phases of 32, and NVI*.
 
-Three baselines: an untrained network; "frozen", where generation learns awake by its own exact gradient and inference
-keeps its initial weights; and "random", the same with initial weights a hundred times the authors'. Any rule that
-teaches generation is better than the first. What a rule gains by teaching inference is told as a share of what the
-exact reading gains over frozen inference.
+There are three baselines: an untrained network; "frozen", where generation learns awake by its own exact gradient and
+inference keeps its initial weights; and "random", the same with initial weights a hundred times the authors'. Any rule
+that teaches generation is better than the first. The gain of a rule from teaching inference is given as a share of the
+exact reading's gain over frozen inference.
 
-The loss is twice the negative evidence lower bound of a step awake, backpropagation's own; that of NVI* has sleep, too.
-All are held against the exact gradient of the loss awake by W, in networks of several quanta, before and after training
-by impression learning: the smaller the quantum, the nearer counts come to additive noise. An estimate is the mean
-update of 128 steps, whole cycles of all rules, after as many for states and traces to settle.
+The loss is twice the negative evidence lower bound of a step awake. Backpropagation descends this loss; the loss of
+NVI* also includes sleep. The updates of W by all rules are compared with the exact gradient of the loss awake, in
+networks with different quanta, before and after training by impression learning: the smaller the quantum, the closer
+counts are to additive noise. An estimate is the mean update of 128 steps, whole cycles for all rules, after as many
+steps for states and traces to settle.
 
-Rates were looked for alike: 1e-6 to 3e-2, each three times the last, 50,000 steps, the lowest mean loss of two seeds
-that are not reported. Losses there: exact 156, additive 158, IL 174, WS 212, blind 237 (295 at 1e-1, diverged at 3e-1),
-frozen 301, NVI* 312 at 1e-5 (one of both diverged at 3e-5, both from 1e-4 on). Blind BP has but noise for W: at 1e-4 it
-ends like frozen inference, 301. What it gains at a higher rate needs no learning, for weights that have walked far make
-neurons that are on or off, which tell stimuli apart better than the authors' small initial weights do: fixed random
-weights of 10, 30 and 100 times the size end at 207, 180 and 176, at 3e-4, the only rate tried.
+Rates were chosen in the same way for all rules: from 1e-6 to 3e-2 in factors of about three, 50,000 steps each, the
+lowest mean loss of two seeds that are not reported. The losses were: exact 156, additive 158, IL 174, WS 212, blind 237
+(295 at 1e-1, diverged at 3e-1), frozen 301, NVI* 312 at 1e-5 (one seed diverged at 3e-5, both from 1e-4 on). The update
+of W by blind BP is only noise: at 1e-4 it ends like frozen inference, at 301. Its gain at a higher rate needs no
+learning: after a long random walk of the weights, neurons are either on or off, and distinguish stimuli better than
+with the authors' small initial weights. Fixed random weights of 10, 30 and 100 times the size end at 207, 180 and 176,
+at 3e-4, the only rate tried.
 """
 
 import dataclasses
@@ -50,33 +52,33 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree, Scalar
 
 EVERY = 1000
-"""Most steps whose stimuli are drawn at a time."""
+"""Largest number of steps for which stimuli are drawn at once."""
 LONG = 32
 """Steps of wake-sleep's phases."""
 LARGE = 100.0
-"""Times the authors' initial W, of random weights."""
+"""Factor of the authors' initial W for "random"."""
 WINDOW = 128
-"""Steps whose mean update is an estimate, and steps before them for states and traces to settle."""
+"""Steps that are averaged to one estimate, and steps before them for states and traces to settle."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings; rates are of SGD on updates without the factors 1 / sigma^2.
+    """Settings; rates are for SGD on updates without the factors 1 / sigma^2.
 
     Attributes:
-      seeds: of worlds, weights, stimuli and noise; shared by all methods.
-      latents: behind the stimuli.
+      seeds: worlds, weights, stimuli and noise, shared by all methods.
+      latents: latents behind the stimuli.
       stimuli: inputs.
-      neurons: that count.
-      sigma: of the sensory layer's noise, awake and asleep.
-      quantum: of a count, in units of the neurons' rates, in the networks whose losses are followed.
-      steps: of learning.
-      points: tests of learning, evenly spaced.
-      rates: of `METHODS`: baselines, IL, WS, NVI*, and the readings blind, additive, exact.
-      quanta: of the networks in which gradients are compared, descending.
+      neurons: neurons, each of which counts.
+      sigma: noise of the sensory layer, awake and asleep.
+      quantum: quantum of a count in the networks that learn, in units of the neurons' rates.
+      steps: steps of learning.
+      points: tests during learning, evenly spaced.
+      rates: rates of `METHODS`: baselines, IL, WS, NVI*, and the readings blind, additive, exact.
+      quanta: quanta of the networks in which gradients are compared, descending.
       trained: steps of impression learning, at its rate, before gradients are compared a second time.
-      groups: of estimates.
-      per_group: estimates.
+      groups: groups of estimates.
+      per_group: estimates in a group.
     """
 
     seeds: int = 5
@@ -114,13 +116,13 @@ PRESETS = {
 
 
 def network(config: Config, quantum: Scalar) -> TwoStream:
-    """Sigmoid neurons that count quanta, below them a sensory layer of Gaussian noise."""
+    """Network of sigmoid neurons that count quanta, above a sensory layer with Gaussian noise."""
     sigmas = (config.sigma, quantum**0.5)
     return two_stream((config.stimuli, config.neurons), sigmas, sigmas, "sigmoid", noise="poisson")
 
 
 def build_rule(method: str, net: TwoStream) -> LearningRule:
-    """One of `METHODS`; those that do not teach inference are impression learning that never sleeps."""
+    """Rule of one of `METHODS`; those that do not teach inference are impression learning without sleep."""
     rules = {
         "frozen": lambda: impression(net, schedule=always()),
         "random": lambda: impression(net, schedule=always()),
@@ -135,11 +137,11 @@ def build_rule(method: str, net: TwoStream) -> LearningRule:
 
 
 def learning(config: Config, method: str, rate: Scalar, steps: int, points: int) -> Program:
-    """A rule on the artificial stimuli by plain SGD, tested between chunks.
+    """Trains a rule on the artificial stimuli by plain SGD, with a test after each chunk.
 
     Returns:
-      A `Program` whose lane is a key, which alone decides on world, weights, stimuli and test; metrics are those of
-      `tested`, and the step.
+      A `Program` with a key as its lane, which determines world, weights, stimuli and test; metrics are those of
+      `measurements`, and the step.
     """
     net, every = network(config, config.quantum), min(EVERY, steps // points)
 
@@ -164,14 +166,14 @@ def learning(config: Config, method: str, rate: Scalar, steps: int, points: int)
         key_latents, key_noise = jax.random.split(jax.random.split(state.lane, 4)[3])
         stream = ou_mixture(config.latents, config.stimuli, batch=STREAMS, mixing=state.stream.mixing)
         examples = stream.take(stream.init(key_latents), STEPS)[1]
-        return {"step": state.learner.step, **tested(net, state.learner.params, key_noise, examples)}
+        return {"step": state.learner.step, **measurements(net, state.learner.params, key_noise, examples)}
 
     return evaluated(program._replace(chunk=chunk, points=1), test)
 
 
-def tested(net: TwoStream, params: Params, key: Key, examples: Example) -> Metrics:
-    """Awake, at fixed weights: the loss of a step, R2 of D_s r against the stimulus, of a linear readout of the latents
-    from r on other streams than it was fitted to, and the mean transition.
+def measurements(net: TwoStream, params: Params, key: Key, examples: Example) -> Metrics:
+    """Measurements awake at fixed weights: the loss of a step, R2 of D_s r against the stimulus, R2 of a linear readout
+    of the latents from r on streams that it was not fitted to, and the mean transition.
 
     Args:
       net: the network.
@@ -189,10 +191,10 @@ def tested(net: TwoStream, params: Params, key: Key, examples: Example) -> Metri
     }
 
 
-def compared(config: Config) -> Program:
-    """Mean updates of W beside the exact gradient, before and after impression learning, at every quantum.
+def gradient_comparison(config: Config) -> Program:
+    """Compares mean updates of W with the exact gradient, before and after impression learning, at every quantum.
 
-    Metrics are (1, quanta, 2), and those of `against_exact`; "quantum" (1, quanta).
+    Metrics are those of `against_exact`, (1, quanta, 2), and "quantum", (1, quanta).
     """
     quanta = jnp.asarray(config.quanta, jnp.zeros(()).dtype)
 
@@ -207,8 +209,8 @@ def compared(config: Config) -> Program:
         state = learn.init(init_params(key_weights, net), key_run, jax.tree.map(lambda leaf: leaf[0], examples))
         after = jax.lax.scan(lambda state, batch: (learn.step(state, batch)[0], None), state, examples)[0]
         both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.params, after.params)
-        found = jax.lax.map(lambda params: against_exact(config, net, params, key_trials, world.mixing), both)
-        return {**found, "quantum": quantum}
+        metrics = jax.lax.map(lambda params: against_exact(config, net, params, key_trials, world.mixing), both)
+        return {**metrics, "quantum": quantum}
 
     def compute(key: Key) -> Metrics:
         return jax.lax.map(lambda quantum: at(key, quantum), quanta)
@@ -218,13 +220,13 @@ def compared(config: Config) -> Program:
 
 
 def against_exact(config: Config, net: TwoStream, params: Params, key: Key, mixing: Array) -> Metrics:
-    """Mean updates of W by all rules beside the exact gradient of the loss awake.
+    """Mean updates of W by all rules, compared with the exact gradient of the loss awake.
 
     Returns:
-      By "method/name": "cosine" with the gradient; "along", the mean's part along the gradient over its length; and
-      "steps", how many have to be averaged for the noise to be as large as the mean. Lengths are less what noise adds
-      to them, but no less than that. "bias": of the additive reading, the length of its mean less the exact one's of
-      the same trials, over the gradient's.
+      Metrics named "method/...": "cosine" with the gradient; "along", the mean's projection on the gradient over the
+      gradient's length; and "steps", the number of steps to average until the noise is as small as the mean. Lengths
+      are corrected for noise, but not below the noise itself. "bias", for the additive reading: the length of the
+      difference between its mean and the exact one's on the same trials, over the gradient's length.
     """
 
     def estimates(methods: tuple[str, ...], key: Key) -> Moments:
@@ -238,31 +240,31 @@ def against_exact(config: Config, net: TwoStream, params: Params, key: Key, mixi
         return moments(one, jax.random.split(key, (config.groups, config.per_group)))
 
     key_truth, key_rules = jax.random.split(key)
-    truth, found = estimates(RULES[-1:], key_truth), estimates(RULES, key_rules)
-    gradient, length = truth.mean["bp_exact"], _length(truth, "bp_exact")
+    exact_moments, rule_moments = estimates(RULES[-1:], key_truth), estimates(RULES, key_rules)
+    gradient, length = exact_moments.mean["bp_exact"], _length(exact_moments, "bp_exact")
     metrics = {}
-    for name, mean in found.mean.items():
-        own, projection = _length(found, name), jnp.sum(mean * gradient) / length
+    for name, mean in rule_moments.mean.items():
+        own, projection = _length(rule_moments, name), jnp.sum(mean * gradient) / length
         metrics[f"{name}/cosine"] = projection / own
         metrics[f"{name}/along"] = projection / length
-        metrics[f"{name}/steps"] = WINDOW * jnp.sum(found.variance[name]) / own**2
-    bias = found.mean["bp_additive"] - found.mean["bp_exact"]
+        metrics[f"{name}/steps"] = WINDOW * jnp.sum(rule_moments.variance[name]) / own**2
+    bias = rule_moments.mean["bp_additive"] - rule_moments.mean["bp_exact"]
     return {**metrics, "bp_additive/bias": jnp.sqrt(jnp.sum(bias**2)) / length}
 
 
-def _length(found: Moments, name: str) -> Array:
-    """Norm of a mean, less what noise adds to it but no less than that."""
-    noise = jnp.sum(found.standard_error[name] ** 2)
-    return jnp.sqrt(jnp.maximum(jnp.sum(found.mean[name] ** 2) - noise, noise))
+def _length(estimate: Moments, name: str) -> Array:
+    """Norm of a mean, corrected for noise, but not below the noise itself."""
+    noise = jnp.sum(estimate.standard_error[name] ** 2)
+    return jnp.sqrt(jnp.maximum(jnp.sum(estimate.mean[name] ** 2) - noise, noise))
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """Every rule's learning, the untrained network, and "gradients"."""
+    """Programs for the learning of every rule, the untrained network, and "gradients"."""
     parts = {"untrained": learning(config, "frozen", 0.0, 1, 1)}
     for method, rate in zip(METHODS, config.rates, strict=True):
         program = learning(config, method, rate, config.steps, config.points)
         parts[method] = program._replace(may_diverge=method == "nvi")
-    return {**parts, "gradients": compared(config)}
+    return {**parts, "gradients": gradient_comparison(config)}
 
 
 experiment = Experiment(

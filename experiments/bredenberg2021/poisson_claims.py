@@ -8,16 +8,16 @@ from experiments.shared.claims import INF, Summary, beyond, surely
 from plasticity_jax.run import gap, put
 
 RULES = ("il", "ws", "nvi", "bp_blind", "bp_additive", "bp_exact")
-"""That teach inference, the exact one last."""
+"""Rules that teach inference, the exact one last."""
 METHODS = ("frozen", "random", *RULES)
-"""All that is trained, baselines first."""
+"""All methods that are trained, baselines first."""
 NAMES = {"il": "Impression learning", "ws": "Wake-sleep", "nvi": "NVI*"}
 WHENS = ("before", "after")
 MEASURED = ("loss", "r2", "decoding", "transition")
 
 
 def quanta_of(metrics: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Every quantum, descending."""
+    """All quanta, descending."""
     return np.asarray(metrics["gradients/quantum"])[0, 0]
 
 
@@ -27,18 +27,19 @@ def gradients(metrics: Mapping[str, np.ndarray], method: str, name: str) -> np.n
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Ends of learning by "method/name", losses by "worse-better/loss" and as a share of what the exact reading gains
-    over frozen inference; gradients by "when.q=../method/name"; slopes of the additive reading's bias in the quantum.
+    """Measurements after learning, "method/...", and differences of losses, "worse-better/loss"; gains as a share of
+    the exact reading's gain over frozen inference, "share/..."; gradients, "when.q=../method/..."; and "when/slope",
+    the slope of the additive reading's bias against the quantum.
     """
     summary: dict[str, float] = {}
     ends = {
         method: {name: np.asarray(metrics[f"{method}/{name}"], float)[:, -1] for name in MEASURED}
         for method in ("untrained", *METHODS)
     }
-    for method, found in ends.items():
-        for name, values in found.items():
+    for method, measurements in ends.items():
+        for name, values in measurements.items():
             put(summary, f"{method}/{name}", values)
-    loss = {method: found["loss"] for method, found in ends.items()}
+    loss = {method: measurements["loss"] for method, measurements in ends.items()}
     pairs = [("untrained", method) for method in METHODS]
     pairs += [(other, method) for other in ("bp_blind", "random") for method in NAMES]
     pairs.append(("bp_blind", "random"))
@@ -66,7 +67,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _frozen_learns(summary: Summary) -> bool:
-    """Returns whether generation alone, with inference as it was drawn, is better than nothing."""
+    """Returns whether learning generation alone, with fixed random inference, is better than no learning."""
     return beyond(summary, 1, "untrained-frozen/loss")
 
 

@@ -1,4 +1,4 @@
-"""Poisson neurons (Bredenberg et al. 2021, appendix B.2): losses through learning, and gradients by quantum."""
+"""Poisson neurons (Bredenberg et al. 2021, appendix B.2): losses during learning, and gradients by quantum."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,11 +29,11 @@ SHADES = {
     "bp_exact": "#000000",
 }
 WIDTHS = {"frozen": 5.0, "bp_exact": 4.0}
-"""Width of lines that others lie on."""
+"""Width of lines that lie behind others."""
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Loss against steps; cosine to the exact gradient and steps to average against the quantum."""
+    """Loss against steps, and cosine to the exact gradient and steps to average against the quantum."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(3, 1, figsize=(8, 13), height_ratios=(1.25, 1, 1), constrained_layout=True)

@@ -1,18 +1,18 @@
 r"""Backpropagation where neurons count: three readings of equation 9 for a network with Poisson noise, always awake.
 
     f(r) = log q(r, s) - log p_m(r, s)         r = q k,  k ~ Poisson((m + floor) / q),  m = phi(W s),  q the quantum
-    blind      df/dtheta, r fixed              what differentiation through a count gives: nothing comes back from r
+    blind      df/dtheta, r fixed              as in automatic differentiation: no gradient through r
     additive   df/dtheta, r - m fixed          as if the noise did not depend on the mean
     exact      df/dtheta, r fixed, + sum_i [f(r + q e_i) - f(r)] / q  dm_i/dtheta
 
-Of W, blind has a mean of zero: that of a score. The exact one is unbiased, for of a Poisson count d/dm E f(q k) =
-E [f(q k + q) - f(q k)] / q. The additive one has the derivative in place of that difference. Both densities count the
-same quanta, so that log q - log p_m is linear in r but for |s - D_s r|^2 / (2 sigma_s^2), and what the additive one
-drops is exactly the curvature of that,
+For W, the blind reading has a mean of zero, because it is a score. The exact reading is unbiased, because for a Poisson
+count d/dm E f(q k) = E [f(q k + q) - f(q k)] / q. The additive reading has the derivative in place of that difference.
+Both densities count the same quanta, so log q - log p_m is linear in r except for |s - D_s r|^2 / (2 sigma_s^2), and
+the additive reading drops exactly the curvature of that term,
 
     exact - additive = sum_i q |D_s e_i|^2 / (2 sigma_s^2)  dm_i/dtheta:
 
-it overlooks that a neuron that fires more is noisier. Credit reaches one step, as that of the authors' backpropagation.
+it ignores that a neuron is noisier when it fires more. Credit reaches one step, as in the authors' backpropagation.
 """
 
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -33,7 +33,11 @@ READINGS: tuple[Reading, ...] = get_args(Reading)
 
 
 class CountedTraces(NamedTuple):
-    """Attributes: top: (B, n), the neurons' last state."""
+    """Traces of `counted_backprop`.
+
+    Attributes:
+      top: (B, n), the neurons' last state.
+    """
 
     top: Array
 
@@ -42,15 +46,15 @@ def counted_backprop(net: TwoStream, reading: Reading) -> LearningRule:
     """Descent on the negative evidence lower bound by one of `READINGS`.
 
     Args:
-      net: one layer of neurons, with Poisson noise.
-      reading: of the gradient.
+      net: the network, with one layer of neurons and Poisson noise.
+      reading: reading of the gradient.
 
     Returns:
-      A rule over the weights, batches and reports of `impression`, times sigma^2 of each weight's density as it is by
-      default; it never sleeps.
+      A rule with the weights, batches and reports of `impression`; like its default, it multiplies updates by sigma^2
+      of each weight's density. It never sleeps.
 
     Raises:
-      ValueError: if the network is another, or the reading is not known.
+      ValueError: if the network has other layers or noise, or the reading is not known.
     """
     if net.depth != 1 or net.noise != "poisson":
         raise ValueError(f"net has {net.depth} layers and {net.noise!r} noise, but must have one, and Poisson's")
@@ -72,13 +76,13 @@ def counted_backprop(net: TwoStream, reading: Reading) -> LearningRule:
 
 
 def awake_gradient(net: TwoStream, params: Params, sample: Sample, reading: Reading) -> Updates:
-    """The derivative of log q - log p_m by all weights, mean over the streams.
+    """Derivative of log q - log p_m by all weights, mean over the streams.
 
     Args:
-      net: one layer of neurons, with Poisson noise.
+      net: the network, with one layer of neurons and Poisson noise.
       params: its weights.
-      sample: of a step awake, arrays (B, n).
-      reading: of the gradient.
+      sample: sample of a step awake, arrays (B, n).
+      reading: reading of the gradient.
 
     Returns:
       Arrays like those of the weights.

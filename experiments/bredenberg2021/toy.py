@@ -1,7 +1,7 @@
 """The toy of appendix C, Bredenberg et al. (2021): estimators of one gradient, with means and variances in closed form.
 
-Learnt is the mean mu_q of n independent normal variables, against another mean: D = mu_p - mu_q, s2 = sigma^2 of both.
-What print and truth differ in is said in `experiments.bredenberg2021.appendix_c`.
+The learned parameter is mu_q, the mean of n independent normal variables; the target mean is mu_p, D = mu_p - mu_q, and
+both have variance s2 = sigma^2. `experiments.bredenberg2021.appendix_c` lists the errors in the printed equations.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,21 +13,21 @@ import numpy as np
 from plasticity_jax.typing import Array, Scalar
 
 DRAWN = ("global", "iid", "alternating")
-"""How lambda is drawn: once for all steps, at each step, or 1, 0, 1, 0, ..."""
+"""Ways to draw lambda: once for all steps, at each step, or 1, 0, 1, 0, ..."""
 
 SCALES = (1, 2, 4)
-"""c of NVI*."""
+"""Values of c for NVI*."""
 
 # The estimators: eta (n,), lam (n,) of 0 and 1 -> ().
 
 
 def bp(eta: Array, lam: Array, s2: Scalar, gap: Scalar) -> Array:
-    """Reparameterised gradient of sum_t (2 lam_t - 1)(log p - log q): r_t moves with the mean it was drawn about."""
+    """Reparameterised gradient of sum_t (2 lam_t - 1)(log p - log q): r_t moves with the mean of its density."""
     return jnp.sum(gap + (1 - 2 * lam) * eta) / s2
 
 
 def il_marginal(eta: Array, s2: Scalar, gap: Scalar) -> Array:
-    """IL by Eq. 23: every r_t is drawn from p, and lambda averaged out."""
+    """IL by Eq. 23: every r_t is drawn from p, and lambda is averaged out."""
     return jnp.sum(gap + eta) / s2
 
 
@@ -46,9 +46,9 @@ def nvi(
       lam: (n,), 1 where r_t is drawn from q, 0 where it is from p.
       s2: sigma^2.
       gap: D = mu_p - mu_q.
-      c: by which the score term is divided; 1 is right, 2 is Eq. 27.
-      full: also the losses of the steps with lambda_t = 0.
-      baseline: subtract the mean loss.
+      c: divisor of the score term; 1 is right, 2 is Eq. 27.
+      full: whether to include the losses of the steps with lambda_t = 0.
+      baseline: whether to subtract the mean loss.
     """
     losses = (2 * lam - 1) * gap * eta / s2 - (0 if baseline else gap**2 / (2 * s2))
     scores = jnp.cumsum(lam * eta / s2)
@@ -59,7 +59,7 @@ def nvi(
 
 
 def alternating(n: int) -> np.ndarray:
-    """1, 0, 1, 0, ...: wake first."""
+    """Alternating lambda, 1, 0, 1, 0, ..., which starts awake."""
     return 1.0 - np.arange(n) % 2
 
 
@@ -74,18 +74,18 @@ def loss(n: int, s2: float, gap: float) -> float:
 
 
 def variance_il_online(drawn: str, n: int, s2: float, gap: float) -> float:
-    """n / s2, twice for half of the steps are used, and the variance of their number."""
+    """2 n / s2, because half of the steps are used and doubled, plus a term from the variance of their number."""
     spread = {"alternating": 0, "iid": n, "global": n**2}[drawn]
     return 2 * n / s2 + spread * (gap / s2) ** 2
 
 
 def mean_nvi(n: int, s2: float, gap: float, c: float) -> float:
-    """Half the gradient from the direct term, half of it over c from the scores, however lambda is drawn (n even)."""
+    """Half the gradient from the direct term plus half over c from the scores, for any way to draw lambda (n even)."""
     return gradient(n, s2, gap) * (1 + 1 / c) / 2
 
 
 def variance_nvi(drawn: str, n: int, s2: float, gap: float, c: float, full: bool = False) -> float:
-    """Variance of NVI*, in n / (2 s2) of the direct term's noise and a multiple of D^2 / s2^2.
+    """Variance of NVI*: n / (2 s2) from the noise of the direct term, plus a multiple of D^2 / s2^2.
 
     With S = sum_t sum_{t' <= t} eta_t eta_t': E S = n s2 and E S^2 = 3/2 n (n + 1) s2^2.
     """
@@ -108,17 +108,17 @@ def variance_no_baseline(n: int, s2: float, gap: float) -> float:
 
 
 def printed_17(steps: int, s2: float, gap: float) -> float:
-    """Eq. 17: T / sigma^2, whatever the gap; right for BP and the marginal IL at T = n."""
+    """Eq. 17: T / sigma^2 at any gap; right for BP and the marginal IL at T = n."""
     return steps / s2
 
 
 def printed_18(steps: int, s2: float, gap: float) -> float:
-    """Eq. 18 and 32: T / (2 sigma^2) + L (3 T + 5) / (8 sigma^2), where L has T terms, too."""
+    """Eq. 18 and 32: T / (2 sigma^2) + L (3 T + 5) / (8 sigma^2), where L also has T terms."""
     return steps / (2 * s2) + loss(steps, s2, gap) * (3 * steps + 5) / (8 * s2)
 
 
 def mse_printed(n: int, s2: float, gap: float) -> float:
-    """Mean squared error, about the gradient, of NVI* as Eq. 27 prints it: c = 2, a global lambda."""
+    """Mean squared error about the gradient of NVI* as printed in Eq. 27: c = 2, a global lambda."""
     return n / (2 * s2) + 3 * loss(n, s2, gap) * (n + 1) / (8 * s2)
 
 
@@ -130,7 +130,7 @@ class Method(NamedTuple):
     """An estimator and its closed forms.
 
     Attributes:
-      draw: ``(eta (n,), lambda (n,) by how it is drawn, s2, D) -> ()``, a sample.
+      draw: ``(eta (n,), lambda (n,) by name in `DRAWN`, s2, D) -> ()``, a sample.
       mean: its mean.
       variance: its variance.
     """
@@ -141,8 +141,8 @@ class Method(NamedTuple):
 
 
 def methods(n: int) -> dict[str, Method]:
-    """All estimators by name; an odd n cannot alternate between as many steps of each kind, and is left without."""
-    found = {
+    """All estimators by name; an odd n has no alternating ones, which need as many steps of each kind."""
+    estimators = {
         "bp": Method(lambda eta, lam, s2, gap: bp(eta, lam["iid"], s2, gap), gradient, printed_17),
         "il_marginal": Method(lambda eta, lam, s2, gap: il_marginal(eta, s2, gap), gradient, printed_17),
         "nvi_no_baseline": Method(
@@ -152,11 +152,11 @@ def methods(n: int) -> dict[str, Method]:
         ),
     }
     for drawn in DRAWN[: 2 if n % 2 else 3]:
-        found[f"il_{drawn}"] = _online(drawn)
+        estimators[f"il_{drawn}"] = _online(drawn)
         for c in SCALES:
             for full in (False,) if drawn == "global" else (False, True):
-                found[f"nvi_{drawn}{'_full' if full else ''}_c{c}"] = _scored(drawn, c, full)
-    return found
+                estimators[f"nvi_{drawn}{'_full' if full else ''}_c{c}"] = _scored(drawn, c, full)
+    return estimators
 
 
 def _online(drawn: str) -> Method:

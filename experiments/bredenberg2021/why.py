@@ -1,4 +1,4 @@
-"""Why claims on Bredenberg et al. (2021) do not hold in the committed records, as far as that is known."""
+"""Reasons why claims on Bredenberg et al. (2021) do not hold in the committed records, as far as known."""
 
 from experiments.shared.claims import throughout
 

@@ -1,11 +1,11 @@
-r"""Departures of the code of Lansdell, Prakash & Kording (2020) from its equations.
+r"""The recurrent rule in the code of Lansdell, Prakash & Kording (2020), which departs from their equations.
 
-Their recurrent rule, pair of steps by pair of steps, correlates the error with the noise of its own step:
+For each pair of steps it correlates the error with the noise of the error's own step:
 
     lam_{t,j} = (L~^t - L^t) zeta^j / sigma^2
     updates of B: sum_{j <= t} delta_{t,j}^T (delta_{t,j} B - lam_{t,j}) / batch
 
-whose solution is about p diag(1 / phi'), not W (`plasticity_jax.rules.feedback.recurrent_node_perturbation`).
+The solution is about p diag(1 / phi'), not W (`plasticity_jax.rules.feedback.recurrent_node_perturbation`).
 """
 
 import jax
@@ -44,14 +44,14 @@ def own_step_perturbation(
     clip: Scalar | None = None,
     warm_up: int = 0,
 ) -> LearningRule:
-    """The authors' recurrent node perturbation, at O(S^2) in the window S.
+    """The authors' recurrent node perturbation, whose cost is O(S^2) in the window S.
 
     Args:
       cell: a network of neurons with all connections.
-      sigma: standard deviation of the noise where there is some.
+      sigma: standard deviation of the noise of a perturbed neuron.
       p: probability that a neuron is perturbed at a step.
-      ridge: added to the diagonal of the second moment, whose solution B becomes at each window; None: B goes by SGD.
-      clip: bound of each entry of B's updates by SGD; None is none.
+      ridge: added to the diagonal of the second moment; B becomes the solution at each window. None: B learns by SGD.
+      clip: bound of each entry of B's updates by SGD; None is no bound.
       warm_up: windows in which only B is learned.
 
     Returns:
@@ -66,7 +66,7 @@ def own_step_perturbation(
         window = run_window(cell, params, traces.state, example)
         unit = sparse_noise(key, (*example.x.shape[:2], cell.n), w_back.dtype, p)  # zeta / sigma
         noisy = noisy_readout_input(cell, params, traces.state, example, sigma * unit)
-        rise = answers(cell, params["forward"]["w_out"], noisy, example)[1] - window.loss
+        loss_rise = answers(cell, params["forward"]["w_out"], noisy, example)[1] - window.loss
 
         def carried(credit: Array) -> Array:
             return carry_back(cell, {"w": w_back}, window.local, credit)
@@ -77,7 +77,7 @@ def own_step_perturbation(
         q = window.credit
         each = jnp.eye(len(q), dtype=q.dtype)[:, :, None, None, None] * q[None]  # the loss of step t alone, t first
         second_now = second_moment(jax.vmap(delta)(each))
-        cross_now = cross_moment(delta(rise[..., None, None] * q), unit) / sigma
+        cross_now = cross_moment(delta(loss_rise[..., None, None] * q), unit) / sigma
 
         back, steps = w_back.reshape(-1, cell.n), traces.steps + 1
         after = traces._replace(state=window.s[-1], steps=steps)
@@ -90,9 +90,9 @@ def own_step_perturbation(
             second, cross = add(traces.second, second_now), add(traces.cross, cross_now)
             after = after._replace(second=second, cross=cross)
             change = back - ridge_solution(second.total, cross.total, ridge)
-        taught = gradients(cell, params, window, carried(q))
+        gradient = gradients(cell, params, window, carried(q))
         loss, aux = window_report(window)
-        updates = {"forward": taught, "feedback": {"w_back": change.reshape(w_back.shape)}}
+        updates = {"forward": gradient, "feedback": {"w_back": change.reshape(w_back.shape)}}
         return updates, after, Info(loss, {"forward": steps > warm_up} if warm_up else READY, aux)
 
     return LearningRule(init, update)

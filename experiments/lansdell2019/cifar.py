@@ -1,24 +1,26 @@
 """CIFAR-10 by feedback through convolutions, after Lansdell, Prakash & Kording's published version (ICLR 2020).
 
-Its table has backpropagation at 76.9 %, node perturbation at 74.8 and direct feedback alignment at 72.4: from memory,
-and not checked, for the arXiv version has no such table. A notebook of the authors has 75.1 for node perturbation and
-73.2 for direct feedback alignment, the best on the test set of all epochs and of 44 and 34 random draws of settings.
-Here is a network with the same kinds of layers, tanh, small enough for two cores: three convolutions of stride 2, of
-16, 32 and 64 channels, and a dense layer of 128, for about four passes through the data by Adam. Numbers are from the
-end of training, and what is compared is the order, not the level. The recorded run's images were saved as JPEG on their
-way to it, so that its numbers are not comparable to the decimal with others'.
+Their table gives 76.9 % for backpropagation, 74.8 for node perturbation and 72.4 for direct feedback alignment. These
+numbers are from memory and unchecked, since the arXiv version has no such table. A notebook of the authors has 75.1 for
+node perturbation and 73.2 for direct feedback alignment, the best test accuracies over all epochs and over 44 and 34
+random draws of settings. Here the network has the same kinds of layers, with tanh, but is small enough for two cores:
+three convolutions of stride 2 with 16, 32 and 64 channels, and a dense layer of 128, trained by Adam for about four
+passes through the data. Numbers are from the end of training; the order of the methods is compared, not the level. The
+images of the recorded run had been compressed as JPEG, so its decimals are not comparable with those of others.
 
-"np_direct" is their form: a matrix from the output's error to each layer, learned from noise. "np_chain" learns
-kernels instead, through which errors go back layer by layer. Beside them stand fixed feedback of both forms, feedback
-that is told or learns the forward weights, and three things that a method should beat: convolutions that keep their
-initial weights under dense layers that learn ("frozen"), a readout that learns alone ("readout"), and chance.
+"np_direct" is the authors' form: a matrix from the output's error to each layer, learned from noise. "np_chain" learns
+kernels instead, through which errors go back layer by layer. The other methods are fixed feedback of both forms,
+feedback that copies or learns the forward weights, and three baselines that a method should beat: convolutions that
+keep their initial weights below dense layers that learn ("frozen"), a readout that learns alone ("readout"), and
+chance.
 
-Not as in the authors' code: cross-entropy, where node perturbation had a squared error; strides, where they had maxima
-of 3 x 3 pixels; noise before pooling, not behind; no dropout (their two passes drew different masks); a ridge that
-forgets, where theirs descended.
+Differences from the authors' code: cross-entropy, where node perturbation had a squared error; strides, where they took
+maxima of 3 x 3 pixels; noise before pooling, not after it; no dropout (their two passes drew different masks); a ridge
+that forgets, where they used gradient descent.
 
-Rates were looked for alike, before any test image was seen: 1,000 steps of one network that is not reported, whose
-judges are 5,000 training images held out (``--held 5000 --epochs 1 --points 1``). Per cent right, Adam's rate across:
+The rates of all methods were searched alike, before any test image was used: 1,000 steps of one network that is not
+reported, evaluated on 5,000 held-out training images (``--held 5000 --epochs 1 --points 1``). Per cent correct; columns
+are Adam's rates:
 
                  3e-4   1e-3   3e-3    feedback's own setting, at 1e-3
     bp           45.3   48.3   48.3
@@ -67,16 +69,16 @@ class Config:
     Attributes:
       seeds: networks and batches, shared by all methods.
       data: "cifar10", "mnist", or "prototypes" (random, no files).
-      held: training images, the last ones, that judge in place of the test images, to choose rates by; networks and
-        batches are then others than those reported. 0 is none.
+      held: number of training images, the last ones, that are held out and evaluated in place of the test images, for
+        the choice of rates. Networks and batches then differ from the reported ones.
       channels: of the convolutions.
       kernels: sides of their windows.
-      smaller: how each convolution halves the image: "stride", or "pool", means over 2 x 2 pixels.
+      smaller: method by which each convolution halves the image: "stride", or "pool" for means over 2 x 2 pixels.
       widths: of the dense layers below the readout.
       batch: examples in a step.
       epochs: of 1,000 steps.
-      points: evaluations, evenly spaced; so many chunks.
-      bp_rate: Adam's, of backpropagation; below those of the other methods.
+      points: evaluations, evenly spaced, each at the end of a chunk.
+      bp_rate: Adam's rate for backpropagation; those of the other methods follow.
       sign_rate: of sign symmetry.
       kp_rate: of Kolen-Pollack, forward and back.
       mirror_rate: of the weight mirror's forward weights.
@@ -84,10 +86,10 @@ class Config:
       np_direct_rate: of direct node perturbation's.
       fa_rate: of feedback alignment.
       dfa_rate: of direct feedback alignment.
-      frozen_rate: of dense layers on convolutions that stay what they were.
+      frozen_rate: of dense layers on convolutions that keep their initial weights.
       readout_rate: of a readout alone.
       sign_scale: size of sign symmetry's feedback weights.
-      kp_decay: of W and B, before Adam takes its share.
+      kp_decay: of W and B, added to the updates before Adam.
       mirror_feedback_rate: of the weight mirror's B.
       np_feedback_rate: of layerwise node perturbation's B.
       sigma: of node perturbation's noise.
@@ -130,7 +132,7 @@ class Config:
     methods: tuple[str, ...] = METHODS
 
     def __post_init__(self) -> None:
-        """Refuses evaluations at unequal distances, other methods, data and ways to halve, kernels without channels."""
+        """Refuses unevenly spaced evaluations, unknown names, and kernels without channels."""
         check_schedule(self.epochs, self.points)
         check_names("methods", self.methods, METHODS)
         check_names("data", (self.data,), ("cifar10", "mnist", "prototypes"))
@@ -140,7 +142,7 @@ class Config:
 
 
 PAPERS: dict[str, Any] = {f"{method}_rate": 4.785e-6 for method in METHODS}
-"""Node perturbation's rate, for Adam, that the authors' search found; those of the others are not known."""
+"""Adam's rate for node perturbation from the authors' search, used for all methods, since the others' are unknown."""
 
 PRESETS = {
     "smoke": Config(
@@ -204,9 +206,9 @@ def build_rule(config: Config, net: Chain, method: str) -> LearningRule:
 
 
 def optimiser(config: Config, method: str) -> optax.GradientTransformation:
-    """Adam on the weights that learn; B descends, or is set to what the regression has found, or left.
+    """Adam on the weights that learn; B takes SGD steps, is set to the regression's solution, or stays fixed.
 
-    Kolen-Pollack's B has the optimiser of its W, which it is to follow.
+    Kolen-Pollack's B has the same optimiser as its W, so that it follows W.
     """
     adam = optax.adam(getattr(config, f"{method}_rate"), eps=1e-5)
     if method == "kp":
@@ -245,29 +247,29 @@ def part(config: Config, net: Chain, data: Pictures, method: str) -> Program:
 
 
 def scores(config: Config, net: Chain, data: Pictures, method: str) -> Callable[[TrainingState], Mapping[str, Array]]:
-    """``state -> metrics``: per cent of the judging images that are right; angles on training images, by layer.
+    """``state -> metrics``: per cent correct on the evaluation images; angles on training images, by layer.
 
-    "angle" is that of the credit given to a layer to the gradient, "weight_angle" that of B to W.
+    "angle" is the angle of a layer's credit to the gradient, "weight_angle" that of B to W.
     """
     size = math.gcd(len(data.test), 500)
 
     def evaluate(state: TrainingState) -> Mapping[str, Array]:
         params = state.learner.params
-        test, seen, label = unfolded((data.test, data.train[: config.examples], data.train_label[: config.examples]))
+        test, images, label = unfolded((data.test, data.train[: config.examples], data.train_label[: config.examples]))
 
-        def answers(image: Array) -> Array:
+        def classes(image: Array) -> Array:
             return jnp.argmax(forward(net, params["forward"], standardised(image)).h[-1], -1)
 
-        answer = jax.lax.map(answers, test.reshape(-1, size, *test.shape[1:])).reshape(-1)
-        found = {"accuracy": 100 * jnp.mean(answer == data.test_label)}
+        predicted = jax.lax.map(classes, test.reshape(-1, size, *test.shape[1:])).reshape(-1)
+        metrics = {"accuracy": 100 * jnp.mean(predicted == data.test_label)}
         if method in FED_BACK:
             w = params["forward"]["w"][1:]
             back = [jnp.sign(each) for each in w] if method == "sign" else params["feedback"]["w_fb"]
-            found["angle"] = alignment(net, params, example(seen, label), pathway(method), back).true_angle
+            metrics["angle"] = alignment(net, params, example(images, label), pathway(method), back).true_angle
             if method not in DIRECT:
                 pairs = zip(w, back, strict=True)
-                found["weight_angle"] = jnp.stack([angle(one.reshape(-1), other.reshape(-1)) for one, other in pairs])
-        return found
+                metrics["weight_angle"] = jnp.stack([angle(one.reshape(-1), other.reshape(-1)) for one, other in pairs])
+        return metrics
 
     return evaluate
 

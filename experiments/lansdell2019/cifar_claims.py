@@ -41,7 +41,7 @@ PAIRS = (
 )
 """Methods whose paired differences in accuracy are put in the summary, as "one-other/accuracy"."""
 NEARER = (("dfa", "np_direct"), ("fa", "np_chain"), ("fa", "mirror"), ("fa", "kp"), ("fa", "sign"))
-"""Methods whose paired differences in angles are put in the summary, as "one-other/angle_1" (lowest layer) and on."""
+"""Methods whose paired differences in angles are put in the summary, as "one-other/angle_1" from the lowest layer."""
 
 
 def ran(metrics: Mapping[str, np.ndarray]) -> list[str]:
@@ -50,36 +50,36 @@ def ran(metrics: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def finals(metrics: Mapping[str, np.ndarray], method: str) -> dict[str, np.ndarray]:
-    """Final values of a method, (seeds,): "accuracy", and by layer "angle_1" (the lowest) and on, "weight_angle_1"."""
-    found = {"accuracy": metrics[f"{method}/accuracy"][:, -1]}
+    """Final values of a method, (seeds,): "accuracy", and "angle_1", "weight_angle_1" and on, from the lowest layer."""
+    by_name = {"accuracy": metrics[f"{method}/accuracy"][:, -1]}
     for name in ("angle", "weight_angle"):
         if f"{method}/{name}" in metrics:
             by_layer = metrics[f"{method}/{name}"][:, -1]
-            found |= {f"{name}_{k + 1}": by_layer[:, k] for k in range(by_layer.shape[1])}
-    return {name: unless_diverged(values, metrics[f"{method}/loss"]) for name, values in found.items()}
+            by_name |= {f"{name}_{k + 1}": by_layer[:, k] for k in range(by_layer.shape[1])}
+    return {name: unless_diverged(values, metrics[f"{method}/loss"]) for name, values in by_name.items()}
 
 
-def layers_of(found: Mapping[str, np.ndarray]) -> list[str]:
+def layers_of(by_name: Mapping[str, np.ndarray]) -> list[str]:
     """Names of a method's angles to the gradient, from the lowest layer."""
-    return [name for name in found if name.startswith("angle_")]
+    return [name for name in by_name if name.startswith("angle_")]
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Final values by "method/name", paired differences by "one-other/name", and "method/distortion"."""
     summary: dict[str, float] = {}
-    ended = {method: finals(metrics, method) for method in ran(metrics)}
-    for method, found in ended.items():
-        for name, values in found.items():
+    final = {method: finals(metrics, method) for method in ran(metrics)}
+    for method, by_name in final.items():
+        for name, values in by_name.items():
             put(summary, f"{method}/{name}", values)
-        if angles := layers_of(found):
-            put(summary, f"{method}/distortion", found[angles[0]] - found[angles[-1]])
+        if angles := layers_of(by_name):
+            put(summary, f"{method}/distortion", by_name[angles[0]] - by_name[angles[-1]])
     for one, other in PAIRS:
-        if {one, other} <= set(ended):
-            put(summary, f"{one}-{other}/accuracy", ended[one]["accuracy"] - ended[other]["accuracy"])
+        if {one, other} <= set(final):
+            put(summary, f"{one}-{other}/accuracy", final[one]["accuracy"] - final[other]["accuracy"])
     for one, other in NEARER:
-        if {one, other} <= set(ended):
-            for name in layers_of(ended[one]):
-                put(summary, f"{one}-{other}/{name}", ended[one][name] - ended[other][name])
+        if {one, other} <= set(final):
+            for name in layers_of(final[one]):
+                put(summary, f"{one}-{other}/{name}", final[one][name] - final[other][name])
     return summary
 
 
@@ -89,7 +89,7 @@ def _opening(method: str) -> str:
 
 
 def _close(method: str) -> Claim:
-    """A method ends at most `NEAR` points below backpropagation; trivial if feedback alignment does so too."""
+    """Claims that a method ends less than `NEAR` points below backpropagation; trivial if feedback alignment does."""
 
     def of(method: str, **options: Callable[[Summary], bool]) -> Claim:
         statement = f"{_opening(method)} ends less than {NEAR:g} points below backpropagation"
@@ -99,7 +99,7 @@ def _close(method: str) -> Claim:
 
 
 def _nearer(id: str, statement: str, one: str, other: str) -> Claim:
-    """Claim that in every layer the other method's angle to the gradient is smaller (least gap, degrees)."""
+    """Claims that in every layer the other method's angle to the gradient is smaller (least gap, degrees)."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         return gap("", "", None, *named(summary, f"{one}-{other}/angle_*[0-9]")).measure(summary)

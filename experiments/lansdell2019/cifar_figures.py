@@ -26,15 +26,15 @@ DASHED = ("np_direct", "dfa", "readout")
 
 
 def text(metrics: Mapping[str, np.ndarray], config: Any) -> str:
-    """The end of training in Markdown, with the published accuracies beside where the images are theirs."""
+    """The end of training in Markdown, with the published accuracies if the images are CIFAR-10's."""
     published = PAPER if config.data == "cifar10" else {}
     columns = ["method", "seeds", "right (%)", "paper", "angle to the gradient, from the lowest layer", "B to W"]
     lines = [columns, ["---"] * len(columns)]
     for method in ran(metrics):
-        found = finals(metrics, method)
-        accuracy = "{:.1f} ± {:.1f}".format(*mean_sem(found["accuracy"]))
+        final = finals(metrics, method)
+        accuracy = "{:.1f} ± {:.1f}".format(*mean_sem(final["accuracy"]))
         angles = [
-            ", ".join(f"{mean_sem(found[prefix + name])[0]:.0f}" for name in layers_of(found) if prefix + name in found)
+            ", ".join(f"{mean_sem(final[prefix + name])[0]:.0f}" for name in layers_of(final) if prefix + name in final)
             for prefix in ("", "weight_")
         ]
         cells = [LABELS[method], whole_seeds(metrics[f"{method}/loss"]), accuracy, f"{published.get(method, '')}"]

@@ -1,4 +1,4 @@
-"""Coloured or grey images of the data sets, on the device, and how a network sees them."""
+"""Coloured or grey images of the data sets, on the device, and their form as inputs of a network."""
 
 from typing import Literal, NamedTuple
 
@@ -22,35 +22,37 @@ class Pictures(NamedTuple):
     test_label: Array
 
 
-@eval_context()  # a sweep traces what makes the parts
+@eval_context()  # a sweep traces the function that makes the parts
 def pictures(data: str, held: int) -> Pictures:
-    """The images that are learned from, and those that judge.
+    """The images for training and those for evaluation.
 
     Args:
       data: "cifar10", "mnist", or "prototypes": ten random images under noise, which need no files.
-      held: the last training images, which judge in place of the test images and are not learned from; 0 is none.
+      held: number of training images, the last ones, that are held out and replace the test images.
 
     Raises:
-      ValueError: if none is left to learn from.
-      MissingData: if the set is not on this machine.
+      ValueError: if no training image is left.
+      MissingData: if the data set is not on this machine.
     """
     if data == "prototypes":
-        made, shape = images(data, 3 * SIDE**2), (-1, SIDE, SIDE, 3)
-        found = Pictures(made.train.reshape(shape), made.train_label, made.test.reshape(shape), made.test_label)
+        flat, shape = images(data, 3 * SIDE**2), (-1, SIDE, SIDE, 3)
+        whole = Pictures(flat.train.reshape(shape), flat.train_label, flat.test.reshape(shape), flat.test_label)
     else:
         name: Literal["cifar10", "mnist"] = "mnist" if data == "mnist" else "cifar10"
         train, test = load(name, "train"), load(name, "test")
-        found = Pictures(*(jnp.asarray(part[key]) for part in (train, test) for key in ("image", "label")))
+        whole = Pictures(*(jnp.asarray(part[key]) for part in (train, test) for key in ("image", "label")))
     if not held:
-        return found
-    if held >= len(found.train):
-        raise ValueError(f"held={held} leaves none of {len(found.train)} training images to learn from")
-    kept = len(found.train) - held
-    return Pictures(found.train[:kept], found.train_label[:kept], found.train[kept:], found.train_label[kept:])
+        return whole
+    if held >= len(whole.train):
+        raise ValueError(f"held={held} leaves none of {len(whole.train)} training images to learn from")
+    learned = len(whole.train) - held
+    return Pictures(
+        whole.train[:learned], whole.train_label[:learned], whole.train[learned:], whole.train_label[learned:]
+    )
 
 
 def standardised(image: Array) -> Array:
-    """uint8 images, each less its mean over its standard deviation, in JAX's default float."""
+    """uint8 images, each with its mean subtracted and divided by its standard deviation, in JAX's default float."""
     value = image.astype(jnp.zeros(()).dtype)
     axes = tuple(range(1, image.ndim))
     centred = value - jnp.mean(value, axes, keepdims=True)

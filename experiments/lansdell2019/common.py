@@ -1,7 +1,7 @@
 """Rates, training on images, ranges of settings, names and colours of the experiments of Lansdell et al. (2020).
 
-Rates follow the authors' code, which descends the loss summed over a batch; the library's updates are means. A rate of
-theirs times the size of a batch is therefore ours.
+Rates follow the authors' code, which descends the loss summed over a batch. The library's updates are means, so our
+rate is theirs times the batch size.
 """
 
 from collections.abc import Callable, Hashable
@@ -20,13 +20,13 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Example, Key, Params, PyTree
 
 EPOCH = 1000
-"""Steps, as the authors count them."""
+"""Steps in an epoch, as the authors count them."""
 
 Positive: TypeAlias = Annotated[float, Range(1e-30)]
-"""Above 0: the size of noise, by which its effect is divided."""
+"""A number above 0, such as the size of the noise, by which its effect is divided."""
 
 Share: TypeAlias = Annotated[float, Range(1e-30, 1.0)]
-"""In (0, 1]."""
+"""A number in (0, 1]."""
 
 Steps: TypeAlias = Annotated[int, Range(0, 2**31 - 1)]
 """A number of steps that may be 0."""
@@ -45,7 +45,7 @@ COLOURS = {
     "np_held": "#b79f00",
     "np_sgd": "#6a3d9a",
 }
-"""By method, the same in every figure; colours that the colour-blind tell apart (after Okabe and Ito)."""
+"""By method, the same in every figure; colours that colour-blind readers can distinguish (after Okabe and Ito)."""
 
 LABELS = {
     "bp": "backpropagation",
@@ -87,18 +87,18 @@ def training(
     """Training on random batches, one chunk and one evaluation at a time.
 
     Args:
-      examples: how many there are to draw from.
+      examples: number of examples to draw from.
       fetch: ``indices -> Example``.
       learn: the learner.
-      weights: ``key -> params``, the initial ones.
-      evaluate: ``state -> metrics`` of the state that a chunk ends in; the epoch is added to them.
+      weights: ``key -> initial params``.
+      evaluate: ``state -> metrics`` for the state at the end of a chunk; the epoch is added to them.
       batch: examples in a step.
       epochs: of 1,000 steps.
-      points: chunks, and evaluations.
+      points: number of chunks, with an evaluation at the end of each.
       measure: see `online_training`.
 
     Returns:
-      A `Program` whose lane is a key, which alone decides on the initial weights and on the data.
+      A `Program` whose lane is a key, which alone determines the initial weights and the data.
     """
 
     def build(lane: Key) -> tuple[Learner, Stream]:
@@ -114,7 +114,7 @@ def training(
 
 
 def check_schedule(epochs: int, points: int) -> None:
-    """Refuses evaluations that do not fall on equal numbers of steps.
+    """Refuses evaluations that are not evenly spaced in steps.
 
     Raises:
       ValueError: if the points do not divide the steps.
@@ -124,7 +124,7 @@ def check_schedule(epochs: int, points: int) -> None:
 
 
 def panels(rows: int, columns: int, size: tuple[float, float], key: float) -> tuple[Any, np.ndarray, Any]:
-    """A figure, its panels (rows, columns), and an axis across its foot for the legend, `key` of a panel high."""
+    """A figure, its panels (rows, columns), and an axis below them for the legend, `key` of a panel high."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=size, constrained_layout=True)
@@ -138,11 +138,11 @@ def panels(rows: int, columns: int, size: tuple[float, float], key: float) -> tu
 def unless_diverged(values: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Values (seeds,), NaN for the seeds whose last loss is not finite; the loss is (seeds, points).
 
-    What is counted, as errors are, stays a number in a network whose weights are not.
+    A count, such as the number of errors, stays finite even where the weights are not.
     """
     return np.where(np.isfinite(loss[:, -1]), values, np.nan)
 
 
 def whole_seeds(loss: np.ndarray) -> str:
-    """The seeds that have not diverged, for a table: "3 of 4"; the loss is (seeds, points)."""
+    """The number of seeds that have not diverged, for a table, as "3 of 4"; the loss is (seeds, points)."""
     return f"{np.isfinite(loss[:, -1]).sum()} of {len(loss)}"

@@ -1,26 +1,27 @@
-"""Dense networks beside convolutional ones, CIFAR-10 and MNIST: is feedback alignment's loss the convolutions' doing?
+"""Dense and convolutional networks on CIFAR-10 and MNIST: do convolutions cause feedback alignment's deficit?
 
 The known result is that fixed random feedback teaches dense networks nearly as well as backpropagation does, and
 convolutional ones badly (Bartunov et al. 2018; Moskovitz, Litwin-Kumar & Abbott 2018; for direct feedback Launay, Poli
 & Krzakala 2019; cited from memory, without their numbers). `cifar.py` has the convolutional half on CIFAR-10. Here its
-network stands beside a dense one of the same depth, nonlinearity, loss, optimiser and batches, and of at most as many
-weights, as near as a common width of its four hidden layers comes: 50 on CIFAR-10 and 136 on MNIST. In both the three
-lower layers are what "frozen" leaves as they are, and what a convolution is exchanged for.
+network is compared with a dense one of the same depth, nonlinearity, loss, optimiser and batches. Its four hidden
+layers share the largest width with which it has no more weights: 50 on CIFAR-10 and 136 on MNIST. In both networks the
+three lower layers are those that "frozen" leaves at their initial weights; in the convolutional one they are
+convolutions.
 
-Such a dense network is the worse one, and has fewer points to lose. Two numbers are therefore compared: points below
-backpropagation, and those points as a share of what backpropagation gains over "frozen". So matched, feedback alignment
-is far behind in CIFAR-10's dense network, too; but there it ends above "frozen", and in the convolutional network it
-does not. Dense networks as wide as those in which fixed feedback is known to do well, which have many times the
-weights, are not among these.
+The dense network performs worse, and so has fewer points to lose. Two numbers are therefore compared: points below
+backpropagation, and those points as a share of what backpropagation gains over "frozen". With networks matched in this
+way, feedback alignment is far behind in CIFAR-10's dense network, too; but there it ends above "frozen", which it does
+not in the convolutional network. Much wider dense networks, in which fixed feedback is known to do well, were not run;
+they have many times the weights.
 
-On MNIST the convolutional network has all ten methods of `cifar.py`, and its claims, but for those with a margin in
-points, which is for more errors than there are on MNIST.
+On MNIST the convolutional network is trained by all ten methods of `cifar.py`. The claims of `cifar.py` are made on it,
+too, except those with a margin in points: MNIST has too few errors for it.
 
-Rates were looked for alike, before any test image was seen: 1,000 steps of one network that is not reported, whose
-judges are 5,000 training images held out (``--held 5000 --seeds 1 --points 1`` and ``--factor``). Feedback's own
-settings are those found on CIFAR-10's convolutional network, but for Kolen-Pollack's decay, which was looked for anew.
-In dense networks 1e-2 was tried, too, where 3e-3 was best, and 1e-4 for CIFAR-10's backpropagation: 38.6. Per cent
-right, Adam's rate across; `cifar.py` has those of CIFAR-10's convolutional network:
+The rates of all methods were searched alike, before any test image was used: 1,000 steps of one network that is not
+reported, evaluated on 5,000 held-out training images (``--held 5000 --seeds 1 --points 1`` and ``--factor``). The
+feedback's own settings are those found on CIFAR-10's convolutional network, except Kolen-Pollack's decay, which was
+searched again. In dense networks 1e-2 was tried, too, where 3e-3 was best, and 1e-4 for backpropagation on CIFAR-10,
+with 38.6. Per cent correct; columns are Adam's rates. Those of CIFAR-10's convolutional network are in `cifar.py`:
 
                  CIFAR-10, dense            MNIST, convolutional       MNIST, dense
                  3e-4   1e-3   3e-3   1e-2  3e-4   1e-3   3e-3   1e-2  3e-4   1e-3   3e-3   1e-2
@@ -66,29 +67,29 @@ SETTINGS: Mapping[str, Mapping[str, float]] = {
     "mnist.conv": {"kp_decay": 1e-3, "frozen_rate": 3e-3, "readout_rate": 1e-2},
     "mnist.dense": {"frozen_rate": 3e-3, "readout_rate": 1e-2},
 }
-"""By "set.network", where they are not those of `cifar.Config`: what the search found."""
+"""Settings from the search by "set.network", where they differ from the defaults of `cifar.Config`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings; those that are not here are `cifar.Config`'s.
+    """Settings; all others are those of `cifar.Config`.
 
     Attributes:
       seeds: networks and batches, shared by all methods.
       sets: "cifar10", "mnist", or "prototypes" (random, no files).
-      networks: "conv", "dense"; claims that need both are not judged where there is one.
-      held: training images, the last ones, that judge in place of the test images, to choose rates by; networks and
-        batches are then others than those reported. 0 is none.
+      networks: "conv", "dense"; claims that need both are not judged if only one is run.
+      held: number of training images, the last ones, that are held out and evaluated in place of the test images, for
+        the choice of rates. Networks and batches then differ from the reported ones.
       channels: of the convolutions.
       kernels: sides of their windows.
       width: of the dense layer above them.
       batch: examples in a step.
       epochs: of 1,000 steps.
-      points: evaluations, evenly spaced; so many chunks.
-      factor: of all rates, to look for them.
+      points: evaluations, evenly spaced, each at the end of a chunk.
+      factor: by which all rates are multiplied, for the search.
       examples: training images on which angles are taken.
       methods: those that are run in both networks; claims that need the others are not judged.
-      further: those that are run in the convolutional network besides, on other sets than CIFAR-10.
+      further: additional methods for the convolutional network, on data sets other than CIFAR-10.
     """
 
     seeds: int = 4
@@ -107,7 +108,7 @@ class Config:
     further: tuple[str, ...] = FURTHER
 
     def __post_init__(self) -> None:
-        """Refuses evaluations at unequal distances, other methods and sets, and kernels without channels."""
+        """Refuses unevenly spaced evaluations, unknown names, and kernels without channels."""
         check_schedule(self.epochs, self.points)
         check_names("methods", self.methods, METHODS)
         check_names("further", self.further, METHODS)
@@ -128,8 +129,8 @@ PRESETS = {
 
 
 def problem(config: Config, data: str, network: str) -> cifar.Config:
-    """The same as a Config of `cifar.py`, for one network on one set."""
-    found = cifar.Config(
+    """The settings of one network on one data set, as a Config of `cifar.py`."""
+    settings = cifar.Config(
         data=data,
         held=config.held,
         channels=config.channels,
@@ -141,12 +142,12 @@ def problem(config: Config, data: str, network: str) -> cifar.Config:
         examples=config.examples,
         **SETTINGS.get(f"{data}.{network}", {}),  # pyright: ignore[reportArgumentType]
     )
-    rates = {f"{method}_rate": config.factor * getattr(found, f"{method}_rate") for method in METHODS}
-    return dataclasses.replace(found, **rates)
+    rates = {f"{method}_rate": config.factor * getattr(settings, f"{method}_rate") for method in METHODS}
+    return dataclasses.replace(settings, **rates)
 
 
 def dense_network(conv: Chain) -> Chain:
-    """A dense network as deep as a convolutional one, its layers as wide as they can be with no more weights."""
+    """A dense network as deep as the convolutional one, with the largest width that needs no more weights."""
     hidden, pixels, outputs = len(conv.layers) - 1, math.prod(conv.h_shapes[0]), math.prod(conv.h_shapes[-1])
     most = weights(conv)
     width = next(n for n in itertools.count(1) if (pixels + (hidden - 1) * (n + 1) + outputs) * (n + 1) > most)
@@ -161,7 +162,7 @@ def weights(net: Chain) -> int:
 
 def make_parts(config: Config) -> dict[str, Program]:
     """Every method in every network, by the name "set.network.method"."""
-    found = {}
+    parts = {}
     for data in config.sets:
         images = pictures(data, config.held)
         conv = cifar.network(problem(config, data, "conv"), images.train.shape[1:])
@@ -170,8 +171,8 @@ def make_parts(config: Config) -> dict[str, Program]:
             settings = problem(config, data, network)
             further = config.further if network == "conv" and data != "cifar10" else ()
             for method in [method for method in METHODS if method in (*config.methods, *further)]:
-                found[f"{data}.{network}.{method}"] = cifar.part(settings, nets[network], images, method)
-    return found
+                parts[f"{data}.{network}.{method}"] = cifar.part(settings, nets[network], images, method)
+    return parts
 
 
 experiment = Experiment(

@@ -1,4 +1,4 @@
-"""Dense networks beside convolutional ones: final accuracies and angles, differences, and the claims on them."""
+"""Dense and convolutional networks: final accuracies and angles, their differences, and the claims on them."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,11 +15,11 @@ NETWORKS = {"conv": "convolutional", "dense": "dense"}
 COMPARED = ("bp", "kp", "np_direct", "fa", "dfa", "frozen", "readout")
 """Methods that are run in both networks, on every set."""
 FURTHER = ("sign", "mirror", "np_chain")
-"""Methods that are run besides in the convolutional network, where `cifar.py` does not run them."""
+"""Additional methods for the convolutional network, on data sets that `cifar.py` does not use."""
 BEHIND = ("kp", "np_direct", "fa", "dfa", "frozen")
-"""Methods whose loss against backpropagation is compared between the networks."""
+"""Methods whose deficit against backpropagation is compared between the networks."""
 LEARNED = (("kp", "fa"), ("np_direct", "dfa"))
-"""Feedback that is learned, and feedback of the same form that is fixed."""
+"""Pairs of learned feedback and fixed feedback of the same form."""
 
 
 def places(metrics: Mapping[str, np.ndarray]) -> list[str]:
@@ -27,50 +27,52 @@ def places(metrics: Mapping[str, np.ndarray]) -> list[str]:
     return sorted({name.split("/")[0].rpartition(".")[0] for name in metrics})
 
 
-def inside(metrics: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+def metrics_of(metrics: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
     """The metrics of one "set.network", by "method/metric"."""
     return {name[len(where) + 1 :]: values for name, values in metrics.items() if name.startswith(f"{where}.")}
 
 
-def compared(metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Numbers of one network that are compared with the other's, (seeds,): see `summarise`."""
-    ended = {method: finals(metrics, method) for method in ran(metrics)}
-    right = {method: found["accuracy"] for method, found in ended.items()}
+def compared_numbers(metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Numbers of one network for comparison with the other's, (seeds,); see `summarise`."""
+    final = {method: finals(metrics, method) for method in ran(metrics)}
+    right = {method: numbers["accuracy"] for method, numbers in final.items()}
     pairs = [("bp", method) for method in BEHIND] + [*LEARNED, *((method, "fa") for method in FURTHER)]
-    found = {f"{one}-{other}/accuracy": right[one] - right[other] for one, other in pairs if {one, other} <= set(right)}
-    found |= {f"{method}/lowest": each["angle_1"] for method, each in ended.items() if "angle_1" in each}
+    numbers = {
+        f"{one}-{other}/accuracy": right[one] - right[other] for one, other in pairs if {one, other} <= set(right)
+    }
+    numbers |= {f"{method}/lowest": each["angle_1"] for method, each in final.items() if "angle_1" in each}
     if "bp" in right:
-        found["bp/accuracy"] = right["bp"]
+        numbers["bp/accuracy"] = right["bp"]
     if {"bp", "frozen"} <= set(right):
         gain = right["bp"] - right["frozen"]
-        found |= {f"{method}/lost": (right["bp"] - right[method]) / gain for method in BEHIND[:-1] if method in right}
-    return found
+        numbers |= {f"{method}/lost": (right["bp"] - right[method]) / gain for method in BEHIND[:-1] if method in right}
+    return numbers
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Numbers of each network by "set.network.name", and differences of two networks by "set.conv-dense.name".
 
     Names are those of `cifar_claims.summarise`; "one-other/accuracy", a paired difference; "method/lowest", the angle
-    of the lowest layer's credit to the gradient; and "method/lost", the share that a method loses of what
-    backpropagation gains by teaching the three lower layers, which is its distance from the same network in which they
-    stay what they were. Differences are between networks of the same seed.
+    of the lowest layer's credit to the gradient; and "method/lost", the share of backpropagation's gain that a method
+    loses. That gain, by teaching the three lower layers, is over the same network in which they keep their initial
+    weights. Differences are between networks of the same seed.
     """
     summary: dict[str, float] = {}
-    found = {where: compared(inside(metrics, where)) for where in places(metrics)}
-    for where, values in found.items():
-        own = cifar_claims.summarise(inside(metrics, where))
+    numbers = {where: compared_numbers(metrics_of(metrics, where)) for where in places(metrics)}
+    for where, values in numbers.items():
+        own = cifar_claims.summarise(metrics_of(metrics, where))
         summary |= {f"{where}.{name}": value for name, value in own.items()}
         for name, value in values.items():
             put(summary, f"{where}.{name}", value)
-    for data in dict.fromkeys(where.rpartition(".")[0] for where in found):
-        conv, dense = found.get(f"{data}.conv", {}), found.get(f"{data}.dense", {})
+    for data in dict.fromkeys(where.rpartition(".")[0] for where in numbers):
+        conv, dense = numbers.get(f"{data}.conv", {}), numbers.get(f"{data}.dense", {})
         for name in [name for name in conv if name in dense]:
             put(summary, f"{data}.conv-dense.{name}", conv[name] - dense[name])
     return summary
 
 
 def _comparison(data: str) -> Iterable[Claim]:
-    """Claims on whether what fixed feedback loses is the convolutions' doing, on one set."""
+    """Claims on one data set on whether convolutions cause the deficit of fixed feedback."""
     name, more = SETS[data], f"{data}.conv-dense"
     fixed = ("fa", "dfa")
     yield gap(
@@ -132,14 +134,14 @@ def _comparison(data: str) -> Iterable[Claim]:
 
 
 def _close(method: str, **options: Callable[[Summary], bool]) -> Claim:
-    """A method is close to backpropagation in CIFAR-10's dense network."""
+    """Claims that a method is close to backpropagation in CIFAR-10's dense network."""
     statement = f"CIFAR-10: in the dense network {LABELS[method]} ends less than {NEAR:g} points below backpropagation"
     where = f"cifar10.dense.bp-{method}/accuracy"
     return surely(f"cifar10-dense-{method}-close", statement, None, -INF, NEAR, where, own=True, **options)
 
 
 def _on_mnist(claim: Claim) -> Claim:
-    """A claim on CIFAR-10's convolutional network, made on MNIST's, where no number of the paper stands beside it."""
+    """The same claim on MNIST's convolutional network as on CIFAR-10's, without a number of the paper."""
     start = "mnist.conv."
 
     def of(summary: Summary) -> Summary:
@@ -158,7 +160,7 @@ def _on_mnist(claim: Claim) -> Claim:
 
 
 def _has_margin(claim: Claim) -> bool:
-    """Returns whether a claim has a margin in points: those are for errors as many as on CIFAR-10."""
+    """Returns whether a claim has a margin in points, which is chosen for CIFAR-10's many errors."""
     return claim.id.endswith(("-close", "-far"))
 
 
@@ -204,4 +206,4 @@ WHY = {
     "mnist-np_direct-teaches-convolutions": _too_few("0.5", 2.5),
     "mnist-dfa-teaches-convolutions": _too_few("0.4", 2.7),
 }
-"""Why claims do not hold in the committed record, as far as that is known."""
+"""Reasons, as far as known, why claims do not hold in the committed record."""

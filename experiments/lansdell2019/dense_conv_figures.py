@@ -1,4 +1,4 @@
-"""Dense networks beside convolutional ones: the tables and the panels."""
+"""Dense and convolutional networks: the tables and the panels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from experiments.lansdell2019.cifar_claims import CHANCE, METHODS, finals, layer
 from experiments.lansdell2019.cifar_claims import LABELS as METHOD_LABELS
 from experiments.lansdell2019.cifar_figures import SHADES
 from experiments.lansdell2019.common import EPOCH, panels, whole_seeds
-from experiments.lansdell2019.dense_conv_claims import NETWORKS, SETS, inside, places
+from experiments.lansdell2019.dense_conv_claims import NETWORKS, SETS, metrics_of, places
 from experiments.shared.curves import draw, mean_and_error
 from plasticity_jax.run import mean_sem
 
@@ -24,24 +24,24 @@ STYLES = {"conv": "-", "dense": "--"}
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
     """The end of training in Markdown: accuracies, and angles."""
-    found = {where: inside(metrics, where) for where in places(metrics)}
-    ended = {where: {method: finals(each, method) for method in ran(each)} for where, each in found.items()}
-    methods = [method for method in METHODS if any(method in each for each in ended.values())]
+    by_network = {where: metrics_of(metrics, where) for where in places(metrics)}
+    final = {where: {method: finals(each, method) for method in ran(each)} for where, each in by_network.items()}
+    methods = [method for method in METHODS if any(method in each for each in final.values())]
 
     def right(where: str, method: str) -> str:
-        if method not in ended[where]:
+        if method not in final[where]:
             return "-"
-        seeds = whole_seeds(found[where][f"{method}/loss"])
+        seeds = whole_seeds(by_network[where][f"{method}/loss"])
         whole = "" if len(set(seeds.split(" of "))) == 1 else f" ({seeds} seeds)"
-        return "{:.1f} ± {:.1f}".format(*mean_sem(ended[where][method]["accuracy"])) + whole
+        return "{:.1f} ± {:.1f}".format(*mean_sem(final[where][method]["accuracy"])) + whole
 
     def angles(where: str, method: str) -> str:
-        each = ended[where].get(method, {})
+        each = final[where].get(method, {})
         return ", ".join(f"{mean_sem(each[name])[0]:.0f}" for name in layers_of(each)) or "-"
 
-    names = [_name(where) for where in found]
-    right_rows = [[LABELS[method], *(right(where, method) for where in found)] for method in methods]
-    angle_rows = [[LABELS[method], *(angles(where, method) for where in found)] for method in methods]
+    names = [_name(where) for where in by_network]
+    right_rows = [[LABELS[method], *(right(where, method) for where in by_network)] for method in methods]
+    angle_rows = [[LABELS[method], *(angles(where, method) for where in by_network)] for method in methods]
     angle_rows = [row for row in angle_rows if set(row[1:]) != {"-"}]
     return (
         _table(["right (%)", *names], [*right_rows, ["chance", *[f"{CHANCE:g}"] * len(names)]])
@@ -62,16 +62,18 @@ def _name(where: str) -> str:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Errors through training, points below backpropagation at its end, and angles by layer, one column a set."""
+    """Errors through training, points below backpropagation at its end, and angles by layer, a column for each set."""
     from matplotlib.lines import Line2D
 
     data_sets = list(dict.fromkeys(where.rpartition(".")[0] for where in places(metrics)))
     figure, axes, foot = panels(3, len(data_sets), (max(9.0, 5.2 * len(data_sets)), 13), 0.2)
     for column, data in zip(axes.T, data_sets, strict=True):
-        found = {each: inside(metrics, f"{data}.{each}") for each in NETWORKS if f"{data}.{each}" in places(metrics)}
-        for network, each in found.items():
+        by_network = {
+            each: metrics_of(metrics, f"{data}.{each}") for each in NETWORKS if f"{data}.{each}" in places(metrics)
+        }
+        for network, each in by_network.items():
             _draw_network(column[0], column[2], each, STYLES[network])
-        _losses(column[1], found)
+        _losses(column[1], by_network)
         column[0].set(title=SETS.get(data, data), xlabel="steps", ylabel="test images wrong (%)", yscale="log")
         limits = column[0].get_ylim()
         column[0].set_yticks(TICKS, [str(tick) for tick in TICKS])
@@ -85,8 +87,8 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
             ylabel="credit to the gradient (degrees)",
             title="at the end",
         )
-    shown = [method for method in METHODS if method in {*CURVES, *ANGLES}]
-    handles = [Line2D([], [], color=SHADES[method], lw=2, label=LABELS[method]) for method in shown]
+    methods = [method for method in METHODS if method in {*CURVES, *ANGLES}]
+    handles = [Line2D([], [], color=SHADES[method], lw=2, label=LABELS[method]) for method in methods]
     handles += [Line2D([], [], color="0.3", ls=STYLES[each], label=f"{NETWORKS[each]} network") for each in NETWORKS]
     foot.legend(handles=handles, loc="center", ncols=3, frameon=False, fontsize=10)
     epochs = next(values for name, values in metrics.items() if name.endswith("/epoch"))
@@ -112,11 +114,11 @@ def _draw_network(curves: Any, credit: Any, metrics: Mapping[str, np.ndarray], l
             credit.set_xticks(layer)
 
 
-def _losses(axis: Any, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Draws how far each method ends below backpropagation in each network, and writes its accuracy beside."""
-    methods = [method for method in METHODS[::-1] if any(method in ran(each) for each in found.values())]
+def _losses(axis: Any, by_network: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Draws how far each method ends below backpropagation in each network, and writes its accuracy next to the bar."""
+    methods = [method for method in METHODS[::-1] if any(method in ran(each) for each in by_network.values())]
     for network, offset in (("conv", 0.2), ("dense", -0.2)):
-        each = found.get(network, {})
+        each = by_network.get(network, {})
         for row, method in enumerate(methods):
             if not {method, "bp"} <= set(ran(each)):
                 continue

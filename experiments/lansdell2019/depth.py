@@ -1,16 +1,17 @@
 """Depth, from the discussion of Lansdell, Prakash & Kording (2020): does feedback get worse from layer to layer?
 
 "Distortion of the error signal does accumulate in a layerwise fashion, from top to bottom", and direct feedback might
-help. Here are networks of MNIST with two, four and six hidden layers of equal width, tanh, whose feedback node
-perturbation regresses layer by layer or straight from the output, beside feedback alignment, direct feedback alignment
-and backpropagation. The angle is that of the credit which a layer is given to the gradient, by layer.
+help. Here networks with two, four and six hidden tanh layers of equal width learn MNIST. Node perturbation regresses
+their feedback layer by layer or straight from the output; feedback alignment, direct feedback alignment and
+backpropagation are run for comparison. The angle is that of a layer's credit to the gradient, by layer.
 
-The regressions are ridges that forget, so that they follow weights that learn. Direct feedback is a matrix for each
-layer, and so cannot follow the slopes of the layers above: even the best one has an angle of its own.
+The regressions are ridges that forget, so that they follow weights that learn. Direct feedback has one fixed matrix for
+each layer, which cannot follow the slopes of the layers above, so that even the best matrix leaves an angle.
 
-Layer by layer, the lowest of six is at chance, which fixed feedback is not. Why, is not known. With two of the seeds it
-ends at 88 to 91 degrees, too, with a ridge of 1e-3 or 1e-5, a forgetting of 0.9999, noise of 1e-3, 3,000 steps of warm-
-up, a rate of 0.002, or ten units a layer, so that neither samples nor the rank of ten outputs are to blame.
+With layerwise feedback, the lowest of six layers is at chance, unlike with fixed feedback. The reason is unknown. On
+two of the seeds it also ends at 88 to 91 degrees with a ridge of 1e-3 or 1e-5, a forgetting of 0.9999, noise of 1e-3,
+3,000 steps of warm-up, a rate of 0.002, or ten units a layer. So neither the number of samples nor the rank of the ten
+outputs explains it.
 """
 
 import dataclasses
@@ -51,7 +52,7 @@ class Config:
       depths: hidden layers of each network, increasing.
       batch: examples in a step.
       epochs: of 1,000 steps.
-      points: evaluations, evenly spaced; so many chunks.
+      points: evaluations, evenly spaced, each at the end of a chunk.
       rate: of the weights.
       sigma: of the noise.
       ridge: gamma.
@@ -80,7 +81,7 @@ class Config:
     methods: tuple[str, ...] = METHODS
 
     def __post_init__(self) -> None:
-        """Refuses evaluations at unequal distances, other methods, and depths out of order."""
+        """Refuses unevenly spaced evaluations, unknown methods, and depths out of order."""
         check_schedule(self.epochs, self.points)
         check_names("methods", self.methods, METHODS)
         if list(self.depths) != sorted(set(self.depths)):
@@ -97,7 +98,7 @@ PRESETS = {
 
 
 def network(config: Config, depth: int) -> Chain:
-    """The network with so many hidden layers."""
+    """The network with `depth` hidden layers."""
     return mlp((config.pixels, *(config.width,) * depth, 10), (*("tanh",) * depth, "identity"))
 
 
@@ -128,7 +129,7 @@ def build_rule(config: Config, net: Chain, method: str) -> LearningRule:
 
 
 def optimiser(config: Config, method: str) -> optax.GradientTransformation:
-    """SGD on the weights; B is set to what the regression has found, or left."""
+    """SGD on the weights; B is set to the regression's solution, or stays fixed."""
     return two_rates(config.rate, 1.0 if method.startswith("np") else 0.0)
 
 
@@ -157,12 +158,12 @@ def scores(config: Config, net: Chain, data: Images, method: str) -> Callable[[T
 
     def evaluate(state: TrainingState) -> Mapping[str, Array]:
         params = state.learner.params
-        test, seen, digit = unfolded((data.test, data.train[: config.examples], data.train_label[: config.examples]))
+        test, images, digit = unfolded((data.test, data.train[: config.examples], data.train_label[: config.examples]))
         output = forward(net, params["forward"], scaled(test)).h[-1]
-        found = {"error": 100 * jnp.mean(jnp.argmax(output, -1) != data.test_label)}
+        metrics = {"error": 100 * jnp.mean(jnp.argmax(output, -1) != data.test_label)}
         if method != "bp":
-            found["angle"] = alignment(net, params, example(seen, digit), pathway(method)).true_angle
-        return found
+            metrics["angle"] = alignment(net, params, example(images, digit), pathway(method)).true_angle
+        return metrics
 
     return evaluate
 

@@ -23,47 +23,47 @@ def depths_of(metrics: Mapping[str, np.ndarray], method: str) -> list[int]:
 def finals(metrics: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
     """Final values of "method.depth", (seeds,): "error", angles "angle_1" (lowest layer) and on, and "distortion"."""
     loss = metrics[f"{part}/loss"]
-    found = {"error": metrics[f"{part}/error"][:, -1]}
+    by_name = {"error": metrics[f"{part}/error"][:, -1]}
     if f"{part}/angle" in metrics:
         angles = metrics[f"{part}/angle"][:, -1]
-        found |= {f"angle_{k + 1}": angles[:, k] for k in range(angles.shape[1])}
-        found["distortion"] = angles[:, 0] - angles[:, -1]
-    return {name: unless_diverged(values, loss) for name, values in found.items()}
+        by_name |= {f"angle_{k + 1}": angles[:, k] for k in range(angles.shape[1])}
+        by_name["distortion"] = angles[:, 0] - angles[:, -1]
+    return {name: unless_diverged(values, loss) for name, values in by_name.items()}
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Final values by "method.depth/name"; "worse-better.deepest/name"; "method.deepest-shallowest/angle_1"."""
     summary: dict[str, float] = {}
-    ended = {
+    final = {
         (method, depth): finals(metrics, f"{method}.{depth}")
         for method in METHODS
         for depth in depths_of(metrics, method)
     }
-    for (method, depth), found in ended.items():
-        for name, values in found.items():
+    for (method, depth), by_name in final.items():
+        for name, values in by_name.items():
             put(summary, f"{method}.{depth}/{name}", values)
-    depths = sorted({depth for _, depth in ended})
+    depths = sorted({depth for _, depth in final})
     low, high = depths[0], depths[-1]
     for worse, better in PAIRS:
-        if {(worse, high), (better, high)} <= set(ended):
+        if {(worse, high), (better, high)} <= set(final):
             for name in ("error", "angle_1", "distortion"):
-                put(summary, f"{worse}-{better}.deepest/{name}", ended[worse, high][name] - ended[better, high][name])
+                put(summary, f"{worse}-{better}.deepest/{name}", final[worse, high][name] - final[better, high][name])
     for method in METHODS[1:]:
-        if {(method, low), (method, high)} <= set(ended) and high > low:
-            deeper = ended[method, high]["angle_1"] - ended[method, low]["angle_1"]
+        if {(method, low), (method, high)} <= set(final) and high > low:
+            deeper = final[method, high]["angle_1"] - final[method, low]["angle_1"]
             put(summary, f"{method}.deepest-shallowest/angle_1", deeper)
-        if (method, high) in ended:
-            put(summary, f"{method}.deepest/distortion", ended[method, high]["distortion"])
+        if (method, high) in final:
+            put(summary, f"{method}.deepest/distortion", final[method, high]["distortion"])
     return summary
 
 
 def _accumulates(summary: Summary) -> tuple[float, bool | None]:
-    """Least distortion over depths of layerwise feedback, each above 0 at 95 % by t."""
+    """Least distortion by layerwise feedback over depths, and whether it is above 0 at each, at 95 % by t."""
     return gap("", "", None, *named(summary, "np_chain.[0-9]*/distortion")).measure(summary)
 
 
 def _same_of(name: str) -> Callable[[Summary], bool]:
-    """Returns whether a difference between networks whose feedback is fixed is above 0 too."""
+    """Returns a check that the same difference is above 0 between networks with fixed feedback, too."""
     return lambda summary: beyond(summary, 1, name)
 
 

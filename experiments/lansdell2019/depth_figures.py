@@ -35,9 +35,9 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
         for method in METHODS:
             part = f"{method}.{depth}"
             if f"{part}/error" in metrics:
-                found = finals(metrics, part)
+                final = finals(metrics, part)
                 cells = [
-                    "{:.1f} ± {:.1f}".format(*mean_sem(found[name])) if name in found else "-"
+                    "{:.1f} ± {:.1f}".format(*mean_sem(final[name])) if name in final else "-"
                     for name in ("error", "angle_1", f"angle_{depth}")
                 ]
                 lines.append([str(depth), LABELS[method], whole_seeds(metrics[f"{part}/loss"]), *cells])
@@ -50,11 +50,11 @@ def depths(metrics: Mapping[str, np.ndarray]) -> list[int]:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Angle by layer at the end, angle of the lowest layer over training, and test error, one column a depth."""
-    shown = depths(metrics)
-    figure, axes, foot = panels(3, len(shown), (3.6 * len(shown) + 0.2, 9.5), 0.25)
+    """Angle by layer at the end, angle of the lowest layer over training, and test error, a column for each depth."""
+    run_depths = depths(metrics)
+    figure, axes, foot = panels(3, len(run_depths), (3.6 * len(run_depths) + 0.2, 9.5), 0.25)
     handles: dict[str, Any] = {}
-    for column, depth in zip(axes.T, shown, strict=True):
+    for column, depth in zip(axes.T, run_depths, strict=True):
         for method in [method for method in METHODS if f"{method}.{depth}/error" in metrics]:
             part, style = f"{method}.{depth}", {"color": SHADES[method], "ls": STYLES.get(method, "-"), "lw": 1.8}
             if f"{part}/angle" in metrics:
@@ -87,7 +87,7 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def _curve(axis: Any, x: np.ndarray, values: np.ndarray, style: Mapping[str, Any]) -> Any:
-    """Draws the mean over seeds in a band of its standard error."""
+    """Draws the mean over seeds with a band of its standard error."""
     mean, error = mean_and_error(values)
     (line,) = axis.plot(x, mean, **style)
     axis.fill_between(x, mean - error, mean + error, color=style["color"], alpha=0.15, lw=0)

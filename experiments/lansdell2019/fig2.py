@@ -1,17 +1,18 @@
 """Figure 2 of Lansdell, Prakash & Kording (2020): MNIST by learned, fixed, matched and true feedback.
 
-784-50-20-10, sigmoid, linear output, squared error, batches of 32. Node perturbation regresses its feedback with the
-authors' exact ridge, at four noise levels; and, beside the paper, with a ridge that forgets, and by SGD. W2 and W3 are
-the second and third layers' weights, each with its feedback matrix.
+The network is 784-50-20-10, sigmoid, with a linear output, squared error and batches of 32. Node perturbation regresses
+its feedback with the authors' exact ridge at four noise levels and, in addition to the paper, with a ridge that forgets
+and by SGD. W2 and W3 are the second and third layers' weights, each with its feedback matrix.
 
-What the figure hides. The regression of W2's feedback sees errors of 20 neurons that come from 10 outputs: 10
-directions have nearly all of their power (assumption A3 all but fails), and in the others B stays far from W, which
-harms nothing, for no error takes them. The ridge never forgets, and so lags behind W. The authors took their error
-rates on the perturbed forward pass: what rises at c = 0.1 is the noise, not the error. And they drew other initial
-weights for each c; from the same ones, the noise levels do not differ. "np_held" has W stand still, as supplementary
-figure 1 has, on the same samples: what is more alike where W learns has come from both sides; but no credit is better
-for it, and feedback that never learns is more alike still. The default is 60 of their 2,000 epochs: enough for the
-order of the methods, not for the printed error rates.
+The figure hides four things. First, the regression of W2's feedback is on errors of 20 neurons that come from 10
+outputs. Ten directions have nearly all of their power (assumption A3 all but fails), and B stays far from W in the
+others, which does no harm, since errors hardly extend into them. Second, the ridge never forgets, and so lags behind W.
+Third, the authors took their error rates on the perturbed forward pass: at c = 0.1 the noise rises, not the error.
+Fourth, they drew different initial weights for each c; from the same weights, the noise levels do not differ.
+
+"np_held" keeps W fixed, as in supplementary figure 1, on the same samples. Where W learns and the two correspond more
+closely, both have moved; but this improves no credit, and feedback that never learns corresponds more closely still.
+The default is 60 of the authors' 2,000 epochs: enough for the order of the methods, not for the printed error rates.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ from experiments.lansdell2019.common import (
     training,
     two_rates,
 )
-from experiments.lansdell2019.fig2_claims import CLAIMS, METHODS, RANK_TOLERANCE, SIGMAS, at, kind, summarise
+from experiments.lansdell2019.fig2_claims import CLAIMS, METHODS, RANK_TOLERANCE, SIGMAS, method_of, np_name, summarise
 from experiments.lansdell2019.fig2_figures import plot, text
 from experiments.lansdell2019.fixed_weights import HELD
 from experiments.lansdell2019.why import FIG2
@@ -51,7 +52,7 @@ from plasticity_jax.typing import Array, Example
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings, those of the authors' code; its rates are for sums over a batch.
+    """Settings of the authors' code; its rates are for sums over a batch.
 
     Attributes:
       seeds: networks and batches, shared by all methods.
@@ -59,14 +60,14 @@ class Config:
       sizes: the four widths, from the pixels to the classes.
       batch: examples in a step.
       epochs: of 1,000 steps.
-      points: evaluations, evenly spaced; so many chunks.
+      points: evaluations, evenly spaced, each at the end of a chunk.
       rate: of the weights, for a summed gradient.
       sigmas: c of node perturbation, increasing.
       ridge: gamma.
       warm_up: steps in which node perturbation learns only its feedback.
       forgetting: factor of the forgetting ridge at each step.
       sgd_rate: beta of the feedback learned by SGD, for a summed gradient.
-      extra_sigma: c of the forgetting ridge, of weights that are held, and of SGD.
+      extra_sigma: c of the forgetting ridge, of held weights, and of SGD.
       examples: training images on which angles are taken.
       methods: those that are run, "np" at all `sigmas`; claims that need the others are not judged.
     """
@@ -88,7 +89,7 @@ class Config:
     methods: tuple[str, ...] = METHODS
 
     def __post_init__(self) -> None:
-        """Refuses evaluations at unequal distances, and other methods."""
+        """Refuses unevenly spaced evaluations, and unknown methods."""
         check_names("methods", self.methods, METHODS)
         check_schedule(self.epochs, self.points)
 
@@ -113,7 +114,7 @@ def methods(config: Config, net: Chain) -> dict[str, tuple[LearningRule, optax.G
         "bp": (feedback.backprop(net), fixed, None),
         "fa": (feedback.feedback_alignment(net), fixed, None),
         "matching": (feedback.matching(net), optax.sgd(eta), None),
-        **{at(c): (perturbed(c, **ridge), solved, c) for c in config.sigmas},
+        **{np_name(c): (perturbed(c, **ridge), solved, c) for c in config.sigmas},
         "np_forget": (
             perturbed(config.extra_sigma, **ridge, forgetting=config.forgetting),
             solved,
@@ -150,20 +151,20 @@ def scores(
 
     def evaluate(state: TrainingState) -> Mapping[str, Array]:
         params, traces = state.learner.params, state.learner.traces
-        test, seen, digit = unfolded((data.test, data.train[: config.examples], data.train_label[: config.examples]))
+        test, images, digit = unfolded((data.test, data.train[: config.examples], data.train_label[: config.examples]))
         clean = forward(net, params["forward"], scaled(test))
-        found = {"error": wrong(clean.h[-1], data.test_label)}
+        metrics = {"error": wrong(clean.h[-1], data.test_label)}
         if name != "bp":  # it has no feedback matrices of its own
-            found |= alignment(net, params, example(config, seen, digit))._asdict()
+            metrics |= alignment(net, params, example(config, images, digit))._asdict()
         if sigma is not None:
             shapes = [(len(data.test), n) for n in config.sizes[1:-1]]
             xi = noise_of_shapes(jax.random.key(0), shapes, clean.h[1].dtype, "gaussian")
             noisy = perturbed_output(net, params["forward"], clean.h[1], [sigma * each for each in xi])
-            found["noisy_error"] = wrong(noisy, data.test_label)
+            metrics["noisy_error"] = wrong(noisy, data.test_label)
             if traces.second:
-                found["rank"] = feedback_rank(traces, RANK_TOLERANCE)
-                found["rank_full"] = jnp.array(config.sizes[2:])
-        return found
+                metrics["rank"] = feedback_rank(traces, RANK_TOLERANCE)
+                metrics["rank_full"] = jnp.array(config.sizes[2:])
+        return metrics
 
     return evaluate
 
@@ -180,7 +181,7 @@ def make_parts(config: Config) -> dict[str, Program]:
     return {
         name: part(config, net, data, name, learner(rule, tx), sigma)
         for name, (rule, tx, sigma) in methods(config, net).items()
-        if kind(name) in config.methods
+        if method_of(name) in config.methods
     }
 
 

@@ -1,4 +1,4 @@
-"""Figure 2 of Lansdell, Prakash & Kording (2020): what its curves end at, and the claims on them."""
+"""Figure 2 of Lansdell, Prakash & Kording (2020): final values of its curves, and the claims on them."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -12,10 +12,10 @@ SIGMAS = (1e-4, 1e-3, 1e-2, 1e-1)
 LAYERS = ("W2", "W3")
 RANK_TOLERANCE = 1e-2  # a direction of the errors counts if its power is above this fraction of the strongest's
 NO_FEEDBACK = {"relative_error": 1.0, "local_angle": 90.0, "true_angle": 90.0, "sign_congruence": 0.5}
-"""The metrics of the feedback's matrices, and what B = 0 has in them: 0 has either sign, no credit no direction."""
+"""The metrics of the feedback matrices, with their values for B = 0: 0 has either sign, and no credit no direction."""
 
 
-def at(sigma: float) -> str:
+def np_name(sigma: float) -> str:
     """Name of node perturbation at a noise level."""
     return f"np_c{sigma:g}"
 
@@ -23,18 +23,18 @@ def at(sigma: float) -> str:
 METHODS = ("bp", "fa", "matching", "np", "np_forget", "np_held", "np_sgd")
 
 
-def kind(name: str) -> str:
-    """The method that a name is of: "np" at all noise levels."""
+def method_of(name: str) -> str:
+    """The method that a name belongs to: "np" at all noise levels."""
     return "np" if name.startswith("np_c") else name
 
 
-MIDDLE = at(1e-2)
-NP = [at(sigma) for sigma in SIGMAS]
+MIDDLE = np_name(1e-2)
+NP = [np_name(sigma) for sigma in SIGMAS]
 
 
 def finals(metrics: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """Final values of each method, (seeds,), by method and then "error" or "relative_error_W2"."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    by_method: dict[str, dict[str, np.ndarray]] = {}
     for key, values in metrics.items():
         method, metric = key.split("/")
         if metric in NO_FEEDBACK:
@@ -42,38 +42,38 @@ def finals(metrics: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]
         else:
             entries = {metric: values[:, -1]} if metric in ("error", "noisy_error") else {}
         loss = metrics[f"{method}/loss"]
-        found.setdefault(method, {}).update({name: unless_diverged(v, loss) for name, v in entries.items()})
-    return found
+        by_method.setdefault(method, {}).update({name: unless_diverged(v, loss) for name, v in entries.items()})
+    return by_method
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Final values by "method/metric", the paired differences that claims read, and ranks."""
     summary: dict[str, float] = {}
-    ended = finals(metrics)
-    for method, found in ended.items():
-        for metric, values in found.items():
+    final = finals(metrics)
+    for method, by_metric in final.items():
+        for metric, values in by_metric.items():
             put(summary, f"{method}/{metric}", values)
-            if "fa" in ended and method != "fa" and metric != "noisy_error":
+            if "fa" in final and method != "fa" and metric != "noisy_error":
                 sign = -1 if metric.startswith("sign") else 1
-                put(summary, f"{method}/{metric}_better_than_fa", sign * (ended["fa"][metric] - values))
-    if set(NP) <= set(ended):
+                put(summary, f"{method}/{metric}_better_than_fa", sign * (final["fa"][metric] - values))
+    if set(NP) <= set(final):
         low, high = NP[0], NP[-1]
         for layer in LAYERS:
-            put(summary, f"optimum/{layer}", lead_of_the_middle([ended[c][f"relative_error_{layer}"] for c in NP]))
+            put(summary, f"optimum/{layer}", lead_of_the_middle([final[c][f"relative_error_{layer}"] for c in NP]))
         for metric in ("error", "noisy_error"):
-            put(summary, f"{high}-{low}/{metric}", ended[high][metric] - ended[low][metric])
-    if MIDDLE in ended:
-        put(summary, "layers_apart", np.abs(ended[MIDDLE]["sign_congruence_W3"] - ended[MIDDLE]["sign_congruence_W2"]))
-    if {MIDDLE, "np_forget"} <= set(ended):
+            put(summary, f"{high}-{low}/{metric}", final[high][metric] - final[low][metric])
+    if MIDDLE in final:
+        put(summary, "layers_apart", np.abs(final[MIDDLE]["sign_congruence_W3"] - final[MIDDLE]["sign_congruence_W2"]))
+    if {MIDDLE, "np_forget"} <= set(final):
         metric = "relative_error_W3"
-        put(summary, f"{MIDDLE}-np_forget/{metric}", ended[MIDDLE][metric] - ended["np_forget"][metric])
-    if {MIDDLE, "np_held"} <= set(ended):
+        put(summary, f"{MIDDLE}-np_forget/{metric}", final[MIDDLE][metric] - final["np_forget"][metric])
+    if {MIDDLE, "np_held"} <= set(final):
         for metric in (f"{metric}_{layer}" for metric in NO_FEEDBACK for layer in LAYERS):
             sign = -1 if metric.startswith("sign") else 1
-            put(summary, f"np_held-{MIDDLE}/{metric}", sign * (ended["np_held"][metric] - ended[MIDDLE][metric]))
-        held, learning = (ended[name]["relative_error_W3"] for name in ("np_held", MIDDLE))
+            put(summary, f"np_held-{MIDDLE}/{metric}", sign * (final["np_held"][metric] - final[MIDDLE][metric]))
+        held, learning = (final[name]["relative_error_W3"] for name in ("np_held", MIDDLE))
         put(summary, f"{MIDDLE}-np_held/relative_error_W3", learning - held)
-    for method in ended:
+    for method in final:
         if f"{method}/rank" in metrics:
             for i, layer in enumerate(LAYERS):
                 summary[f"{method}/rank_{layer}"] = float(metrics[f"{method}/rank"][:, -1, i].mean())
@@ -82,10 +82,10 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def lead_of_the_middle(errors: list[np.ndarray]) -> np.ndarray:
-    """Errors of the better of the two extreme levels, less those of the best level between them, (seeds,).
+    """Errors at the better of the two extreme levels minus those at the best level between them, (seeds,).
 
     Args:
-      errors: (seeds,) for each level, in order, of three levels or more; the best are so in the mean.
+      errors: (seeds,) for each of at least three levels, in order; the better and the best have the lowest mean.
     """
     mean = np.array([mean_sem(error)[0] for error in errors])
     inner, outer = 1 + int(mean[1:-1].argmin()), (0 if mean[0] < mean[-1] else -1)
@@ -93,14 +93,14 @@ def lead_of_the_middle(errors: list[np.ndarray]) -> np.ndarray:
 
 
 def _better_without(metric: str, layer: str) -> Callable[[Summary], bool]:
-    """Tells whether no feedback at all is better than feedback alignment, too."""
+    """Returns a check that no feedback at all is better than feedback alignment, too."""
     sign = -1 if metric == "sign_congruence" else 1
     return lambda summary: beyond(summary, sign, f"fa/{metric}_{layer}", NO_FEEDBACK[metric])
 
 
 def _above_fa() -> Iterator[Claim]:
-    """Claims on each metric of the matrices, in each layer, against feedback alignment's."""
-    for metric, what in (
+    """Claims that compare each metric of the matrices in each layer with feedback alignment's."""
+    for metric, words in (
         ("relative_error", "the relative error of B is lower than feedback alignment's"),
         ("local_angle", "the local angle is smaller than feedback alignment's (degrees)"),
         ("true_angle", "the angle to the true gradient is smaller than feedback alignment's (degrees)"),
@@ -109,7 +109,7 @@ def _above_fa() -> Iterator[Claim]:
         for layer in LAYERS:
             yield gap(
                 f"{metric}-{layer}".replace("_", "-"),
-                f"{layer}, node perturbation at every c: {what} (least paired gap)",
+                f"{layer}, node perturbation at every c: {words} (least paired gap)",
                 None,
                 *(f"{method}/{metric}_{layer}_better_than_fa" for method in NP),
                 trivial=_better_without(metric, layer),

@@ -31,17 +31,19 @@ def label(method: str) -> str:
 
 def text(metrics: Mapping[str, np.ndarray]) -> str:
     """The end of training in Markdown, and a warning for each layer whose regression lacks directions."""
-    ended = finals(metrics)
+    final = finals(metrics)
     columns = ["error", "noisy_error", *(f"{metric}_{layer}" for metric in UNITS for layer in LAYERS)]
     lines = [["method", "seeds", *(column.replace("_", " ") for column in columns)], ["---"] * (len(columns) + 2)]
-    for method, found in ended.items():
-        cells = ["{:.3g} ± {:.1g}".format(*mean_sem(found[column])) if column in found else "-" for column in columns]
+    for method, by_metric in final.items():
+        cells = [
+            "{:.3g} ± {:.1g}".format(*mean_sem(by_metric[column])) if column in by_metric else "-" for column in columns
+        ]
         lines.append([label(method), whole_seeds(metrics[f"{method}/loss"]), *cells])
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + [""] + shortages(metrics))
 
 
 def shortages(metrics: Mapping[str, np.ndarray]) -> list[str]:
-    """One warning for each layer in which the ridge that does not forget lacks directions."""
+    """One warning for each layer in which the ridge without forgetting lacks directions."""
     warnings = []
     for i, layer in enumerate(LAYERS):
         ranks = metrics[f"{MIDDLE}/rank"][:, -1, i] if f"{MIDDLE}/rank" in metrics else np.zeros(0)
@@ -55,7 +57,7 @@ def shortages(metrics: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Curves over training, mean and standard error over seeds, and the two readings of the test error."""
+    """Curves over training, mean and standard error over seeds, and the test error on the clean and the noisy pass."""
     figure, axes, foot = panels(3, 3, (11, 10.5), 0.35)
     places = [("relative_error", 0), ("relative_error", 1), ("error", None), ("sign_congruence", 0)]
     places += [("sign_congruence", 1), ("readings", None), ("true_angle", 0), ("local_angle", 0), ("true_angle", 1)]
@@ -83,10 +85,10 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
 
 def _test_error(axis: Any) -> None:
     """Draws the printed test errors, and labels the axis."""
-    for what, level in PAPER.items():
+    for name, level in PAPER.items():
         axis.axhline(level, color="0.4", ls="--", lw=0.9)
-        place = {"xycoords": ("axes fraction", "data"), "va": "bottom" if what == "FA" else "top"}
-        axis.annotate(f"paper: {what} {level:g}", (0.02, level), fontsize=9, **place)
+        place = {"xycoords": ("axes fraction", "data"), "va": "bottom" if name == "FA" else "top"}
+        axis.annotate(f"paper: {name} {level:g}", (0.02, level), fontsize=9, **place)
     axis.set(title="test error, clean forward pass", ylabel="test error (%)", yscale="log")
     low, high = axis.get_ylim()
     ticks = [tick for tick in (2, 3, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80) if low <= tick <= high]
@@ -95,7 +97,7 @@ def _test_error(axis: Any) -> None:
 
 
 def _curves(axis: Any, metrics: Mapping[str, np.ndarray], metric: str, layer: int | None = None) -> dict[str, Any]:
-    """Draws a metric of all methods that have it; returns the lines by label. Lines that coincide lie inside others."""
+    """Draws a metric of all methods that have it, and returns the lines by label; widths keep equal lines visible."""
     handles = {}
     for name in dict.fromkeys(key.split("/")[0] for key in metrics):
         if f"{name}/{metric}" in metrics:
@@ -115,7 +117,7 @@ def _two_readings(axis: Any, metrics: Mapping[str, np.ndarray]) -> None:
     if not levels:
         axis.set_axis_off()
         return
-    for shift, metric, hatch, what in ((-0.2, "error", "", "clean"), (0.2, "noisy_error", "///", "with the noise on")):
+    for shift, metric, hatch, label in ((-0.2, "error", "", "clean"), (0.2, "noisy_error", "///", "with the noise on")):
         mean, error = zip(*(mean_sem(metrics[f"{name}/{metric}"][:, -1]) for name in levels), strict=True)
         axis.bar(
             np.arange(len(levels)) + shift,
@@ -123,7 +125,7 @@ def _two_readings(axis: Any, metrics: Mapping[str, np.ndarray]) -> None:
             0.38,
             yerr=error,
             hatch=hatch,
-            label=what,
+            label=label,
             capsize=3,
             color=[SHADES.get(name, COLOURS["np"]) for name in levels],
             edgecolor="white",

@@ -1,24 +1,24 @@
 """Figure 3 of Lansdell, Prakash & Kording (2020): an autoencoder of MNIST with a bottleneck of two units.
 
-784-200-2-200-784 (tanh, identity, tanh, relu), squared error, batches of 32; node perturbation learns its feedback by
-SGD. "Tuned" rates are those of the authors' random searches; node perturbation's own rate is run beside them. Losses
-are half the squared error, summed over the pixels of 32 test images, as printed.
+The network is 784-200-2-200-784 (tanh, identity, tanh, relu), with squared error and batches of 32; node perturbation
+learns its feedback by SGD. "Tuned" rates are those of the authors' random searches; some methods also run at node
+perturbation's own rate. Losses are half the squared error, summed over the pixels of 32 test images, as printed.
 
-The authors compare networks of different sizes: their code has 50 hidden units for node perturbation and matching, 200
-for the others. Here all have 200. Two controls are not in the paper. Noise on the hidden layers under backpropagation,
-which is in their repository and makes up most of node perturbation's lead there. And a rate that rises over the first
-1,000 steps: for the first few steps of plain backpropagation overshoot, and half or more of the rectified outputs fall
-silent on every image; at the tuned rate it may be all of them, and for good. Started gently, backpropagation learns
-faster than node perturbation. The default is a small part of the paper's 1,000 epochs: it judges who learns fast, not
-where each would end, and is too short to overfit.
+The authors compare networks of different sizes: their code has 50 hidden units for node perturbation and matching, and
+200 for the others. Here all have 200. Two controls are not in the paper. One is noise on the hidden layers under
+backpropagation, which is in the authors' repository and accounts for most of node perturbation's lead there. The other
+is a rate that rises over the first 1,000 steps. Without it, the first few steps of backpropagation overshoot, and half
+or more of the rectified outputs fall silent on every image; at the tuned rate all of them may, and for good. Started
+gently, backpropagation learns faster than node perturbation. The default is a small part of the paper's 1,000 epochs:
+it shows which methods learn fast, not where they would end, and is too short to overfit.
 
-Dead seeds. The authors' tuned backpropagation ends at 610 +- 14, the default's at 1,000 or so. The rule is theirs: a
-plain NumPy loop of their update (in the tests) and this one agree step by step. There, of ten draws of the weights
-(none of them reported here), four were blank after 20 epochs, three for good; the others had losses of 711 to 873 and
-27 to 53 % of silent outputs, and one that went on had 732 after 50 epochs, 619 after 100 and 560 after 200. So 610 at
-1,000 epochs is the budget, with a start that lives: the authors draw initial weights once for all their repeats, so
-that either all of them live or none does. A seed counts as dead if it ends no better than a blank picture; claims that
-dead seeds decide are judged on all seeds and, as "-live", on those that live.
+Dead seeds: the authors' tuned backpropagation ends at 610 +- 14, that of the default at about 1,000. The rule is the
+same: a plain NumPy loop of their update (in the tests) agrees with this one step by step. In that loop, of ten draws of
+the weights (none of them reported here), four were blank after 20 epochs, three of them for good. The others had losses
+of 711 to 873 and 27 to 53 % of silent outputs; one that was continued had 732 after 50 epochs, 619 after 100 and 560
+after 200. So 610 at 1,000 epochs is a matter of the budget, given a start that lives: the authors draw initial weights
+once for all their repeats, so that either all of them live or none does. A seed counts as dead if it ends no better
+than a blank picture; claims that depend on dead seeds are judged on all seeds and, as "-live", on those that live.
 """
 
 import dataclasses
@@ -52,24 +52,24 @@ SCATTERED = 1000  # test images in the scatter of the latent space
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings, those of the authors' code; its rates are for sums over a batch.
+    """Settings of the authors' code; its rates are for sums over a batch.
 
     Attributes:
       seeds: networks and batches, shared by all methods.
       data: "mnist" or "prototypes" (random, no files).
-      sizes: widths, from the pixels to the pixels; the third is the bottleneck, which the scatter needs of two units.
+      sizes: widths, from the pixels to the pixels; the third, the bottleneck, must be 2 for the scatter plot.
       batch: examples in a step.
       epochs: of 1,000 steps.
-      points: evaluations, evenly spaced; so many chunks.
+      points: evaluations, evenly spaced, each at the end of a chunk.
       rate: of node perturbation, and of the runs that share it.
       feedback_rate: beta of node perturbation.
       sigma: c of node perturbation.
-      bp_rate: tuned, of backpropagation.
-      fa_rate: tuned, of feedback alignment.
-      matching_rate: tuned.
-      adam_rate: tuned.
-      activity_noise: standard deviation, for the noisy control.
-      rise: steps over which the rate rises to its value, for the control that is warmed up.
+      bp_rate: tuned rate of backpropagation.
+      fa_rate: tuned rate of feedback alignment.
+      matching_rate: tuned rate of matching.
+      adam_rate: tuned rate of Adam.
+      activity_noise: standard deviation of the noisy control's noise.
+      rise: steps over which the rate of the warmed-up control rises to its value.
       methods: those that are run; claims that need the others are not judged.
     """
 
@@ -91,7 +91,7 @@ class Config:
     methods: tuple[str, ...] = METHODS
 
     def __post_init__(self) -> None:
-        """Refuses evaluations at unequal distances, networks that are no such autoencoder, and other methods."""
+        """Refuses unevenly spaced evaluations, networks that are no such autoencoder, and unknown methods."""
         check_names("methods", self.methods, METHODS)
         check_schedule(self.epochs, self.points)
         if self.sizes[2] != 2 or self.sizes[0] != self.sizes[-1]:
@@ -108,7 +108,7 @@ PRESETS = {
 
 
 def noisy_backprop(net: Chain, sigma: float) -> LearningRule:
-    """The gradient of the loss of a forward pass with noise on all hidden layers, as node perturbation's but larger."""
+    """Backpropagation through a forward pass with noise on all hidden layers, larger than node perturbation's."""
 
     def init(params: Params, key: Key, batch: Example) -> tuple[()]:
         return ()
@@ -154,7 +154,7 @@ def methods(config: Config, net: Chain) -> dict[str, tuple[LearningRule, optax.G
 
 
 def start(key: Key, net: Chain, sizes: tuple[int, ...]) -> Params:
-    """The authors' initial weights: biases are drawn as the weights are, from normals of variance 2 / n_in."""
+    """The authors' initial weights; biases, like weights, are normal with variance 2 / n_in."""
     key_weights, key_biases = jax.random.split(key)
     params = init_params(key_weights, net)
     keys = jax.random.split(key_biases, len(sizes) - 1)
@@ -163,7 +163,7 @@ def start(key: Key, net: Chain, sizes: tuple[int, ...]) -> Params:
 
 
 def same_as_nearest(latent: Array, label: Array) -> Array:
-    """Per cent of points whose nearest other point is of their class, shape ()."""
+    """Per cent of points whose nearest other point has the same class, shape ()."""
     distance = jnp.sum((latent[:, None] - latent[None]) ** 2, -1)
     nearest = jnp.argmin(jnp.where(jnp.eye(len(latent), dtype=bool), jnp.inf, distance), 1)
     return 100 * jnp.mean(label[nearest] == label)
@@ -197,7 +197,7 @@ def scores(net: Chain, data: Images, name: str) -> Callable[[TrainingState], Map
         test = scaled(unfolded(data.test))
         h = forward(net, params["forward"], test).h
         lit = jnp.any(test > 0, 0)
-        found = {
+        metrics = {
             "test_loss": SUMMED * 0.5 * jnp.mean(jnp.sum((h[-1] - test) ** 2, -1)),
             "separation": same_as_nearest(h[2][:SCATTERED], data.test_label[:SCATTERED]),
             "silent": 100 * jnp.sum(jnp.all(h[-1] == 0, 0) & lit) / jnp.sum(lit),
@@ -207,9 +207,9 @@ def scores(net: Chain, data: Images, name: str) -> Callable[[TrainingState], Map
             "image": data.test[:SHOWN],
         }
         if name in FED_BACK:
-            some = Example(test[:SCATTERED], test[:SCATTERED])
-            found["true_angle"] = alignment(net, params, some).true_angle
-        return found
+            examples = Example(test[:SCATTERED], test[:SCATTERED])
+            metrics["true_angle"] = alignment(net, params, examples).true_angle
+        return metrics
 
     return evaluate
 
@@ -217,16 +217,16 @@ def scores(net: Chain, data: Images, name: str) -> Callable[[TrainingState], Map
 def make_parts(config: Config) -> dict[str, Program]:
     """The methods, by name."""
     net = mlp(config.sizes, ("tanh", "identity", "tanh", "relu"))
-    data, known = images(config.data, config.sizes[0]), methods(config, net)
-    return {name: part(config, net, data, name, learner(*known[name])) for name in METHODS if name in config.methods}
+    data, rules = images(config.data, config.sizes[0]), methods(config, net)
+    return {name: part(config, net, data, name, learner(*rules[name])) for name in METHODS if name in config.methods}
 
 
 def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
     """Test losses of a blank picture and of the mean training image, (seeds,), for comparison."""
     data = images(config.data, config.sizes[0])
     train, test = (np.asarray(part, np.float64) / 255 for part in (data.train, data.test))
-    found = {"blank": 0 * test[0], "mean_image": train.mean(0)}
-    losses = {name: SUMMED * 0.5 * ((test - image) ** 2).sum(1).mean() for name, image in found.items()}
+    pictures = {"blank": 0 * test[0], "mean_image": train.mean(0)}
+    losses = {name: SUMMED * 0.5 * ((test - image) ** 2).sum(1).mean() for name, image in pictures.items()}
     return {f"{name}/loss": np.full(config.seeds, loss) for name, loss in losses.items()}
 
 

@@ -1,4 +1,4 @@
-"""Figure 3 of Lansdell, Prakash & Kording (2020): what the autoencoders come to, and the claims on it."""
+"""Figure 3 of Lansdell, Prakash & Kording (2020): results of the autoencoders, and the claims on them."""
 
 from collections.abc import Callable, Mapping
 
@@ -53,12 +53,12 @@ def table(metrics: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]
 
 
 def per_pixel(loss: np.ndarray, pixels: int) -> np.ndarray:
-    """The squared error of a pixel, of half the squared errors of `SUMMED` images."""
+    """The squared error per pixel, from half the squared error summed over `SUMMED` images."""
     return loss * 2 / (SUMMED * pixels)
 
 
 def same_by_chance(digit: np.ndarray) -> float:
-    """Per cent of pairs of different images that are of one class, (images,): what a latent space of noise has."""
+    """Per cent of pairs of different images with the same class, as in a random latent space; digit is (images,)."""
     counts, images = np.bincount(digit), len(digit)
     return float(100 * (counts * (counts - 1)).sum() / (images * (images - 1)))
 
@@ -91,7 +91,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 def _near(
     id: str, statement: str, paper: float, one: str, other: str, bound: float, metric: str = "loss", own: bool = False
 ) -> Claim:
-    """Claims that one's loss is within so many per cent of the other's; trivial if that of fixed feedback is so."""
+    """Claims that one loss is within `bound` per cent of the other; trivial if that of fixed feedback is, too."""
 
     def excess(summary: Summary, method: str) -> float:
         return 100 * (summary[f"{method}/{metric}"] / summary[f"{other}/{metric}"] - 1)

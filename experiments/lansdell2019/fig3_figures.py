@@ -11,7 +11,7 @@ from experiments.shared.curves import draw
 from plasticity_jax.run import mean_sem
 
 PAPER = {"np": 515.3, "adam": 538.2, "bp_tuned": 609.8, "fa_tuned": 759.2}
-"""Least test losses at 1,000 epochs, from the authors' notebooks, of the methods of the paper's figure."""
+"""Least test losses within 1,000 epochs of the methods in the paper's figure, from the authors' notebooks."""
 PAPER_EPOCHS = 1000
 
 
@@ -49,8 +49,8 @@ def plot(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def shown(metrics: Mapping[str, np.ndarray], method: str) -> tuple[int, str]:
-    """The seed whose pictures are drawn, the first that lives, and what a title says of it."""
+def drawn_seed(metrics: Mapping[str, np.ndarray], method: str) -> tuple[int, str]:
+    """The seed whose pictures are drawn, which is the first that lives, and a note on it for titles."""
     is_dead = dead(metrics, method)
     if is_dead.all():
         return 0, " (dead)"
@@ -84,10 +84,10 @@ def _curves(metrics: Mapping[str, np.ndarray]) -> Any:
     axes[0, 0].minorticks_off()
     levels = {f"paper: {LABELS[name].split(',')[0]}": value for name, value in PAPER.items()}
     levels |= {name.replace("_", " "): float(metrics[f"{name}/loss"][0]) for name in BASELINES}
-    for what, level in levels.items():
+    for level_name, level in levels.items():
         axes[0, 0].axhline(level, color="0.4", ls="--", lw=0.9)
         axes[0, 0].annotate(
-            f"{what} {level:.0f}", (1.01, level), xycoords=("axes fraction", "data"), fontsize=9, va="center"
+            f"{level_name} {level:.0f}", (1.01, level), xycoords=("axes fraction", "data"), fontsize=9, va="center"
         )
     foot.legend(*axes[0, 0].get_legend_handles_labels(), loc="center", ncols=3, frameon=False)
     figure.suptitle(
@@ -99,7 +99,7 @@ def _curves(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def _title(metrics: Mapping[str, np.ndarray], name: str) -> str:
-    return LABELS[name] + shown(metrics, name)[1].replace(" (", "\n(", 1)
+    return LABELS[name] + drawn_seed(metrics, name)[1].replace(" (", "\n(", 1)
 
 
 def _latent(metrics: Mapping[str, np.ndarray]) -> Any:
@@ -109,7 +109,7 @@ def _latent(metrics: Mapping[str, np.ndarray]) -> Any:
     rows = -(-len(names) // 3)
     figure, axes = plt.subplots(rows, 3, figsize=(11, 3.7 * rows + 0.6), constrained_layout=True, squeeze=False)
     for axis, name in zip(axes.flat, names, strict=False):
-        seed = shown(metrics, name)[0]
+        seed = drawn_seed(metrics, name)[0]
         latent, digit = metrics[f"{name}/latent"][seed, -1], metrics[f"{name}/digit"][seed, -1]
         for d in range(10):
             axis.scatter(*latent[digit == d][:40].T, s=45, lw=0.4, marker=f"${d}$", color=f"C{d}")
@@ -133,7 +133,7 @@ def _pictures(metrics: Mapping[str, np.ndarray]) -> Any:
     side = round(metrics[f"{names[0]}/image"].shape[-1] ** 0.5)
     rows = {"image": metrics[f"{names[0]}/image"][0, -1]}
     for name in names:
-        rows[_title(metrics, name)] = metrics[f"{name}/reconstruction"][shown(metrics, name)[0], -1]
+        rows[_title(metrics, name)] = metrics[f"{name}/reconstruction"][drawn_seed(metrics, name)[0], -1]
     figure, axes = plt.subplots(len(rows), 1, figsize=(10.5, 1.02 * len(rows) + 0.6), constrained_layout=True)
     for axis, (name, pictures) in zip(axes, rows.items(), strict=True):
         axis.imshow(np.hstack([each.reshape(side, side) for each in pictures]), cmap="gray_r", vmin=0, vmax=255)

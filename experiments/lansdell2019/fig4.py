@@ -1,12 +1,12 @@
 """Figure 4 of Lansdell, Prakash & Kording (2020): feedback through time, learned by node perturbation, on delayed XOR.
 
 "short" is the authors' task and network: stimuli two and three steps before the answer, 50 tanh units, windows of 7
-steps, 200 streams, SGD. There a network learns without any credit through time (B = 0), so that the figure alone shows
-nothing of the feedback. "long" has stimuli eight and ten steps before the answer, windows of 18 steps, 50 streams, and
-Adam for the forward weights of all methods alike; there B = 0 fails. The authors' rule, whose cost grows with the
-square of the window, is left to the short task.
+steps, 200 streams, SGD. This task can be learned without any credit through time (B = 0), so the figure alone is no
+evidence on the feedback. "long" has stimuli eight and ten steps before the answer, windows of 18 steps, 50 streams, and
+Adam for the forward weights of all methods; there B = 0 fails. The authors' rule, whose cost grows with the square of
+the window, is run on the short task only.
 
-How "long" was found (50 units, 50 streams, Adam at 5e-4, 1e-3 or 2e-3, 4,500 to 12,000 windows, one or two seeds each):
+The search for "long" (50 units, 50 streams, Adam at 5e-4, 1e-3 or 2e-3, 4,500 to 12,000 windows, 1 or 2 seeds each):
 
     stimuli to cue   window   B = 0, best      B at W's scale, fixed   B learned      BPTT
     3 and 5          14       94 %, declines   -                       -              ceiling
@@ -15,22 +15,23 @@ How "long" was found (50 units, 50 streams, Adam at 5e-4, 1e-3 or 2e-3, 4,500 to
     7 and 9          18       73 %, declines   86 %                    88 to 96 %     ceiling               taken
     8 and 11         20       69 %             69 %                    91 %           ceiling
 
-B was learned by SGD at the authors' rate. Adam on B, ridge with forgetting, and noise of 0.1 in place of 0.5 were only
-tried while the forward Adam still averaged the zeros of the warm-up, which it no longer sees; all but Adam at 5 and 7
-then stayed at chance.
+B was learned by SGD at the authors' rate. Adam on B, ridge with forgetting, and noise of 0.1 instead of 0.5 were tried
+only while the forward Adam still averaged the zeros of the warm-up, which it no longer receives. All of these except
+Adam at 5 and 7 then stayed at chance.
 
 The loss is the mean over the batch of the sum over a window, for all methods. The authors descend sums over 200
-streams, so their rates of 5e-6 (forward) and 5e-5 (B) are 1e-3 and 1e-2 here. The default preset takes ten times that
-forward rate for all methods, so that its 5,000 windows go as far as 50,000, 70 of the authors' 200 epochs. Losses are
-printed in their units, a step's sum over 200 streams: 5.0 for silence. Not as in their code: backpropagation had a rate
-7 times smaller than the others; learned B started at N(0, 1), 7 times the scale of W (here only "fa_unfair" does: at
-ten times the rate, forward learning begins before B has come down); activity was reset each epoch. As in their code:
-in the short task the readout's rate is a seventh of the others', and B's updates are clipped.
+streams, so their rates of 5e-6 (forward) and 5e-5 (B) are 1e-3 and 1e-2 here. The default preset uses ten times that
+forward rate for all methods, so that its 5,000 windows correspond to 50,000, or 70 of the authors' 200 epochs. Losses
+are printed in the authors' units, a step's sum over 200 streams: 5.0 for silence. Differences from their code: their
+backpropagation had a rate 7 times smaller than the other methods; their learned B started at N(0, 1), 7 times the scale
+of W (here only "fa_unfair" does, since at ten times the rate forward learning begins before B has shrunk); they reset
+activity each epoch. As in their code, the readout's rate in the short task is a seventh of the others', and B's updates
+are clipped.
 
-What may not hold: that feedback alignment does not converge. From B at the scale of W it does. From B of standard
+The claim that feedback alignment does not converge may fail. From B at the scale of W it converges. From B of standard
 deviation 1 it does not at the authors' rate (two seeds, 16,000 windows: loss 5.05 and 5.2), but at ten times that rate
-most seeds learn in part. And node perturbation is slower than backpropagation once both have the same rate, which the
-authors' did not.
+most seeds learn in part. Node perturbation is slower than backpropagation at equal rates, which the authors did not
+use.
 """
 
 import dataclasses
@@ -71,16 +72,16 @@ class Config:
       n: recurrent units.
       cue_rate: probability of a go cue at a step.
       answer: steps from the cue to the answer.
-      sigma: standard deviation of the noise, where there is some.
+      sigma: standard deviation of the noise of a perturbed unit.
       p: probability that a unit is perturbed at a step.
       clip: bound of an entry of B's updates, summed over the batch.
       feedback_rate: of SGD on B.
-      readout_share: rate of the readout, over that of the recurrent weights, in the short task; the authors' is 1/7.
+      readout_share: rate of the readout over that of the recurrent weights in the short task; the authors' is 1/7.
       short_stimuli: steps from the stimuli to the cue.
       short_window: steps of truncation, S.
       short_batch: streams.
       short_rate: of SGD on the forward weights.
-      short_windows: windows in all.
+      short_windows: total number of windows.
       short_warm_up: windows at the start in which node perturbation learns B only.
       long_stimuli: as above.
       long_window: as above.
@@ -90,7 +91,7 @@ class Config:
       long_warm_up: as above.
       points: points of each curve, between which a run can be saved.
       tasks: "short", "long" or both.
-      methods: those that are run, on the tasks that have them; claims that need the others are not judged.
+      methods: those that are run, on the tasks that use them; claims that need the others are not judged.
     """
 
     seeds: int = 4
@@ -119,7 +120,7 @@ class Config:
     methods: tuple[str, ...] = METHODS
 
     def __post_init__(self) -> None:
-        """Refuses windows without all lags, delays that make no task, points at unequal distances, and other names."""
+        """Refuses windows that lack lags, delays that define no task, unevenly spaced points, and unknown names."""
         check_names("tasks", self.tasks, tuple(TASKS))
         check_names("methods", self.methods, METHODS)
         if min(self.short_window, self.long_window) <= LAGS:
@@ -151,7 +152,7 @@ PRESETS = {
 
 
 class Setting(NamedTuple):
-    """A task and how it is learned; fields as in `Config`."""
+    """A task and its training; fields as in `Config`."""
 
     stimuli: tuple[int, int]
     window: int
@@ -198,7 +199,7 @@ def optimiser(config: Config, task: str, at: Setting, method: str) -> optax.Grad
 
 
 def part(config: Config, task: str, method: str) -> Program:
-    """One method on one task; windows are counted, and angles taken, at the end of each point."""
+    """One method on one task, with the number of windows and the angles at the end of each point."""
     at, cell = setting(config, task), network(config)
     stream = windows(delayed_xor(at.stimuli, config.answer, config.cue_rate, at.batch), at.window)
 
@@ -223,17 +224,17 @@ def part(config: Config, task: str, method: str) -> Program:
     )
 
     def evaluate(state: TrainingState) -> Mapping[str, Array]:
-        seen = {"windows": state.learner.step}
+        metrics = {"windows": state.learner.step}
         if method not in WITH_B:
-            return seen
-        unseen = jax.tree.map(lambda leaf: leaf[0], stream.take(state.stream, 1)[1])  # the next window
-        return seen | feedback_against_weights(cell, state.learner.params, state.learner.traces.state, unseen)
+            return metrics
+        window = jax.tree.map(lambda leaf: leaf[0], stream.take(state.stream, 1)[1])  # the next window
+        return metrics | feedback_against_weights(cell, state.learner.params, state.learner.traces.state, window)
 
     return evaluated(program, evaluate)
 
 
 def measured(info: Info, batch: Example) -> Mapping[str, Array]:
-    """Loss of a step in the authors' units, answers due in the window, and how many of them have the right sign."""
+    """Loss of a step in the authors' units, the number of answers due in the window, and of those that are right."""
     right, due = responses(info.aux["output"], batch.y)
     return {"loss": STREAMS * info.loss / batch.y.shape[1], "right": right, "due": due}
 

@@ -39,9 +39,9 @@ def time_to_learn(curve: np.ndarray, level: float = 0.95) -> np.ndarray:
 
 
 def finals(metrics: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
-    """Results of "task.method", (seeds,), by name; means over the last tenth, but for the best and the time."""
+    """Results of "task.method", (seeds,), by name: means over the last tenth, except "best_accuracy" and "time"."""
     right = accuracy(metrics, where)
-    found = {
+    by_name = {
         "accuracy": tail(right).mean(1),
         "best_accuracy": right.max(1),
         "time": time_to_learn(right),
@@ -49,17 +49,17 @@ def finals(metrics: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarra
     }
     if f"{where}/angles" in metrics:
         angles = metrics[f"{where}/angles"]
-        found["cosine"] = tail(metrics[f"{where}/cosine"]).mean(1)
-        found |= {f"angle_{lag + 1}": tail(angles[:, :, lag]).mean(1) for lag in range(LAGS)}
-        found["angle"] = tail(angles.mean(2)).mean(1)
-    return {name: unless_diverged(values, metrics[f"{where}/loss"]) for name, values in found.items()}
+        by_name["cosine"] = tail(metrics[f"{where}/cosine"]).mean(1)
+        by_name |= {f"angle_{lag + 1}": tail(angles[:, :, lag]).mean(1) for lag in range(LAGS)}
+        by_name["angle"] = tail(angles.mean(2)).mean(1)
+    return {name: unless_diverged(values, metrics[f"{where}/loss"]) for name, values in by_name.items()}
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Losses, accuracies and angles by lag over the last tenth; best accuracies; differences between methods.
 
-    The name of a number is "task/method/what", of a difference "task/one-other/what". Bounds are of the authors' task;
-    they hold for the other one too, though its least loss may not be within reach.
+    A number is named "task/method/name", and a difference "task/one-other/name". Bounds are those of the authors' task;
+    they hold for the other task, too, though its least loss may not be attainable.
     """
     bounds = delayed_xor_bounds()
     summary = {
@@ -68,12 +68,12 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
         "bounds/silent": STREAMS * bounds.silent,
     }
     for task in TASKS:
-        ended = {method: finals(metrics, f"{task}.{method}") for method in ran(metrics, task)}
-        for method in ended:
-            for name, values in ended[method].items():
+        final = {method: finals(metrics, f"{task}.{method}") for method in ran(metrics, task)}
+        for method in final:
+            for name, values in final[method].items():
                 put(summary, f"{task}/{method}/{name}", values)
-        best = {method: ended[method]["best_accuracy"] for method in ended}
-        for one, other in [*(("np", other) for other in ended if other != "np"), ("fa", "none")]:
+        best = {method: final[method]["best_accuracy"] for method in final}
+        for one, other in [*(("np", other) for other in final if other != "np"), ("fa", "none")]:
             if {one, other} <= set(best):
                 put(summary, f"{task}/{one}-{other}/best_accuracy", best[one] - best[other])
     return summary
@@ -82,7 +82,7 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 def _at_least(
     task: str, method: str, bound: float, statement: str, paper: str | None = None, *, against: str | None = None
 ) -> Claim:
-    """Claims that a network learns; trivial if `against`, which has no such feedback, learns as much."""
+    """Claims that a network learns; trivial if `against`, a method without such feedback, learns as much."""
 
     def trivial(summary: Summary) -> bool:
         return summary[f"{task}/{against}/accuracy"] >= bound
@@ -110,7 +110,7 @@ def _is_ahead(summary: Summary, task: str, pair: str) -> bool:
 
 
 def _ahead(task: str, other: str, statement: str, trivial: Callable[[Summary], bool] | None = None) -> Claim:
-    """Claims a lead of 2 points at the best point of each run, for there are methods that decline again."""
+    """Claims a lead of 2 points at the best point of each run, since some methods decline again."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         lead = mean_in(summary, f"{task}/np-{other}/best_accuracy")
@@ -122,7 +122,7 @@ def _ahead(task: str, other: str, statement: str, trivial: Callable[[Summary], b
 def _angle(
     task: str,
     method: str,
-    what: str,
+    name: str,
     low: float,
     high: float,
     statement: str,
@@ -130,16 +130,16 @@ def _angle(
     *,
     against: str | None = None,
 ) -> Claim:
-    """Claims an angle between bounds; trivial if feedback that is never learned, `against`, has it there, too."""
+    """Claims an angle between bounds; trivial if that of `against`, feedback that is never learned, is there, too."""
 
     def trivial(summary: Summary) -> bool:
-        return low <= summary[f"{task}/{against}/{what}"] <= high
+        return low <= summary[f"{task}/{against}/{name}"] <= high
 
     return within(
-        f"{task}-{method}-{what.replace('_', '-')}",
+        f"{task}-{method}-{name.replace('_', '-')}",
         statement,
         paper,
-        f"{task}/{method}/{what}",
+        f"{task}/{method}/{name}",
         low,
         high,
         own=paper is None,
@@ -147,18 +147,18 @@ def _angle(
     )
 
 
-def _comparable(what: str, statement: str, paper: str) -> Claim:
-    """Claims at most twice what BPTT has; trivial if a network without credit through time has that, too."""
+def _comparable(name: str, statement: str, paper: str) -> Claim:
+    """Claims at most twice BPTT's number; trivial if a network without credit through time meets this, too."""
 
     def ratio(summary: Summary, method: str) -> float:
-        return summary[f"short/{method}/{what}"] / summary[f"short/bp/{what}"]
+        return summary[f"short/{method}/{name}"] / summary[f"short/bp/{name}"]
 
     def measure(summary: Summary) -> tuple[float, bool]:
         return ratio(summary, "np"), ratio(summary, "np") <= 2
 
     statement = f"Node perturbation is comparable to BPTT: {statement}"
     return Claim(
-        f"short-np-like-bptt-{what}", statement, paper, measure, trivial=lambda summary: ratio(summary, "none") <= 2
+        f"short-np-like-bptt-{name}", statement, paper, measure, trivial=lambda summary: ratio(summary, "none") <= 2
     )
 
 

@@ -38,10 +38,10 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
     for task in TASKS:
         for method in ran(metrics, task):
             where = f"{task}.{method}"
-            found = finals(metrics, where)
-            cells = [whole_seeds(metrics[f"{where}/loss"]), "{:.2f} ± {:.2f}".format(*mean_sem(found["loss"]))]
-            cells += ["{:.1f} ± {:.1f}".format(*mean_sem(100 * found[what])) for what in ("accuracy", "best_accuracy")]
-            angles = [found.get(f"angle_{lag}") for lag in range(1, LAGS + 1)]
+            final = finals(metrics, where)
+            cells = [whole_seeds(metrics[f"{where}/loss"]), "{:.2f} ± {:.2f}".format(*mean_sem(final["loss"]))]
+            cells += ["{:.1f} ± {:.1f}".format(*mean_sem(100 * final[name])) for name in ("accuracy", "best_accuracy")]
+            angles = [final.get(f"angle_{lag}") for lag in range(1, LAGS + 1)]
             cells += ["-" if angle is None else f"{mean_sem(angle)[0]:.0f}" for angle in angles]
             rows.append([task, LABELS[method], *cells])
     bounds = delayed_xor_bounds()
@@ -51,7 +51,7 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Loss, accuracy and angle in the course of training, and angles by lag at the end, one column a task."""
+    """Loss, accuracy and angle through training, and angles by lag at the end, a column for each task."""
     tasks = [task for task in TASKS if ran(metrics, task)]
     figure, axes, foot = panels(4, len(tasks), (5.4 * len(tasks), 14), 0.3)
     handles: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def _windows(metrics: Mapping[str, np.ndarray], task: str) -> int:
-    """The windows that a task was learned for."""
+    """The number of windows in the training on a task."""
     return int(metrics[f"{task}.{ran(metrics, task)[0]}/windows"][0, -1])
 
 
@@ -94,7 +94,7 @@ def _draw_method(column: Any, metrics: Mapping[str, np.ndarray], where: str, met
 
 
 def _finish(column: Any, task: str, bounds: DelayedXORBounds) -> None:
-    """Draws what can be reached, with its name beside the axis, and labels the axes."""
+    """Draws the attainable levels with their names next to the axis, and labels the axes."""
     losses = {"least": STREAMS * bounds.loss, "silence": STREAMS * bounds.silent}
     if task == "short":
         losses |= {"paper: BPTT": 0.7, "paper: NP": 1.25}

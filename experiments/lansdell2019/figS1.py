@@ -1,20 +1,20 @@
 """Supplementary figure 1 of Lansdell, Prakash & Kording (2020): feedback regressed on MNIST at fixed weights.
 
-Panels a to c: relative error, angle and sign congruence in 784-50-20-10 at three noise levels. Panels d and e: error
-and angle for first hidden layers of N neurons, in 784-N-10 and 784-N-50-10. Dashed: theory, by the moments
-of exact errors on MNIST (`experiments.lansdell2019.fixed_weights`), at the top with the terms of order c^2 (5 % of the
-error at c = 0.1); panel f shows why W2's feedback converges so late.
-W2 and W3 are the second and third layers' weights, each with its B.
+Panels a to c show relative error, angle and sign congruence in 784-50-20-10 at three noise levels. Panels d and e show
+error and angle for first hidden layers of N neurons, in 784-N-10 and 784-N-50-10. Dashed lines are theory, by the
+moments of exact errors on MNIST (`experiments.lansdell2019.fixed_weights`), at the top with the terms of order c^2 (5 %
+of the error at c = 0.1). Panel f shows why W2's feedback converges so late. W2 and W3 are the second and third layers'
+weights, each with its B.
 
-It is rank, not a distortion that builds up from layer to layer: ten outputs excite hardly more than ten of the twenty
-directions that the errors for W2's B have. In the others B^ is noise for billions of samples, which harms nothing: no
-error takes them, so that credit is right. Theory has the errors exact, but those of the run are carried by B3 as it is:
-while it is poor its errors excite the weak directions, and they stay in the sums. W2's B errs less than theory has it
-for that.
+The cause is rank, not a distortion that builds up from layer to layer: ten outputs excite hardly more than ten of the
+twenty directions of the errors for W2's B. In the others B^ is noise for billions of samples, which does no harm, since
+errors hardly extend into them and the credit is right. Theory assumes exact errors, but those of the run are carried
+back by the current B3. While B3 is poor, its errors excite the weak directions and stay in the sums, so W2's B errs
+less than theory predicts.
 
 All noise levels share the draws of W, which matter more than c; the authors drew W anew for each c, and once for all
-repeats. Batches are of 1024, not 32, for sums do not care and W does not move: B is set anew 32 times less often.
-Float32, the sums compensated. Biases are zero and have no noise and no feedback.
+repeats. Batches have 1024 samples, not 32: sums do not depend on the batch size and W does not move, so B is only set
+32 times less often. Arithmetic is in float32 with compensated sums. Biases are zero and have no noise and no feedback.
 """
 
 import dataclasses
@@ -64,16 +64,16 @@ class Config:
       data: "mnist" or "prototypes" (random, no files).
       sizes: the network of panels a to c.
       sigmas: its noise levels c, increasing.
-      samples: seen there.
+      samples: number of samples there.
       widths: N of panels d and e.
       second: neurons of the second hidden layer there.
       width_sigma: c there.
-      width_samples: seen there.
-      batch: images to a step.
+      width_samples: number of samples there.
+      batch: images in a step.
       points: of each curve.
       ridge: gamma.
       examples: images on which angles are taken.
-      exact: images from which theory takes its moments.
+      exact: number of images for the moments in the theory.
     """
 
     seeds: int = 5
@@ -142,8 +142,8 @@ def part(config: Config, data: Images, sizes: tuple[int, ...], sigmas: tuple[flo
         return looking_up(learner(rule, HELD), fetch)
 
     def evaluate(params: Params) -> Mapping[str, Array]:
-        found = alignment(net, params, fetch(jnp.arange(config.examples)))
-        return {name: getattr(found, name) for name in METRICS}
+        measures = alignment(net, params, fetch(jnp.arange(config.examples)))
+        return {name: getattr(measures, name) for name in METRICS}
 
     return regression(
         make,
@@ -158,7 +158,7 @@ def part(config: Config, data: Images, sizes: tuple[int, ...], sigmas: tuple[flo
 
 
 def drawing(sizes: tuple[int, ...]) -> Callable[[Key], Params]:
-    """``key -> params``, the authors' draw but for the biases."""
+    """``key -> params``, the authors' draw except for the biases."""
     return lambda key: init_params(key, network(sizes))
 
 
@@ -169,30 +169,30 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
-    """Theory's errors and angles of every part, (seeds, points, sigmas, layers), and spectra of errors, (seeds, n)."""
+    """Predicted errors and angles of all parts, (seeds, points, sigmas, layers), and spectra of errors, (seeds, n)."""
     data = images(config.data, config.sizes[0])
-    found: dict[str, list[np.ndarray]] = {}
+    metrics: dict[str, list[np.ndarray]] = {}
     for name, (sizes, sigmas, samples) in networks(config).items():
-        some = fetching(data, sizes[-1])(jnp.arange(min(config.exact, len(data.train))))
+        examples = fetching(data, sizes[-1])(jnp.arange(min(config.exact, len(data.train))))
         counts = np.append(samples // config.points * np.arange(1, config.points + 1), PAPER_SAMPLES)
         for seed in range(config.seeds):
             weights = drawn_weights(drawing(sizes), seed)
-            layers = layers_of(network(sizes), weights, some)
-            top = forward(network(sizes), weights, some.x).h[-2]
+            layers = layers_of(network(sizes), weights, examples)
+            top = forward(network(sizes), weights, examples.x).h[-2]
             curves = [theory(layers, top, counts, config.ridge, sigma) for sigma in sigmas]
             for metric in ("error", "angle"):
                 values = np.stack([np.stack([getattr(layer, metric) for layer in curve], -1) for curve in curves], 1)
-                found.setdefault(f"{name}/expected_{metric}", []).append(values[:-1])
-                found.setdefault(f"{name}/expected_{metric}_at_paper", []).append(values[-1:])
+                metrics.setdefault(f"{name}/expected_{metric}", []).append(values[:-1])
+                metrics.setdefault(f"{name}/expected_{metric}_at_paper", []).append(values[-1:])
             if name == "noise":
                 for k, layer in enumerate(layers):
                     values = np.linalg.eigvalsh(layer.error.T @ layer.error)[::-1]
-                    found.setdefault(f"noise/spectrum_W{k + 2}", []).append(values / values[0])
-    return {name: np.stack(values) for name, values in found.items()}
+                    metrics.setdefault(f"noise/spectrum_W{k + 2}", []).append(values / values[0])
+    return {name: np.stack(values) for name, values in metrics.items()}
 
 
 def theory(layers: list[Layer], top: Array, counts: np.ndarray, ridge: float, sigma: float) -> list[Expected]:
-    """Expected curves of all layers, those of the top one with the terms of finite sigma; `top` is its activity h."""
+    """Expected curves of all layers, with the terms of finite sigma for the top layer; `top` is its activity h."""
     extra, bias = 0.0, 0.0
     if len(layers) == 1:
         extra = second_order(layers[0].w, sigma)

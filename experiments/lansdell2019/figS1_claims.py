@@ -12,7 +12,7 @@ METRICS = ("relative_error", "sign_congruence", "local_angle", "true_angle")
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Ends of all curves by "part/Wk", with c in panels a to c; theory's; ratios of measured to expected."""
+    """Ends of all curves by "part/Wk", with c in panels a to c; those of theory; ratios of measured to expected."""
     summary: dict[str, float] = {}
     for name in [name for name in metrics if name.endswith("/relative_error")]:
         part = name.removesuffix("/relative_error")
@@ -41,13 +41,13 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def _same_over_c(summary: Summary) -> tuple[float, bool | None]:
-    """Spread over the noise levels, of which one can tell nothing."""
+    """Spread over the noise levels; a single level decides nothing."""
     spread, levels = summary["noise/W3/spread_over_c"], fnmatch.filter(summary, "noise/c=*/W3/relative_error")
     return spread, 0 < spread < 1.1 if len(levels) > 1 else None
 
 
 def _wider(metric: str) -> Callable[[Summary], tuple[float, bool | None]]:
-    """Measures the ratio of the widest to the narrowest of a number that should grow with N."""
+    """Returns a measure of a number that should grow with N: its ratio between the largest and the smallest N."""
 
     def check(summary: Summary) -> tuple[float, bool | None]:
         keys = fnmatch.filter(summary, f"shallow.*/W2/{metric}")

@@ -15,7 +15,7 @@ UNITS = {
     "sign_congruence": "sign congruence (fraction)",
 }
 PAPER = {"relative_error": (0.6, 0.008), "true_angle": (1.0, 0.2), "sign_congruence": (0.82, 0.99)}
-"""Printed or plotted for W2 and W3, after all samples."""
+"""Values printed or plotted in the paper for W2 and W3, after all samples."""
 THEORY = {"relative_error": "expected_error", "true_angle": "expected_angle"}
 
 
@@ -49,12 +49,12 @@ def plot(metrics: Mapping[str, np.ndarray]) -> Any:
 def _by_samples(axis: Any, metrics: Mapping[str, np.ndarray], metric: str) -> None:
     """Draws both layers at all noise levels against samples."""
     samples, sigmas = metrics["noise/samples"][0, :, 0], metrics["noise/sigma"][0, 0]
-    shown = np.unique(np.geomspace(1, len(samples), 10).round().astype(int)) - 1
+    points = np.unique(np.geomspace(1, len(samples), 10).round().astype(int)) - 1
     for k, marker in ((0, "s"), (1, "o")):
         for i, sigma in enumerate(sigmas):
             axis.errorbar(
-                samples[shown] * 1.06 ** (i - (len(sigmas) - 1) / 2),
-                *mean_and_error(metrics[f"noise/{metric}"][:, shown, i, k]),
+                samples[points] * 1.06 ** (i - (len(sigmas) - 1) / 2),
+                *mean_and_error(metrics[f"noise/{metric}"][:, points, i, k]),
                 fmt=marker,
                 ms=4,
                 color=SEQUENCE[i % len(SEQUENCE)],

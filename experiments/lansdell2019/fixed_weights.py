@@ -1,4 +1,4 @@
-r"""Feedback regressed on the effects of noise while the weights stand still: the program, and what theory says of it.
+r"""Feedback regressed on the effects of noise at fixed weights: the program, and its theory.
 
 For a layer with the exact errors e = e^{i+1}, the credit lam = e W to its n neurons below, the power
 Lam = sum of |lam^l|^2 over all perturbed layers, and T samples, ridge regression of lam^ on e errs by
@@ -6,19 +6,20 @@ Lam = sum of |lam^l|^2 over all perturbed layers, and T samples, ridge regressio
     E |B^ - W|^2 = tr(A T M A) + ridge^2 |A W|^2,   A = (T V + ridge I)^{-1},   V = E e e^T
     M = E e e^T (n Lam + |lam|^2 + s)               normal noise; signs have - |lam|^2
 
-which holds for squared loss, a linear readout and sigma -> 0, where lam^ = xi (xi . lam). What s adds at finite sigma
-with one hidden layer, where L~ - L also has the term sigma^2 xi H xi^T / 2 with H = W^T W, is
+This holds for squared loss, a linear readout and sigma -> 0, where lam^ = xi (xi . lam). At finite sigma with one
+hidden layer, L~ - L also has the term sigma^2 xi H xi^T / 2 with H = W^T W, and
 
     s = sigma^2 / 4 E |xi|^2 (xi H xi^T)^2 = sigma^2 / 4 ((n + 4) tr(H)^2 + (2 n + 8) tr(H^2))    for normal noise
 
-For the top of two hidden layers, where noise passes a nonlinearity, see `second_order_top`: there lam^ is also biased.
+At the top of two hidden layers noise passes through a nonlinearity and lam^ is also biased: see `second_order_top`.
 
 For isotropic e of m outputs and one hidden layer of n neurons, E |B^ - W|^2 / |W|^2 = (m + 2) (n + 1) / T, or
 (m + 2) (n - 1) / T for signs.
 
-Below the top, errors are made with a B that errs by some D: e~ = e + d, d = phi' (e_up D). To first order the layer
-then errs by V^{-1} E e^T (noise of lam^ - d W). D is a mean over samples: with the final B (offline) of all of them
-alike; online, where sample s enters all later errors, with a weight of ln(T / s), whose square has a mean of 2.
+Below the top, errors are carried back by a B with some error D: e~ = e + d, d = phi' (e_up D). To first order the
+layer's own error is then V^{-1} E e^T (noise of lam^ - d W). D is a mean over samples. With the final B (offline) all
+samples have the same weight; online, sample s enters all later errors and has a weight of ln(T / s), whose square has a
+mean of 2.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,14 +41,14 @@ from plasticity_jax.typing import Array, Example, Key, Params, PyTree
 HELD = optax.partition(
     {"forward": optax.set_to_zero(), "feedback": optax.sgd(1.0)}, {"forward": "forward", "feedback": "feedback"}
 )
-"""Leaves W alone, whose gradients are then not even computed, and sets B to what the rule has found."""
+"""Keeps W fixed, so that its gradients are not even computed, and sets B to the rule's solution."""
 
 
 class Layer(NamedTuple):
     """A layer that has a B, and its exact errors on a large sample, in float64.
 
     Attributes:
-      w: (m, n), what B should be.
+      w: (m, n), the target of B.
       error: (N, m), e.
       credit: (N, n), lam.
       power: (N,), Lam.
@@ -72,7 +73,7 @@ class Inherited(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """Errors that theory expects.
+    """Errors predicted by theory.
 
     Attributes:
       error: relative error of B, (samples,).
@@ -95,7 +96,7 @@ def regression(
     points: int,
     networks: int = 1,
 ) -> Program:
-    """One seed: draws of weights, then regression, at several noise levels with the same weights and data.
+    """Regressions at several noise levels with the same weights and data, for one or more draws of weights.
 
     Args:
       make: ``sigma -> learner``, a node perturbation rule with `HELD`.
@@ -104,9 +105,9 @@ def regression(
       evaluate: ``params -> metrics`` of each point.
       sigmas: noise levels.
       samples: T, a multiple of `batch` times `points`.
-      batch: samples to a step, at whose end B is set anew.
-      points: of each curve, evenly spaced, one to a chunk.
-      networks: draws of weights and data; metrics are the noise levels of the first, then those of the next.
+      batch: samples in a step, after which B is recomputed.
+      points: of each curve, evenly spaced, one for each chunk.
+      networks: number of draws of weights and data; metrics list the noise levels of the first, then of the next.
 
     Returns:
       The program; its metrics are (points, networks * sigmas, ...).
@@ -164,13 +165,13 @@ def expected(
     extra: np.ndarray | float = 0.0,
     bias: np.ndarray | float = 0.0,
 ) -> Expected:
-    """The errors of a B that is regressed on exact errors, by the formula above.
+    """The errors of a B regressed on exact errors, by the formula above.
 
     Args:
       layer: the layer.
       samples: T, (points,).
       ridge: added to the diagonal of the sum of e e^T.
-      signs: whether the noise is of signs.
+      signs: whether the noise is random signs.
       extra: s, also by sample, (N,).
       bias: E e^T (lam^ - lam), (m, n).
 
@@ -224,14 +225,14 @@ def second_order_top(
     bent = lam * d2
 
     even = np.empty(len(lam))
-    for some in np.array_split(np.arange(len(lam)), -(-len(lam) // 1000)):  # matrices (n, n) of all would be large
+    for chunk in np.array_split(np.arange(len(lam)), -(-len(lam) // 1000)):  # (n, n) matrices of all are large
         # lam r + g K g / 2 is half a form of (a, b), whose matrix is [[Q, phi' K], [K phi', K]]
-        steep = k * d1[some, None]
-        q_cov = (d1[some, :, None] * steep + bent[some, :, None] * np.eye(n)) @ cov
-        across, k2 = (steep @ cov * steep).sum((1, 2)), (k * k).sum()
+        k_sloped = k * d1[chunk, None]
+        q_cov = (d1[chunk, :, None] * k_sloped + bent[chunk, :, None] * np.eye(n)) @ cov
+        across, k2 = (k_sloped @ cov * k_sloped).sum((1, 2)), (k * k).sum()
         whole = np.trace(q_cov, axis1=1, axis2=2) + trace
         square = np.einsum("tij,tji->t", q_cov, q_cov) + 2 * across + k2
-        even[some] = n * whole**2 + 2 * n * square + 4 * whole * trace + 8 * (across + k2)
+        even[chunk] = n * whole**2 + 2 * n * square + 4 * whole * trace + 8 * (across + k2)
 
     sloped, mean_r = lam * d1, d2 * var / 2
     cubic = (sloped @ cov * (lam * d3 * var)).sum(1) / 2
@@ -250,7 +251,7 @@ def sigmoid_slopes(h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def inherited(lower: Layer, upper: Layer, seed: int = 0) -> Inherited:
-    """The part of a layer's error that the layer above it, at the top, brings about; normal noise, by simulation.
+    """The part of a layer's error that is due to the top layer above it; normal noise, by simulation.
 
     Args:
       lower: the layer.
@@ -260,12 +261,12 @@ def inherited(lower: Layer, upper: Layer, seed: int = 0) -> Inherited:
     rng, size = np.random.default_rng(seed), len(lower.error)
     xi = [rng.standard_normal(layer.credit.shape) for layer in (lower, upper)]
     rise = sum((noise * layer.credit).sum(1) for noise, layer in zip(xi, (lower, upper), strict=True))
-    found = []  # each sample's contribution to B^ - W, (N, m, n), were all errors exact
+    contributions = []  # of each sample to B^ - W, (N, m, n), if all errors were exact
     for noise, layer in zip(xi, (lower, upper), strict=True):
         inverse = np.linalg.inv(layer.error.T @ layer.error / size)
         residual = noise * np.reshape(rise, (-1, 1)) - layer.credit
-        found.append(np.einsum("tk,tj->tkj", layer.error @ inverse, residual))
-    own, above = found
+        contributions.append(np.einsum("tk,tj->tkj", layer.error @ inverse, residual))
+    own, above = contributions
     slope = lower.error / upper.credit
     carried = np.einsum("tk,ta,tj->kaj", lower.error, upper.error, slope, optimize=True) / size
     inverse = np.linalg.inv(lower.error.T @ lower.error / size)
@@ -275,19 +276,20 @@ def inherited(lower: Layer, upper: Layer, seed: int = 0) -> Inherited:
 
 
 def lower_error(own: np.ndarray, samples: np.ndarray, dropped: int, name: str, above: Inherited) -> np.ndarray:
-    """Adds to the error of a layer what it inherits: from the final B above, or from all the Bs since the sums began.
+    """The relative error of a layer with the part inherited from the final B above, or from all since the sums began.
 
     Args:
       own: relative error with exact errors after all the samples, (points,).
       samples: T, (points,).
       dropped: samples T0 after which the sums start over.
       name: of the part; "offline" uses the final B.
-      above: inherited error.
+      above: inherited error, see `inherited`.
     """
     if name.endswith("offline"):
         return np.sqrt(own**2 + (above.cross + above.square) / samples)
     began = np.where(samples > dropped, dropped, 0)
     u = np.maximum(began / samples, 1e-12)
-    counted = samples * (1 - u) ** 2  # of the means of ln(T / max(s, T0)) over samples, and of its square
+    counted = samples * (1 - u) ** 2
+    # means over samples of ln(T / max(s, T0)) and of its square
     once, twice = 1 - u * (1 - np.log(u)), 2 - u * (2 - 2 * np.log(u))
     return np.sqrt(own**2 / (1 - u) + (above.cross * once + above.square * twice) / counted)

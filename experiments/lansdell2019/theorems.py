@@ -1,18 +1,18 @@
-"""The two theorems of Lansdell, Prakash & Kording (2020) and what lies beyond them: curves of error against samples.
+"""The two theorems of Lansdell, Prakash & Kording (2020) and cases beyond them: curves of error against samples.
 
 At fixed weights W, the feedback B that is regressed on the effects of noise becomes W: in a network with one nonlinear
-hidden layer (theorem 1) and in a deep linear one (theorem 2). Each panel draws the theory's error, which
-`experiments.lansdell2019.fixed_weights` computes from moments of exact errors, through measured points.
+hidden layer (theorem 1) and in a deep linear one (theorem 2). Each panel draws the predicted error, which
+`experiments.lansdell2019.fixed_weights` computes from moments of exact errors, over the measured points.
 
-The limit of small noise is needed where the readout is nonlinear; with a linear one the estimate has no bias at any
-noise. The theorems assume that the errors of each layer span all its directions (A3): a layer wider than the output
-breaks that in a linear network, and its B then becomes W only within the span. That suffices for credit, which takes no
-other direction. Depth and nonlinearity together are beyond the theorems, but not beyond the method. Recurrent feedback
-is as in section 4.3, and "legacy" is the authors' code, which takes the noise of the wrong step.
+The limit of small noise is needed only if the readout is nonlinear; with a linear readout the estimate is unbiased at
+any noise. The theorems assume that the errors of each layer span all its directions (A3). A layer wider than the output
+violates this in a linear network, and its B then becomes W only within the span. That suffices for credit, which has no
+part in other directions. Depth and nonlinearity together are beyond the theorems, but not beyond the method. Recurrent
+feedback is as in section 4.3; "legacy" is the authors' code, which uses the noise of the wrong step.
 
-Weights do not move, and all estimates are sums over samples: so batches are large. B is set anew at each step, which
-matters for the errors of lower layers (ridge, in contrast with offline): the first batch is carried by a random B, and
-stays in the sums. Float32 throughout, the sums compensated.
+Weights are fixed and all estimates are sums over samples, so batches can be large. B is recomputed at each step, which
+matters for the errors of lower layers ("ridge", unlike "offline"): the first batch is carried back by a random B and
+stays in the sums. Arithmetic is in float32 throughout, with compensated sums.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ from plasticity_jax.run import Experiment, Program, Range
 from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Array, Batch, Example, Key, Params
 
-EXACT = 20_000  # samples from which theory takes its moments
+EXACT = 20_000  # samples for the moments in the theory
 BASELINE_EXAMPLES = 16
 WINDOW = 7  # steps of the recurrent network's window
 SIGMA, SIGMA_RECURRENT, P = 1e-2, 0.05, 0.1
@@ -68,9 +68,9 @@ class Config:
       networks: drawn from each seed for the theorems, the deep and the rank-deficient network.
       samples: T of both theorems, of the deep and of the rank-deficient network.
       bias_samples: T at each noise level of the bias test.
-      recurrent_samples: windows seen by the recurrent network.
-      batch: samples to a step.
-      recurrent_batch: windows to a step; many, for the first B^ must not be so large that errors explode.
+      recurrent_samples: number of windows for the recurrent network.
+      batch: samples in a step.
+      recurrent_batch: windows in a step; many, since errors explode if the first B^ is too large.
       points: of each curve.
       sizes: networks of theorem 1, (inputs, hidden, outputs).
       sigmas: noise levels of the bias test; 0.01 and 1 must be among them.
@@ -92,7 +92,7 @@ class Config:
     units: tuple[int, int, int] = (5, 20, 3)
 
     def __post_init__(self) -> None:
-        """Refuses noise levels without those that claims read."""
+        """Refuses noise levels that lack those of the claims."""
         if not {1e-2, 1.0} <= set(self.sigmas):
             raise ValueError("sigmas must hold 0.01 and 1, which claims compare")
 
@@ -129,7 +129,7 @@ class Case(NamedTuple):
       sigmas: noise levels.
       restart: step at which the sums of the lowest layer start over; 0 is never.
       networks: drawn from each seed.
-      angle: whether to measure the angle between credit and gradient, too.
+      angle: whether to measure the angle between credit and gradient as well.
     """
 
     activations: tuple[str, ...]
@@ -147,32 +147,32 @@ def cases(config: Config) -> dict[str, Case]:
     """Every feedforward part by name."""
     ridge, offline = ({"estimator": name, "ridge": RIDGE} for name in ("ridge", "offline"))
     shallow, linear, deep = ("tanh", "identity"), ("identity",) * 3, ("tanh", "tanh", "identity")
-    found: dict[str, Case] = {}
+    by_name: dict[str, Case] = {}
     for sizes in config.sizes:
         for noise in ("gaussian", "rademacher"):
-            found[theorem_1(sizes, noise)] = Case(shallow, sizes, config.samples, {**ridge, "noise": noise})
+            by_name[theorem_1(sizes, noise)] = Case(shallow, sizes, config.samples, {**ridge, "noise": noise})
     for estimator, options in (("offline", offline), ("ridge", ridge)):
-        found[f"theorem2.{estimator}"] = Case(linear, (6, 3, 4, 5), config.samples, options, True)
+        by_name[f"theorem2.{estimator}"] = Case(linear, (6, 3, 4, 5), config.samples, options, True)
         wide = {**options, "ridge": 1.0}
-        found[f"rank.{estimator}"] = Case(linear, (8, 6, 4, 3), config.samples, wide, True, angle=True)
+        by_name[f"rank.{estimator}"] = Case(linear, (8, 6, 4, 3), config.samples, wide, True, angle=True)
     restart = max(1, config.samples // config.batch // 16)
-    found["deep.ridge"] = Case(deep, (6, 3, 4, 5), config.samples, ridge, True)
-    found["deep.staged"] = found["deep.ridge"]._replace(restart=restart)
-    found = {name: case._replace(networks=config.networks) for name, case in found.items()}
+    by_name["deep.ridge"] = Case(deep, (6, 3, 4, 5), config.samples, ridge, True)
+    by_name["deep.staged"] = by_name["deep.ridge"]._replace(restart=restart)
+    by_name = {name: case._replace(networks=config.networks) for name, case in by_name.items()}
     for name, readout in (("linear", "identity"), ("antithetic", "identity"), ("sigmoid", "sigmoid")):
         options = {**ridge, "antithetic": name == "antithetic"}
         case = Case(("tanh", readout), (8, 5, 3), config.bias_samples, options, sigmas=config.sigmas)
-        found[f"bias.{name}"] = case
-    return found
+        by_name[f"bias.{name}"] = case
+    return by_name
 
 
 def theorem_1(sizes: tuple[int, ...], noise: str) -> str:
-    """A part's name."""
+    """Name of a part for theorem 1."""
     return f"theorem1.{'-'.join(map(str, sizes))}.{noise}"
 
 
 def normal_pairs(x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Stream:
-    """Inputs and targets that are independent normal numbers: errors then take all directions.
+    """Independent normal inputs and targets, so that errors have all directions.
 
     Args:
       x_shape: of a batch, (B, ..., n_in).
@@ -198,7 +198,7 @@ def normal_pairs(x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Stream:
 
 
 def held_out(count: int, sizes: tuple[int, ...]) -> Example:
-    """Samples of the same kind that no regression sees."""
+    """Samples of the same kind that no regression uses."""
     key_x, key_y = jax.random.split(jax.random.key(1))
     return Example(jax.random.normal(key_x, (count, sizes[0])), jax.random.normal(key_y, (count, sizes[-1])))
 
@@ -223,7 +223,7 @@ def drawing(case: Case) -> Callable[[Key], Params]:
 
 
 def staged(learn: Learner, restart: int) -> Learner:
-    """Forgets, at a step, what the regression of the lowest layer has seen: errors carried by a poor B above it."""
+    """The same learner, which clears the lowest layer's sums at one step: their errors came through a poor B above."""
 
     def step(state: LearnerState, batch: Batch) -> tuple[LearnerState, Info]:
         def clear(sums: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -268,8 +268,8 @@ def recurrent(config: Config, legacy: bool) -> Program:
     (n_in, n, n_out), batch = config.units, config.recurrent_batch
     cell = vanilla(n_in, n, n_out)
     stream = normal_pairs((batch, WINDOW, n_in), (batch, WINDOW, n_out))
-    _, seen = stream.take(stream.init(jax.random.key(1)), 1)
-    first = time_first(jax.tree.map(lambda leaf: leaf[0], seen))
+    _, batches = stream.take(stream.init(jax.random.key(1)), 1)
+    first = time_first(jax.tree.map(lambda leaf: leaf[0], batches))
 
     def make(sigma: Array) -> Learner:
         if legacy:
@@ -277,8 +277,8 @@ def recurrent(config: Config, legacy: bool) -> Program:
         return learner(recurrent_node_perturbation(cell, sigma=sigma, p=P, estimator="ridge"), HELD)
 
     def evaluate(params: Params) -> Mapping[str, Array]:
-        found = one_step_back(cell, params, at_rest(cell, batch, jnp.zeros(()).dtype).state, first)
-        return {name: value[None] for name, value in found.items()}
+        measures = one_step_back(cell, params, at_rest(cell, batch, jnp.zeros(()).dtype).state, first)
+        return {name: value[None] for name, value in measures.items()}
 
     return regression(
         make,
@@ -293,7 +293,7 @@ def recurrent(config: Config, legacy: bool) -> Program:
 
 
 def one_step_back(cell: Neurons, params: Params, s_0: Array, example: Example) -> Mapping[str, Array]:
-    """B against W, and credit that B carries one step back against what W carries, and against the step's own.
+    """Relative error and cosine of B and W, and angles of B's credit one step back to W's and to the step's own.
 
     Args:
       cell: the network.
@@ -320,19 +320,22 @@ def make_parts(config: Config) -> dict[str, Program]:
 
 
 def measure(config: Config, progress: bool) -> dict[str, np.ndarray]:
-    """Theory's values, and estimates with and without the loss of the clean pass, (seeds,)."""
+    """Predicted errors, and a comparison of estimates with and without the loss of the clean pass, (seeds,)."""
     case = Case(("tanh", "identity"), (8, 5, 3), 0, {})
     net, batch = mlp(case.sizes, case.activations), held_out(BASELINE_EXAMPLES, case.sizes)
-    each = [
+    comparisons = [
         with_and_without(net, drawn_weights(drawing(case), seed), batch, SIGMA, config.baseline_draws, seed)
         for seed in range(config.seeds)
     ]
-    return {**theory(config), **{f"baseline/{name}": np.array([found[name] for found in each]) for name in each[0]}}
+    return {
+        **theory(config),
+        **{f"baseline/{name}": np.array([numbers[name] for numbers in comparisons]) for name in comparisons[0]},
+    }
 
 
 def theory(config: Config) -> dict[str, np.ndarray]:
-    """The errors that theory expects of every feedforward part, "part/expected", (seeds, points, settings, layers)."""
-    found = {}
+    """Predicted errors of every feedforward part, as "part/expected", (seeds, points, settings, layers)."""
+    curves_by_name = {}
     for name, case in cases(config).items():
         net, batch = mlp(case.sizes, case.activations), held_out(EXACT, case.sizes)
         samples = case.samples // config.points * np.arange(1, config.points + 1)
@@ -342,14 +345,14 @@ def theory(config: Config) -> dict[str, np.ndarray]:
             layers = layers_of(net, drawn_weights(drawing(case), seed, network), batch)
             for sigma in case.sigmas:
                 extra = 0.0 if len(layers) > 1 or signs or pairs else second_order(layers[0].w, sigma)
-                each = [expected(layer, samples, case.options["ridge"], signs, extra).error for layer in layers]
+                errors = [expected(layer, samples, case.options["ridge"], signs, extra).error for layer in layers]
                 if name.startswith(("theorem2", "deep")):
                     dropped = case.restart * config.batch
-                    each[0] = lower_error(each[0], samples, dropped, name, inherited(layers[0], layers[1], seed))
-                rows.append(np.stack(each, -1))
+                    errors[0] = lower_error(errors[0], samples, dropped, name, inherited(layers[0], layers[1], seed))
+                rows.append(np.stack(errors, -1))
         curves = np.stack(rows).reshape(config.seeds, -1, *rows[0].shape)
-        found[f"{name}/expected"] = curves.swapaxes(1, 2)
-    return found
+        curves_by_name[f"{name}/expected"] = curves.swapaxes(1, 2)
+    return curves_by_name
 
 
 experiment = Experiment(

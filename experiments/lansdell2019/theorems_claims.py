@@ -13,8 +13,8 @@ ANGLES = ("true_angle", "cosine", "angle", "angle_own")
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Final errors over networks by "part/Wk", or "bias.readout/c=..".
 
-    With them: 95th percentile, maximum, slope of log error against log samples, and the ratio to what theory expects
-    (of root mean squares).
+    Each comes with its 95th percentile, maximum, slope of log error against log samples, and ratio to the predicted
+    error (of root mean squares).
     """
     summary: dict[str, float] = {}
     for name in [name for name in metrics if name.endswith("/relative_error")]:

@@ -17,7 +17,7 @@ TITLES = {
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Six panels: root mean square over networks with the middle 90 %, and theory as dashed lines."""
+    """Six panels, each with the root mean square over networks, the middle 90 %, and theory as dashed lines."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 3, figsize=(15, 8.6), constrained_layout=True)
@@ -61,14 +61,14 @@ def _curve(
     label: str,
     marker: str = "o",
 ) -> None:
-    """Draws a layer's error against samples, and what theory expects."""
+    """Draws a layer's error against samples, and the predicted error."""
     if f"{part}/relative_error" not in metrics:
         return
     values = metrics[f"{part}/relative_error"]
     all_of_them = np.arange(values.shape[2])
     samples, errors = metrics[f"{part}/samples"][0, :, 0], networks(values, all_of_them, layer)
-    shown = np.unique(np.geomspace(1, len(samples), 12).round().astype(int)) - 1
-    axis.plot(samples[shown], root_mean_square(errors)[shown], marker, color=colour, ms=4, label=label)
+    points = np.unique(np.geomspace(1, len(samples), 12).round().astype(int)) - 1
+    axis.plot(samples[points], root_mean_square(errors)[points], marker, color=colour, ms=4, label=label)
     axis.fill_between(samples, *np.quantile(errors, (0.05, 0.95), 0), color=colour, alpha=0.15, lw=0)
     if f"{part}/expected" in metrics:
         theory = root_mean_square(networks(metrics[f"{part}/expected"], all_of_them, layer))

@@ -1,4 +1,4 @@
-"""Why claims on Lansdell, Prakash & Kording (2020) do not hold in the committed records, as far as that is known."""
+"""Reasons, as far as known, why claims on Lansdell, Prakash & Kording (2020) do not hold in the committed records."""
 
 RANK = "errors of 10 outputs excite about 10 of W2's 20 directions, in the others B stays far from W"
 SAME_WEIGHTS = "from the same initial weights noise levels do not differ; the authors drew others for each"

@@ -1,4 +1,4 @@
-"""The recurrent network of Lansdell, Prakash & Kording (2020), section 4.3, and the weights it starts from."""
+"""The recurrent network of Lansdell, Prakash & Kording (2020), section 4.3, and its initial weights."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def vanilla(n_in: int, n: int, n_out: int) -> Neurons:
 def glorot_params(key: Key, cell: Neurons) -> Params:
     """Glorot's uniform weights, +-sqrt(6 / (fan in + fan out)), for U, W, V and B; biases 0.
 
-    The authors drew B ~ N(0, 1) instead, sqrt(n) times larger than W: feedback that explodes within a window.
+    The authors drew B ~ N(0, 1) instead, sqrt(n) times larger than W, with which feedback explodes within a window.
 
     Args:
       key: split, one part for each matrix.

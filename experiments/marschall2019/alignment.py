@@ -1,7 +1,7 @@
-"""Alignment of all rules' recurrent gradients on one trajectory, along which RTRL learns and the others look on.
+"""Alignment of all rules' recurrent gradients along one trajectory, on which only RTRL's updates are applied.
 
-A rule of lag l emits at step t the gradient that credits step t - l: the gradients of all rules are kept back until the
-latest has credited the same step.
+At step t, a rule with lag l emits the gradient that credits step t - l. The gradients of all rules are stored until the
+rule with the longest lag has credited the same step.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class AlignState(NamedTuple):
 
     Attributes:
       params: the weights.
-      meter: of the `AlignmentMeter`.
+      meter: the state of the `AlignmentMeter`.
       stream: the task's state.
       key: base key.
     """
@@ -46,16 +46,16 @@ def alignment(
     """Cosines between all pairs of rules' recurrent gradients for the same step, summed over each half of a chunk.
 
     Args:
-      cell: the network, of two inputs and two outputs.
-      rules: by name; "rtrl" is the one that learns.
+      cell: the network, with two inputs and two outputs.
+      rules: rules by name; the updates of "rtrl" are applied.
       stream: the task.
-      rate: RTRL's.
-      steps: a multiple of twice `chunks`.
-      chunks: pieces of the run.
+      rate: RTRL's learning rate.
+      steps: steps of the run, a multiple of twice `chunks`.
+      chunks: chunks of the run.
 
     Returns:
-      A `Program` with metrics "cosines" and "count", each (2 * chunks, rules, rules): sums of cosines, and how many
-      steps are in them. A gradient of zero has no direction, and is not counted.
+      A `Program` with metrics "cosines" and "count", each (2 * chunks, rules, rules): sums of cosines, and the number
+      of steps in each sum. Steps with a zero gradient are not counted, because it has no direction.
     """
     meter = alignment_meter(rules)
     half = steps // (2 * chunks)
@@ -68,10 +68,10 @@ def alignment(
 
     def step(state: AlignState, example: Example) -> tuple[AlignState, Array]:
         key = jax.random.fold_in(state.key, state.step)
-        looking, reading = meter.step(state.meter, state.params, key, example)
+        meter_state, reading = meter.step(state.meter, state.params, key, example)
         params = jax.tree.map(lambda p, g: p - rate * g, state.params, reading.updates["rtrl"])
         sums = jnp.stack([reading.cosines, reading.counted.astype(reading.cosines.dtype)])
-        return AlignState(params, looking, state.stream, state.key), sums
+        return AlignState(params, meter_state, state.stream, state.key), sums
 
     def chunk(state: AlignState) -> tuple[AlignState, Mapping[str, Array]]:
         def point(state: AlignState, _: None) -> tuple[AlignState, Array]:
@@ -95,5 +95,5 @@ def alignment(
 def mean_cosines(metrics: Mapping[str, np.ndarray], part: str) -> np.ndarray:
     """Mean alignment over the second half of a run, (seeds, rules, rules)."""
     total, count = metrics[f"{part}/cosines"], metrics[f"{part}/count"]
-    kept = slice(total.shape[1] // 2, None)
-    return total[:, kept].sum(1) / np.maximum(count[:, kept].sum(1), 1)
+    second_half = slice(total.shape[1] // 2, None)
+    return total[:, second_half].sum(1) / np.maximum(count[:, second_half].sum(1), 1)

@@ -1,4 +1,4 @@
-"""Names of the rules, tasks and readings of Marschall, Cho & Savin (2019), and where a curve of theirs is kept."""
+"""Names of the rules, tasks and readings of Marschall, Cho & Savin (2019), and access to their curves."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ EXACT = ("rtrl", "future_facing_bptt")
 ALIGNED = tuple(rule for rule in RULES if rule != "fixed_recurrent")
 """Rules that have a recurrent gradient."""
 LONG_RULES = ("fixed_recurrent", "rflo", "future_facing_bptt", "rtrl")
-"""Rules that are run at long lags."""
+"""Rules that are run at the long lags."""
 
 LABELS = {
     "fixed_recurrent": "fixed W",
@@ -43,17 +43,17 @@ PANELS = (*((task, reading) for task in TASKS for reading in READINGS), ("long",
 
 
 def rules_of(task: str) -> tuple[str, ...]:
-    """The rules that are run on a task."""
+    """Rules that are run on a task."""
     return LONG_RULES if task == "long" else RULES
 
 
 def curve(metrics: Mapping[str, np.ndarray], task: str, reading: str, rule: str, metric: str = "loss") -> np.ndarray:
-    """A rule's curve at one reading, (seeds, points)."""
+    """Curve of a rule at one reading, (seeds, points)."""
     return metrics[f"{task}.{rule}/{metric}"][:, :, READINGS.index(reading) if reading in READINGS else 0]
 
 
 def running_mean(curves: np.ndarray, width: int = 10) -> np.ndarray:
-    """Running average along axis 1 of (seeds, points), over fewer points at the ends, as many on either side."""
+    """Running average along axis 1 of (seeds, points); at the ends it narrows and stays symmetric."""
     points = curves.shape[1]
 
     def at(point: int) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Why one of UORO's two factors must jump: the argument of Marschall, Cho & Savin (2019) on their criterion ii, run.
+"""Test of the argument of Marschall, Cho & Savin (2019), on criterion ii, that one of UORO's two factors must jump.
 
     A' = rho0 J A + rho1 nu,   B' = B / rho0 + nu alpha phi' rhat / rho1
 
-With rho0 = 1 - eps and rho1 = eps ("smooth A") A's own recursion is a leaky average and B's has gains above 1; with
-their inverses ("smooth B") it is the other way round. At fixed weights, along one trajectory on Add, many draws of nu
-give the factors' mean squares, which have closed forms, their relative changes in a step, and the error of the
-gradient's estimate beside that of the balanced rhos, of least variance:
+With rho0 = 1 - eps and rho1 = eps ("smooth A"), A's recursion is a leaky average and B's has gains above 1; with the
+inverse rhos ("smooth B") it is the other way round. At fixed weights, along one trajectory on Add, we estimate from
+many draws of nu the factors' mean squares, their relative changes in a step, and the error of the gradient's estimate,
+to compare with that of the balanced rhos, which minimise the variance. The mean squares have closed forms:
 
     E|B'|^2 = E|B|^2 / rho0^2 + |alpha phi' rhat|^2 / rho1^2,   E A'A'^T = rho0^2 J E(A A^T) J^T + rho1^2 I
 """
@@ -33,7 +33,7 @@ from plasticity_jax.tasks.add import add, check_lags
 from plasticity_jax.typing import Array, Example, Key, PyTree
 
 FACTORS = ("a", "b")
-"""Which of the two is smooth."""
+"""The factor that is smooth."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Config:
     Attributes:
       seeds: networks and data.
       n: recurrent units.
-      alphas: inverse time constants, each a part; symbols are held for 1 / alpha steps.
-      lags: Add's.
-      epsilons: from the largest to the least.
-      steps: of the trajectory, at fixed weights.
-      samples: draws of nu and of what A and B start from.
+      alphas: inverse time constants, a part for each; symbols are held for 1 / alpha steps.
+      lags: Add's lags.
+      epsilons: values of eps, from the largest to the smallest.
+      steps: steps of the trajectory, at fixed weights.
+      samples: draws of nu and of the initial A and B.
     """
 
     seeds: int = 5
@@ -59,7 +59,7 @@ class Config:
     samples: int = 200
 
     def __post_init__(self) -> None:
-        """Refuses epsilons that are none or not from the largest down, and lags that the trajectory does not reach."""
+        """Refuses epsilons outside (0, 1) or not descending, and lags that are longer than the trajectory."""
         for alpha in self.alphas:
             leaky(1, 1, 1, alpha=alpha)
             check_lags(self.lags, hold(alpha), self.steps)
@@ -75,19 +75,19 @@ PRESETS = {
 
 
 def scales(config: Config, smooth: str) -> tuple[Array, Array]:
-    """rho0 and rho1 that make a factor smooth, one of each for each epsilon."""
+    """Values of rho0 and rho1 that make a factor smooth, one for each epsilon."""
     epsilons = jnp.asarray(config.epsilons)
     rho0, rho1 = 1 - epsilons, epsilons
     return (rho0, rho1) if smooth == "a" else (1 / rho0, 1 / rho1)
 
 
 def part(config: Config, alpha: float) -> Program:
-    """All settings at one time constant, on one trajectory of a seed.
+    """Program for all settings at one time constant, on one trajectory of a seed.
 
-    The metrics are by setting "a/", "b/", with an axis of epsilons, or "balanced/": "a_square" and "b_square", means
-    over samples, with "_sem"; "a_change" and "b_change", mean relative changes in a step; "error", the root mean square
-    of the estimate's error over the size of RTRL's gradient. "<setting>/a_closed" and "/b_closed" are what the mean
-    squares should be. Each has steps as its last axis.
+    Metrics start with their setting: "a/" and "b/", with an axis of epsilons, or "balanced/". "a_square" and "b_square"
+    are means over samples, with "_sem"; "a_change" and "b_change" are mean relative changes in a step; "error" is the
+    root mean square of the estimate's error over the size of RTRL's gradient. "<setting>/a_closed" and "/b_closed" are
+    the closed forms of the mean squares. The last axis of each is steps.
     """
     cell = leaky(2, config.n, 2, alpha=alpha)
     stream = add(config.lags, hold(alpha))
@@ -102,20 +102,20 @@ def part(config: Config, alpha: float) -> Program:
         def run(rule: LearningRule) -> dict[str, Array]:
             return follow(rule, params, keys, examples, exact)
 
-        found = {f"balanced/{name}": value for name, value in run(online.uoro(cell)).items()}
+        metrics = {f"balanced/{name}": value for name, value in run(online.uoro(cell)).items()}
         moves = trajectory(params["forward"]["w"][0], examples.x[:, 0], alpha)
         for smooth in FACTORS:
             rhos = scales(config, smooth)
             each = jax.vmap(lambda rho0, rho1: run(online.uoro(cell, rho0=rho0, rho1=rho1)))(*rhos)
             closed = jax.vmap(lambda rho0, rho1: closed_forms(*moves, cell.n * cell.m, rho0, rho1))(*rhos)
-            found |= {f"{smooth}/{name}": value for name, value in {**each, **closed}.items()}
-        return {**found, "epsilons": jnp.asarray(config.epsilons)}
+            metrics |= {f"{smooth}/{name}": value for name, value in {**each, **closed}.items()}
+        return {**metrics, "epsilons": jnp.asarray(config.epsilons)}
 
     return once(compute, config.steps * config.samples)
 
 
 def follow(rule: LearningRule, params: PyTree, keys: Key, examples: Example, exact: Array) -> dict[str, Array]:
-    """Means over many runs of UORO at fixed weights, step by step; see `part`."""
+    """Means over many runs of UORO at fixed weights at each step; see `part`."""
     first = jax.tree.map(lambda leaf: leaf[0], examples)
 
     def step(traces: PyTree, at: tuple[Array, Example, Array]) -> tuple[PyTree, dict[str, Array]]:
@@ -134,19 +134,19 @@ def follow(rule: LearningRule, params: PyTree, keys: Key, examples: Example, exa
             }
 
         traces, each = jax.vmap(one)(traces, keys)
-        found = {name: jnp.mean(values) for name, values in each.items()}
-        found["error"] = jnp.sqrt(jnp.mean(each["error"] ** 2))
+        means = {name: jnp.mean(values) for name, values in each.items()}
+        means["error"] = jnp.sqrt(jnp.mean(each["error"] ** 2))
         for name in ("a_square", "b_square"):
-            relative = jnp.std(each[name] / found[name], ddof=1)  # not squared: float32 ends at 1e38
-            found[f"{name}_sem"] = found[name] * relative / len(keys) ** 0.5
-        return traces, found
+            relative = jnp.std(each[name] / means[name], ddof=1)  # relative, because squares overflow float32
+            means[f"{name}_sem"] = means[name] * relative / len(keys) ** 0.5
+        return traces, means
 
     start = jax.vmap(lambda key: rule.init(params, key, first))(keys)
     return jax.lax.scan(step, start, (jnp.arange(len(examples.x)), examples, exact))[1]
 
 
 def trajectory(w: Array, x: Array, alpha: float) -> tuple[Array, Array]:
-    """J, (steps, n, n), and |alpha phi' rhat|^2, (steps,), along the path from rest under inputs (steps, 2)."""
+    """J, (steps, n, n), and |alpha phi' rhat|^2, (steps,), along the trajectory from rest with inputs (steps, 2)."""
     n = len(w)
 
     def step(r_tm1: Array, x_t: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -159,50 +159,52 @@ def trajectory(w: Array, x: Array, alpha: float) -> tuple[Array, Array]:
 
 
 def closed_forms(jacobians: Array, immediate: Array, synapses: int, rho0: Array, rho1: Array) -> dict[str, Array]:
-    """Mean squares of A and of B, over so many synapses, at each step, from N(0, 1) in all their entries."""
+    """Mean squares of A and of B, with so many synapses, at each step; all entries start from N(0, 1)."""
     n = jacobians.shape[1]
 
     def step(state: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], dict[str, Array]]:
-        of_a, of_b = state
+        a_moment, b_square = state
         j, size = at
-        of_a = rho0**2 * j @ of_a @ j.T + rho1**2 * jnp.eye(n, dtype=j.dtype)
-        of_b = of_b / rho0**2 + size / rho1**2
-        return (of_a, of_b), {"a_closed": jnp.trace(of_a), "b_closed": of_b}
+        a_moment = rho0**2 * j @ a_moment @ j.T + rho1**2 * jnp.eye(n, dtype=j.dtype)
+        b_square = b_square / rho0**2 + size / rho1**2
+        return (a_moment, b_square), {"a_closed": jnp.trace(a_moment), "b_closed": b_square}
 
     begin = (jnp.eye(n, dtype=jacobians.dtype), jnp.full((), synapses, jacobians.dtype))
     return jax.lax.scan(step, begin, (jacobians, immediate))[1]
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """A part for each time constant, by the name "alpha.<value>"."""
+    """One part for each time constant, named "alpha.<value>"."""
     return {f"alpha.{alpha:g}": part(config, alpha) for alpha in config.alphas}
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Growth of the other factor, changes of the smooth one, errors, and how far means are from their closed forms."""
+    """Growth of the other factor, changes of the smooth one, errors, and deviations of means from closed forms."""
     summary: dict[str, float] = {}
     scores = []
     for alpha in sorted({name.partition("/")[0] for name in metrics}):
-        of = {name.removeprefix(f"{alpha}/"): v[:, 0] for name, v in metrics.items() if name.startswith(f"{alpha}/")}
-        steps = of["balanced/error"].shape[1]
+        curves = {
+            name.removeprefix(f"{alpha}/"): v[:, 0] for name, v in metrics.items() if name.startswith(f"{alpha}/")
+        }
+        steps = curves["balanced/error"].shape[1]
         half = steps // 2
-        balanced = of["balanced/error"][:, half:].mean(1)
+        balanced = curves["balanced/error"][:, half:].mean(1)
         put(summary, f"{alpha}/balanced/error", balanced)
         for factor in FACTORS:
-            put(summary, f"{alpha}/balanced/{factor}_change", of[f"balanced/{factor}_change"][:, half:].mean(1))
+            put(summary, f"{alpha}/balanced/{factor}_change", curves[f"balanced/{factor}_change"][:, half:].mean(1))
         for smooth, other in (("a", "b"), ("b", "a")):
-            change = of[f"{smooth}/{smooth}_change"][:, :, half:].mean(2)
-            for k, epsilon in enumerate(of["epsilons"][0]):
+            change = curves[f"{smooth}/{smooth}_change"][:, :, half:].mean(2)
+            for k, epsilon in enumerate(curves["epsilons"][0]):
                 where = f"{alpha}/smooth-{smooth}/{epsilon:.4g}"
-                square = of[f"{smooth}/{other}_square"][:, k]
+                square = curves[f"{smooth}/{other}_square"][:, k]
                 put(summary, f"{where}/grown", np.log10(square[:, -1] / square[:, half - 1]))
                 put(summary, f"{where}/gain", np.full(len(square), -2 * (steps - half) * np.log10(1 - epsilon)))
                 put(summary, f"{where}/change", change[:, k])
-                put(summary, f"{where}/error-over-balanced", of[f"{smooth}/error"][:, k, -1] / balanced)
+                put(summary, f"{where}/error-over-balanced", curves[f"{smooth}/error"][:, k, -1] / balanced)
             put(summary, f"{alpha}/smooth-{smooth}/change-falls", change[:, 0] / change[:, -1])
             for factor in FACTORS:
-                mean, sem = of[f"{smooth}/{factor}_square"], of[f"{smooth}/{factor}_square_sem"]
-                scores.append(((mean - of[f"{smooth}/{factor}_closed"]) / sem)[:, :, [half - 1, -1]].ravel())
+                mean, sem = curves[f"{smooth}/{factor}_square"], curves[f"{smooth}/{factor}_square_sem"]
+                scores.append(((mean - curves[f"{smooth}/{factor}_closed"]) / sem)[:, :, [half - 1, -1]].ravel())
     summary["closed-forms/z_rms"] = float(np.sqrt(np.mean(np.concatenate(scores) ** 2)))
     return summary
 

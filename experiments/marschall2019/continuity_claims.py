@@ -1,8 +1,7 @@
 """Claims on UORO and criterion ii of Marschall, Cho & Savin (2019).
 
-The paper's argument, in a sentence: with constants that "make one update equation smooth in time", "the other update
-becomes unstable". Both halves are claims, for either factor; that the means have their closed forms, and what becomes
-of the estimate, are ours.
+The paper argues that with constants that "make one update equation smooth in time", "the other update becomes
+unstable". Both halves are claims, for either factor. The claims on closed forms and on the estimate are ours.
 """
 
 from experiments.shared.claims import INF, surely

@@ -1,18 +1,18 @@
 """Figure 1 of Marschall, Cho & Savin (2019): ten online algorithms and BPTT on the Add and Mimic tasks.
 
-Two readings of the figure, on the same seeds: "written" follows the text (lags 3 and 5, alpha in every rule), "run"
-what the authors' code did in May 2019: lags read one symbol short, 2 and 4; no alpha in the recurrent step of the exact
-and the stochastic rules, which makes it 1/alpha larger; and the initial values and orders of updates of
-`experiments.marschall2019.authors`. A third setting, "long" (alpha 1, lags 5 and 9), is where exact and local credit
+The figure is run in two readings, on the same seeds. "written" follows the text (lags 3 and 5, alpha in every rule).
+"run" follows the authors' code of May 2019: its lags are one symbol shorter, 2 and 4; the recurrent step of the exact
+and the stochastic rules has no alpha, which makes it 1/alpha larger; and initial values and orders of updates are those
+of `experiments.marschall2019.authors`. In a third setting, "long" (alpha 1, lags 5 and 9), exact and local credit
 assignment differ most clearly.
 
-"run" is not theirs in this: weights, data and targets are the same for all rules, where they drew each anew; the
-numbers are of another generator; the norms whose ratios the stochastic rules take have 1e-7 added; the reported loss is
-not cut off at a probability of 1e-4; and the first labels read symbols before the first, where theirs read the
-stream's end.
+"run" differs from the authors' code in five points: all rules share weights, data and targets, which the authors drew
+anew for each rule; random numbers are from another generator; the stochastic rules add 1e-7 to the norms in their
+ratios; the reported loss is not cut off at a probability of 1e-4; and the first labels depend on symbols before the
+first one, where theirs depend on the end of the stream.
 
-As run, KeRNL's alpha_i fall towards 0 and nothing stops them there, in their code or here: below it kappa is above 1
-and the run ends in numbers that are not finite. In a million steps that befell one seed of 20, and is a result.
+As run, KeRNL's alpha_i fall towards 0, and nothing stops them there, in the authors' code or here: below 0, kappa is
+above 1 and the run ends in non-finite numbers. In a million steps this happened to one seed of 20; it is a result.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.marschall2019.authors import begun, begun_target, dni_b_late, kernl_late, with_gain
+from experiments.marschall2019.authors import authors_target, authors_traces, dni_b_late, kernl_late, with_gain
 from experiments.marschall2019.common import EXACT, PANELS, RULES, STOCHASTIC, TASKS, curve, rules_of
 from experiments.marschall2019.fig1_claims import CLAIMS, PAIRS
-from experiments.marschall2019.fig1_figures import plot, relapsed
+from experiments.marschall2019.fig1_figures import plot, relapse_count
 from experiments.marschall2019.why import FIG1
 from experiments.shared.claims import explained
 from plasticity_jax.base import Info, Learner, LearnerState, LearningRule, learner
@@ -48,7 +48,7 @@ def hold(alpha: float) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings; where the paper is silent, those of the authors' script of May 2019.
+    """Settings; those that the paper does not give are from the authors' script of May 2019.
 
     Attributes:
       seeds: networks, data and targets, shared by all rules and readings.
@@ -62,12 +62,12 @@ class Config:
       mimic_rate: learning rate on Mimic.
       mimic_size: inputs, units and outputs of the Mimic target.
       long_lags: lags of the discriminating setting, at alpha 1.
-      long_steps: its steps.
-      long_rate: its learning rate.
+      long_steps: steps of the discriminating setting.
+      long_rate: learning rate of the discriminating setting.
       window: T of BPTT.
       points: points of each curve.
-      chunks: pieces of each run, between which it can be saved.
-      rules: which rules to run.
+      chunks: chunks of each run, between which it can be saved.
+      rules: rules to run.
     """
 
     seeds: int = 20
@@ -89,7 +89,7 @@ class Config:
     rules: tuple[str, ...] = RULES
 
     def __post_init__(self) -> None:
-        """Refuses rules that are not known, lags that the run does not reach, and steps that do not divide."""
+        """Refuses unknown rules, lags that are longer than the run, and steps that do not divide."""
         unknown = sorted(set(self.rules) - set(RULES))
         if unknown:
             raise ValueError(f"rules: {', '.join(unknown)} not known; choose from {', '.join(RULES)}")
@@ -113,16 +113,16 @@ PRESETS = {
 
 
 WITHOUT_ALPHA = (*EXACT, *STOCHASTIC)
-"""The rules whose recurrent step lacked alpha in the authors' code."""
+"""Rules without alpha in their recurrent step in the authors' code."""
 
 
 class Setting(NamedTuple):
-    """The coefficients of a reading; every field may be a tracer.
+    """Coefficients of a reading; every field may be a tracer.
 
     Attributes:
-      lags: Add's, in symbols.
-      gain: of phi' in the immediate influence.
-      as_run: whether first values and orders of updates are those of the authors' code.
+      lags: Add's lags, in symbols.
+      gain: factor of phi' in the immediate influence.
+      as_run: whether initial values and orders of updates are those of the authors' code.
     """
 
     lags: tuple[Array, Array]
@@ -131,7 +131,7 @@ class Setting(NamedTuple):
 
 
 def build_rule(name: str, cell: Neurons, alpha: float, window: int, setting: Setting) -> LearningRule:
-    """One of `RULES` at a reading's setting."""
+    """Rule of a name in `RULES`, at the setting of a reading."""
     if name == "future_facing_bptt":
         return online.future_facing_bptt(with_gain(cell, alpha, setting.gain), window=window)
     if name in WITHOUT_ALPHA:
@@ -144,7 +144,7 @@ def build_rule(name: str, cell: Neurons, alpha: float, window: int, setting: Set
 
 
 def settings(config: Config, task: str, rule: str) -> Setting:
-    """The readings of a rule on a task, stacked: as written and as run; one at the long lags."""
+    """Settings of a rule on a task, stacked over readings, as written and as run; a single one at the long lags."""
     if task == "long":
         rows = [(config.long_lags, 1.0, False)]
     else:
@@ -157,7 +157,7 @@ def settings(config: Config, task: str, rule: str) -> Setting:
 
 
 def part(config: Config, task: str, name: str) -> Program:
-    """One rule on one task, at all its readings."""
+    """Program of one rule on one task, at all its readings."""
     alpha = 1.0 if task == "long" else config.alpha
     tau = hold(alpha)
     if task == "mimic":
@@ -178,19 +178,19 @@ def part(config: Config, task: str, name: str) -> Program:
         example = Example(jnp.zeros((1, size[0])), jnp.zeros((1, size[1])))
         state, stream_state, as_run = learn.init(params, key_run, example), stream.init(key_stream), lane[1].as_run
         if task == "mimic":
-            stream_state = begun_target(stream_state, key_target, as_run)
-        return state._replace(traces=begun(state.traces, key_first, as_run)), stream_state
+            stream_state = authors_target(stream_state, key_target, as_run)
+        return state._replace(traces=authors_traces(state.traces, key_first, as_run)), stream_state
 
-    every, measure = steps // config.points, shown_loss(task, size[1])
+    every, measure = steps // config.points, figure_loss(task, size[1])
     program = online_training(build, init, steps=steps, every=every, chunks=config.chunks, measure=measure)
     return at_each(program._replace(may_diverge=name == "kernl"), settings(config, task, name))
 
 
-def shown_loss(task: str, outputs: int) -> Callable[[Info, Batch], Metrics]:
-    """``(info, batch) -> metrics``: the loss as in the figure, and on Add the entropy of the label, its floor."""
+def figure_loss(task: str, outputs: int) -> Callable[[Info, Batch], Metrics]:
+    """Function ``(info, batch) -> metrics``: the figure's loss, and on Add its floor, the entropy of the label."""
 
     def measure(info: Info, batch: Batch) -> Metrics:
-        if task == "mimic":  # the figure's mean over outputs; the gradient is that of the sum
+        if task == "mimic":  # the figure has the mean over outputs; the gradient is of the sum
             return {"loss": info.loss / outputs}
         return {"loss": info.loss, "floor": jnp.mean(jnp.sum(jax.scipy.special.entr(batch.y), -1))}
 
@@ -198,7 +198,7 @@ def shown_loss(task: str, outputs: int) -> Callable[[Info, Batch], Metrics]:
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """Every rule on every task, by the name "task.rule"."""
+    """Programs of every rule on every task, named "task.rule"."""
     names = [(task, rule) for task in (*TASKS, "long") for rule in rules_of(task)]
     return {f"{task}.{rule}": part(config, task, rule) for task, rule in names if rule in config.rules}
 
@@ -210,20 +210,22 @@ def final(metrics: Mapping[str, np.ndarray], task: str, reading: str, rule: str,
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Final losses by "task/reading/rule", paired differences that claims read, and the floors."""
+    """Final losses named "task/reading/rule", paired differences that the claims read, and the floors."""
     summary: dict[str, float] = {f"floor/{name}": floor for name, floor in add_entropy_floors().items()}
     for task, reading in PANELS:
-        ran = {rule: final(metrics, task, reading, rule) for rule in rules_of(task) if f"{task}.{rule}/loss" in metrics}
+        final_losses = {
+            rule: final(metrics, task, reading, rule) for rule in rules_of(task) if f"{task}.{rule}/loss" in metrics
+        }
         where = f"{task}/{reading}"
-        for rule, losses in ran.items():
+        for rule, losses in final_losses.items():
             put(summary, f"{where}/{rule}", losses)
             if task != "mimic":
                 put(summary, f"{where}/{rule}_above_floor", losses - final(metrics, task, reading, rule, "floor"))
             if task == "add":
-                summary[f"{where}/{rule}_relapsed"] = relapsed(metrics, reading, rule)
+                summary[f"{where}/{rule}_relapsed"] = relapse_count(metrics, reading, rule)
         for worse, better in PAIRS:
-            if worse in ran and better in ran:
-                put(summary, f"{where}/{worse}-{better}", ran[worse] - ran[better])
+            if worse in final_losses and better in final_losses:
+                put(summary, f"{where}/{worse}-{better}", final_losses[worse] - final_losses[better])
     return summary
 
 

@@ -1,8 +1,8 @@
 """Claims on Figure 1 of Marschall, Cho & Savin (2019).
 
-The paper orders RTRL and BPTT, RFLO, DNI, DNI(b) and fixed W. Claims on the other rules, and on the
-discriminating setting, are ours. The trivial baselines are a network that learns its readout alone (fixed W), and the
-best answer on Add that knows nothing of the input.
+The paper orders RTRL and BPTT, RFLO, DNI, DNI(b) and fixed W. Claims on the other rules and on the discriminating
+setting are ours. The trivial baselines are a network that only learns its readout (fixed W), and the best prediction on
+Add without knowledge of the input.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ Summary = Mapping[str, float]
 
 
 def worse_than(task: str, reading: str, worse: str, *better: str) -> Claim:
-    """A rule ends worse than each of `better`."""
+    """Claim that a rule ends worse than each of `better`."""
     where = f"{task}/{reading}"
     names = " and ".join(LABELS[one] for one in better)
     fixed = worse == "fixed_recurrent"
@@ -41,25 +41,25 @@ def worse_than(task: str, reading: str, worse: str, *better: str) -> Claim:
 
 
 def fixed_is_worse(where: str, better: tuple[str, ...]) -> Callable[[Summary], bool]:
-    """Returns whether fixed W, too, ends worse than each of `better`."""
+    """Returns a test of whether fixed W, too, ends worse than each of `better`."""
     claim = gap("", "", None, *(f"{where}/fixed_recurrent-{one}" for one in better))
     return lambda summary: bool(claim.measure(summary)[1])
 
 
 def knowing_nothing_beats_fixed(task: str, where: str) -> Callable[[Summary], bool] | None:
-    """Returns whether an answer that knows nothing of the input beats fixed W, too; for Add, whose floors are known."""
+    """Returns a test of whether a prediction without knowledge of the input also beats fixed W; None except for Add."""
     if task != "add":
         return None
     return lambda summary: summary["floor/nothing"] < summary[f"{where}/fixed_recurrent"]
 
 
 def same_loss(task: str, reading: str) -> Claim:
-    """RTRL and BPTT end within a tenth of RTRL's lead on fixed W."""
+    """Claim that RTRL and BPTT end within a tenth of RTRL's lead on fixed W."""
     where = f"{task}/{reading}"
 
     def measure(summary: Summary) -> tuple[float, bool]:
-        apart = abs(summary[f"{where}/rtrl-future_facing_bptt"])
-        return apart, apart <= 0.1 * summary[f"{where}/fixed_recurrent-rtrl"]
+        difference = abs(summary[f"{where}/rtrl-future_facing_bptt"])
+        return difference, difference <= 0.1 * summary[f"{where}/fixed_recurrent-rtrl"]
 
     statement = (
         f"{task.capitalize()}, as {reading}: RTRL and BPTT reach the same loss (gap, at most a tenth of their lead)"
@@ -68,7 +68,7 @@ def same_loss(task: str, reading: str) -> Claim:
 
 
 def exact_best(task: str, reading: str) -> Claim:
-    """RTRL and BPTT end below all other rules; a rule that always diverges is no rival."""
+    """Claim that RTRL and BPTT end below all other rules; a rule that always diverges does not count."""
     where = f"{task}/{reading}"
 
     def measure(summary: Summary) -> tuple[float, bool]:
@@ -84,7 +84,7 @@ def exact_best(task: str, reading: str) -> Claim:
 
 
 def near_rtrl(reading: str, rule: str, bound: float) -> Claim:
-    """A stochastic rule ends near RTRL, and below RFLO."""
+    """Claim that a stochastic rule ends near RTRL, and below RFLO."""
 
     where = f"add/{reading}"
 
@@ -103,9 +103,9 @@ def near_rtrl(reading: str, rule: str, bound: float) -> Claim:
 
 
 def above_floor(rule: str, bound: float, kind: Callable[..., Claim]) -> Claim:
-    """A rule ends above or below a bound over the entropy floor, at long lags; kind is `above` or `below`."""
+    """Claim on a rule's final loss over the entropy floor at the long lags; kind is `above` or `below`."""
     verb = f"stays more than {bound} nats above" if kind is above else f"reaches to within {bound} nats of"
-    met = kind("", "", None, "long/exact/fixed_recurrent_above_floor", bound)
+    fixed_claim = kind("", "", None, "long/exact/fixed_recurrent_above_floor", bound)
     return kind(
         f"long-{rule}",
         f"Lags 5 and 9, alpha 1: {LABELS[rule]} {verb} the entropy floor",
@@ -113,7 +113,7 @@ def above_floor(rule: str, bound: float, kind: Callable[..., Claim]) -> Claim:
         f"long/exact/{rule}_above_floor",
         bound,
         own=True,
-        trivial=lambda summary: bool(met.measure(summary)[1]),
+        trivial=lambda summary: bool(fixed_claim.measure(summary)[1]),
     )
 
 

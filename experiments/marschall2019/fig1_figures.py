@@ -10,14 +10,14 @@ from experiments.shared.curves import draw
 from plasticity_jax.tasks.add import add_entropy_floors
 
 PLACES = {("add", "written"): 0, ("add", "run"): 1, ("mimic", "written"): 2, ("mimic", "run"): 3, ("long", "exact"): 4}
-"""Places of the panels among 3 x 2; the last one has the legend."""
+"""Places of the panels in a grid of 3 x 2; the last place has the legend."""
 FLOORS = {"nothing": "knows\nnothing", "first": "knows\n$x(t_1)$", "both": "knows\nboth"}
 STYLES = {
     "future_facing_bptt": {"linewidth": 5.0, "alpha": 0.5, "zorder": 1.9},
     "kf_rtrl": {"linewidth": 2.6, "zorder": 2.1},
     "rtrl": {"linewidth": 1.4, "linestyle": (0, (4, 3)), "color": "black", "zorder": 2.2},
 }
-"""Of the rules that coincide: a wide pale line, a line on it, and dashes on both."""
+"""Styles of the rules that coincide: a wide pale line, a line on it, and dashes on both."""
 ORDER = (
     "The paper's order, from the best:\n"
     "BPTT and RTRL; then DNI and RFLO, which it does\nnot order; then DNI(b), worse than DNI\n"
@@ -26,7 +26,7 @@ ORDER = (
 
 
 def plot(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
-    """Smoothed curves, mean and standard error over seeds, with the entropy floors."""
+    """Figure of smoothed curves, mean and standard error over seeds, with the entropy floors."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(3, 2, figsize=(10, 11.5), constrained_layout=True)
@@ -36,9 +36,9 @@ def plot(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
         steps, rate = scale_of(config, task)
         for index, rule in enumerate(RULES):
             if f"{task}.{rule}/loss" in metrics:
-                whole = finite(curve(metrics, task, reading, rule))
-                if len(whole):
-                    curves = running_mean(whole)
+                finite_curves = finite(curve(metrics, task, reading, rule))
+                if len(finite_curves):
+                    curves = running_mean(finite_curves)
                     middles = (np.arange(curves.shape[1]) + 0.5) * steps / curves.shape[1]
                     style = {"color": f"C{index}", **STYLES.get(rule, {})}
                     line = draw(axis, middles / 1000, curves, color=style.pop("color"))
@@ -54,12 +54,12 @@ def plot(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
         axis.tick_params(labelsize=10, which="both")
     axes.flat[-1].axis("off")
     axes.flat[-1].legend(handles.values(), handles.keys(), loc="upper center", ncols=3, frameon=False, fontsize=10)
-    words = f"{ORDER}{relapses(metrics)}"
+    words = f"{ORDER}{relapses_text(metrics)}"
     axes.flat[-1].text(0.5, 0, words, ha="center", va="bottom", fontsize=10, transform=axes.flat[-1].transAxes)
     seeds = next(iter(metrics.values())).shape[0]
     figure.suptitle(
         "Marschall, Cho & Savin (2019), Figure 1; the authors' script has 1,000,000 steps at a rate of 0.0001\n"
-        f"mean of {seeds} seeds in a band of a standard error, running average of 10 points{left_out(metrics)}",
+        f"mean of {seeds} seeds in a band of a standard error, running average of 10 points{divergence_text(metrics)}",
         fontsize=11,
     )
     return figure
@@ -80,7 +80,7 @@ def title_of(config: Any, task: str, reading: str) -> str:
 
 
 def mark_floors(axis: Any) -> None:
-    """Dotted lines at the least losses of those who know some of the past, named at the right."""
+    """Draws dotted lines at the smallest losses given some knowledge of the past, with labels at the right."""
     floors = add_entropy_floors()
     for name, words in FLOORS.items():
         axis.axhline(floors[name], color="0.4", ls=":", lw=1.2)
@@ -89,36 +89,36 @@ def mark_floors(axis: Any) -> None:
 
 
 def finite(curves: np.ndarray) -> np.ndarray:
-    """The curves (seeds, points) of the seeds that did not diverge."""
+    """Curves (seeds, points) of the seeds that did not diverge."""
     return curves[np.isfinite(curves).all(1)]
 
 
-def left_out(metrics: Mapping[str, np.ndarray]) -> str:
-    """Words on the curves that diverged and are not drawn, if there are any."""
+def divergence_text(metrics: Mapping[str, np.ndarray]) -> str:
+    """Text on the number of curves that diverged and are not drawn; empty if there are none."""
     losses = [values for name, values in metrics.items() if name.endswith("/loss")]
     count = sum(int((~np.isfinite(values)).any(1).sum()) for values in losses)
     return f"; {count} curves that diverged are left out" if count else ""
 
 
 RELAPSE = 0.02
-"""Nats."""
+"""Smallest rise that counts as a relapse, in nats."""
 
 
-def relapsed(metrics: Mapping[str, np.ndarray], reading: str, rule: str) -> int:
-    """Seeds whose last tenth of Add is more than `RELAPSE` above their best before it, both above the floor."""
+def relapse_count(metrics: Mapping[str, np.ndarray], reading: str, rule: str) -> int:
+    """Number of seeds with a last tenth of Add more than `RELAPSE` above their best; losses are over the floor."""
     above = curve(metrics, "add", reading, rule) - curve(metrics, "add", reading, rule, "floor")
     tenth = max(1, above.shape[1] // 10)
     best = running_mean(above)[:, :-tenth].min(1)
     return int((above[:, -tenth:].mean(1) - best > RELAPSE).sum())
 
 
-def relapses(metrics: Mapping[str, np.ndarray]) -> str:
-    """Words on the rules of which seeds end Add clearly above their best, if there are any."""
-    found = []
+def relapses_text(metrics: Mapping[str, np.ndarray]) -> str:
+    """Text on the number of seeds, by rule, that end Add clearly above their best; empty if there are none."""
+    lines = []
     for reading in READINGS:
-        counts = {rule: relapsed(metrics, reading, rule) for rule in RULES if f"add.{rule}/loss" in metrics}
-        seen = [f"{LABELS[rule]} {count}" for rule, count in counts.items() if count]
-        if seen:
-            found.append(f"as {reading}: {', '.join(seen)}")
+        counts = {rule: relapse_count(metrics, reading, rule) for rule in RULES if f"add.{rule}/loss" in metrics}
+        counts_text = [f"{LABELS[rule]} {count}" for rule, count in counts.items() if count]
+        if counts_text:
+            lines.append(f"as {reading}: {', '.join(counts_text)}")
     head = f"\n\nSeeds that end Add more than {RELAPSE} nats\nabove their own best:\n"
-    return head + "\n".join(found) if found else ""
+    return head + "\n".join(lines) if lines else ""

@@ -1,8 +1,8 @@
 """DNI(b) of Marschall, Cho & Savin (2019) taken apart: its three changes to DNI, and its learned Jacobian.
 
-The text changes DNI by a learned Jacobian (Eq. 3) and by a rate, a tanh, in the forecast of credit; the authors' code
-also by random feedback. All eight combinations are run on Add as written, on the same seeds, beside fixed W. While
-DNI(b) learns, its Jacobian is compared with the network's own, beside guesses that learn nothing (see `tracking`).
+In the text, DNI(b) differs from DNI by a learned Jacobian (Eq. 3) and by a rate, a tanh, in the forecast of credit; in
+the authors' code, also by random feedback. All eight combinations and fixed W are run on Add as written, on the same
+seeds. While DNI(b) learns, its Jacobian and simpler guesses are compared with the network's own (see `tracking`).
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.marschall2019.fig1 import hold, shown_loss
+from experiments.marschall2019.fig1 import figure_loss, hold
 from experiments.marschall2019.jacobian_claims import CLAIMS
 from experiments.marschall2019.jacobian_figures import plot
 from experiments.marschall2019.tracking import GUESSES, watched
@@ -31,27 +31,27 @@ from plasticity_jax.tasks.stream import Stream
 from plasticity_jax.typing import Batch, Example, Key, PyTree
 
 CHANGES = ("jacobian", "tanh", "random")
-"""A learned Jacobian, a tanh in the forecast, random feedback."""
+"""Changes to DNI: a learned Jacobian, a tanh in the forecast, random feedback."""
 VARIANTS = tuple("+".join(some) or "dni" for k in range(4) for some in itertools.combinations(CHANGES, k))
-"""DNI with some of the changes; with all of them it is DNI(b), with the first two the text's."""
+"""DNI with some of the changes; with all of them it is the code's DNI(b), with the first two the text's."""
 AVERAGE = 1e-3
-"""Rate of the running mean of J, that of the learned Jacobian."""
+"""Rate of the running mean of J, equal to that of the learned Jacobian."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings; those of Figure 1's default run, where it has them.
+    """Settings, from Figure 1's default run where it has them.
 
     Attributes:
       seeds: networks and data, shared by all variants.
       n: recurrent units.
       alpha: inverse time constant; symbols are held for 1 / alpha steps.
-      lags: Add's.
-      steps: of each run.
-      rate: of the weights.
+      lags: Add's lags.
+      steps: steps of each run.
+      rate: learning rate of the weights.
       points: points of each curve.
-      chunks: pieces of each run.
-      variants: which to run; fixed W, and DNI(b) with its Jacobian watched, are always run.
+      chunks: chunks of each run.
+      variants: variants to run; fixed W, and DNI(b) with its Jacobian watched, are always run.
     """
 
     seeds: int = 20
@@ -65,7 +65,7 @@ class Config:
     variants: tuple[str, ...] = VARIANTS
 
     def __post_init__(self) -> None:
-        """Refuses variants that are not known, lags that the run does not reach, and steps that do not divide."""
+        """Refuses unknown variants, lags that are longer than the run, and steps that do not divide."""
         if unknown := sorted(set(self.variants) - set(VARIANTS)):
             raise ValueError(f"variants: {', '.join(unknown)} not known; choose from {', '.join(VARIANTS)}")
         leaky(1, 1, 1, alpha=self.alpha)
@@ -82,7 +82,7 @@ PRESETS = {
 
 
 def variant(name: str, cell: Neurons) -> LearningRule:
-    """DNI with the changes that a name has."""
+    """DNI with the changes in a name."""
     changes = name.split("+")
     return online.dni(
         cell,
@@ -93,18 +93,18 @@ def variant(name: str, cell: Neurons) -> LearningRule:
 
 
 def part(config: Config, name: str) -> Program:
-    """A variant, fixed W or "watched", on Add."""
+    """Program of a variant, fixed W or "watched", on Add."""
     cell = leaky(2, config.n, 2, alpha=config.alpha)
     stream = add(config.lags, hold(config.alpha))
     if name == "watched":
         rule = watched(online.dni_b(cell), config.alpha, AVERAGE)
     else:
         rule = online.fixed_recurrent(cell) if name == "fixed" else variant(name, cell)
-    learn, shown = learner(rule, optax.sgd(config.rate)), shown_loss("add", 2)
+    learn, loss_metrics = learner(rule, optax.sgd(config.rate)), figure_loss("add", 2)
 
     def measure(info: Info, batch: Batch) -> Metrics:
         watch: Any = info.aux.get("watch", {})
-        return {**shown(info, batch), **watch}
+        return {**loss_metrics(info, batch), **watch}
 
     def init(key: Key, learn: Learner, stream: Stream) -> tuple[LearnerState, PyTree]:
         key_weights, key_stream, key_run = jax.random.split(key, 3)
@@ -118,7 +118,7 @@ def part(config: Config, name: str) -> Program:
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """The variants that are to run, fixed W and "watched"."""
+    """Programs of the variants in the settings, fixed W and "watched"."""
     return {name: part(config, name) for name in ("fixed", *config.variants, "watched")}
 
 
@@ -129,7 +129,7 @@ def final(metrics: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Final losses, paired differences and main effects of the changes, and how near the guesses at J end."""
+    """Final losses, paired differences and main effects of the changes, and final distances of the guesses from J."""
     summary: dict[str, float] = {}
     losses = {name: final(metrics, f"{name}/loss") for name in ("fixed", *VARIANTS) if f"{name}/loss" in metrics}
     for name, loss in losses.items():

@@ -1,8 +1,8 @@
 """Claims on DNI(b) of Marschall, Cho & Savin (2019), taken apart.
 
-The paper's: DNI(b) is worse than DNI and better than fixed W, for the code's DNI(b) and for the text's, which has no
-random feedback; and a set of synapses that learns to predict the network gives access to its Jacobian. What each
-change costs, and whether the learned Jacobian beats guesses that learn nothing, are questions of ours.
+The paper claims that DNI(b) is worse than DNI and better than fixed W, tested for the code's DNI(b) and for the text's,
+which has no random feedback; and that synapses that learn to predict the network give access to its Jacobian. The
+claims on the cost of each change, and on guesses that learn nothing, are ours.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from plasticity_jax.run import Claim, gap
 
 FULL, TEXT = "jacobian+tanh+random", "jacobian+tanh"
-"""DNI(b) as the code and as the text has it."""
+"""DNI(b) in the code and in the text."""
 WORSE = "DNI(b) performs worse than original DNI"
 BETTER = "still much better than the fixed-W baseline"
 ACCESS = "accessing the Jacobian for learning is possible"
@@ -20,13 +20,13 @@ Summary = Mapping[str, float]
 
 
 def cost(change: str, words: str) -> Claim:
-    """A change makes the final loss worse, on average over the other two."""
+    """Claim that a change makes the final loss worse, averaged over the other two changes."""
     statement = f"{words} costs DNI loss (mean of its four paired differences, the other two changes in and out)"
     return gap(f"{change}-costs", statement, None, f"effect/{change}", own=True)
 
 
 def start_is_nearer_than_zero(summary: Summary) -> bool:
-    """Returns whether W_rec of the start, never taught, is nearer to J than no Jacobian is."""
+    """Returns whether the initial W_rec, without learning, is nearer to J than no Jacobian is."""
     return summary["watched/start_error"] < 1
 
 

@@ -30,7 +30,7 @@ LINES = {"learned": "-", "mean": "--", "start": ":", "identity": "-."}
 
 
 def plot(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
-    """Final losses of all combinations, and through learning how near the guesses at J are."""
+    """Figure of final losses of all combinations, and of the distances of the guesses from J during learning."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(10, 9), constrained_layout=True)
@@ -70,19 +70,19 @@ def plot(metrics: Mapping[str, np.ndarray], config: Any) -> Any:
 
 
 def losses(axis: Any, metrics: Mapping[str, np.ndarray]) -> None:
-    """Final losses of the combinations that were run, with the floors and DNI's level."""
-    ran = [name for name in WORDS if f"{name}/loss" in metrics]
-    final = np.stack([last_tenth(metrics[f"{name}/loss"]) for name in ran], 1)
+    """Draws final losses of the combinations that were run, the floor, and the levels of DNI and fixed W."""
+    names = [name for name in WORDS if f"{name}/loss" in metrics]
+    final = np.stack([last_tenth(metrics[f"{name}/loss"]) for name in names], 1)
     mean, error = mean_and_error(final)
-    at = np.arange(len(ran))[::-1]
+    at = np.arange(len(names))[::-1]
     axis.errorbar(mean, at, xerr=error, fmt="o", color="black", capsize=3)
     for name, style in (("dni", "C0"), ("fixed", "C3")):
-        if name in ran:
-            axis.axvline(mean[ran.index(name)], color=style, ls="--", lw=1)
+        if name in names:
+            axis.axvline(mean[names.index(name)], color=style, ls="--", lw=1)
     axis.axvline(add_entropy_floors()["nothing"], color="0.4", ls=":", lw=1.2)
     axis.text(add_entropy_floors()["nothing"], 1.01, "knows nothing", fontsize=9, ha="center", color="0.3",
               transform=axis.get_xaxis_transform())  # fmt: skip
-    axis.set_yticks(at, [WORDS[name] for name in ran], fontsize=9)
+    axis.set_yticks(at, [WORDS[name] for name in names], fontsize=9)
     axis.set_title("a) final loss of DNI with some of DNI(b)'s changes\n", fontsize=11)
     axis.set_xlabel("cross-entropy (nats)", fontsize=10)
 

@@ -1,7 +1,7 @@
-"""Table 1 of Marschall, Cho & Savin (2019), made measurable.
+"""Measurements for Table 1 of Marschall, Cho & Savin (2019).
 
-Memory and time of every rule against the number of neurons; bias of the stochastic rules against RTRL at fixed weights;
-alignment of all rules' gradients on one trajectory; and the paper's plausibility criteria, as the rules declare them.
+Memory and time of every rule by number of neurons; bias of the stochastic rules, compared with RTRL at fixed weights;
+alignment of all rules' gradients along one trajectory; and the paper's plausibility criteria, as declared by the rules.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from plasticity_jax.tasks.add import add, check_lags
 from plasticity_jax.typing import Array, Key
 
 BATCHES = 20
-"""Groups of the samples of a bias test, whose spread gives the standard error."""
+"""Groups of samples in a bias test; their spread gives the standard error."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,19 +38,19 @@ class Config:
 
     Attributes:
       seeds: networks and data.
-      sizes: neurons at which the cost is measured, increasing.
-      cost_seconds: wall seconds spent on each cost point.
+      sizes: numbers of neurons at which the cost is measured, increasing.
+      cost_seconds: wall seconds for each measurement of cost.
       bias_n: neurons of the bias test.
       bias_steps: steps at fixed weights before the estimates are compared.
       bias_samples: noise draws of each stochastic rule, a multiple of 20.
       align_n: neurons of the alignment run.
-      align_steps: its steps; the second half is averaged.
-      align_rate: learning rate of RTRL, which drives it.
-      align_window: T of BPTT there.
+      align_steps: steps of the alignment run; the second half is averaged.
+      align_rate: learning rate of RTRL in the alignment run.
+      align_window: T of BPTT in the alignment run.
       alpha: inverse time constant of the first alignment run; the second has alpha 1.
-      lags: Add's lags in the first.
-      long_lags: Add's lags in the second.
-      chunks: pieces of each alignment run.
+      lags: Add's lags in the first alignment run.
+      long_lags: Add's lags in the second alignment run.
+      chunks: chunks of each alignment run.
     """
 
     seeds: int = 5
@@ -69,7 +69,7 @@ class Config:
     chunks: int = 10
 
     def __post_init__(self) -> None:
-        """Refuses sizes without a slope, samples and steps that do not divide, and lags that the run does not reach."""
+        """Refuses sizes without a slope, samples and steps that do not divide, and lags longer than the run."""
         if len(self.sizes) < 2 or sorted(set(self.sizes)) != list(self.sizes):
             raise ValueError(f"sizes={self.sizes} must be at least two, increasing")
         if self.bias_samples % BATCHES or self.align_steps % (2 * self.chunks):
@@ -96,7 +96,7 @@ PRESETS = {
 
 
 def rules_at(cell: Neurons, alpha: float, window: int) -> dict[str, LearningRule]:
-    """Figure 1's rules on one network, by name; DNI has the authors' rates, which are larger at alpha 1."""
+    """Figure 1's rules on one network, by name; DNI and DNI(b) have the authors' rates, which are larger at alpha 1."""
     a, jacobian = (0.05, 0.01) if alpha == 1 else (1e-3, 1e-3)
     options = {
         "future_facing_bptt": {"window": window},
@@ -107,7 +107,7 @@ def rules_at(cell: Neurons, alpha: float, window: int) -> dict[str, LearningRule
 
 
 def bias(config: Config, name: str) -> Program:
-    """Estimates of one stochastic rule at fixed weights against RTRL's, in standard errors."""
+    """Program that compares estimates of one stochastic rule at fixed weights with RTRL's, in standard errors."""
     cell = leaky(2, config.bias_n, 2, alpha=config.alpha)
     stream = add(config.lags, max(1, round(1 / config.alpha)))
     exact, estimate = online.rtrl(cell), getattr(online, name)(cell)
@@ -122,24 +122,24 @@ def bias(config: Config, name: str) -> Program:
 
         target = gradient(exact, key_noise)
         keys = jax.random.split(key_noise, (BATCHES, config.bias_samples // BATCHES))
-        found = bias_variance(lambda k: gradient(estimate, k), keys, target)
-        return bias_scores(found, target)
+        statistics = bias_variance(lambda k: gradient(estimate, k), keys, target)
+        return bias_scores(statistics, target)
 
     return once(compute, config.bias_samples * config.bias_steps)
 
 
-def bias_scores(found: BiasVariance, target: Array) -> dict[str, Array]:
-    """Size of the entries' z, cosine of the mean estimate and the target, and the error of one estimate beside it."""
+def bias_scores(statistics: BiasVariance, target: Array) -> dict[str, Array]:
+    """Size of the entries' z, cosine of the mean estimate and the target, and the relative error of one estimate."""
     return {
-        "z_rms": jnp.sqrt(jnp.mean(found.z**2)),
-        "z_max": jnp.max(jnp.abs(found.z)),
-        "cosine_of_mean": found.cosine,
-        "noise": found.rms_error / jnp.linalg.norm(target),
+        "z_rms": jnp.sqrt(jnp.mean(statistics.z**2)),
+        "z_max": jnp.max(jnp.abs(statistics.z)),
+        "cosine_of_mean": statistics.cosine,
+        "noise": statistics.rms_error / jnp.linalg.norm(target),
     }
 
 
-def watched(config: Config, alpha: float, lags: tuple[int, int]) -> Program:
-    """Alignment of all rules but fixed W, which has no recurrent gradient."""
+def alignment_part(config: Config, alpha: float, lags: tuple[int, int]) -> Program:
+    """Program of the alignment of all rules except fixed W, which has no recurrent gradient."""
     cell = leaky(2, config.align_n, 2, alpha=alpha)
     rules = rules_at(cell, alpha, config.align_window)
     stream = add(lags, max(1, round(1 / alpha)))
@@ -149,11 +149,11 @@ def watched(config: Config, alpha: float, lags: tuple[int, int]) -> Program:
 
 
 def make_parts(config: Config) -> dict[str, Program]:
-    """Bias of each stochastic rule, and the alignment at two settings."""
+    """Programs of the bias of each stochastic rule, and of the alignment at two settings."""
     return {
         **{f"bias.{name}": bias(config, name) for name in STOCHASTIC},
-        "align.short": watched(config, config.alpha, config.lags),
-        "align.long": watched(config, 1.0, config.long_lags),
+        "align.short": alignment_part(config, config.alpha, config.lags),
+        "align.long": alignment_part(config, 1.0, config.long_lags),
     }
 
 
@@ -163,19 +163,19 @@ def measure(config: Config, progress: bool = True) -> dict[str, np.ndarray]:
     Returns:
       "cost/<rule>/memory", "/flops" and "/seconds", each (sizes,), and "cost/sizes".
     """
-    found: dict[str, np.ndarray] = {"cost/sizes": np.array(config.sizes)}
+    metrics: dict[str, np.ndarray] = {"cost/sizes": np.array(config.sizes)}
     for name in RULES:
         rows = []
         for n in config.sizes:
             cell = leaky(2, n, 2, alpha=0.5)
             rows.append(costs.cost(cell, learner(rules_at(cell, 0.5, 10)[name], optax.sgd(1e-3)), config.cost_seconds))
         for column, metric in enumerate(costs.METRICS):
-            found[f"cost/{name}/{metric}"] = np.array([row[column] for row in rows], float)
-    return found
+            metrics[f"cost/{name}/{metric}"] = np.array([row[column] for row in rows], float)
+    return metrics
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Exponents, bias in standard errors, alignments, and how many criteria each rule fails."""
+    """Exponents, bias in standard errors, alignments, and the number of criteria that each rule fails."""
     summary: dict[str, float] = {}
     sizes = metrics["cost/sizes"]
     for rule in RULES:

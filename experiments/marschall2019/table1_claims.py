@@ -1,10 +1,10 @@
 """Claims on Table 1 of Marschall, Cho & Savin (2019).
 
-The paper's: memory; which updates need matrix-matrix products (criterion iv), and so the operations of the rules of
-which that is said; and that the stochastic rules are unbiased. Memory and operations are counted, not timed: they are
-true by the arrays' sizes and the compiler's count. Which rules meet all criteria the paper says, too, but here it is
-declared beside each rule's equations and no more than read: those claims are ours, as are those on other counts of
-operations and on alignments.
+The paper's claims are on memory; on updates that need matrix-matrix products (criterion iv), and so on the operations
+of the rules that it discusses there; and on the stochastic rules being unbiased. Memory and operations are counted, not
+timed: they follow from the arrays' sizes and the compiler's count. The paper also lists the rules that meet all
+criteria, but here each rule declares this and the claims only read it. Those claims are therefore ours, like the claims
+on other counts of operations and on alignments.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ NEARER = {
     "kf_rtrl": ("rtrl", "future_facing_bptt"),
     "dni": ("future_facing_bptt", "rtrl"),
 }
-"""Exact rule that a rule is nearer to, and the other one."""
+"""The exact rule that a rule is nearer to, and the other exact rule."""
 SETTINGS = ("short", "long")
 
 Summary = Mapping[str, float]
 
 
 def grows(rule: str, metric: str, power: int, tolerance: float, *, own: bool = False) -> Claim:
-    """A cost grows as a power of the number of neurons."""
+    """Claim that a cost grows as a power of the number of neurons."""
     words = {"memory": "numbers carried", "flops": "operations per step"}[metric]
     counted = {"memory": "of its arrays' sizes", "flops": "of the compiler's count"}[metric]
     return within(
@@ -40,20 +40,20 @@ def grows(rule: str, metric: str, power: int, tolerance: float, *, own: bool = F
 
 
 def unbiased(rule: str) -> Claim:
-    """A stochastic rule's mean is RTRL's gradient."""
+    """Claim that a stochastic rule's mean is RTRL's gradient."""
     statement = f"{LABELS[rule]} is unbiased at fixed weights (worst seed's RMS of the entries' z, below 2)"
     return below(f"{rule}-unbiased", statement, "unbiased", f"bias/{rule}/z_rms_worst", 2)
 
 
 def more_aligned(setting: str, rule: str) -> Claim:
-    """A rule's gradient is nearer to one exact rule's than to the other's."""
+    """Claim that a rule's gradient is nearer to one exact rule's than to the other's."""
     nearer, farther = NEARER[rule]
     statement = f"Alignment, {setting} setting: {LABELS[rule]} is nearer to {LABELS[nearer]} than to {LABELS[farther]}"
     return gap(f"align-{setting}-{rule}", statement, None, f"align/{setting}/{rule}~{nearer}-{farther}", own=True)
 
 
 def plausible(rule: str, passes: bool) -> Claim:
-    """A rule meets all of the paper's criteria, or does not, by what is declared of it."""
+    """Claim that a rule declares to meet all of the paper's criteria, or not to."""
 
     def measure(summary: Summary) -> tuple[float, bool]:
         failed = summary[f"plausibility/{rule}/failed"]
@@ -65,7 +65,7 @@ def plausible(rule: str, passes: bool) -> Claim:
 
 
 def matrix_products(summary: Summary) -> tuple[float, bool]:
-    """Rules whose operations and whose declaration disagree on matrix-matrix products."""
+    """Number of rules with a declaration on matrix-matrix products that disagrees with their operations."""
     counted = [summary[f"cost/{rule}/flops_exponent"] > 2.5 for rule in ALIGNED]
     declared = [summary[f"plausibility/{rule}/fails_iv"] > 0 for rule in ALIGNED]
     wrong = sum(one != other for one, other in zip(counted, declared, strict=True))
@@ -73,13 +73,13 @@ def matrix_products(summary: Summary) -> tuple[float, bool]:
 
 
 def kernl_like_rflo(summary: Summary) -> tuple[float, bool]:
-    """The lesser of the two settings' alignments of KeRNL and RFLO."""
+    """Alignment of KeRNL and RFLO, the smaller of the two settings'."""
     value = min(summary[f"align/{setting}/kernl~rflo"] for setting in SETTINGS)
     return value, value > 0.9
 
 
 def uoro_unaligned(summary: Summary) -> tuple[float, bool]:
-    """The greater of the two settings' alignments of UORO and RTRL."""
+    """Alignment of UORO and RTRL, the larger of the two settings'."""
     value = max(summary[f"align/{setting}/rtrl~uoro"] for setting in SETTINGS)
     return value, value < 0.15
 
@@ -92,7 +92,7 @@ CLAIMS = [
     grows("rtrl", "flops", 4, 0.2, own=True),
     *(grows(rule, "flops", 3, 0.2) for rule in ("kf_rtrl", "reverse_kf_rtrl")),
     *(
-        grows(rule, "flops", 2, 0.2, own=rule == "kernl")  # of KeRNL's operations the paper says nothing
+        grows(rule, "flops", 2, 0.2, own=rule == "kernl")  # the paper does not discuss KeRNL's operations
         for rule in ("rflo", "kernl", "dni", "dni_b", "uoro")
     ),
     *(unbiased(rule) for rule in STOCHASTIC),

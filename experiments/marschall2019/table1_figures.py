@@ -1,4 +1,4 @@
-"""The plausibility table of Marschall, Cho & Savin (2019), and pictures of costs and alignments."""
+"""The plausibility table of Marschall, Cho & Savin (2019), and figures of costs and alignments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ CRITERIA = ("memory", "time", "i", "ii", "iii", "iv", "v", "vi")
 UNITS = dict(zip(METRICS, ("numbers carried", "operations a step", "seconds a step"), strict=True))
 PANELS = ("a) memory of the rule itself", "b) operations, as the compiler counts", "c) wall time, least of three runs")
 MARKS = {"uoro": ("--", "s"), "reverse_kf_rtrl": (":", "^"), "kf_rtrl": ("-", "v"), "dni": ("--", "D")}
-"""Line and marker of rules that coincide with others in some panel."""
+"""Line and marker of rules that coincide with others in a panel."""
 CACHES = """Exponents are of the larger half of the sizes.
 Fixed W carries nothing, so a) lacks it; BPTT's
 memory is its window of states and inputs.
@@ -45,12 +45,12 @@ def text(metrics: Mapping[str, np.ndarray]) -> str:
 
 
 def plot(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Cost against n, and the two alignment matrices."""
+    """Figures of cost against n and of the two alignment matrices, by name."""
     return {"cost": cost_figure(metrics), "alignment": alignment_figure(metrics)}
 
 
 def cost_figure(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Memory, operations and time of every rule against n, and the exponents."""
+    """Figure of memory, operations and time of every rule against n, with the exponents."""
     import matplotlib.pyplot as plt
 
     sizes = metrics["cost/sizes"]
@@ -76,7 +76,7 @@ def cost_figure(metrics: Mapping[str, np.ndarray]) -> Any:
 
 
 def exponents_beside(axis: Any, metrics: Mapping[str, np.ndarray]) -> None:
-    """A legend with each rule's three exponents, and words on them."""
+    """Draws a legend with the three exponents of each rule, and notes on them."""
     from matplotlib.lines import Line2D
 
     axis.axis("off")
@@ -96,7 +96,7 @@ def exponents_beside(axis: Any, metrics: Mapping[str, np.ndarray]) -> None:
 
 
 def alignment_figure(metrics: Mapping[str, np.ndarray]) -> Any:
-    """Mean cosines between all pairs of rules over seeds with their standard errors, at both settings."""
+    """Figure of mean cosines between all pairs of rules at both settings, with standard errors over seeds."""
     import matplotlib.pyplot as plt
 
     names = [LABELS[rule] for rule in ALIGNED]

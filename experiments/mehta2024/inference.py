@@ -1,19 +1,19 @@
 """Mehta et al. (2024): the plasticity rule of a network, inferred from recordings of its activity.
 
-A network of tanh neurons changes its weights by Oja's rule, or by one that reward modulates. Its inputs, its rewards
-and the noisy activity of some of its neurons are recorded; weights are not. The rule is looked for among polynomials
-of presynaptic and postsynaptic activity, weight and reward (`plasticity_jax.rules.hebbian.taylor`): their coefficients,
-and the weights that all trajectories begin with, descend the exact gradient of what the network so made misses of the
-recordings, through all steps of its plasticity (`plasticity_jax.meta.meta_gradient`), with a penalty on the sum of the
-coefficients' magnitudes. Then it must predict activity in trajectories that it has not met, noise-free, from their
-inputs and rewards.
+A network of tanh neurons changes its weights by Oja's rule, or by a rule that reward modulates. Its inputs, its rewards
+and the noisy activity of some of its neurons are recorded, but not its weights. The rule is fitted within the family of
+polynomials of presynaptic and postsynaptic activity, weight and reward (`plasticity_jax.rules.hebbian.taylor`). The
+coefficients, and the initial weights that all trajectories share, descend the exact gradient of the misfit between the
+model network's activity and the recordings, through all steps of plasticity (`plasticity_jax.meta.meta_gradient`), with
+a penalty on the sum of the coefficients' magnitudes. The fitted model then predicts noise-free activity in held-out
+trajectories from their inputs and rewards.
 
-Both hidden rules lie in the family, and the same 24 terms are offered for both. Beside the fit stand: no plasticity; a
-drift of each weight at a constant rate; the family without reward; the family without the penalty; and a ceiling, the
-true rule, of which only the initial weights are fitted, from the true ones. All are fitted alike.
+Both hidden rules are in the family, and the same 24 terms are fitted for both. The comparisons are no plasticity; a
+drift of each weight at a constant rate; the family without reward; the family without the penalty; and, as a ceiling,
+the true rule with only the initial weights fitted, starting from the true ones. All are fitted alike.
 
-The text of the paper was not at hand but for its abstract: sizes, noise and claims with numbers are our own. The paper
-also infers rules in the form of a multilayer perceptron, and from choices of flies; neither is done here.
+Only the abstract of the paper was at hand, so sizes, noise and claims with numbers are our own. The paper also infers
+rules in the form of a multilayer perceptron, and from choices of flies; neither is done here.
 """
 
 import dataclasses
@@ -32,10 +32,10 @@ from experiments.mehta2024.recordings import (
     RULES,
     Recordings,
     Stimuli,
-    follow,
     network,
     network_learner,
     params_of,
+    predictions,
     record,
 )
 from experiments.mehta2024.why import INFERENCE
@@ -61,18 +61,18 @@ class Config:
       neurons: of the network.
       weight: standard deviation of the initial weights.
       rate: unit of the coefficients.
-      trajectories: that are fitted.
-      held_out: that are predicted.
+      trajectories: number for the fit.
+      held_out: number for prediction.
       steps: of a trajectory.
-      noise: standard deviations of what is added to activity, which is between -1 and 1; increasing.
+      noise: standard deviations of the noise on activity, which is between -1 and 1; increasing.
       shares: of the neurons that are observed; decreasing.
-      powers: largest ones in the family, of presynaptic and postsynaptic activity, weight and reward.
+      powers: largest powers in the family, of presynaptic and postsynaptic activity, weight and reward.
       meta_steps: of the fit.
       points: evaluations.
-      meta_rate: of its Adam, falling to 0 as a cosine.
+      meta_rate: of Adam in the fit, with cosine decay to 0.
       penalty: on the sum of the coefficients' magnitudes.
-      rules: that are hidden.
-      models: that are fitted; claims that need the others are not judged.
+      rules: hidden rules.
+      models: fitted models; claims that need the others are not judged.
     """
 
     seeds: int = 5
@@ -95,9 +95,9 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses unknown names, settings out of order or twice, and families that lack a hidden rule's term."""
-        for field, known in (("rules", tuple(RULES)), ("models", MODELS)):
-            if unknown := sorted({*getattr(self, field)} - {*known}):
-                raise ValueError(f"{field}={unknown} are not known; use some of {', '.join(known)}")
+        for field, choices in (("rules", tuple(RULES)), ("models", MODELS)):
+            if unknown := sorted({*getattr(self, field)} - {*choices}):
+                raise ValueError(f"{field}={unknown} are not known; use some of {', '.join(choices)}")
         if list(self.noise) != sorted(set(self.noise)) or list(self.shares) != sorted(set(self.shares), reverse=True):
             raise ValueError(f"noise={self.noise} must increase, and shares={self.shares} decrease")
         if len(set(counts := self.observed())) < len(counts):
@@ -108,7 +108,7 @@ class Config:
             raise ValueError(f"powers={self.powers} must be four, and admit every term of {', '.join(self.rules)}")
 
     def observed(self) -> list[int]:
-        """Numbers of neurons that are observed, one for each share; at least one neuron is."""
+        """Numbers of observed neurons, at least one, for each share."""
         return [max(1, round(share * self.neurons)) for share in self.shares]
 
 
@@ -126,7 +126,7 @@ PRESETS = {
 
 
 def coefficients(config: Config, rule: str, model: str, theta: Theta) -> dict[Term, Scalar]:
-    """Coefficients of the rule by which a model's weights change, at some theta."""
+    """Coefficients of a model's plasticity rule at some theta."""
     if model == "true":
         return {term: config.rate * value for term, value in RULES[rule].items()}
     if model == "drift":
@@ -135,7 +135,7 @@ def coefficients(config: Config, rule: str, model: str, theta: Theta) -> dict[Te
 
 
 def birth(config: Config, model: str, w: Array) -> Theta:
-    """Start of the fit: without plasticity, from weights of 0; the true rule from the true weights."""
+    """Initial theta of the fit: no plasticity and weights of 0, or the true weights for the true rule."""
     if model == "true":
         return {"w": w}
     theta = {"w": jnp.zeros_like(w)}
@@ -145,7 +145,7 @@ def birth(config: Config, model: str, w: Array) -> Theta:
 
 
 def life_of(config: Config, rule: str, model: str) -> Life:
-    """A trajectory as a life: what it misses of the recordings, mean over its steps, and the penalty."""
+    """A trajectory as a life, whose loss is its misfit to the recordings, mean over steps, and the penalty."""
     net = network(config.inputs, config.neurons)
 
     def learns(theta: Theta) -> Learner:
@@ -159,17 +159,17 @@ def life_of(config: Config, rule: str, model: str) -> Life:
 
 
 def settings(config: Config) -> dict[str, Array]:
-    """Noise (settings,) and observed neurons (settings, n): all shares of the first noise first."""
+    """Noise (settings,) and observed neurons (settings, n), with all shares of the first noise first."""
     pairs = list(itertools.product(config.noise, config.observed()))
     counts = jnp.asarray([count for _, count in pairs])
-    seen = (jnp.arange(config.neurons)[None, :] < counts[:, None]).astype(float)
-    return {"noise": jnp.asarray([noise for noise, _ in pairs], seen.dtype), "observed": seen}
+    is_observed = (jnp.arange(config.neurons)[None, :] < counts[:, None]).astype(float)
+    return {"noise": jnp.asarray([noise for noise, _ in pairs], is_observed.dtype), "observed": is_observed}
 
 
 def recordings(
     config: Config, rule: str, key: Key, setting: Mapping[str, Array]
 ) -> tuple[Array, Recordings, Recordings]:
-    """The true initial weights, what is fitted, and what is predicted; the key alone decides on all but noise."""
+    """True initial weights, and recordings for the fit and for prediction, with the same draws in every setting."""
     key_w, key_fit, key_test = jax.random.split(key, 3)
     w = config.weight * jax.random.normal(key_w, (config.neurons, config.inputs))
     terms = {term: config.rate * value for term, value in RULES[rule].items()}
@@ -181,7 +181,7 @@ def recordings(
 
 
 def make_program(config: Config, rule: str, model: str) -> Program:
-    """A model, fitted to the recordings of a hidden rule, in every setting."""
+    """The fit of a model to the recordings of a hidden rule, in every setting."""
     tx = optax.adam(optax.cosine_decay_schedule(config.meta_rate, config.meta_steps))
     learn = learner(meta_gradient(life_of(config, rule, model), remat=False), tx)
     every = config.meta_steps // config.points
@@ -192,9 +192,9 @@ def make_program(config: Config, rule: str, model: str) -> Program:
         return lane[1], episode, held_out, learn.init(birth(config, model, w), lane[0], episode)
 
     def chunk(state: PyTree) -> tuple[PyTree, Metrics]:
-        *kept, learned = state
-        learned, info = jax.lax.scan(lambda state, _: learn.step(state, kept[1]), learned, None, length=every)
-        return (*kept, learned), {"loss": jnp.mean(info.loss)[None]}
+        *fixed, learned = state
+        learned, info = jax.lax.scan(lambda state, _: learn.step(state, fixed[1]), learned, None, length=every)
+        return (*fixed, learned), {"loss": jnp.mean(info.loss)[None]}
 
     def scores(state: PyTree) -> Metrics:
         setting, _, held_out, learned = state
@@ -207,39 +207,39 @@ def make_program(config: Config, rule: str, model: str) -> Program:
 def evaluate(
     config: Config, rule: str, model: str, learned: LearnerState, held_out: Recordings, setting: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Explained variance of noise-free activity and of weights, of observed neurons, and the rule that was found."""
+    """Explained variance of noise-free activity and of weights, for observed neurons, and the fitted rule."""
     theta = learned.params
     terms = coefficients(config, rule, model, theta)
-    activity, weights = follow(theta["w"], terms, held_out.trials)
-    seen = setting["observed"]
-    found = {
+    activity, weights = predictions(theta["w"], terms, held_out.trials)
+    observed = setting["observed"]
+    metrics = {
         "meta_step": learned.step,
         "noise": setting["noise"],
-        "share": jnp.mean(seen),
-        "r2": explained_variance(activity, held_out.activity, seen),
-        "r2_weights": explained_variance(weights, held_out.weights, seen[:, None]),
+        "share": jnp.mean(observed),
+        "r2": explained_variance(activity, held_out.activity, observed),
+        "r2_weights": explained_variance(weights, held_out.weights, observed[:, None]),
         "predicted": activity[0, :, 0],
         "activity": held_out.activity[0, :, 0],
         "observed": held_out.trials.activity[0, :, 0, 0],
     }
     if terms_of(config.powers, model):
-        found["coefficients"] = theta["rule"]
+        metrics["coefficients"] = theta["rule"]
         true = [RULES[rule].get(term, 0.0) for term in terms_of(config.powers, model)]
-        found["true"] = jnp.asarray(true, theta["rule"].dtype)
-    return found
+        metrics["true"] = jnp.asarray(true, theta["rule"].dtype)
+    return metrics
 
 
-def explained_variance(found: Array, true: Array, seen: Array) -> Array:
-    """1 - (square missed) / (square about the mean over trajectories and steps), summed over what is seen.
+def explained_variance(predicted: Array, true: Array, observed: Array) -> Array:
+    """1 - (squared error) / (squares about the mean over trajectories and steps), summed over observed entries.
 
     Args:
-      found: (trajectories, steps, ...).
+      predicted: (trajectories, steps, ...).
       true: the same.
-      seen: 1 or 0, of a shape that fits `...`.
+      observed: 1 or 0, with a shape that broadcasts to `...`.
     """
-    seen = seen[None, None]
-    about = jnp.sum(seen * (true - jnp.mean(true, (0, 1), keepdims=True)) ** 2)
-    return 1 - jnp.sum(seen * (found - true) ** 2) / about
+    observed = observed[None, None]
+    about = jnp.sum(observed * (true - jnp.mean(true, (0, 1), keepdims=True)) ** 2)
+    return 1 - jnp.sum(observed * (predicted - true) ** 2) / about
 
 
 def make_parts(config: Config) -> dict[str, Program]:

@@ -1,8 +1,8 @@
 """Claims on rules inferred from recordings, after Mehta et al. (2024).
 
-The paper's text was not at hand. That Oja's rule and one with reward-modulated terms are recovered is in its abstract,
-without numbers; what counts as recovered, and all else, is ours. Settings are those of `summarise`: "0.0" is the least
-noise with every neuron observed.
+The paper's text was not at hand. Its abstract states, without numbers, that Oja's rule and one with reward-modulated
+terms are recovered; the criterion for recovery, and all else, is ours. Settings are those of `summarise`: "0.0" is the
+least noise with every neuron observed.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ WORDS = {"oja": "Oja's rule", "reward": "The reward-modulated rule"}
 
 
 def in_every_setting(id: str, statement: str, *patterns: str, **options) -> Claim:
-    """All paired differences that the patterns name are above 0, each at 95 % by t; measured is the least of them."""
+    """Claims that all paired differences that match are above 0, each at 95 % by t; measured is the least."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         return gap("", "", None, *named(summary, *patterns)).measure(summary)
@@ -24,12 +24,12 @@ def in_every_setting(id: str, statement: str, *patterns: str, **options) -> Clai
 
 
 def clear_in_every_setting(*patterns: str) -> Callable[[Summary], bool]:
-    """Returns whether all of these differences are above 0, as `in_every_setting` tells it."""
+    """Returns a check that all of these differences are above 0, by the test of `in_every_setting`."""
     return lambda summary: clear(*named(summary, *patterns))(summary)
 
 
 def recovered(rule: str) -> list[Claim]:
-    """Its terms are found, and their coefficients."""
+    """Claims that a rule's terms are found, and their coefficients."""
     return [
         within(
             f"{rule}_terms",

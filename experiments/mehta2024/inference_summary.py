@@ -1,4 +1,4 @@
-"""Numbers that the claims on rules inferred from recordings (Mehta et al. 2024) read."""
+"""The numbers behind the claims on rules inferred from recordings (Mehta et al. 2024)."""
 
 import itertools
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from plasticity_jax.rules.hebbian.taylor import Term
 from plasticity_jax.run import put
 
 MODELS = ("fitted", "dense", "blind", "drift", "none", "true")
-"""The family, that without the penalty, that without reward, constant drift, no plasticity, and the true rule."""
+"""The family, the family without the penalty and without reward, constant drift, no plasticity, and the true rule."""
 WITH_RULE = ("fitted", "dense", "blind")
-"""Models that find coefficients of terms."""
+"""Models with fitted coefficients of terms."""
 
 
 def family(powers: tuple[int, ...]) -> list[Term]:
@@ -21,13 +21,13 @@ def family(powers: tuple[int, ...]) -> list[Term]:
 
 
 def terms_of(powers: tuple[int, ...], model: str) -> list[Term]:
-    """Terms whose coefficients a model fits, one for each."""
+    """The terms with fitted coefficients in a model."""
     terms = family(powers) if model in WITH_RULE else []
     return [term for term in terms if model != "blind" or term[3] == 0]
 
 
 def name_of(term: Term) -> str:
-    """Its powers in a row."""
+    """The powers of a term in a row."""
     return "".join(map(str, term))
 
 
@@ -38,23 +38,23 @@ def grid(metrics: Mapping[str, np.ndarray], part: str, name: str) -> np.ndarray:
     return end.reshape(len(end), noises, -1, *end.shape[2:])
 
 
-def right_terms(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Returns whether every true term has a larger coefficient than all others; (..., terms) -> (...,) of 1 and 0."""
-    size = np.abs(found)
+def right_terms(fitted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Returns whether every true term has a larger coefficient than all others; (..., terms) -> (...,), 1 or 0."""
+    size = np.abs(fitted)
     least = np.where(true != 0, size, np.inf).min(-1)
     most = np.where(true != 0, -np.inf, size).max(-1)
     return (least > most) * 1.0
 
 
-def relative_error(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Norm of the coefficients' errors over that of the true ones; (..., terms) -> (...,)."""
-    return np.linalg.norm(found - true, axis=-1) / np.linalg.norm(true, axis=-1)
+def relative_error(fitted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Norm of the coefficients' errors over the norm of the true ones; (..., terms) -> (...,)."""
+    return np.linalg.norm(fitted - true, axis=-1) / np.linalg.norm(true, axis=-1)
 
 
-def worst_true_term(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Largest error of a true term's coefficient, as a share of it; (..., terms) -> (...,)."""
+def worst_true_term(fitted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Largest relative error of a true term's coefficient; (..., terms) -> (...,)."""
     safe = np.where(true != 0, true, 1.0)
-    return np.where(true != 0, np.abs(found - true) / np.abs(safe), 0.0).max(-1)
+    return np.where(true != 0, np.abs(fitted - true) / np.abs(safe), 0.0).max(-1)
 
 
 def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -71,11 +71,11 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
             each(summary, f"{rule}/{model}/r2", r2[model])
             each(summary, f"{rule}/{model}/r2_weights", grid(metrics, f"{rule}/{model}", "r2_weights"))
             if f"{rule}/{model}/coefficients" in metrics:
-                found, true = (grid(metrics, f"{rule}/{model}", name) for name in ("coefficients", "true"))
-                error[model] = relative_error(found, true)
+                coefficients, true = (grid(metrics, f"{rule}/{model}", name) for name in ("coefficients", "true"))
+                error[model] = relative_error(coefficients, true)
                 each(summary, f"{rule}/{model}/error", error[model])
-                each(summary, f"{rule}/{model}/right_terms", right_terms(found, true))
-                each(summary, f"{rule}/{model}/worst_true_term", worst_true_term(found, true))
+                each(summary, f"{rule}/{model}/right_terms", right_terms(coefficients, true))
+                each(summary, f"{rule}/{model}/worst_true_term", worst_true_term(coefficients, true))
         if "fitted" in run:
             for model in run[1:]:
                 each(summary, f"gap/{rule}/{model}-fitted", r2["fitted"] - r2[model])
@@ -91,6 +91,6 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def each(summary: dict[str, float], name: str, values: np.ndarray) -> None:
-    """Adds the mean over seeds in every setting; values (seeds, noises, shares)."""
+    """Adds the mean over seeds in every setting to the summary; values are (seeds, noises, shares)."""
     for i, j in np.ndindex(values.shape[1:]):
         put(summary, f"{name}/{i}.{j}", values[:, i, j])

@@ -1,10 +1,10 @@
-r"""Recordings of a network whose weights change by a rule, of which an experimenter sees inputs, activity and reward.
+r"""Recordings of inputs, activity and reward in a network with plastic weights.
 
     y_t = tanh(W_t x_t),   o_t = y_t + noise,   W_{t+1} = W_t + rate sum over terms of theta W^c (y^b r^d) (x^a)^T
 
-The network begins every trajectory with the same weights, which nobody sees, and meets two stimuli that are the
-trajectory's own, with jitter. Reward r is 1 or 0: it is likely when the neurons are active in the mean for the first
-stimulus, or silent (less active than at rest) for the second.
+The network begins every trajectory with the same unobserved weights. Each trajectory has two stimuli of its own, with
+jitter. Reward r is 1 or 0: it is likely if the neurons' mean activity is positive for the first stimulus, or negative
+(below rest) for the second.
 """
 
 from collections.abc import Mapping
@@ -36,9 +36,9 @@ class Trial(NamedTuple):
 
     Attributes:
       x: (b, n_in), input.
-      activity: (b, n), as it was observed.
+      activity: (b, n), with noise.
       reward: (b,), 1 or 0.
-      observed: (b, n), 1 of neurons that are observed, 0 of others.
+      observed: (b, n), 1 for observed neurons, 0 for others.
     """
 
     x: Array
@@ -48,7 +48,7 @@ class Trial(NamedTuple):
 
 
 class Recordings(NamedTuple):
-    """Trajectories, with what nobody sees.
+    """Trajectories, with their unobserved activity and weights.
 
     Attributes:
       trials: leaves (trajectories, steps, 1, ...).
@@ -62,12 +62,12 @@ class Recordings(NamedTuple):
 
 
 class Stimuli(NamedTuple):
-    """Two stimuli to a trajectory, and what rewards depend on.
+    """Settings of the two stimuli of a trajectory and of the rewards.
 
     Attributes:
       spread: standard deviation of a stimulus in each input.
-      jitter: from one showing to the next.
-      gain: of the reward's probability, by mean activity.
+      jitter: standard deviation from one presentation to the next.
+      gain: of the reward's probability by mean activity.
     """
 
     spread: float = 0.7
@@ -76,12 +76,12 @@ class Stimuli(NamedTuple):
 
 
 def network(n_in: int, n: int) -> Chain:
-    """Inputs, and neurons that each hear all of them."""
+    """Neurons that each receive all inputs."""
     return mlp((n_in, n), ("tanh",))
 
 
 def params_of(w: Array) -> Params:
-    """The network's params; what is fed back to every neuron is the reward itself."""
+    """The network's params; the feedback to every neuron is the reward itself."""
     n = len(w)
     return {
         "forward": {"w": (w,), "bias": (jnp.zeros(n, w.dtype),)},
@@ -89,8 +89,8 @@ def params_of(w: Array) -> Params:
     }
 
 
-def watched(net: Chain, terms: Mapping[Term, Scalar]) -> LearningRule:
-    """`taylor` with the reward for its feedback; its loss is the mean square of what it misses of observed activity."""
+def misfit_rule(net: Chain, terms: Mapping[Term, Scalar]) -> LearningRule:
+    """`taylor` with the reward as feedback; its loss is the mean squared error of observed activity."""
     n = net.bias_sizes[0]
     rule = taylor(net, terms, signal="target")
 
@@ -102,15 +102,15 @@ def watched(net: Chain, terms: Mapping[Term, Scalar]) -> LearningRule:
 
     def update(params: Params, traces: Traces, key: Key, batch: Trial):
         updates, traces, info = rule.update(params, traces, key, rewarded(batch))
-        missed = batch.observed * (info.aux["output"] - batch.activity) ** 2
-        return updates, traces, info._replace(loss=jnp.sum(missed) / jnp.sum(batch.observed))
+        square = batch.observed * (info.aux["output"] - batch.activity) ** 2
+        return updates, traces, info._replace(loss=jnp.sum(square) / jnp.sum(batch.observed))
 
     return LearningRule(init, update)
 
 
 def network_learner(net: Chain, terms: Mapping[Term, Scalar]) -> Learner:
-    """The network, learning by the polynomial as it stands."""
-    return learner(watched(net, terms), optax.sgd(1.0))
+    """The network with its polynomial rule as learner, at rate 1."""
+    return learner(misfit_rule(net, terms), optax.sgd(1.0))
 
 
 def record(
@@ -124,17 +124,17 @@ def record(
     observed: Array,
     stimuli: Stimuli,
 ) -> Recordings:
-    """Records trajectories.
+    """Simulates and records trajectories.
 
     Args:
-      key: a part of it for each trajectory.
-      w: (n, n_in), where each begins.
+      key: split, one part for each trajectory.
+      w: (n, n_in), initial weights of each.
       terms: of the rule.
-      trajectories: how many.
+      trajectories: their number.
       steps: of each.
-      noise: standard deviation of what is added to activity.
-      observed: (n,), 1 of neurons that are observed, 0 of others.
-      stimuli: what is shown.
+      noise: standard deviation of the noise on activity.
+      observed: (n,), 1 for observed neurons, 0 for others.
+      stimuli: settings of stimuli and rewards.
     """
     n, n_in = w.shape
     net = network(n_in, n)
@@ -149,8 +149,8 @@ def record(
         luck = jax.random.uniform(keys[3], (steps,))
         errors = noise * jax.random.normal(keys[4], (steps, n))
 
-        def step(state, shown):
-            x, second, luck, error = shown
+        def step(state, inputs):
+            x, second, luck, error = inputs
             w_t = state.params["forward"]["w"][0]
             y = forward(net, state.params["forward"], x[None]).h[-1]
             chance = jax.nn.sigmoid(jnp.where(second, -1, 1) * stimuli.gain * jnp.mean(y))
@@ -164,13 +164,13 @@ def record(
     return jax.vmap(one)(jax.random.split(key, trajectories))
 
 
-def follow(w: Array, terms: Mapping[Term, Scalar], trials: Trial) -> tuple[Array, Array]:
+def predictions(w: Array, terms: Mapping[Term, Scalar], trials: Trial) -> tuple[Array, Array]:
     """Activity (trajectories, steps, n) and weights (trajectories, steps, n, n_in) that a rule predicts.
 
     Args:
-      w: (n, n_in), where each trajectory begins.
+      w: (n, n_in), initial weights of each trajectory.
       terms: of the rule.
-      trials: of `Recordings`, of which inputs and rewards are read.
+      trials: of `Recordings`; only inputs and rewards are used.
     """
     n, n_in = w.shape
     learn = network_learner(network(n_in, n), terms)

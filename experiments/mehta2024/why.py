@@ -1,4 +1,4 @@
-"""Why claims on rules inferred from recordings (after Mehta et al. 2024) do not hold, as far as that is known."""
+"""Reasons, as far as known, why claims on rules inferred from recordings (Mehta et al. 2024) do not hold."""
 
 ONE_NEURON = (
     "it does but for one: reward, greatest noise, one neuron observed, where a gain of {} is {} standard errors of "

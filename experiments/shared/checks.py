@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 
 def check_names(field: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Refuses names of parts that are not known.
+    """Refuses unknown names.
 
     Raises:
-      ValueError: naming the field, the name and those that are known.
+      ValueError: with the field, the first unknown name and the known names.
     """
     for name in names:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Kinds of claims on several numbers at once, beside those of the library, and what they are made of."""
+"""Claims on several numbers at once, in addition to those of the library, and their building blocks."""
 
 import fnmatch
 import math
@@ -21,7 +21,7 @@ def every(
     *patterns: str,
     **options: Any,
 ) -> Claim:
-    """All numbers that the patterns name lie between two bounds, which are outside; measured is the worst of them.
+    """All numbers that the patterns name lie strictly between two bounds; measured is the worst of them.
 
     Args:
       id: see `Claim`.
@@ -49,12 +49,12 @@ def surely(
     *patterns: str,
     **options: Any,
 ) -> Claim:
-    """All means over seeds that the patterns name lie between two bounds, each at 95 %: see `every` and `inside`."""
+    """All means over seeds that the patterns name lie between two bounds, each at 95 %; see `every` and `inside`."""
 
     def measure(summary: Summary) -> tuple[float, bool | None]:
         means = [mean_in(summary, name) for name in named(summary, *patterns)]
-        told = [inside(mean, low, high) for mean in means]
-        return worst((mean.value for mean in means), low, high), None if None in told else all(told)
+        verdicts = [inside(mean, low, high) for mean in means]
+        return worst((mean.value for mean in means), low, high), None if None in verdicts else all(verdicts)
 
     return Claim(id, statement, paper, measure, **options)
 
@@ -68,7 +68,7 @@ def all_within(
     *names: str,
     **options: Any,
 ) -> Claim:
-    """All of these numbers lie in an interval, both ends included; measured is the worst of them: see `every`."""
+    """All of these numbers lie in a closed interval; measured is the worst of them. See `every`."""
 
     def measure(summary: Summary) -> tuple[float, bool]:
         measured = worst((summary[name] for name in names), low, high)
@@ -82,30 +82,30 @@ def explained(claims: Sequence[Claim], why: Mapping[str, str | Mapping[str, str]
 
     Args:
       claims: an experiment's.
-      why: reasons by the claims' ids, see `Claim`; a text is that of the default preset.
+      why: reasons by the claims' ids, see `Claim`; a plain text is the default preset's reason.
 
     Raises:
       ValueError: if no claim has one of these ids.
     """
     if unknown := sorted(why.keys() - {claim.id for claim in claims}):
         raise ValueError(f"why must name claims that there are, and there is no {', no '.join(unknown)}")
-    given = {id: {"default": text} if isinstance(text, str) else text for id, text in why.items()}
-    return [claim._replace(why=given.get(claim.id, claim.why)) for claim in claims]
+    reasons = {id: {"default": text} if isinstance(text, str) else text for id, text in why.items()}
+    return [claim._replace(why=reasons.get(claim.id, claim.why)) for claim in claims]
 
 
 def throughout(text: str) -> dict[str, str]:
-    """A reason that is the same at the papers' scale and below it."""
+    """The same reason at the papers' scale and below it."""
     return dict.fromkeys(("default", "long", "wide", "paper"), text)
 
 
 def clear(*names: str) -> Callable[[Summary], bool]:
-    """Returns whether each of these paired differences is above 0 by `gap`'s test; to be a claim's `trivial`."""
+    """Returns a check that each of these paired differences is above 0 by `gap`'s test, for a claim's `trivial`."""
     measure = gap("", "", None, *names).measure
     return lambda summary: measure(summary)[1] is True
 
 
 def beyond(summary: Summary, sign: float, name: str, level: float = 0.0) -> bool:
-    """Tells whether a mean over seeds is above a level (below it, if the sign is -1) at 95 %, by Student's t.
+    """Returns whether a mean over seeds is above a level (below it, if the sign is -1) at 95 %, by Student's t.
 
     Raises:
       KeyError: if the summary has no such number.
@@ -118,19 +118,19 @@ def named(summary: Summary, *patterns: str) -> list[str]:
     """Numbers of a summary whose names match a pattern, with wild cards as in `fnmatch`.
 
     Raises:
-      KeyError: if a pattern matches nothing: that was not run.
+      KeyError: if a pattern matches nothing, since that part was not run.
     """
-    found = []
+    names = []
     for pattern in patterns:
         matches = fnmatch.filter(summary, pattern)
         if not matches:
             raise KeyError(pattern)
-        found += matches
-    return found
+        names += matches
+    return names
 
 
 def inside(mean: Mean, low: float, high: float) -> bool | None:
-    """Returns whether the 95 % interval of a mean, by Student's t, lies between two bounds; None of a single seed."""
+    """Returns whether the 95 % interval of a mean, by Student's t, lies between two bounds; None for a single seed."""
     if mean.seeds == 1:
         return None
     half = t_value(mean.seeds) * mean.sem
@@ -138,7 +138,7 @@ def inside(mean: Mean, low: float, high: float) -> bool | None:
 
 
 def worst(values: Iterable[float], low: float, high: float) -> float:
-    """The value nearest to leaving the bounds, or farthest outside; not a number, if one of them is not."""
+    """The value farthest outside the bounds, or the nearest to one if all are inside; NaN if any value is NaN."""
     values = list(values)
     if any(map(math.isnan, values)):
         return math.nan

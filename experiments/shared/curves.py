@@ -6,7 +6,7 @@ import numpy as np
 
 
 def draw(axis: Any, x: np.ndarray, curves: np.ndarray, **style: Any) -> Any:
-    """A line at the mean over seeds that did not diverge, in a band of a standard error; curves are (seeds, points)."""
+    """Draws the mean over seeds that did not diverge, with a band of one standard error; curves are (seeds, points)."""
     mean, error = mean_and_error(curves)
     (line,) = axis.plot(x, mean, lw=1.6, marker="o" if len(x) < 15 else None, ms=3, **style)
     axis.fill_between(x, mean - error, mean + error, color=line.get_color(), alpha=0.2, lw=0)
@@ -14,12 +14,12 @@ def draw(axis: Any, x: np.ndarray, curves: np.ndarray, **style: Any) -> Any:
 
 
 def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over seeds and its standard error (0 of a single seed), without what is not finite; (seeds, ...)."""
-    kept = np.isfinite(values)
-    count = kept.sum(0)
+    """Mean over seeds and its standard error (0 for a single seed), over finite values alone; (seeds, ...)."""
+    finite = np.isfinite(values)
+    count = finite.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(kept, values, 0).sum(0) / count
-        square = np.where(kept, (values - mean) ** 2, 0).sum(0)
+        mean = np.where(finite, values, 0).sum(0) / count
+        square = np.where(finite, (values - mean) ** 2, 0).sum(0)
         return mean, (square / np.maximum(count - 1, 1) / count) ** 0.5
 
 

@@ -27,15 +27,15 @@ class Images(NamedTuple):
 
 
 def images(data: str, pixels: int) -> Images:
-    """A set by name.
+    """A data set by name.
 
     Args:
       data: "mnist", or "prototypes": ten random images under noise, which need no files.
-      pixels: that an image must have.
+      pixels: the number that an image must have.
 
     Raises:
-      ValueError: if the set is not known, or its images are of another size.
-      MissingData: if it is not on this machine.
+      ValueError: if the data set is unknown, or its images have another size.
+      MissingData: if the data set is not on this machine.
     """
     if data == "prototypes":
         rng = np.random.default_rng(0)
@@ -59,5 +59,5 @@ def scaled(image: Array) -> Array:
 
 
 def unfolded(data: PyTree) -> PyTree:
-    """Arrays that the compiler takes for unknown, lest it spends its time on computing with a whole data set."""
+    """The same arrays behind a barrier, which keeps the compiler from constant-folding a whole data set."""
     return jax.lax.optimization_barrier(data)

@@ -1,10 +1,10 @@
 """Tables of README.md and of the pages on the papers, from the records: ``python -m experiments.shared.pages``.
 
-A page is prose with marked blocks, between which the tables are written:
+A page is prose with marked blocks, into which the tables are written:
 
-    <!-- papers -->                  where each paper stands
-    <!-- records CITEKEY -->         where each record of a paper stands
-    <!-- record ID PRESET -->        what made a record, what holds of it and what does not, and its own table
+    <!-- papers -->                  the state of each paper
+    <!-- records CITEKEY -->         the state of each record of a paper
+    <!-- record ID PRESET -->        the command of a record, its claims, and its own table
     <!-- numbers ID PRESET: ROWS | COLUMNS -->    numbers of its summary: a column is a name with * for the row
     <!-- end -->
 """
@@ -34,11 +34,11 @@ FIRST = ("benjamin2021", "bredenberg2021", "lansdell2019", "lindsey2020", "marsc
 """Papers that the library began with."""
 
 OPEN_LINES = 30
-"""A record's own table of more lines than that is folded."""
+"""A record's own table is folded if it has more lines than that."""
 
 
 def filled(text: str, records: Sequence[Record]) -> str:
-    """A page with its marked blocks written anew.
+    """The page with its marked blocks filled from the records.
 
     Args:
       text: the page.
@@ -88,14 +88,14 @@ def _papers(records: Sequence[Record]) -> Iterator[str]:
     yield "| paper | experiments | its claims that hold, reduced scale | its own scale | our own claims that hold |"
     yield "|---|---|---|---|---|"
     for page in sorted(PAGES.glob("*.md"), key=lambda page: (page.stem not in FIRST, page.stem)):
-        its = [record for record in records if record.paper == page.stem]
-        scales = [[record for record in its if record.at_paper_scale is full] for full in (False, True)]
+        of_paper = [record for record in records if record.paper == page.stem]
+        scales = [[record for record in of_paper if record.at_paper_scale is full] for full in (False, True)]
         title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         cells = [
             f"[{title}](docs/papers/{page.name})",
-            str(len({record.folder.parent.name for record in its})),
+            str(len({record.folder.parent.name for record in of_paper})),
             *(held([claim for record in chosen for claim in claims_of(record, own=False)]) for chosen in scales),
-            held([claim for record in its for claim in claims_of(record, own=True)]),
+            held([claim for record in of_paper for claim in claims_of(record, own=True)]),
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -117,8 +117,8 @@ def _standings(records: Sequence[Record]) -> Iterator[str]:
 
 def _record(record: Record) -> Iterator[str]:
     standing = "; ".join(
-        f"{whose} {held(claims_of(record, own))}"
-        for own, whose in ((False, "the paper's"), (True, "our own"))
+        f"{owner} {held(claims_of(record, own))}"
+        for own, owner in ((False, "the paper's"), (True, "our own"))
         if claims_of(record, own)
     )
     yield f"`{_command(record)}`"
@@ -139,8 +139,8 @@ def _record(record: Record) -> Iterator[str]:
         for claim in rest:
             cells = [_words(claim), number(claim["paper"]), number(claim["measured"])]
             rows.append(f"| {' | '.join(map(cell, cells))} | {verdict(claim)} |")
-        untold = any(claim["holds"] is None for claim in rest)
-        yield from _folded("What holds, and what was not run" if untold else "What holds", [*head, *rows])
+        not_run = any(claim["holds"] is None for claim in rest)
+        yield from _folded("What holds, and what was not run" if not_run else "What holds", [*head, *rows])
     for table in sorted(record.folder.glob("*.md")):
         lines = table.read_text(encoding="utf-8").strip().splitlines()
         yield from _folded("The numbers", lines) if len(lines) > OPEN_LINES else ["", *lines]

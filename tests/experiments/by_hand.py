@@ -7,22 +7,22 @@ import pytest
 from plasticity_jax.run import checked
 
 SEM, SEEDS = 0.3, 4
-"""Three and a bit standard errors are 0.95, by t with three degrees of freedom; two would be 0.6."""
+"""With three degrees of freedom a mean is clearly above 0 by t from 0.95 on; two standard errors would be 0.6."""
 
 
 def row(claims, id, summary):
     """A claim, measured on a summary."""
-    (found,) = checked([claim for claim in claims if claim.id == id], summary)
-    return found
+    (measured_claim,) = checked([claim for claim in claims if claim.id == id], summary)
+    return measured_claim
 
 
 def paired(values, seeds=SEEDS):
     """A summary of means over so many seeds, by name."""
-    found = dict(values)
+    summary = dict(values)
     for name in values:
-        found[f"{name}_sem"] = SEM if seeds > 1 else math.nan
-        found[f"{name}_n"] = seeds
-    return found
+        summary[f"{name}_sem"] = SEM if seeds > 1 else math.nan
+        summary[f"{name}_n"] = seeds
+    return summary
 
 
 def is_put(summary, name, values):
@@ -35,39 +35,39 @@ def is_put(summary, name, values):
 
 
 def is_gap(claims, id, *names):
-    """Checks that a claim is that each of these differences, and nothing else, is above 0 by Student's t."""
+    """Checks that a claim holds if and only if each of these differences is above 0 by Student's t."""
     values = {name: 1.0 + k for k, name in enumerate(names)}
-    found = row(claims, id, paired(values))
-    assert found["holds"] is True
-    assert found["measured"] == 1.0
+    measured_claim = row(claims, id, paired(values))
+    assert measured_claim["holds"] is True
+    assert measured_claim["measured"] == 1.0
     for name in names:
-        found = row(claims, id, paired({**values, name: 0.9}))
-        assert found["holds"] is False, name
-        assert found["measured"] == 0.9
+        measured_claim = row(claims, id, paired({**values, name: 0.9}))
+        assert measured_claim["holds"] is False, name
+        assert measured_claim["measured"] == 0.9
         assert row(claims, id, paired({other: values[other] for other in names if other != name}))["holds"] is None
     assert row(claims, id, paired(values, seeds=1))["holds"] is None
 
 
 def is_not_above(claims, id, *names):
-    """Checks that a claim is that none of these differences is above 0, by its standard error and by Student's t."""
+    """Checks that a claim holds if no difference exceeds its standard error, and fails if one is above 0 by t."""
     values = {name: 0.29 - k for k, name in enumerate(names)}
-    found = row(claims, id, paired(values))
-    assert found["holds"] is True
-    assert found["measured"] == 0.29
+    measured_claim = row(claims, id, paired(values))
+    assert measured_claim["holds"] is True
+    assert measured_claim["measured"] == 0.29
     for name in names:
         assert row(claims, id, paired({**values, name: 0.9}))["holds"] is None, name
-        found = row(claims, id, paired({**values, name: 1.0}))
-        assert found["holds"] is False, name
-        assert found["measured"] == 1.0
+        measured_claim = row(claims, id, paired({**values, name: 1.0}))
+        assert measured_claim["holds"] is False, name
+        assert measured_claim["measured"] == 1.0
         assert row(claims, id, paired({other: values[other] for other in names if other != name}))["holds"] is None
     assert row(claims, id, paired(values, seeds=1))["holds"] is None
 
 
 def is_told(claims, id, summary, changes, measured):
     """Checks that a claim holds on a summary and measures that number, but not on any of its changes."""
-    found = row(claims, id, summary)
-    assert found["holds"] is True
-    assert math.isclose(found["measured"], measured, rel_tol=1e-12)
+    measured_claim = row(claims, id, summary)
+    assert measured_claim["holds"] is True
+    assert math.isclose(measured_claim["measured"], measured, rel_tol=1e-12)
     for change in changes:
         assert row(claims, id, {**summary, **change})["holds"] is False, change
 

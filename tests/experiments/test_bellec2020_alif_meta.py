@@ -14,8 +14,8 @@ from experiments.bellec2020 import alif_meta_parts as parts
 from experiments.bellec2020.alif_meta import PRESETS, Config
 from experiments.bellec2020.alif_meta_claims import ARMS, CLAIMS, PAIRS, summarise
 from experiments.bellec2020.alif_meta_figures import text
-from experiments.bellec2020.alif_meta_lives import aligned, lives, of_length
-from experiments.bellec2020.alif_meta_parts import body_of, grid_of, lived, seed_of, settings, task_of
+from experiments.bellec2020.alif_meta_lives import cosine_with_readout, fixed_length_steps, lives
+from experiments.bellec2020.alif_meta_parts import body_of, grid_of, mean_over_lives, seed_of, settings, task_of
 from plasticity_jax.base import Info, LearningRule, learner
 from plasticity_jax.meta import Life
 from plasticity_jax.typing import Episode
@@ -27,16 +27,16 @@ SEEDS, POINTS, LENGTHS, N = 4, 2, 3, 5
 
 
 def metrics_by_hand():
-    rng, found = np.random.default_rng(0), {}
+    rng, metrics = np.random.default_rng(0), {}
     for part, points, count in (("start", 1, 2), ("meta", POINTS, len(ARMS))):
         for name in ("loss", "right", "rate", "aligned"):
-            found[f"{part}/{name}"] = rng.random((SEEDS, points, count, LENGTHS))
+            metrics[f"{part}/{name}"] = rng.random((SEEDS, points, count, LENGTHS))
         for method in ("eprop", "bptt", "frozen"):
             for name in ("loss", "right"):
-                found[f"{part}/{method}_{name}"] = rng.random((SEEDS, points, count))
+                metrics[f"{part}/{method}_{name}"] = rng.random((SEEDS, points, count))
     for name in ("loss", "right", "rate"):
-        found[f"grid/{name}"] = rng.random((SEEDS, 1, LENGTHS))
-    return found
+        metrics[f"grid/{name}"] = rng.random((SEEDS, 1, LENGTHS))
+    return metrics
 
 
 METRICS = metrics_by_hand()
@@ -100,9 +100,9 @@ def test_the_other_claims():
         return {name: value, f"{name}_sem": 0.01, f"{name}_n": n}  # t is 3.18 for four seeds
 
     learns, frozen = "both/right/1", "start/frozen/right"
-    told = mean(learns, 0.532) | mean(frozen, 0.54)
-    is_told(CLAIMS, "both-learns", told, [{learns: 0.531}, {learns: math.nan}], 0.532)
-    is_trivial(CLAIMS, "both-learns", told, {frozen: 0.53})
+    summary = mean(learns, 0.532) | mean(frozen, 0.54)
+    is_told(CLAIMS, "both-learns", summary, [{learns: 0.531}, {learns: math.nan}], 0.532)
+    is_trivial(CLAIMS, "both-learns", summary, {frozen: 0.53})
     is_trivial(CLAIMS, "constants-pay", mean("constants-start/loss", 0.1) | mean("grid-start/loss", 0.04),
                {"grid-start/loss": 0.03})  # fmt: skip
     id, longer = "longer-lives-learn-more", "both/longer"
@@ -119,19 +119,19 @@ def test_births_differ_and_innate_readouts_do_not():
     def births(innate):
         stream = lives(body, task, 3, 2, seed.readout, innate)
         start = stream.init(jax.random.key(1))
-        after, found = stream.take(start, 2)
-        return found, stream.take(after, 1)[1], stream.take(start, 3)[1]
+        after, first_two = stream.take(start, 2)
+        return first_two, stream.take(after, 1)[1], stream.take(start, 3)[1]
 
     run = compiled(births)
-    found, late, whole = run(jnp.asarray(False))
+    drawn, late, whole = run(jnp.asarray(False))
     innate = run(jnp.asarray(True))[0]
-    w, w_out = (np.asarray(found.query.weights[name]).reshape(4, -1) for name in ("w", "w_out"))
+    w, w_out = (np.asarray(drawn.query.weights[name]).reshape(4, -1) for name in ("w", "w_out"))
     assert len(np.unique(w[:, 1])) == len(np.unique(w_out[:, 1])) == 4  # 0 is a synapse onto itself
     np.testing.assert_array_equal(innate.query.weights["w"].reshape(4, -1), w)
     np.testing.assert_array_equal(innate.query.weights["w_out"], np.broadcast_to(seed.readout, (2, 2, 2, SMALL.n + 1)))
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[2]), late, whole)
-    assert found.support.x.shape[:4] == (2, 2, 3, SMALL.batch)
-    assert found.query.trials.x.shape[:3] == (2, 2, SMALL.query)
+    assert drawn.support.x.shape[:4] == (2, 2, 3, SMALL.batch)
+    assert drawn.query.trials.x.shape[:3] == (2, 2, SMALL.query)
 
 
 def test_a_life_is_judged_at_the_end_of_each_part():
@@ -147,14 +147,16 @@ def test_a_life_is_judged_at_the_end_of_each_part():
         lambda theta: {"b": theta},
         lambda theta, params, query: (params["b"][0], {"first": query.trials.x.sum()}),
     )
-    found = compiled(lambda theta: lived(theta, lives(body, task, 6), jax.random.key(0), 2, life, 3))(jnp.full(1, 0.5))
-    np.testing.assert_allclose(found["loss"], [2.5, 4.5, 6.5])
-    assert len(np.unique(found["first"])) == 1
+    means = compiled(lambda theta: mean_over_lives(theta, lives(body, task, 6), jax.random.key(0), 2, life, 3))(
+        jnp.full(1, 0.5)
+    )
+    np.testing.assert_allclose(means["loss"], [2.5, 4.5, 6.5])
+    assert len(np.unique(means["first"])) == 1
 
 
 def test_updates_have_a_length():
     tree = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([4.0])}
-    tx = of_length(0.5)
+    tx = fixed_length_steps(0.5)
     moved: Any = tx.update(tree, tx.init(tree))[0]
     np.testing.assert_allclose(moved["a"], [-0.3, 0], rtol=1e-6)
     np.testing.assert_allclose(moved["b"], [-0.4], rtol=1e-6)
@@ -162,14 +164,14 @@ def test_updates_have_a_length():
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(still))
 
     def first(x) -> Any:
-        found: Any = tx.update({"a": x}, ())[0]
-        return found["a"][0]
+        updates: Any = tx.update({"a": x}, ())[0]
+        return updates["a"][0]
 
     slope = jax.grad(first)(jnp.zeros(2))
     assert np.isfinite(slope).all()
 
 
-def test_alignment_is_of_what_tells_the_outputs_apart():
+def test_alignment_leaves_out_what_all_outputs_share():
     broadcast = jnp.array([[1.0, 2.0], [3.0, -2.0]])
     bias = jnp.zeros((2, 1))
     for w_out, cosine in (
@@ -178,14 +180,16 @@ def test_alignment_is_of_what_tells_the_outputs_apart():
         (-broadcast, -1.0),
         (jnp.array([[4.0, 2.0], [0.0, 0.0]]), 0.0),
     ):
-        assert float(aligned(broadcast, jnp.concatenate([w_out, bias], 1))) == pytest.approx(cosine, abs=1e-12)
+        assert float(cosine_with_readout(broadcast, jnp.concatenate([w_out, bias], 1))) == pytest.approx(
+            cosine, abs=1e-12
+        )
 
 
 def test_settings():
     config = Config()
-    found = {name: np.asarray(values).tolist() for name, values in settings(config).items()}
+    by_arm = {name: np.asarray(values).tolist() for name, values in settings(config).items()}
     c, b = config.rate_constants, config.rate_broadcast
-    assert found == {"constants": [c, 0, c, 0], "broadcast": [0, b, b, b], "innate": [0, 0, 0, 1]}
+    assert by_arm == {"constants": [c, 0, c, 0], "broadcast": [0, b, b, b], "innate": [0, 0, 0, 1]}
     assert len(grid_of(config)) == 8
     assert grid_of(config)[1] == (20.0, 300.0, 1.0)
     for fields, words in (
@@ -200,19 +204,19 @@ def test_settings():
 def test_the_grid_takes_the_best_and_judges_it_anew(monkeypatch):
     tries = []
 
-    def lived(theta, stream, key, count, life, parts):
+    def mean_over_lives(theta, stream, key, count, life, parts):
         tries.append((count, parts))
         tau, tau_adaptation = (jnp.exp(theta["constants"][name][0]) for name in ("voltage", "adaptation"))
         loss = jnp.abs(tau - 20) + jnp.abs(tau_adaptation - 250) + jax.random.uniform(key)
         return {name: jnp.full(parts, loss) for name in ("loss", "right", "rate")}
 
-    monkeypatch.setattr(parts, "lived", lived)
+    monkeypatch.setattr(parts, "mean_over_lives", mean_over_lives)
     config = dataclasses.replace(SMALL, grid_tau=(10.0, 20.0), grid_tau_adaptation=(100.0, 300.0, 900.0), meta_steps=12)
-    found = compiled(parts.grid(config).train)(jax.random.key(0))
-    np.testing.assert_allclose(found["best"], [[20, 300, 1]])
+    metrics = compiled(parts.grid(config).train)(jax.random.key(0))
+    np.testing.assert_allclose(metrics["best"], [[20, 300, 1]])
     seed = seed_of(config, jax.random.key(0))
-    np.testing.assert_allclose(found["loss"] - jax.random.uniform(seed.held_out), [[50, 50]], rtol=1e-5)
-    np.testing.assert_allclose(found["tried"][0, :3] - jax.random.uniform(seed.training), [160, 60, 660], rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"] - jax.random.uniform(seed.held_out), [[50, 50]], rtol=1e-5)
+    np.testing.assert_allclose(metrics["tried"][0, :3] - jax.random.uniform(seed.training), [160, 60, 660], rtol=1e-5)
     assert set(tries) == {(2, 1), (SMALL.held_out, SMALL.longer)}
 
 
@@ -220,13 +224,13 @@ def test_scores_are_of_lives_that_no_outer_loop_sees(monkeypatch):
     seed = seed_of(SMALL, jax.random.key(0))
     assert (jax.random.key_data(seed.training) != jax.random.key_data(seed.held_out)).any()
 
-    def lived(theta, stream, key, count, life, parts=1):
+    def mean_over_lives(theta, stream, key, count, life, parts=1):
         mark = jnp.full(parts, jax.random.uniform(key))
         return dict.fromkeys(("loss", "right", "rate", "aligned"), mark)
 
-    monkeypatch.setattr(parts, "lived", lived)
-    found = parts.scores(SMALL, seed, seed.theta, jnp.asarray(False))
-    losses = {name: value for name, value in found.items() if name.endswith("loss")}
+    monkeypatch.setattr(parts, "mean_over_lives", mean_over_lives)
+    metrics = parts.scores(SMALL, seed, seed.theta, jnp.asarray(False))
+    losses = {name: value for name, value in metrics.items() if name.endswith("loss")}
     assert len(losses) == 4
     for value in losses.values():
         np.testing.assert_allclose(value, jax.random.uniform(seed.held_out), rtol=1e-6)
@@ -234,10 +238,10 @@ def test_scores_are_of_lives_that_no_outer_loop_sees(monkeypatch):
 
 def test_a_life_is_judged_by_trials_that_it_did_not_learn_from():
     config = dataclasses.replace(SMALL, query=SMALL.batch)
-    _, found = lives(body_of(config), task_of(config), 1).take((jax.random.key(0), jnp.zeros((), jnp.int32)), 1)
-    learned, asked = jax.tree.map(lambda leaf: leaf[0, 0], (found.support.x, found.query.trials.x))
-    assert learned[0].shape == asked.shape
-    assert (learned[0] != asked).any()
+    _, episodes = lives(body_of(config), task_of(config), 1).take((jax.random.key(0), jnp.zeros((), jnp.int32)), 1)
+    learning, judging = jax.tree.map(lambda leaf: leaf[0, 0], (episodes.support.x, episodes.query.trials.x))
+    assert learning[0].shape == judging.shape
+    assert (learning[0] != judging).any()
 
 
 def test_arms_move_what_they_learn_alone(monkeypatch):
@@ -256,12 +260,12 @@ def test_arms_move_what_they_learn_alone(monkeypatch):
     monkeypatch.setattr(parts, "scores", scores)
     config = dataclasses.replace(SMALL, meta_steps=6, points=2, lives=2, rate_constants=0.1, rate_broadcast=0.02)
     readout = parts.seed_of(config, jax.random.key(0)).readout
-    found = compiled(parts.outer_loops(config).train)(jax.random.key(0))
-    np.testing.assert_allclose(found["constants"][-1], [-0.6, 0, -0.6, 0], rtol=1e-5)  # Adam, of a constant gradient
-    np.testing.assert_allclose(found["broadcast"][-1], [0, -0.12, -0.12, -0.12], rtol=1e-5)
-    assert found["innate"][-1].tolist() == [False, False, False, True]
-    np.testing.assert_allclose(found["training_loss"][-1], [0, 0, 0, 1])
-    assert found["meta_step"][:, 0].tolist() == [3, 6]
+    metrics = compiled(parts.outer_loops(config).train)(jax.random.key(0))
+    np.testing.assert_allclose(metrics["constants"][-1], [-0.6, 0, -0.6, 0], rtol=1e-5)  # Adam, of a constant gradient
+    np.testing.assert_allclose(metrics["broadcast"][-1], [0, -0.12, -0.12, -0.12], rtol=1e-5)
+    assert metrics["innate"][-1].tolist() == [False, False, False, True]
+    np.testing.assert_allclose(metrics["training_loss"][-1], [0, 0, 0, 1])
+    assert metrics["meta_step"][:, 0].tolist() == [3, 6]
 
 
 def test_lives_one_by_one_are_the_mean_of_all():
@@ -271,8 +275,8 @@ def test_lives_one_by_one_are_the_mean_of_all():
 
     rule = LearningRule(lambda *given: (), update)
     batch = Episode((), jnp.arange(1.0, 5.0))
-    wanted, found = (
+    together, one_by_one = (
         each.update(jnp.asarray(0.3), (), jax.random.key(0), batch) for each in (rule, parts.one_by_one(rule))
     )
-    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
-    np.testing.assert_allclose(found[2].loss, wanted[2].loss, rtol=1e-12)
+    np.testing.assert_allclose(one_by_one[0], together[0], rtol=1e-12)
+    np.testing.assert_allclose(one_by_one[2].loss, together[2].loss, rtol=1e-12)

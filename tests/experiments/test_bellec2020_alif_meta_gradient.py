@@ -22,13 +22,13 @@ def body(spike=None):
 
 
 def theta():
-    """Every neuron has constants of its own."""
-    found = theta_at_start(body(), jax.random.key(3))
-    return {**found, "constants": {k: v + 0.2 * jnp.arange(N) for k, v in found["constants"].items()}}
+    """Theta with different constants for every neuron."""
+    start = theta_at_start(body(), jax.random.key(3))
+    return {**start, "constants": {k: v + 0.2 * jnp.arange(N) for k, v in start["constants"].items()}}
 
 
 def smooth(x):
-    """Whose derivative is its surrogate."""
+    """A smooth step, whose derivative is its surrogate."""
     return jax.nn.sigmoid(4 * x)
 
 
@@ -48,7 +48,7 @@ def gradient(life):
 
 def test_smooth_neurons_by_finite_differences():
     life = life_of(body(smooth), TASK, RATES)
-    found, loss, _ = gradient(life)
+    updates, loss, _ = gradient(life)
     flat, unravel = ravel_pytree(theta())
     assert flat.dtype == jnp.float64
 
@@ -62,7 +62,7 @@ def test_smooth_neurons_by_finite_differences():
     assert float(at[-1]) == pytest.approx(float(loss), rel=1e-12)
     wanted = (at[: len(flat)] - at[len(flat) : -1]) / 2e-6
     assert np.abs(wanted).min() > 1e-5
-    np.testing.assert_allclose(ravel_pytree(found)[0], wanted, rtol=2e-6, atol=1e-8)
+    np.testing.assert_allclose(ravel_pytree(updates)[0], wanted, rtol=2e-6, atol=1e-8)
 
 
 @jax.custom_jvp
@@ -78,7 +78,7 @@ fires.defjvp(lambda primals, tangents: (fires(primals[0]), slope(primals[0]) * t
 
 
 def trial(theta, w, w_out, x, y, weight):
-    """E-prop's sums over a trial, its loss, and spikes, with eps of voltage, adaptation and filter side by side."""
+    """E-prop's sums over a trial, its loss, and spikes, with separate traces of voltage, adaptation and filter."""
     alpha, rho = (jnp.exp(-DT / jnp.exp(theta["constants"][name])) for name in ("voltage", "adaptation"))
     kappa = np.exp(-DT / TAU)
     zeros = jnp.zeros((N, N + N_IN + 1))
@@ -87,10 +87,10 @@ def trial(theta, w, w_out, x, y, weight):
         u, a, f, bar, eps, filtered = carry
         x, y, weight = at
         z, psi = fires(u - 1 - a), slope(u - 1 - a)
-        heard = jnp.concatenate([z, x, jnp.ones(1)])
+        source = jnp.concatenate([z, x, jnp.ones(1)])
         eps = rho[:, None] * eps + STRENGTH * psi[:, None] * (bar - eps)
-        bar = alpha[:, None] * bar + heard[None]
-        u, a = alpha * u + w @ heard - z, rho * a + STRENGTH * z
+        bar = alpha[:, None] * bar + source[None]
+        u, a = alpha * u + w @ source - z, rho * a + STRENGTH * z
         f = kappa * f + fires(u - 1 - a)
         filtered = kappa * filtered + slope(u - 1 - a)[:, None] * (bar - eps)
         logits = w_out[:, :N] @ f + w_out[:, N]
@@ -106,32 +106,32 @@ def trial(theta, w, w_out, x, y, weight):
 
 
 def by_loop(theta, episodes):
-    """The loss of lives, mean over the episodes, and spikes in the trials that judge them."""
+    """Mean loss of lives over the episodes, and spikes per step in the trials that judge them."""
     over_trials = jax.vmap(trial, (None, None, None, 0, 0, 0))
 
     def one(support, query):
         def learn(weights, at):
             w, w_out = weights
-            found = over_trials(theta, w, w_out, at.x, at.y, at.weight)
-            grad_w, grad_out = found[0].mean(0), found[1].mean(0)
+            sums = over_trials(theta, w, w_out, at.x, at.y, at.weight)
+            grad_w, grad_out = sums[0].mean(0), sums[1].mean(0)
             w = w - RATES[0] * grad_w / jnp.sqrt(jnp.sum(grad_w**2) + TINY)
             return (w, w_out - RATES[1] * grad_out / jnp.sqrt(jnp.sum(grad_out**2) + TINY)), None
 
         weights, _ = jax.lax.scan(learn, (query.weights["w"][0], query.weights["w_out"]), support)
-        asked = query.trials
-        found = over_trials(theta, *weights, asked.x, asked.y, asked.weight)
-        return found[2].mean() / TASK.lengths["recall"], found[3].mean()
+        trials = query.trials
+        sums = over_trials(theta, *weights, trials.x, trials.y, trials.weight)
+        return sums[2].mean() / TASK.lengths["recall"], sums[3].mean()
 
     losses, spikes = jax.vmap(one)(*episodes)
     return losses.mean(), spikes.mean()
 
 
 def test_spiking_neurons_by_a_loop():
-    found, loss, aux = gradient(life_of(body(), TASK, RATES))
+    updates, loss, aux = gradient(life_of(body(), TASK, RATES))
     (wanted_loss, spikes), wanted = compiled(jax.value_and_grad(by_loop, has_aux=True))(theta(), batch())
     assert float(loss) == pytest.approx(float(wanted_loss), rel=1e-12)
     assert float(aux["rate"]) == pytest.approx(float(spikes), rel=1e-12)
     assert 0.05 < float(spikes) < 0.9
     for leaf in jax.tree.leaves(wanted):
         assert np.abs(leaf).max() > 1e-3
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), found, wanted)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), updates, wanted)

@@ -12,8 +12,8 @@ import pytest
 from experiments.bellec2020.common import (
     build_rule,
     check_points,
+    decay_factor,
     in_steps,
-    kept,
     optimiser,
     over_trials,
     spiking,
@@ -32,13 +32,13 @@ B, S = 2, 25
 
 
 def network(kind="alif", method="eprop", **options):
-    given = {**DECAYS, "strength": 0.5, "scale": 1.2, "loss": "squared", **options}
-    return spiking(kind, SIZES, method=method, **given)
+    settings = {**DECAYS, "strength": 0.5, "scale": 1.2, "loss": "squared", **options}
+    return spiking(kind, SIZES, method=method, **settings)
 
 
 @functools.cache
 def problem():
-    """Weights of every such network, with biases that make it fire, and a batch of trials."""
+    """Weights for all of these networks, with biases that make them fire, and a batch of trials."""
     rng = np.random.default_rng(0)
     params = init_params(jax.random.key(0), network(), jnp.float64)
     w = params["forward"]["w"].at[:, :, -1].set(0.25)
@@ -72,10 +72,10 @@ def loop(params, batch, *, slow):
         bar, eps_a, filtered = np.zeros((n, n + n_in + 1)), np.zeros((n, n + n_in + 1)), np.zeros((n, n + n_in + 1))
         psi = np.zeros(n)
         for t in range(S):
-            heard = np.concatenate([z, np.asarray(batch.x)[b, t], [1.0]])
+            source = np.concatenate([z, np.asarray(batch.x)[b, t], [1.0]])
             eps_a = psi[:, None] * bar + (rho - beta * psi)[:, None] * eps_a if slow else eps_a
-            bar = alpha * bar + heard[None]
-            u, a = alpha * u + w @ heard - z, rho * a + beta * z
+            bar = alpha * bar + source[None]
+            u, a = alpha * u + w @ source - z, rho * a + beta * z
             z = (u - 1 - a > 0).astype(float)
             psi = 0.3 * np.maximum(0, 1 - np.abs(u - 1 - a))
             filtered = kappa * filtered + psi[:, None] * (bar - beta[:, None] * eps_a)
@@ -111,11 +111,11 @@ def test_without_recurrent_weights_eprop_over_trials_is_backpropagation():
     cell = leaky_readout(lif(*SIZES, decay=0.8, loss="squared"), 0.7)
     alone = jax.tree.map(lambda leaf: leaf, params)
     alone["forward"]["w"] = params["forward"]["w"].at[:, :, : SIZES[1]].set(0)
-    for given, same in ((alone, True), (params, False)):
-        local, loss, output = updates_of(over_trials(online.eprop(cell)), given, batch)
-        exact, wanted, seen = updates_of(online.bptt(cell, window=None), given, batch)
+    for weights, same in ((alone, True), (params, False)):
+        local, loss, output = updates_of(over_trials(online.eprop(cell)), weights, batch)
+        exact, wanted, exact_output = updates_of(online.bptt(cell, window=None), weights, batch)
         assert loss == pytest.approx(float(wanted))
-        np.testing.assert_allclose(output, seen, atol=1e-12)
+        np.testing.assert_allclose(output, exact_output, atol=1e-12)
         inputs = np.s_[0, :, SIZES[1] :]
         distance = np.abs(local["forward"]["w"][inputs] - exact["forward"]["w"][inputs]).max()
         assert (distance < 1e-10) == same
@@ -124,28 +124,28 @@ def test_without_recurrent_weights_eprop_over_trials_is_backpropagation():
 
 def test_methods_differ_in_what_they_teach():
     params, batch = problem()
-    found = {
+    updates = {
         m: updates_of(build_rule(network(method=m), m), params, batch)[0] for m in ("random", "adaptive", "frozen")
     }
-    assert not found["frozen"]["forward"]["w"].any()
-    assert found["frozen"]["forward"]["w_out"].any(0).sum() > 4
-    np.testing.assert_allclose(found["random"]["forward"]["w"], found["adaptive"]["forward"]["w"])
-    assert not found["random"]["feedback"]["w_fb"].any()
-    np.testing.assert_allclose(found["adaptive"]["feedback"]["w_fb"], found["adaptive"]["forward"]["w_out"][:, :-1])
+    assert not updates["frozen"]["forward"]["w"].any()
+    assert updates["frozen"]["forward"]["w_out"].any(0).sum() > 4
+    np.testing.assert_allclose(updates["random"]["forward"]["w"], updates["adaptive"]["forward"]["w"])
+    assert not updates["random"]["feedback"]["w_fb"].any()
+    np.testing.assert_allclose(updates["adaptive"]["feedback"]["w_fb"], updates["adaptive"]["forward"]["w_out"][:, :-1])
 
 
-def test_a_trial_is_what_the_rule_sees():
+def test_a_trial_is_that_of_the_rule():
     params, batch = problem()
     cell = network(method="bptt")
     _, _, output = updates_of(build_rule(cell, "bptt"), params, batch)
-    spikes, seen = compiled(lambda x: trial_of(cell, params, x))(batch.x[1])
-    np.testing.assert_allclose(seen, output[1], atol=1e-12)
+    spikes, outputs = compiled(lambda x: trial_of(cell, params, x))(batch.x[1])
+    np.testing.assert_allclose(outputs, output[1], atol=1e-12)
     assert spikes.shape == (S, SIZES[1])
     assert set(np.unique(spikes)) == {0, 1}
 
 
 def test_networks():
-    """The scale of the initial weights, which neurons adapt, and when backpropagation goes through the reset."""
+    """Checks the scale of the initial weights, the neurons that adapt, and the derivative through the reset."""
     n = 200
     cell = spiking("alif", (50, n, 2), **DECAYS, strength=0.4, scale=1.6, loss="softmax", method="eprop")
     fired = jnp.zeros((3, n)).at[0].set(1.5)
@@ -167,7 +167,7 @@ def test_networks():
 
 
 def test_adaptive_feedback_comes_to_be_the_readout():
-    """Equal gradients, and both shrink: their difference falls by 1 - rate decay an update; random feedback stays."""
+    """Equal gradients and decay shrink the difference by 1 - rate * decay an update; random feedback stays."""
     rate, decay, steps = 0.1, 0.5, 7
     ones = {
         "forward": {"w": jnp.ones((1, 2, 4)), "w_out": jnp.full((1, 3), 2.0)},
@@ -185,16 +185,16 @@ def test_adaptive_feedback_comes_to_be_the_readout():
 
         return jax.lax.scan(step, (ones, tx.init(ones)), length=steps)[0][0]
 
-    found = jax.tree.map(np.asarray, compiled(lambda: (learned("adaptive"), learned("random")))())
-    gap = found[0]["forward"]["w_out"][:, :-1] - found[0]["feedback"]["w_fb"]
+    params = jax.tree.map(np.asarray, compiled(lambda: (learned("adaptive"), learned("random")))())
+    gap = params[0]["forward"]["w_out"][:, :-1] - params[0]["feedback"]["w_fb"]
     np.testing.assert_allclose(gap, (1 - rate * decay) ** steps)
-    np.testing.assert_allclose(found[0]["forward"]["w"], 1 - rate * steps, rtol=1e-6)  # Adam, of a constant gradient
-    np.testing.assert_array_equal(found[1]["feedback"]["w_fb"], ones["feedback"]["w_fb"])
-    np.testing.assert_allclose(found[1]["forward"]["w_out"], 2 - rate * steps * np.array([[1, -1, 1]]), rtol=1e-6)
+    np.testing.assert_allclose(params[0]["forward"]["w"], 1 - rate * steps, rtol=1e-6)  # Adam, of a constant gradient
+    np.testing.assert_array_equal(params[1]["feedback"]["w_fb"], ones["feedback"]["w_fb"])
+    np.testing.assert_allclose(params[1]["forward"]["w_out"], 2 - rate * steps * np.array([[1, -1, 1]]), rtol=1e-6)
 
 
 def test_small_helpers():
-    assert kept(20.0, 10.0) == pytest.approx(math.exp(-0.5))
+    assert decay_factor(20.0, 10.0) == pytest.approx(math.exp(-0.5))
     assert in_steps("gap", 50.0, 10.0) == 5
     assert in_steps("gap", 0.3, 0.1) == 3
     with pytest.raises(ValueError, match="gap=55 ms must be a multiple of dt=10 ms"):

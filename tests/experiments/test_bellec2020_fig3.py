@@ -40,7 +40,7 @@ def hand_made():
 
 
 def ends(metrics, part, name):
-    """By seed, without those that diverged."""
+    """Final values by seed, without seeds that diverged."""
     curve, loss = metrics[f"{part}/{name}"], metrics[f"{part}/loss"]
     return {s: (curve[s, -2] + curve[s, -1]) / TAIL for s in range(SEEDS) if math.isfinite(loss[s, -1])}
 
@@ -68,10 +68,10 @@ def test_summary_by_loops():
 def test_what_is_not_run_is_left_out_and_the_rest_is_the_same():
     metrics = hand_made()
     some = {key: values for key, values in metrics.items() if key.startswith(("alif.eprop", "alif.random"))}
-    whole, found = summarise(metrics), summarise(some)
-    assert found == {key: whole[key] for key in found}
-    told = {row["id"] for row in checked(CLAIMS, found) if row["holds"] is not None}
-    assert told == {"alif.eprop-learns", "alif.random-learns", "random-behind", "alif.random-near-alif.eprop"}
+    whole, partial_summary = summarise(metrics), summarise(some)
+    assert partial_summary == {key: whole[key] for key in partial_summary}
+    judged = {row["id"] for row in checked(CLAIMS, partial_summary) if row["holds"] is not None}
+    assert judged == {"alif.eprop-learns", "alif.random-learns", "random-behind", "alif.random-near-alif.eprop"}
     assert list(make_parts(Config(parts=("lif.bptt", "alif.eprop")))) == ["alif.eprop", "lif.bptt"]
     assert list(make_parts(Config())) == list(PARTS)
 
@@ -150,17 +150,17 @@ def test_table_counts_seeds():
 
 
 def test_answers_are_counted_by_what_is_due():
-    """Three trials of four steps, the last two due: votes are summed there alone."""
+    """Three trials of four steps; votes are summed over the last two alone, in which the answer is due."""
     weight = jnp.array([[0.0, 0, 1, 1]] * 3)
     y = jnp.array([[1] * 4, [0] * 4, [1] * 4])
     output = np.zeros((3, 4, 2))
     output[0, 2:] = [[0, 3], [2, 0]]  # 1: right
-    output[1, 0], output[1, 2:] = [9, 0], [[0, 1], [0, 0]]  # 1, whatever came first: wrong
+    output[1, 0], output[1, 2:] = [9, 0], [[0, 1], [0, 0]]  # 1, despite the first step: wrong
     output[2, 2:] = [[0, 1], [0, 1]]  # right
     batch = Example(jnp.zeros((3, 4, 1)), y, None, weight)
-    found = measured(Info(jnp.array(0.5), aux={"output": jnp.asarray(output)}), batch)
-    assert float(found["right"]) == pytest.approx(2 / 3)
-    assert float(found["loss"]) == pytest.approx(0.25)
+    scores = measured(Info(jnp.array(0.5), aux={"output": jnp.asarray(output)}), batch)
+    assert float(scores["right"]) == pytest.approx(2 / 3)
+    assert float(scores["loss"]) == pytest.approx(0.25)
 
 
 def test_settings():

@@ -29,7 +29,7 @@ def hand_made():
 
 
 def ends(metrics, method, name):
-    """By seed, without those that diverged."""
+    """Final values by seed, without seeds that diverged."""
     curve, loss = metrics[f"{method}/{name}"], metrics[f"{method}/loss"]
     return {s: (curve[s, -2] + curve[s, -1]) / TAIL for s in range(SEEDS) if math.isfinite(loss[s, -1])}
 
@@ -55,9 +55,9 @@ def test_summary_by_loops():
 def test_what_is_not_run_is_left_out_and_the_rest_is_the_same():
     metrics = hand_made()
     some = {key: values for key, values in metrics.items() if key.startswith(("eprop", "bptt"))}
-    whole, found = summarise(metrics), summarise(some)
-    assert found == {key: whole[key] for key in found}
-    assert {row["id"] for row in checked(CLAIMS, found) if row["holds"] is not None} == {
+    whole, partial_summary = summarise(metrics), summarise(some)
+    assert partial_summary == {key: whole[key] for key in partial_summary}
+    assert {row["id"] for row in checked(CLAIMS, partial_summary) if row["holds"] is not None} == {
         "eprop-follows",
         "eprop-near-bptt",
     }
@@ -119,11 +119,11 @@ def test_error_is_the_share_of_the_power_that_is_missed():
     """Two trials, three steps, two outputs; an output of 0 misses all of it."""
     rng = np.random.default_rng(1)
     y, output = rng.normal(size=(2, 2, 3, 2))
-    for given, wanted in ((output, ((output - y) ** 2).sum() / (y**2).sum()), (0 * y, 1.0)):
-        loss = sum(((given[b] - y[b]) ** 2).sum() / 2 for b in range(2)) / 2
-        found = measured(Info(jnp.array(loss), aux={}), Example(jnp.zeros((2, 3, 1)), jnp.asarray(y)))
-        assert float(found["error"]) == pytest.approx(wanted)
-        assert float(found["loss"]) == pytest.approx(loss)
+    for outputs, wanted in ((output, ((output - y) ** 2).sum() / (y**2).sum()), (0 * y, 1.0)):
+        loss = sum(((outputs[b] - y[b]) ** 2).sum() / 2 for b in range(2)) / 2
+        scores = measured(Info(jnp.array(loss), aux={}), Example(jnp.zeros((2, 3, 1)), jnp.asarray(y)))
+        assert float(scores["error"]) == pytest.approx(wanted)
+        assert float(scores["loss"]) == pytest.approx(loss)
 
 
 def test_settings_that_mean_nothing_are_refused():

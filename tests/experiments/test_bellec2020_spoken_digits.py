@@ -31,7 +31,7 @@ def hand_made():
 
 
 def ends(metrics, part, name):
-    """By seed, without those that diverged: a tenth of the points is the last."""
+    """Final values by seed, without seeds that diverged; the last tenth of the points is one point."""
     loss = metrics.get(f"{part}/loss", np.zeros((SEEDS, 1)))
     return {s: metrics[f"{part}/{name}"][s, -1] for s in range(SEEDS) if math.isfinite(loss[s, -1])}
 
@@ -59,10 +59,10 @@ def test_summary_by_loops():
 def test_parts_that_were_not_run_are_not_judged():
     metrics = hand_made()
     some = {key: values for key, values in metrics.items() if key.startswith(("alif.eprop", "alif.blind", "mel"))}
-    whole, found = summarise(metrics), summarise(some)
-    assert found == {key: whole[key] for key in found}
-    told = {row["id"] for row in checked(CLAIMS, found) if row["holds"] is not None}
-    assert told == {"alif-hears-order", "slow-trace-matters"}
+    whole, partial_summary = summarise(metrics), summarise(some)
+    assert partial_summary == {key: whole[key] for key in partial_summary}
+    judged = {row["id"] for row in checked(CLAIMS, partial_summary) if row["holds"] is not None}
+    assert judged == {"alif-hears-order", "slow-trace-matters"}
     assert list(make_parts(Config(data="made", frames=12, parts=("mel.mean", "alif.eprop")))) == [
         "alif.eprop",
         "mel.mean",

@@ -1,4 +1,4 @@
-"""Recordings as trials: who teaches and who judges, padding, noise that is new at each step, votes, closed forms."""
+"""Recordings as trials: training and test sets, padding, fresh noise at each step, votes, closed forms."""
 
 import dataclasses
 import functools
@@ -25,9 +25,9 @@ from experiments.bellec2020.spoken_digits_sounds import (
     MADE_TAKES,
     MERGED,
     Sounds,
-    heard,
     listening,
     made,
+    scaled_bands,
     sounds_of,
 )
 from plasticity_jax.base import Info, LearningRule
@@ -53,22 +53,22 @@ def name_of(index):
 
 def test_trials_by_a_loop():
     index = np.array([0, 57, 123, 299])
-    found = jax.tree.map(np.asarray, sounds().trials(jnp.asarray(index)))
+    trials = jax.tree.map(np.asarray, sounds().trials(jnp.asarray(index)))
     for i, (speaker, digit, take) in enumerate(map(name_of, index)):
         spectrogram = made()[speaker, digit, take]
         length = len(spectrogram)
         assert 7 <= length < FRAMES + 1
         for t in range(FRAMES):
-            assert found.y[i, t] == digit
-            assert found.start[i, t] == (t == 0)
+            assert trials.y[i, t] == digit
+            assert trials.start[i, t] == (t == 0)
             due = length // 2 <= t < length
-            assert found.weight[i, t] == pytest.approx(1 / (length - length // 2) if due else 0)
+            assert trials.weight[i, t] == pytest.approx(1 / (length - length // 2) if due else 0)
             for band in range(BANDS) if t < length else ():
                 mean = spectrogram[t, MERGED * band : MERGED * (band + 1)].mean()
-                assert found.x[i, t, band] == pytest.approx(mean / 20 + 2, abs=1e-6)
-        assert not found.x[i, length:].any()
+                assert trials.x[i, t, band] == pytest.approx(mean / 20 + 2, abs=1e-6)
+        assert not trials.x[i, length:].any()
     assert len({int(n) for n in sounds().length}) > 3
-    np.testing.assert_allclose(heard(np.array([[-80.0, 0.0, -40.0] * BANDS])), [[0.0] * BANDS])
+    np.testing.assert_allclose(scaled_bands(np.array([[-80.0, 0.0, -40.0] * BANDS])), [[0.0] * BANDS])
 
 
 def test_recordings_are_cut():
@@ -79,7 +79,7 @@ def test_recordings_are_cut():
 
 
 @pytest.mark.parametrize("held", [0, 2])
-def test_who_teaches_and_who_judges(held):
+def test_training_and_test_recordings(held):
     for left_out in range(MADE_SPEAKERS):
         roles = [set(map(name_of, np.asarray(part))) for part in sounds().roles(jnp.asarray(left_out), held)]
         everything = [(s, d, t) for s in range(MADE_SPEAKERS) for d in range(DIGITS) for t in range(MADE_TAKES)]
@@ -90,8 +90,8 @@ def test_who_teaches_and_who_judges(held):
         assert roles[2] == set(everything) - set(others)
 
 
-def test_the_stream_draws_only_those_who_teach():
-    stream, given = listening(sounds(), 2, 8), set()
+def test_the_stream_draws_only_training_recordings():
+    stream, drawn_indices = listening(sounds(), 2, 8), set()
 
     def drawn(key):
         state = stream.init(key)
@@ -100,13 +100,13 @@ def test_the_stream_draws_only_those_who_teach():
     left_out, batch = jax.tree.map(np.asarray, compiled(drawn)(jax.random.key(3)))
     assert batch.x.shape == (40, 8, FRAMES, BANDS)
     teach = np.asarray(sounds().roles(jnp.asarray(left_out), 2)[0])
-    known = {np.asarray(sounds().x)[i].tobytes(): i for i in range(300)}
+    index_of = {np.asarray(sounds().x)[i].tobytes(): i for i in range(300)}
     for x, y in zip(batch.x.reshape(320, FRAMES, BANDS), batch.y.reshape(320, FRAMES), strict=True):
-        at = known[x.tobytes()]
+        at = index_of[x.tobytes()]
         assert name_of(at)[1] == y[0]
-        given.add(at)
-    assert given <= set(teach)
-    assert len(given) > 0.7 * len(teach)  # 60 teach, 320 draws
+        drawn_indices.add(at)
+    assert drawn_indices <= set(teach)
+    assert len(drawn_indices) > 0.7 * len(teach)  # 60 teach, 320 draws
     speakers = {int(stream.init(jax.random.key(seed)).left_out) for seed in range(9)}
     assert speakers == set(range(MADE_SPEAKERS))
 
@@ -136,47 +136,47 @@ def test_a_padded_batch_teaches_as_its_recordings_alone(name):
     cell = network(CONFIG, kind, method)
     params, rule, batch = params_of(cell), rule_of(cell, method), sounds().trials(INDEX[:2])
     lengths = np.asarray(sounds().length)[np.asarray(INDEX[:2])]
-    there = np.arange(FRAMES) < lengths[:, None]
+    in_recording = np.arange(FRAMES) < lengths[:, None]
     noise = np.random.default_rng(0).normal(size=batch.x.shape)
-    found, loss, _ = updates_of(rule, params, batch._replace(x=jnp.where(there[..., None], batch.x, noise)))
+    updates, loss, _ = updates_of(rule, params, batch._replace(x=jnp.where(in_recording[..., None], batch.x, noise)))
     alone = []
     for i, length in enumerate(lengths):
-        taught, nats, _ = updates_of(rule, params, Example(*(leaf[i : i + 1, :length] for leaf in batch)))
-        alone.append((taught, nats))
+        update, nats, _ = updates_of(rule, params, Example(*(leaf[i : i + 1, :length] for leaf in batch)))
+        alone.append((update, nats))
     assert lengths[0] < lengths[1] < FRAMES
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *alone)
     assert loss == pytest.approx(float(mean[1]))
-    for leaf, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(mean[0]), strict=True):
+    for leaf, wanted in zip(jax.tree.leaves(updates), jax.tree.leaves(mean[0]), strict=True):
         np.testing.assert_allclose(leaf, wanted, atol=1e-12)
         assert np.abs(wanted).max() > 1e-3
     due = batch._replace(weight=jnp.ones_like(batch.weight))  # the padding, too
-    assert np.abs(updates_of(rule, params, due)[0]["w_out"] - found["w_out"]).max() > 1e-3
+    assert np.abs(updates_of(rule, params, due)[0]["w_out"] - updates["w_out"]).max() > 1e-3
 
 
-def test_judges_are_asked_what_the_rule_is():
-    """Answers are those of the rule's own network, and its loss is their mean."""
+def test_answers_and_losses_are_those_of_the_rule():
+    """Answers are those of the rule's own network, and the rule's loss is the mean of theirs."""
     cell = network(CONFIG, "alif", "frozen")
     params = params_of(cell)
     _, loss, output = updates_of(build_rule(cell, "frozen"), params, sounds().trials(INDEX))
-    right, nats, spikes, seen = map(np.asarray, compiled(lambda p: answers(cell, p, sounds(), INDEX))(params))
+    right, nats, spikes, outputs = map(np.asarray, compiled(lambda p: answers(cell, p, sounds(), INDEX))(params))
     assert nats.mean() == pytest.approx(float(loss))
-    np.testing.assert_allclose(seen, output, atol=1e-12)
+    np.testing.assert_allclose(outputs, output, atol=1e-12)
     assert set(np.unique(spikes)) == {0, 1}
     for i, n in enumerate(INDEX):
         length = int(sounds().length[n])
-        assert right[i] == (seen[i, length // 2 : length].sum(0).argmax() == name_of(n)[1])
+        assert right[i] == (outputs[i, length // 2 : length].sum(0).argmax() == name_of(n)[1])
 
 
 def test_votes_are_counted_where_the_digit_is_due():
     weight = jnp.array([[0.0, 0.5, 0.5]] * 3)
     output = np.zeros((3, 3, 4))
     output[0, 1:, 2] = 1  # right
-    output[1, 0, 1], output[1, 1, 3] = 9, 1  # what came first does not count: wrong
+    output[1, 0, 1], output[1, 1, 3] = 9, 1  # the first step does not count: wrong
     output[2, 1, 0], output[2, 2, 3] = 1, 2  # right
     batch = Example(jnp.zeros((3, 3, 1)), jnp.array([[2] * 3, [1] * 3, [3] * 3]), None, weight)
-    found = measured(Info(jnp.array(0.5), aux={"output": jnp.asarray(output)}), batch)
-    assert float(found["heard"]) == pytest.approx(2 / 3)
-    assert float(found["loss"]) == 0.5
+    scores = measured(Info(jnp.array(0.5), aux={"output": jnp.asarray(output)}), batch)
+    assert float(scores["heard"]) == pytest.approx(2 / 3)
+    assert float(scores["loss"]) == 0.5
 
 
 def test_noise_is_new_at_each_step():
@@ -204,8 +204,8 @@ def test_uoro_over_trials_is_backpropagation_on_average():
     def draw(key):
         before, after, start = jax.random.split(key, 3)
         _, traces, _ = rule.update(params, rule.init(params, start, first), before, first)
-        found = rule.update(params, traces, after, batch)[0]["forward"]["w"]
-        return jnp.sum(found * wanted) / jnp.sum(wanted**2)
+        estimate = rule.update(params, traces, after, batch)[0]["forward"]["w"]
+        return jnp.sum(estimate * wanted) / jnp.sum(wanted**2)
 
     share = np.asarray(compiled(jax.vmap(draw))(jax.random.split(jax.random.key(5), draws)))
     error = share.std(ddof=1) / draws**0.5
@@ -219,9 +219,9 @@ def test_snap_is_eprop_without_synapses_of_neurons_on_themselves():
     batch = sounds().trials(INDEX)
     for mask, same in ((~np.eye(CONFIG.n, CONFIG.n + BANDS + 1, dtype=bool)[None], True), (None, False)):
         cell = whole._replace(mask=mask)
-        found = [updates_of(over_trials(rule(cell)), params, batch)[0]["w"] for rule in (online.snap, online.eprop)]
-        assert np.allclose(*found, atol=1e-12) == same
-        assert np.abs(found[0]).max() > 1e-3
+        updates = [updates_of(over_trials(rule(cell)), params, batch)[0]["w"] for rule in (online.snap, online.eprop)]
+        assert np.allclose(*updates, atol=1e-12) == same
+        assert np.abs(updates[0]).max() > 1e-3
 
 
 def by_normal_equations(features, roles, ridge):
@@ -237,11 +237,11 @@ def by_normal_equations(features, roles, ridge):
 
 @pytest.mark.parametrize("name", ["mel.mean", "mel.whole", "gru.ridge"])
 def test_closed_forms_by_normal_equations(name):
-    """That of a network has the weights, and all of them the speakers, that training with the same key begins with."""
+    """Weights and speakers are those at the start of training with the same key."""
     ridges = dict.fromkeys(("gru_ridge", "mel_mean_ridge", "mel_whole_ridge"), 0.01)
     config, key = dataclasses.replace(CONFIG, **ridges), jax.random.key(2)
     start = compiled(part(config, sounds(), "gru.frozen").init)(key)
-    found = compiled(closed_form(config, sounds(), name).train)(key)
+    metrics = compiled(closed_form(config, sounds(), name).train)(key)
     x, length = np.asarray(sounds().x, float), np.asarray(sounds().length)
     if name == "mel.whole":
         features = x.reshape(300, -1)
@@ -253,9 +253,9 @@ def test_closed_forms_by_normal_equations(name):
         features = np.stack([np.asarray(activity)[i, n // 2 : n].mean(0) for i, n in enumerate(length)])
     roles = [np.asarray(part) for part in sounds().roles(start.stream.left_out, 0)]
     right, stranger = by_normal_equations(features, roles, 0.01)
-    assert float(found["right"][0]) == pytest.approx(right)
-    assert float(found["stranger"][0]) == pytest.approx(stranger)
-    assert float(found["error"][0]) == pytest.approx(1 - right)
+    assert float(metrics["right"][0]) == pytest.approx(right)
+    assert float(metrics["stranger"][0]) == pytest.approx(stranger)
+    assert float(metrics["error"][0]) == pytest.approx(1 - right)
     assert right > 0.3
     other = by_normal_equations(features, [roles[1], *roles[1:]], 0.01)
     assert other != [right, stranger]

@@ -1,7 +1,7 @@
-"""The estimators against autodiff of the densities, and their closed forms against exact integrals.
+"""Estimators compared with autodiff of the densities, and their closed forms with exact integrals.
 
-A squared estimator is a polynomial of degree four or less in each eta_t, which Gauss-Hermite quadrature of three nodes
-integrates exactly, and lambda is enumerated: no sampling is left.
+A squared estimator is a polynomial of degree four or less in each eta_t, which Gauss-Hermite quadrature with three
+nodes integrates exactly. All values of lambda are enumerated, so nothing is sampled.
 """
 
 import itertools
@@ -62,19 +62,19 @@ def test_nvi_is_equation_6(full, baseline):
     r = eta + MU_Q + (1 - lam) * GAP
 
     def hybrids(mu_q):
-        """log p~_t and log q~_t of the sample held."""
+        """log p~_t and log q~_t at the fixed sample."""
         log_q, log_p = log_density(mu_q)(r), log_density(MU_Q + GAP)(r)
         return lam * log_p + (1 - lam) * log_q, lam * log_q + (1 - lam) * log_p
 
     log_p, log_q = hybrids(MU_Q)
     grad_p, grad_q = jax.jacfwd(hybrids)(MU_Q)
     mean_loss = -(GAP**2) / (2 * S2) if baseline else 0.0
-    want = np.sum(grad_p)
+    expected = np.sum(grad_p)
     for t in range(len(eta)):
         if full or lam[t] == 1:
-            want += (log_p[t] - log_q[t] - mean_loss) * np.sum(grad_q[: t + 1])
-    got = toy.nvi(eta, lam, S2, GAP, 1.0, full=full, baseline=baseline)
-    np.testing.assert_allclose(got, want, rtol=1e-12)
+            expected += (log_p[t] - log_q[t] - mean_loss) * np.sum(grad_q[: t + 1])
+    estimate = toy.nvi(eta, lam, S2, GAP, 1.0, full=full, baseline=baseline)
+    np.testing.assert_allclose(estimate, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 6])
@@ -91,15 +91,15 @@ def test_closed_forms_are_the_integrals(n):
 
     over = jax.vmap(jax.vmap(all_methods, (0, None, None, None)), (None, 0, None, None))
     for sigma, gap in ((0.7, 0.8), (1.5, -2.0)):
-        drawn = compiled(over)(normal, coins, sigma, gap)
+        samples = compiled(over)(normal, coins, sigma, gap)
         s2 = sigma**2
         for name, method in toy.methods(n).items():
-            values = np.asarray(drawn[name])
-            m = np.mean(values @ chance)
-            v = np.mean((values - m) ** 2 @ chance)
-            np.testing.assert_allclose(method.mean(n, s2, gap), m, rtol=1e-11, err_msg=name)
-            np.testing.assert_allclose(method.variance(n, s2, gap), v, rtol=1e-11, err_msg=name)
-        squares = (np.asarray(drawn["nvi_global_c2"]) - toy.gradient(n, s2, gap)) ** 2
+            values = np.asarray(samples[name])
+            mean = np.mean(values @ chance)
+            variance = np.mean((values - mean) ** 2 @ chance)
+            np.testing.assert_allclose(method.mean(n, s2, gap), mean, rtol=1e-11, err_msg=name)
+            np.testing.assert_allclose(method.variance(n, s2, gap), variance, rtol=1e-11, err_msg=name)
+        squares = (np.asarray(samples["nvi_global_c2"]) - toy.gradient(n, s2, gap)) ** 2
         mse = np.mean(squares @ chance)
         np.testing.assert_allclose(toy.mse_printed(n, s2, gap), mse, rtol=1e-11)
         np.testing.assert_allclose(toy.printed_18(n, s2, gap), mse + n * gap**2 / (8 * s2**2), rtol=1e-11)
@@ -107,7 +107,7 @@ def test_closed_forms_are_the_integrals(n):
 
 
 def test_claims_judge_what_was_measured():
-    """On measurements that are the closed forms themselves, and on others that are one moment off by ten errors."""
+    """Tests claims on measurements equal to the closed forms, and with one moment shifted by ten standard errors."""
     config = Config(seeds=3)
     shape, metrics = (3, 1, len(config.settings)), {}
     for n in config.lengths:
@@ -118,10 +118,10 @@ def test_claims_judge_what_was_measured():
                 metrics[f"n={n}/{name}/{moment}"] = np.broadcast_to(value, shape)
                 metrics[f"n={n}/{name}/{moment}_error"] = np.full(shape, 1e-3)
 
-    def judged(metrics):
+    def rows_by_id(metrics):
         return {row["id"]: row for row in checked(experiment.claims, summarise(metrics))}
 
-    rows = judged(metrics)
+    rows = rows_by_id(metrics)
     wrong = {"eq17-count", "eq17-online", "eq27", "eq26", "eq18", "eq18-count", "eq18-printed", "eq32"}
     expected = wrong | {"il-below-nvi-global", "bound-printed"}
     assert {name for name, row in rows.items() if not row["holds"]} == expected
@@ -129,12 +129,12 @@ def test_claims_judge_what_was_measured():
     assert rows["eq27"]["measured"] == pytest.approx(0.75)
     assert rows["nvi-grows"]["measured"] == pytest.approx(0.86, abs=0.01)
     for name, moment, claim in (("bp", "mean", "unbiased"), ("nvi_iid_full_c4", "variance", "nvi")):
-        off = metrics[f"n=4/{name}/{moment}"] + np.eye(len(config.settings))[3] * 1e-2 / 3**0.5
-        other = {**metrics, f"n=4/{name}/{moment}": off}
-        assert {key for key, row in judged(other).items() if not row["holds"]} == expected | {claim}
+        shifted = metrics[f"n=4/{name}/{moment}"] + np.eye(len(config.settings))[3] * 1e-2 / 3**0.5
+        other = {**metrics, f"n=4/{name}/{moment}": shifted}
+        assert {key for key, row in rows_by_id(other).items() if not row["holds"]} == expected | {claim}
         summary = summarise(other)
         assert summary[f"{claim}/z_max"] == pytest.approx(10)
-        chance = math.erfc(summary[f"{claim}/z_limit"] / 2**0.5)  # of one comparison, on both sides
+        chance = math.erfc(summary[f"{claim}/z_limit"] / 2**0.5)  # of one two-sided comparison
         assert chance * summary[f"{claim}/comparisons"] == pytest.approx(1e-3)
 
 
@@ -147,8 +147,8 @@ BY_NAME += tuple(f"nvi_{kind}_c{c}" for kind in ("alternating", "alternating_ful
 ALL_N = tuple(name for name in BY_NAME if "alternating" not in name)
 
 
-def made():
-    """Metrics of three lengths, in no order, and three settings, that of no gap in the middle."""
+def metrics_by_hand():
+    """Metrics of three lengths, not in order, and three settings, the second without a gap."""
     metrics = {}
     for n in (8, 1, 2):
         for name in BY_NAME if n > 1 else ALL_N:
@@ -174,12 +174,12 @@ def mean_of(name):
 
 
 def variance_of(name):
-    """That of its variance, which is held to integrals above."""
+    """The closed form of a method's variance, which is compared with integrals above."""
     return lambda n, s2, gap: toy.methods(n)[name].variance(n, s2, gap)
 
 
 def printed_18(less):
-    """Equation 18, of so many terms less than n."""
+    """Equation 18 with `less` fewer terms than n."""
 
     def form(n, s2, gap):
         t = n - less
@@ -227,7 +227,7 @@ def measured_of(metrics, n, name, moment, setting):
 
 
 def test_summary_holds_every_cell_against_its_closed_form():
-    metrics = made()
+    metrics = metrics_by_hand()
     columns, numbers = {}, {}
     for id, (moment, names, form) in EQUALITIES.items():
         z, first = [], []
@@ -236,20 +236,20 @@ def test_summary_holds_every_cell_against_its_closed_form():
             for n in NS if name in ALL_N else NS[1:]:
                 for setting, (sigma, gap) in enumerate(PAIRS):
                     value, error = measured_of(metrics, n, name, moment, setting)
-                    wanted = closed(n, sigma**2, gap)
-                    z.append(abs(value - wanted) / error)
+                    expected = closed(n, sigma**2, gap)
+                    z.append(abs(value - expected) / error)
                     if n == 2 and setting == 0:
-                        first.append(value / wanted)
+                        first.append(value / expected)
         numbers |= {f"{id}/z_max": max(z), f"{id}/comparisons": len(z)}
         numbers |= {f"{id}/ratio": first[0], f"{id}/z_limit": stats.norm.isf(1e-3 / len(z) / 2)}
     by_seed = {
         name: {n: metrics[f"n={n}/{name}/variance"].mean(1) for n in (NS if name in ALL_N else NS[1:])}
         for name in BY_NAME
     }
-    for name, found in by_seed.items():
-        for n, values in found.items():
+    for name, variances in by_seed.items():
+        for n, values in variances.items():
             columns[f"{name}/variance,n={n},sigma=0.8,D=1.5"] = values[:, 0]
-        rise = np.log(found[8][:, 0]) - np.log(found[2][:, 0])  # of the last two lengths
+        rise = np.log(variances[8][:, 0]) - np.log(variances[2][:, 0])  # of the last two lengths
         columns[f"{name}/slope"] = rise / math.log(4)
     for drawn, il, rival in (
         ("marginal", "il_marginal", "nvi_global_c1"),
@@ -258,42 +258,42 @@ def test_summary_holds_every_cell_against_its_closed_form():
         ("global", "il_global", "nvi_global_c1"),
     ):
         columns[f"nvi_over_il/{drawn}"] = by_seed[rival][8][:, 0] / by_seed[il][8][:, 0]
-    still = [by_seed["nvi_global_c1"][n][:, 1] / by_seed["il_marginal"][n][:, 1] for n in NS]
-    columns["nvi_over_il/no_loss"] = np.max(still, 0)
+    no_gap = [by_seed["nvi_global_c1"][n][:, 1] / by_seed["il_marginal"][n][:, 1] for n in NS]
+    columns["nvi_over_il/no_loss"] = np.max(no_gap, 0)
     for name, il, rival, ns, bound in (
         ("printed", "il_marginal", "nvi_global_c1", NS, lambda n: 4 * n / (3 * n + 5)),
         ("marginal", "il_marginal", "nvi_global_c1", NS, lambda n: n / (n + 3)),
         ("alternating", "il_alternating", "nvi_alternating_c1", NS[1:], lambda n: 6 * n / (n + 6)),
     ):
-        wrong = 0
+        mismatches = 0
         for n in ns:
             for setting, (sigma, gap) in enumerate(PAIRS):
                 less = cell(metrics, n, rival, "variance", setting)[0] < cell(metrics, n, il, "variance", setting)[0]
-                wrong += less != (n * gap**2 / (2 * sigma**2) < bound(n))
-        numbers[f"bound/{name}"] = wrong
+                mismatches += less != (n * gap**2 / (2 * sigma**2) < bound(n))
+        numbers[f"bound/{name}"] = mismatches
     is_summary(summarise(metrics), columns, numbers)
 
 
-def test_how_metrics_are_read():
-    metrics = made()
+def test_cells_are_read_from_the_metrics():
+    metrics = metrics_by_hand()
     assert lengths(metrics) == [1, 2, 8]
     assert settings(metrics) == PAIRS
-    found = cells(metrics, "il_alternating", "variance")
-    np.testing.assert_array_equal(found.n, [2, 2, 2, 8, 8, 8])
-    np.testing.assert_allclose(found.s2, [0.64, 4, 0.25] * 2)
-    np.testing.assert_allclose(found.gap, [1.5, 0, 0.4] * 2)
+    measured = cells(metrics, "il_alternating", "variance")
+    np.testing.assert_array_equal(measured.n, [2, 2, 2, 8, 8, 8])
+    np.testing.assert_allclose(measured.s2, [0.64, 4, 0.25] * 2)
+    np.testing.assert_allclose(measured.gap, [1.5, 0, 0.4] * 2)
     for i, (n, setting) in enumerate(itertools.product((2, 8), range(3))):
         value, error = cell(metrics, n, "il_alternating", "variance", setting)
-        np.testing.assert_allclose([found.value[i], found.error[i]], [value, error], rtol=1e-12)
-    mixed = 100 * found.n + 10 * found.s2 + found.gap
-    np.testing.assert_allclose(found.at(lambda n, s2, gap: 100 * n + 10 * s2 + gap), mixed)
+        np.testing.assert_allclose([measured.value[i], measured.error[i]], [value, error], rtol=1e-12)
+    mixed = 100 * measured.n + 10 * measured.s2 + measured.gap
+    np.testing.assert_allclose(measured.at(lambda n, s2, gap: 100 * n + 10 * s2 + gap), mixed)
     squares = error_about_gradient(metrics, "nvi_global_c2")
     expected = [measured_of(metrics, n, "nvi_global_c2", "error", k) for n in NS for k in range(3)]
     np.testing.assert_allclose(np.transpose([squares.value, squares.error]), expected, rtol=1e-12)
 
 
 def test_table_has_the_second_and_the_last_length_beside_closed_forms():
-    metrics = made()
+    metrics = metrics_by_hand()
     rows = [line.split(" | ") for line in text(metrics).splitlines() if line.startswith(("| 1", "| 2", "| 8"))]
     assert [(row[0], row[1]) for row in rows] == [(f"| {n}", name) for n in (2, 8) for name in toy.methods(2)]
     row = next(row for row in rows if row[:2] == ["| 8", "nvi_global_c2"])
@@ -324,7 +324,7 @@ for id in EQUALITIES:
     CASES[id].append(({f"{id}/ratio": 1.0}, math.nan, None))
 
 
-def test_claims_judge_as_they_say():
+def test_claims_hold_as_stated():
     claims = experiment.claims
     assert {claim.id for claim in claims} == {*BETWEEN, *CASES}
     are_between(claims, BETWEEN)
@@ -334,7 +334,7 @@ def test_claims_judge_as_they_say():
     assert {claim.id for claim in claims if claim.own} == own
 
 
-def test_settings_that_cannot_be_meant():
+def test_invalid_settings_are_refused():
     for change, message in (
         ({"lengths": (4,)}, "lengths"),
         ({"lengths": (1, 3)}, "lengths"),

@@ -1,4 +1,4 @@
-"""The rules of the authors' code: transcribed in NumPy, step by step, and what they do to the loss."""
+"""Rules of the authors' code, compared with a NumPy transcription step by step, and their effect on the loss."""
 
 from statistics import NormalDist
 
@@ -19,24 +19,24 @@ from tests.rules.test_generative import close, variances
 
 
 def test_hidden_weights_rest_on_waking():
-    """D_1 and b beside the transition, or learn at a share of the rate; all other weights learn as ever."""
+    """D_1 and b rest like the transition, or learn at a share of the rate; all other weights learn as usual."""
     w = laws.world(2)
     rules = (impression_at_rest_on_waking, generative.impression, lambda net: impression_with_slow_layer(net, 0.3))
-    got, all_learn, slow = (laws.hold(rule(w.net), w)[0] for rule in rules)
+    at_rest, all_learn, slow = (laws.hold(rule(w.net), w)[0] for rule in rules)
     onset = np.array([t % 4 == 0 and t > 0 for t in range(laws.STEPS)])
-    want = jax.tree.map(np.array, all_learn)
-    assert all(np.abs(want["generation"][name][-1][onset]).max() > 1e-3 for name in ("w", "bias"))
+    expected = jax.tree.map(np.array, all_learn)
+    assert all(np.abs(expected["generation"][name][-1][onset]).max() > 1e-3 for name in ("w", "bias"))
     for name in ("w", "bias"):
-        want["generation"][name][-1][onset] = 0
-    jax.tree.map(np.testing.assert_array_equal, got, want)
-    want = jax.tree.map(np.array, all_learn)
+        expected["generation"][name][-1][onset] = 0
+    jax.tree.map(np.testing.assert_array_equal, at_rest, expected)
+    expected = jax.tree.map(np.array, all_learn)
     for name in ("w", "bias"):
-        want["generation"][name][-1][...] *= 0.3
-    close(slow, want)
+        expected["generation"][name][-1][...] *= 0.3
+    close(slow, expected)
 
 
 def published_by_hand(w, gamma_g, gamma_l):
-    """What the authors' code adds to the weights at each step, over its rate: loops over streams and steps."""
+    """Changes of the weights in the authors' code at each step, over its rate, by loops over streams and steps."""
     (w1, w2), (a,) = w.params["inference"]["w"], w.params["inference"]["bias"]
     (d0, d1), (b,) = w.params["generation"]["w"], w.params["generation"]["bias"]
     w1, w2, a, d0, d1, b, d2 = map(np.asarray, (w1, w2, a, d0, d1, b, w.params["generation"]["transition"]))
@@ -45,7 +45,7 @@ def published_by_hand(w, gamma_g, gamma_l):
     others = [
         draw(w.net, jax.random.fold_in(laws.key(t), OTHER_STREAM), laws.STREAMS, dtype) for t in range(laws.STEPS)
     ]
-    added = []
+    changes_by_stream = []
     for i in range(laws.STREAMS):
         r1, r2, average, before = np.zeros(len(w1)), np.zeros(len(w2)), 0.0, True
         trace = dict.fromkeys(("w1", "w2", "a", "d0", "d1", "b", "d2"), 0.0)
@@ -65,15 +65,15 @@ def published_by_hand(w, gamma_g, gamma_l):
                 r1_inferred = np.tanh(w1 @ (z[t, i] + q0 * noise[0]) + a) + q1 * noise[1]
                 r2_inferred = np.tanh(w2 @ r1_inferred) + q2 * noise[2]
             f1, f2, g1 = np.tanh(w1 @ s + a), np.tanh(w2 @ r1), np.tanh(d1 @ r2 + b)
-            told = np.tanh(d1 @ r2_inferred + b)
+            hidden_mean = np.tanh(d1 @ r2_inferred + b)
             rest = 0.0 if waking else 1.0
             score = {
                 "w1": np.outer((r1 - f1) * (1 - f1**2), s),
                 "a": (r1 - f1) * (1 - f1**2),
                 "w2": np.outer((r2 - f2) * (1 - f2**2), r1),
                 "d0": np.outer(z[t, i] - d0 @ r1_inferred, r1_inferred),
-                "d1": rest * np.outer((r1_inferred - told) * (1 - told**2), r2_inferred),
-                "b": rest * (r1_inferred - told) * (1 - told**2),
+                "d1": rest * np.outer((r1_inferred - hidden_mean) * (1 - hidden_mean**2), r2_inferred),
+                "b": rest * (r1_inferred - hidden_mean) * (1 - hidden_mean**2),
                 "d2": rest * (r2 - d2 * r2_before) * r2_before,
             }
             if awake:
@@ -93,10 +93,10 @@ def published_by_hand(w, gamma_g, gamma_l):
                 step[name] = (0 if sampled else value) + (loss - average) * trace[name]
             changes.append(step)
             before = awake
-        added.append(changes)
+        changes_by_stream.append(changes)
     mean = {
-        name: np.array([np.mean([changes[t][name] for changes in added], 0) for t in range(laws.STEPS)])
-        for name in added[0][0]
+        name: np.array([np.mean([changes[t][name] for changes in changes_by_stream], 0) for t in range(laws.STEPS)])
+        for name in changes_by_stream[0][0]
     }
     return {
         "inference": {"w": (mean["w1"], mean["w2"]), "bias": (mean["a"],)},
@@ -105,17 +105,17 @@ def published_by_hand(w, gamma_g, gamma_l):
 
 
 def test_the_published_code_is_transcribed():
-    """Its sign, its losses and averages, what teaches generation asleep, and what rests on waking."""
+    """Checks the sign, the losses and averages, learning of generation asleep, and rest at onsets."""
     w = laws.world(2)
-    got = laws.hold(published_nvi(w.net, gamma_g=0.8, gamma_baseline=0.1), w)[0]
+    updates = laws.hold(published_nvi(w.net, gamma_g=0.8, gamma_baseline=0.1), w)[0]
     added = published_by_hand(w, 0.8, 0.1)
-    close(got, jax.tree.map(np.negative, added))
+    close(updates, jax.tree.map(np.negative, added))
 
 
 def test_the_published_second_term_climbs():
-    """Against the true one, by quadrature, of W and the transition, which the code scores by what was sampled.
+    """Inner product with the true term by quadrature, for W and the transition, which the code scores by the sample.
 
-    The mean inner product is negative, at z < -5 (a false alarm of 3e-7).
+    The mean inner product is negative, at z < -5 (a false alarm rate of 3e-7).
     """
     first = laws.trials(generative.impression(laws.ONE_NET, precondition=False))
     published = laws.trials(published_nvi(laws.ONE_NET, gamma_g=1.0, gamma_baseline=0.0))

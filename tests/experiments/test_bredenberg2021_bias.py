@@ -1,4 +1,4 @@
-"""Trials of the bias experiment against the library's own trajectory, loss and rule; summary and claims by hand."""
+"""Trials of the bias experiment, compared with the library's trajectory, loss and rule; summary and claims by hand."""
 
 import math
 
@@ -35,7 +35,7 @@ UPDATES = compiled(
 
 
 def test_onsets_by_hand():
-    """Waking is an onset but for the first step, before which the network counts as awake."""
+    """Waking is an onset except at the first step, because the network counts as awake before it."""
     assert pairs(8, 2).tolist() == [[True, True, False, False] * 2, [False, False, True, True] * 2]
     assert [onsets(row).tolist() for row in pairs(8, 2)] == [
         [False, False, False, False, True, False, False, False],
@@ -47,39 +47,39 @@ def test_onsets_by_hand():
 
 @pytest.mark.parametrize("window", [0, 1])
 def test_a_trial_is_the_librarys(window):
-    """With onsets as printed, walk, true gradient and IL are those of trajectory, trajectory_loss and impression."""
+    """Walk, true gradient and IL, with onsets as printed, are those of trajectory, trajectory_loss and impression."""
     wake, onset, mirrored = (rows[window] for rows in patterns("onset", 8))
     now = WALK(PLAIN, wake, onset)
     expected = compiled(lambda: trajectory(NET, PARAMS, KEY, Z, wake))()
     for one, other in zip(jax.tree.leaves(now), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
-    found = SAMPLE(wake, onset, mirrored)
+    trial = SAMPLE(wake, onset, mirrored)
     gradient, updates = GRADIENT(PARAMS, wake)[1], UPDATES(wake)
     il = ravel_pytree(jax.tree.map(lambda leaf: jnp.sum(leaf, 0), updates))[0]
-    np.testing.assert_allclose(found["truth"], -ravel_pytree(gradient)[0], rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(found["il"], -2 * il, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(trial["truth"], -ravel_pytree(gradient)[0], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(trial["il"], -2 * il, rtol=1e-4, atol=1e-3)
 
 
 def test_the_remainder_is_taylors():
-    """R is 2 (x - 1 - log x) of the whole window's ratio x, by the loss of the library."""
+    """R is 2 (x - 1 - log x) with the ratio x of the whole window, from the library's loss."""
     wake, onset, mirrored = (rows[1] for rows in patterns("onset", 8))
-    found = SAMPLE(wake, onset, mirrored)
+    trial = SAMPLE(wake, onset, mirrored)
     log_x = -float(GRADIENT(PARAMS, wake)[0])
     expected = 2 * (np.exp(log_x) - 1 - log_x)
-    np.testing.assert_allclose(found["remainder_square"], expected**2, rtol=1e-4)
+    np.testing.assert_allclose(trial["remainder_square"], expected**2, rtol=1e-4)
 
 
 def test_relabelling_is_exact_without_onsets():
-    """Both walks are then the same one; with onsets they differ."""
+    """Both walks are the same without onsets, and differ with them."""
     for kind, zero in (("no_onset", True), ("onset", False)):
         wake, onset, mirrored = (rows[0] for rows in patterns(kind, 8))
-        found = SAMPLE(wake, onset, mirrored)
-        assert bool(jnp.all(found["relabel"] == 0)) is zero
+        trial = SAMPLE(wake, onset, mirrored)
+        assert bool(jnp.all(trial["relabel"] == 0)) is zero
 
 
 def test_signs_turn_the_noise_over():
-    """Awake from fixed weights, s - z changes sign with the first, r - f(W s) at odd steps with the second."""
+    """Awake, s - z changes sign with the first sign, and r - f(W s) at odd steps with the second."""
     wake, onset = jnp.ones(8, bool), jnp.zeros(8, bool)
     one = WALK(PLAIN, wake, onset)
     other = WALK(-PLAIN, wake, onset)
@@ -93,7 +93,7 @@ KINDS = ("held", "no_onset", "onset")
 VECTORS = ("il", "truth", "bias", "taylor", "relabel", "rest")
 
 
-def made():
+def metrics_by_hand():
     """Metrics of the path, of longer windows at the second eps, and of the paper's network."""
     metrics = {}
     shapes = {"path": (1, 3, 3)} | {f"window.{steps}": (1, 1, 1) for steps in LONGER}
@@ -107,10 +107,10 @@ def made():
         steps = 4 if part == "path" else int(part[7:])
         metrics[f"{part}/steps"] = np.full((SEEDS, *shape), steps)
         metrics[f"{part}/eps"] = np.broadcast_to(np.array(EPS if part == "path" else 0.2), (SEEDS, *shape))
-    metrics["path/rest_error"][0, 0, 1, 1, 3] = 0.0  # what does not vary at all
+    metrics["path/rest_error"][0, 0, 1, 1, 3] = 0.0  # no variance at all
     metrics["path/rest"][0, 0, 1, 1, 3] = 1e-13
     metrics["path/relabel_error"][0, 0, 2, 0] = 1.0  # nothing but noise
-    for name in ("taylor", "rest"):  # the largest have a sign
+    for name in ("taylor", "rest"):  # the largest values are negative
         metrics[f"path/{name}"][1, 0, :2, 1, 5] = -60.0
     for name in VECTORS:
         metrics[f"own/{name}"] = entries(f"own/{name}", SEEDS, 2, 8, low=-1, high=1)
@@ -120,14 +120,14 @@ def made():
 
 
 def length(vector, error=None):
-    """Less the noise's share of it, but no less than the noise."""
+    """Length of a vector, corrected for noise, but not below the noise itself."""
     square = sum(v * v for v in vector)
     noise = 0 if error is None else sum(e * e for e in error)
     return math.sqrt(max(square - noise, noise))
 
 
 def lengths(metrics, part, name, *at):
-    """Of each seed at one place of a part."""
+    """Length of a metric at one place of a part, for each seed."""
     vectors = [np.asarray(metrics[f"{part}/{name}"])[(seed, *at)] for seed in range(SEEDS)]
     if vectors[0].ndim == 0:
         return np.array(vectors)
@@ -143,7 +143,7 @@ def fitted(x, y):
 
 
 def test_summary_is_of_lengths_and_slopes_by_kind():
-    metrics = made()
+    metrics = metrics_by_hand()
     columns, numbers = {}, {}
     for k, kind in enumerate(KINDS):
         curves = {"gradient": [], "bias": [], "relative_bias": []}
@@ -194,8 +194,8 @@ def test_summary_is_of_lengths_and_slopes_by_kind():
     is_summary(summarise(metrics), columns, numbers)
 
 
-def test_how_metrics_are_read():
-    metrics = made()
+def test_curves_are_read_from_the_metrics():
+    metrics = metrics_by_hand()
     np.testing.assert_array_equal(windows_of(metrics), [4, 8, 16])
     np.testing.assert_array_equal(values_of(metrics, "onset", "il"), metrics["path/il"][:, 0, 2])
     along = values_of(metrics, "windows", "il")
@@ -227,7 +227,7 @@ BETWEEN = {
 }
 
 
-def test_claims_judge_as_they_say():
+def test_claims_hold_as_stated():
     claims = experiment.claims
     assert {claim.id for claim in claims} == {*SURE, *BETWEEN}
     are_sure(claims, SURE)
@@ -235,7 +235,7 @@ def test_claims_judge_as_they_say():
     assert {claim.id for claim in claims if claim.own} == {"relative-bias-T", "relabel-minor"}
 
 
-def test_settings_that_cannot_be_meant():
+def test_invalid_settings_are_refused():
     for change, message in (
         ({"steps": 6}, "multiples of 4"),
         ({"windows": (8, 18)}, "multiples of 4"),

@@ -1,4 +1,4 @@
-"""Maths of the experiments on impression learning, against NumPy and closed forms."""
+"""Measurements of the experiments on impression learning, compared with NumPy and closed forms."""
 
 import jax
 import jax.numpy as jnp
@@ -53,8 +53,8 @@ def test_decoding_generalises_across_streams_and_ignores_scale():
     noise = jax.random.normal(key_noise, (200, 4, 2))
     mixed = y @ jax.random.normal(key_mix, (2, 2))
     assert shared.decoding(1e-3 * mixed, y) == pytest.approx(1, abs=1e-5)  # a ridge of 1e-8
-    assert shared.decoding(mixed * jnp.array([1, 1, -1, -1])[:, None], y) < 0  # the other streams read the other way
-    # y + n of equal variances: R2 = 1/2; 400 samples fit, 400 test: standard error 0.035 of either channel
+    assert shared.decoding(mixed * jnp.array([1, 1, -1, -1])[:, None], y) < 0  # held-out streams have the opposite sign
+    # y + n of equal variances: R2 = 1/2; 400 samples to fit and 400 to test: standard error 0.035 of either channel
     assert shared.decoding(y + noise, y) == pytest.approx(0.5, abs=0.15)
 
 
@@ -68,8 +68,8 @@ def test_correlation_is_the_mean_of_numpys():
 def test_autocorrelation_of_a_cosine_and_of_the_latents():
     t = np.arange(100 + 80)
     waves = jnp.stack([jnp.cos(2 * jnp.pi * (t / 20)), jnp.sin(2 * jnp.pi * (t / 20))], -1)[:, None]
-    found = shared.autocorrelation(waves, (0, 5, 10, 80))
-    np.testing.assert_allclose(found, [1, 0, -1, 1], atol=1e-5)
+    autocorrelations = shared.autocorrelation(waves, (0, 5, 10, 80))
+    np.testing.assert_allclose(autocorrelations, [1, 0, -1, 1], atol=1e-5)
     stream = ou_mixture(2, 2, batch=500)
     y = compiled(lambda key: stream.take(stream.init(key), 60)[1].y)(jax.random.key(0))
     expected = float(ou_moments(0.1).decay) ** 20
@@ -78,27 +78,29 @@ def test_autocorrelation_of_a_cosine_and_of_the_latents():
 
 
 def test_a_network_that_knows_the_world_passes_every_test():
-    """D_s = A / c, W its inverse at a scale c where tanh is linear, and dreams of the latents' own law."""
+    """The network has D_s = A / c, W its inverse at a scale c where tanh is linear, and dreams like the latents."""
     net, c = two_stream((4, 2), (0.001, 0.001), (0.001, 0.05 * float(ou_moments(0.1).innovation))), 0.05
     stream = ou_mixture(2, 4, batch=64)
     state, examples = stream.take(stream.init(jax.random.key(0)), 300)
     params = init_params(jax.random.key(1), net, transition=float(ou_moments(0.1).decay))
     params["inference"]["w"] = (c * jnp.linalg.pinv(state.mixing),)
     params["generation"]["w"] = (state.mixing / c,)
-    measure = compiled(lambda params, examples: shared.tested(net, params, jax.random.key(2), examples, 2))
-    found = jax.tree.map(np.asarray, measure(params, examples))
-    assert found["r2"] > 0.97
-    assert found["decoding"] > 0.95
-    assert found["decoding_noiseless"] > 0.999
+    measure = compiled(lambda params, examples: shared.measurements(net, params, jax.random.key(2), examples, 2))
+    metrics = jax.tree.map(np.asarray, measure(params, examples))
+    assert metrics["r2"] > 0.97
+    assert metrics["decoding"] > 0.95
+    assert metrics["decoding_noiseless"] > 0.999
     # 64 streams of 2 latents, 140 steps of a time constant of 40: about 250 samples of a variance, 9 % of it
-    assert found["dispersion"] == pytest.approx(1, abs=0.4)
-    np.testing.assert_allclose(found["acf_stimulus"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
-    np.testing.assert_allclose(found["acf_dream"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
-    assert found["alternating"] == pytest.approx((found["alternating_wake"] + found["alternating_sleep"]) / 2, rel=1e-6)
+    assert metrics["dispersion"] == pytest.approx(1, abs=0.4)
+    np.testing.assert_allclose(metrics["acf_stimulus"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
+    np.testing.assert_allclose(metrics["acf_dream"], float(ou_moments(0.1).decay) ** np.array(shared.LAGS), atol=0.2)
+    assert metrics["alternating"] == pytest.approx(
+        (metrics["alternating_wake"] + metrics["alternating_sleep"]) / 2, rel=1e-6
+    )
 
 
 def test_every_number_is_of_its_own_walk(monkeypatch):
-    """Walks made by hand, which differ by their phases; whole cycles, without the first, and settled dreams."""
+    """Made-up walks differ by their phases; metrics are from whole cycles after the first, and from settled dreams."""
     net, period, rng = two_stream((4, 2), (0.1, 0.2), (0.3, 0.5)), 3, np.random.default_rng(2)
     params = init_params(jax.random.key(0), net, transition=0.7)
     params["inference"]["w"] = (jnp.asarray(rng.normal(size=(2, 4))),)
@@ -115,7 +117,7 @@ def test_every_number_is_of_its_own_walk(monkeypatch):
     monkeypatch.setattr(shared, "log_p", lambda net, walk: jnp.sum(walk.x[0] * walk.generated[0], -1))
     monkeypatch.setattr(shared, "decoding", lambda features, targets: jnp.sum(features * targets))
     args = net, params, jax.random.key(0), Example(jnp.asarray(z), jnp.asarray(y)), period
-    found = compiled(lambda: shared.tested(*args))()
+    metrics = compiled(lambda: shared.measurements(*args))()
 
     t, used = np.arange(250), slice(6, 246)  # 250 is 41 cycles of 6, and 4
     wakes = t >= 0, t % 6 < 3, t == 0
@@ -127,8 +129,8 @@ def test_every_number_is_of_its_own_walk(monkeypatch):
         return (2 * np.where(wake, 1, -1)[:, None] * energy)[used]
 
     each = losses(phases, wakes[1]).mean(1)
-    r, seen = awake.x[1][used], z[used]
-    total = seen.var((0, 1)).sum()
+    r, stimuli = awake.x[1][used], z[used]
+    total = stimuli.var((0, 1)).sum()
     follows = [np.corrcoef(r[..., i].ravel(), phases.x[1][used][..., i].ravel())[0, 1] for i in range(2)]
     dream = [x[160:] for x in asleep.x]
     expected = {
@@ -136,13 +138,13 @@ def test_every_number_is_of_its_own_walk(monkeypatch):
         "alternating": each.mean(),
         "alternating_wake": each[wakes[1][used]].mean(),
         "alternating_sleep": each[~wakes[1][used]].mean(),
-        "r2": 1 - ((awake.generated[0][used] - seen) ** 2).mean((0, 1)).sum() / total,
+        "r2": 1 - ((awake.generated[0][used] - stimuli) ** 2).mean((0, 1)).sum() / total,
         "decoding": (r * y[used]).sum(),
-        "decoding_noiseless": (np.tanh(seen @ np.asarray(params["inference"]["w"][0]).T) * y[used]).sum(),
+        "decoding_noiseless": (np.tanh(stimuli @ np.asarray(params["inference"]["w"][0]).T) * y[used]).sum(),
         "transition": 0.7,
         "correlation": np.mean(follows),
         "dispersion": dream[0].var((0, 1)).sum() / total,
-        "trace_stimulus": seen[:400, 0, 0],
+        "trace_stimulus": stimuli[:400, 0, 0],
         "trace_reconstruction": awake.generated[0][used][:400, 0, 0],
         "trace_wake": r[:400, 0, 0],
         "trace_alternating": phases.x[1][used][:400, 0, 0],
@@ -151,17 +153,17 @@ def test_every_number_is_of_its_own_walk(monkeypatch):
             awake.generated[0][6 + 32 * i, j, k] for i in range(8) for j in range(3) for k in range(4)
         ],
     }
-    for name, x in (("wake", r), ("stimulus", seen), ("dream", dream[1])):
+    for name, x in (("wake", r), ("stimulus", stimuli), ("dream", dream[1])):
         n = len(x) - 80
         pairs = [(x[:n], x[lag : lag + n]) for lag in range(0, 81, 4)]
         expected[f"acf_{name}"] = [(a * b).sum() / ((a * a).sum() * (b * b).sum()) ** 0.5 for a, b in pairs]
-    assert found.keys() == expected.keys()
+    assert metrics.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
 
 
 def test_slopes_of_the_transition_are_those_of_a_plain_loop():
-    """The losses awake and asleep in NumPy, from the same noise, by central differences of a shift of all D_r."""
+    """Losses awake and asleep in NumPy with the same noise; slopes by central differences of a shift of all D_r."""
     net, rng = two_stream((4, 3), (0.3, 0.2), (0.4, 0.5)), np.random.default_rng(5)
     params = init_params(jax.random.key(0), net, 0.6, jnp.float64)
     params["generation"]["transition"] = jnp.asarray([0.6, 0.8, -0.3])
@@ -191,11 +193,11 @@ def test_slopes_of_the_transition_are_those_of_a_plain_loop():
 
     h = 1e-5
     expected = 0.5**2 * (losses(h) - losses(-h)) / (2 * h) / 3
-    found = compiled(lambda params: shared.transition_slopes(net, params, key, jnp.asarray(z), jnp.asarray(wake)))(
+    slopes = compiled(lambda params: shared.transition_slopes(net, params, key, jnp.asarray(z), jnp.asarray(wake)))(
         params
     )
     assert (np.abs(expected) > 1e-3).all()
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(slopes, expected, rtol=1e-6)
 
 
 def _matrices(params):

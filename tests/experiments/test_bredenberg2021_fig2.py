@@ -1,4 +1,4 @@
-"""Figure 2 from estimates to claims: statistics against NumPy, summary and claims on numbers made by hand."""
+"""Figure 2 from estimates to claims: statistics compared with NumPy, summary and claims on made-up numbers."""
 
 import math
 
@@ -10,7 +10,7 @@ import pytest
 from experiments.bredenberg2021 import fig2_estimators as estimators
 from experiments.bredenberg2021.fig2 import PRESETS, Config, experiment, make_parts
 from experiments.bredenberg2021.fig2_claims import KEPT, sizes, summarise
-from experiments.bredenberg2021.fig2_estimators import Trials, apart, assessed
+from experiments.bredenberg2021.fig2_estimators import Trials, cosine_and_bias, estimator_statistics
 from tests.experiments.bredenberg2021_by_hand import (
     are_between,
     are_cases,
@@ -51,23 +51,26 @@ def test_statistics_of_an_estimator(name):
         for each in ((own, steps), (spread, step_spread))
     )
     il = RNG.normal(size=(2, 3, 4))
-    found = assessed(name, mean, variance, COUNT, jnp.asarray(truth), jnp.asarray(error), Trials(jnp.asarray(il)))
+    statistics = estimator_statistics(
+        name, mean, variance, COUNT, jnp.asarray(truth), jnp.asarray(error), Trials(jnp.asarray(il))
+    )
 
-    wanted, estimate = (truth[0] + truth[1]) / 2, (own[0] + own[1]) / 2
-    # The two windows' trials are independent, but for those of "elbo", which are the same trial.
+    gradient, estimate = (truth[0] + truth[1]) / 2, (own[0] + own[1]) / 2
+    # The two windows' trials are independent, except for "elbo", where both are the same trial.
     power = spread.sum() / 4 if name != "elbo" else spread.sum() / 2
     noise, truth_noise = power / COUNT, (error**2).sum() / 4
-    length, off = (wanted**2).sum(), ((estimate - wanted) ** 2).sum() - noise - truth_noise
+    length, off = (gradient**2).sum(), ((estimate - gradient) ** 2).sum() - noise - truth_noise
     unbiased = name in ("nvi", "bp")
     signal = length if unbiased else (estimate**2).sum() - noise
-    along = length if unbiased else (estimate * wanted).sum()
+    along = length if unbiased else (estimate * gradient).sum()
     z = [
-        (estimate - wanted)[i] ** 2 / ((spread[0] + spread[1])[i] / 4 / COUNT + (error[0] ** 2 + error[1] ** 2)[i] / 4)
+        (estimate - gradient)[i] ** 2
+        / ((spread[0] + spread[1])[i] / 4 / COUNT + (error[0] ** 2 + error[1] ** 2)[i] / 4)
         for i in np.ndindex(3, 4)
     ]
     first = truth[0] ** 2 if unbiased else own[0] ** 2 - spread[0] / COUNT
     expected = {
-        "cosine": cosine(estimate, wanted),
+        "cosine": cosine(estimate, gradient),
         "cosine_il": cosine(estimate, (il[0] + il[1]) / 2),
         "norm": math.sqrt((estimate**2).sum()),
         "norm_ratio": math.sqrt(((estimate**2).sum() - noise) / length),
@@ -87,32 +90,36 @@ def test_statistics_of_an_estimator(name):
             squares = sum(step_spread[t][i] + steps[t][i] ** 2 for t in range(4)) / 4
             ratios.append(((truth if unbiased else own)[0][i] / 4) ** 2 / (squares - middle**2))
         expected["snr_step"] = sum(ratios) / 12
-    assert found.keys() == expected.keys()
+    assert statistics.keys() == expected.keys()
     for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=1e-6, err_msg=key)
+        np.testing.assert_allclose(statistics[key], value, rtol=1e-6, err_msg=key)
 
 
 def test_an_estimate_over_stimuli_beside_the_gradient():
-    wanted, own, error, own_error = RNG.normal(size=(4, 3, 4)) * np.array([1, 2, 0.1, 0.2])[:, None, None]
-    found = apart((jnp.asarray(wanted), jnp.asarray(own)), (jnp.asarray(error), jnp.asarray(own_error)))
-    length = (wanted**2).sum() - (error**2).sum()
-    off = ((own - wanted) ** 2).sum() - (error**2).sum() - (own_error**2).sum()
+    gradient, estimate, error, estimate_error = RNG.normal(size=(4, 3, 4)) * np.array([1, 2, 0.1, 0.2])[:, None, None]
+    statistics = cosine_and_bias(
+        (jnp.asarray(gradient), jnp.asarray(estimate)), (jnp.asarray(error), jnp.asarray(estimate_error))
+    )
+    length = (gradient**2).sum() - (error**2).sum()
+    off = ((estimate - gradient) ** 2).sum() - (error**2).sum() - (estimate_error**2).sum()
     expected = {
-        "cosine": cosine(own, wanted),
-        "norm_ratio": math.sqrt(((own**2).sum() - (own_error**2).sum()) / length),
+        "cosine": cosine(estimate, gradient),
+        "norm_ratio": math.sqrt(((estimate**2).sum() - (estimate_error**2).sum()) / length),
         "bias": math.sqrt(off / length),
         "absolute_bias": math.sqrt(off),
         "norm": math.sqrt(length),
     }
-    assert found.keys() == expected.keys()
+    assert statistics.keys() == expected.keys()
     for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=1e-6, err_msg=key)
-    still = apart((jnp.asarray(wanted), jnp.asarray(wanted)), (jnp.asarray(error), jnp.asarray(own_error)))
-    assert float(still["bias"]) == float(still["absolute_bias"]) == 0
+        np.testing.assert_allclose(statistics[key], value, rtol=1e-6, err_msg=key)
+    unbiased = cosine_and_bias(
+        (jnp.asarray(gradient), jnp.asarray(gradient)), (jnp.asarray(error), jnp.asarray(estimate_error))
+    )
+    assert float(unbiased["bias"]) == float(unbiased["absolute_bias"]) == 0
 
 
 def test_trials_are_summed_over_steps_and_kept_step_by_step(monkeypatch):
-    """The factor, both windows, their starts, independent keys, and the steps of the first of them."""
+    """Checks the factor, both windows, their initial states, independent keys, and the steps of the first window."""
 
     def updates(rule, params, key, batch):
         pattern, top, wake = rule
@@ -121,17 +128,17 @@ def test_trials_are_summed_over_steps_and_kept_step_by_step(monkeypatch):
     monkeypatch.setattr(estimators, "updates_along", updates)
     monkeypatch.setattr(estimators, "starting_from", lambda *rule: rule)
     key, z, tops = jax.random.key(0), jnp.asarray(RNG.normal(size=(4, 2, 3))), jnp.asarray(RNG.normal(size=(2, 2, 3)))
-    found = estimators.by_rule(lambda pattern: pattern, {}, key, tops, z, 3.0)
+    trials = estimators.by_rule(lambda pattern: pattern, {}, key, tops, z, 3.0)
     noise = [float(jax.random.uniform(each)) for each in jax.random.split(key)]
     windows = [np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])]
     shifts = [np.asarray(tops[0]) + noise[0], np.asarray(tops[1]) + 7 + noise[1]]
     steps = [3 * (window[:, None, None] * np.asarray(z) + shift) for window, shift in zip(windows, shifts, strict=True)]
-    np.testing.assert_allclose(found.total, [each.sum(0) for each in steps], rtol=1e-6)
-    np.testing.assert_allclose(found.steps, steps[0], rtol=1e-6)
+    np.testing.assert_allclose(trials.total, [each.sum(0) for each in steps], rtol=1e-6)
+    np.testing.assert_allclose(trials.steps, steps[0], rtol=1e-6)
 
 
-def made(all_n=(16, 2, 8), seeds=3):
-    """Metrics of networks that were followed at three, two and four points."""
+def metrics_by_hand(all_n=(16, 2, 8), seeds=3):
+    """Metrics of networks that are followed at two, three and four points."""
     metrics = {}
     for n, points in zip(all_n, (2, 3, 4), strict=False):
         for name, statistics in KEPT_BY_HAND.items():
@@ -146,7 +153,7 @@ def made(all_n=(16, 2, 8), seeds=3):
 
 
 def test_summary_of_every_network_and_of_the_ends():
-    metrics = made()
+    metrics = metrics_by_hand()
     assert sizes(metrics) == [2, 8, 16]
     columns, numbers = {}, {}
     at = {"before": 0, "after": -1}
@@ -209,10 +216,10 @@ def test_summary_of_every_network_and_of_the_ends():
 
 
 def test_one_number_of_latents_has_no_ends_and_a_lost_network_is_the_worst():
-    metrics = made((4,))
-    found = summarise(metrics)
-    assert not [name for name in found if "last-first" in name or "first-last" in name or "grows" in name]
-    metrics = made()
+    metrics = metrics_by_hand((4,))
+    summary = summarise(metrics)
+    assert not [name for name in summary if "last-first" in name or "first-last" in name or "grows" in name]
+    metrics = metrics_by_hand()
     metrics["n8/il.cosine"][1, 2] = np.nan
     assert all(math.isnan(summarise(metrics)[f"{worst}/il.cosine"]) for worst in ("worst", "worst_mean"))
 
@@ -239,7 +246,7 @@ BETWEEN = {
 
 
 def cases_of_all(pattern, others):
-    """A mean that is above 0, at 95 %, in two networks: half of its interval is 0.318."""
+    """Cases of a mean above 0, at 95 %, in two networks; half of its interval is 0.318."""
     one, two = pattern.format(2), pattern.format(16)
     return [
         (over_seeds({one: 0.5, two: 0.33, others: -1.0}), 0.33, True),
@@ -251,7 +258,7 @@ def cases_of_all(pattern, others):
 
 
 def cases_of_fewest(tail, sign):
-    """A mean that has this sign, at 95 %, at the fewest latents."""
+    """Cases of a mean with this sign, at 95 %, at the fewest latents."""
     return [
         (over_seeds({f"n16/{tail}": -sign, f"n4/{tail}": 0.33 * sign}), 0.33 * sign, True),
         (over_seeds({f"n16/{tail}": sign, f"n4/{tail}": 0.3 * sign}), 0.3 * sign, False),
@@ -261,7 +268,7 @@ def cases_of_fewest(tail, sign):
 
 
 def cases_of_variance(when, other):
-    """Ratios of variances within a factor of 1.5, at one of both times."""
+    """Cases of ratios of variances within a factor of 1.5, before or after training."""
     ratio = "n{}/{}/log10_variance/il-bp".format
     return [
         ({ratio(2, when): math.log10(1.4), ratio(4, when): -math.log10(1.45), ratio(8, other): 9.0}, 1 / 1.45, True),
@@ -294,7 +301,7 @@ CASES = {
 }
 
 
-def test_claims_judge_as_they_say():
+def test_claims_hold_as_stated():
     claims = experiment.claims
     assert {claim.id for claim in claims} == {*SURE, *BETWEEN, *CASES}
     are_sure(claims, SURE)
@@ -307,7 +314,7 @@ def test_claims_judge_as_they_say():
     assert not [claim.id for claim in claims if claim.trivial]
 
 
-def test_settings_that_cannot_be_meant():
+def test_invalid_settings_are_refused():
     for change, message in (({"followed": (3,)}, "among latents"), ({"steps": 99_999}, "multiple of 500")):
         with pytest.raises(ValueError, match=message):
             Config(**change)

@@ -1,4 +1,4 @@
-"""Figure 4 from metrics to claims: summary, table and claims on numbers made by hand."""
+"""Figure 4 from metrics to claims: summary, table and claims on made-up numbers."""
 
 import math
 
@@ -20,7 +20,7 @@ TRIED = (1e-10, 2e-9, 3e-8)
 
 
 def metrics_by_hand():
-    """Metrics of a run in which one seed diverged at the highest rate of NVI*, and another everywhere."""
+    """Metrics of a run in which one seed diverged at the highest rate of NVI*, and another at all rates."""
     metrics = {}
     for name in (*TAKEN, *DIGITS, "loss"):
         metrics[f"il/{name}"] = entries(f"il/{name}", SEEDS, EPOCHS)
@@ -88,21 +88,23 @@ def test_summary_is_of_the_ends_and_paired():
         columns[f"il/components_{layer}"] = lower
     for name in ("pearson", "pearson_all", *DIGITS):
         columns[f"gap/{name}"] = last[name] - first[name]
-    found = summarise(metrics)
+    summary = summarise(metrics)
     early = {name: value for name, value in metrics.items() if not name.startswith("il_slow/")}
-    assert found.keys() - summarise(early).keys() == {name for name in found if "il_slow" in name or "gap/rate" in name}
-    of_one, found_of_one = ({k: d.pop(k) for k in list(d) if "rates/3e-08" in k} for d in (columns, found))
-    is_summary(found, columns)
-    for loss in ("alternating", "wake"):  # of one seed
-        assert found_of_one[f"rates/3e-08/{loss}_n"] == 1
-        assert found_of_one[f"rates/3e-08/{loss}"] == pytest.approx(of_one[f"rates/3e-08/{loss}"][1])
+    assert summary.keys() - summarise(early).keys() == {
+        name for name in summary if "il_slow" in name or "gap/rate" in name
+    }
+    columns_of_one, summary_of_one = ({k: d.pop(k) for k in list(d) if "rates/3e-08" in k} for d in (columns, summary))
+    is_summary(summary, columns)
+    for loss in ("alternating", "wake"):  # the mean is of one seed
+        assert summary_of_one[f"rates/3e-08/{loss}_n"] == 1
+        assert summary_of_one[f"rates/3e-08/{loss}"] == pytest.approx(columns_of_one[f"rates/3e-08/{loss}"][1])
 
 
 def test_table_counts_what_diverged():
     metrics = metrics_by_hand()
     rows = [line.strip("| ").split(" | ") for line in text(metrics).splitlines() if line.startswith("| ")]
-    losses, told = rows[2:8], rows[10:]
-    assert [row[0] for row in losses] == [
+    loss_rows, digit_rows = rows[2:8], rows[10:]
+    assert [row[0] for row in loss_rows] == [
         "untrained",
         "impression learning",
         "the same, hidden weights rest on waking",
@@ -115,14 +117,14 @@ def test_table_counts_what_diverged():
         mean = means({"x": values})
         return f"{mean['x']:{form}} ± {mean['x_sem']:{form}}"
 
-    wanted = ("alternating", "wake", "alternating_nats", "wake_nats")
+    loss_names = ("alternating", "wake", "alternating_nats", "wake_nats")
     parts = (("il", 0), ("il", -1), ("il_authors", -1), ("il_slow", -1))
-    for row, (part, at) in zip(losses[:4], parts, strict=True):
-        assert row[1:] == [cell(metrics[f"{part}/{name}"][:, at], ".3e") for name in wanted]
+    for row, (part, at) in zip(loss_rows[:4], parts, strict=True):
+        assert row[1:] == [cell(metrics[f"{part}/{name}"][:, at], ".3e") for name in loss_names]
     wake = metrics["published/wake"][:, -1]
-    assert losses[5][2] == cell(wake, ".3e") + ", 1 of 3 seeds diverged"
-    assert losses[5][1] == cell(metrics["published/alternating"][:, -1], ".3e")
-    assert [row[0] for row in told] == [
+    assert loss_rows[5][2] == cell(wake, ".3e") + ", 1 of 3 seeds diverged"
+    assert loss_rows[5][1] == cell(metrics["published/alternating"][:, -1], ".3e")
+    assert [row[0] for row in digit_rows] == [
         "frames",
         "PCA, as layer 1",
         "PCA, as layer 2",
@@ -132,9 +134,9 @@ def test_table_counts_what_diverged():
         "layer 2, noiseless",
     ]
     raw = (f"{metrics[f'data/digits_pca_r1{z}'][0, 0]:.3f}" for z in ("", "_z"))
-    assert told[1][1:] == [part for value in raw for part in ("-", value)]
+    assert digit_rows[1][1:] == [part for value in raw for part in ("-", value)]
     pairs = [metrics[f"il/digits_r2_noiseless{z}"][:, at] for z in ("", "_z") for at in (0, -1)]
-    assert told[6][1:] == [cell(values, ".3f") for values in pairs]
+    assert digit_rows[6][1:] == [cell(values, ".3f") for values in pairs]
 
 
 INF = math.inf
@@ -173,7 +175,7 @@ BETWEEN = {
 
 
 def digits_by_hand(layer, z):
-    """The untrained layer, and the frames and both sets of components, of which the best alone tells more."""
+    """Summaries in each of which one baseline is better than an untrained layer, and a summary in which none is."""
     names = [f"data/digits_{feature}{z}" for feature in ("raw", "pca_r1", "pca_r2")]
     worse = {f"untrained/digits_{layer}": 0.5, **dict.fromkeys(names, 0.4)}
     return [{**worse, name: 0.6} for name in names], worse
@@ -198,25 +200,25 @@ for layer in ("r2", "r2_z", "r2_noiseless_z", "r1", "r1_z"):
     TRIVIAL[f"digits-{layer}".replace("_", "-")] = (met[0], unmet)
 
 
-def test_claims_judge_as_they_say():
+def test_claims_hold_as_stated():
     claims = experiment.claims
     assert {claim.id for claim in claims} == {*SURE, *BETWEEN}
     are_sure(claims, SURE)
     are_between(claims, BETWEEN)
-    told = SURE | {id: (low, high, *names) for id, (low, high, _, *names) in BETWEEN.items()}
-    are_trivial(claims, TRIVIAL, told)
+    intervals = SURE | {id: (low, high, *names) for id, (low, high, _, *names) in BETWEEN.items()}
+    are_trivial(claims, TRIVIAL, intervals)
     others = {id: each for id, each in TRIVIAL.items() if not id.startswith("digits")}
     for place in (1, 2):
         digits = {
             f"digits-{layer}".replace("_", "-"): (digits_by_hand(layer, z)[0][place],)
             for layer, z in (("r2", ""), ("r2_z", "_z"), ("r2_noiseless_z", "_z"), ("r1", ""), ("r1_z", "_z"))
         }
-        are_trivial(claims, others | digits, told)
+        are_trivial(claims, others | digits, intervals)
     paper = {"learns", "loss", "reconstructs", "dreams", "dreams-time", "nvi-behind", "published-behind"}
     assert {claim.id for claim in claims if not claim.own} == paper
 
 
-def test_settings_that_cannot_be_meant():
+def test_invalid_settings_are_refused():
     for change in ({"sizes": (129, 3)}, {"sizes": (3, 0)}, {"epochs": 0}, {"rate_il": -1.0}, {"rates": ()}):
         with pytest.raises(ValueError, match=next(iter(change))):
             experiment.check(Config(**change))

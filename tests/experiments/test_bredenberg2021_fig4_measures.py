@@ -1,4 +1,4 @@
-"""Measures of Figure 4 against NumPy: digits, components, correlations, units of loss, pictures; the made sounds."""
+"""Measures of Figure 4 compared with NumPy: digits, components, correlations, units of loss, pictures; made sounds."""
 
 import math
 
@@ -10,7 +10,7 @@ import pytest
 from experiments.bredenberg2021 import fig4_measures as measures
 from experiments.bredenberg2021.fig4 import PRESETS
 from experiments.bredenberg2021.fig4_figures import bin_of
-from experiments.bredenberg2021.fig4_sounds import Sounds, load, made, resident
+from experiments.bredenberg2021.fig4_sounds import Sounds, load, made_sounds, sounds_on_device
 from plasticity_jax.data.mel_spectrogram import RATE, WINDOW, mel_filters
 from plasticity_jax.networks.two_stream import Sample, init_params, two_stream
 from tests.laws.common import compiled
@@ -20,10 +20,10 @@ RNG = np.random.default_rng(3)
 
 
 def sounds():
-    return resident(load("made"))
+    return sounds_on_device(load("made"))
 
 
-def test_digits_are_told_as_by_a_readout_in_numpy():
+def test_digits_are_read_out_as_in_numpy():
     splits = load("made")
     mixing, scales, ridge = RNG.normal(size=(128, 5)), np.array([1, 0.01, 1, 1, 0.1]), 30.0
     responses = [(split.frames @ mixing + RNG.normal(size=(len(split.frames), 5))) * scales for split in splits]
@@ -31,15 +31,17 @@ def test_digits_are_told_as_by_a_readout_in_numpy():
         np.stack([r[i : i + n].mean(0) for i, n in zip(split.starts, split.lengths, strict=True)])
         for split, r in zip(splits, responses, strict=True)
     )
-    found = compiled(measures.digits)(resident(splits), tuple(jnp.asarray(r, jnp.float32) for r in responses), ridge)
+    accuracies = compiled(measures.digits)(
+        sounds_on_device(splits), tuple(jnp.asarray(r, jnp.float32) for r in responses), ridge
+    )
     targets = np.eye(10)[splits[0].labels]
     for suffix, scale in (("", 1), ("_z", train.std(0))):
         x, unseen = (train - train.mean(0)) / scale, (test - train.mean(0)) / scale
         w = np.linalg.solve(x.T @ x + ridge * np.eye(5), x.T @ (targets - targets.mean(0)))
-        right = np.mean(np.argmax(unseen @ w + targets.mean(0), 1) == splits[1].labels)
-        assert 0.2 < right < 1
-        # Two answers may be closer to each other than single precision: one of 40 recordings.
-        np.testing.assert_allclose(found[suffix], right, atol=1 / 40 + 1e-6)
+        accuracy = np.mean(np.argmax(unseen @ w + targets.mean(0), 1) == splits[1].labels)
+        assert 0.2 < accuracy < 1
+        # Two classes may be closer to each other than single precision: one of 40 recordings.
+        np.testing.assert_allclose(accuracies[suffix], accuracy, atol=1 / 40 + 1e-6)
 
 
 def test_components_are_fitted_to_training_and_judged_on_test():
@@ -65,30 +67,30 @@ def test_correlations_and_their_measures():
     np.testing.assert_allclose(measures.off_diagonal_pearson(jnp.asarray(p), jnp.asarray(q)), pearson, atol=1e-5)
     cosine = np.trace(p @ q) / np.linalg.norm(p) / np.linalg.norm(q)
     np.testing.assert_allclose(measures.cosine_of(jnp.asarray(p), jnp.asarray(q)), cosine, rtol=1e-5)
-    still = measures.statistics(jnp.asarray(a).at[:, 1].set(2.0))[2]
-    np.testing.assert_array_equal(still[1], 0)
+    constant_column = measures.statistics(jnp.asarray(a).at[:, 1].set(2.0))[2]
+    np.testing.assert_array_equal(constant_column[1], 0)
 
 
 def test_units_of_the_loss():
     net = two_stream((128, 12, 6), CONFIG.sigma_inf, CONFIG.sigma_gen)
     params = init_params(jax.random.key(0), net)
-    frames = sounds().frames[1][:41]  # the last one has no cycle of its own
+    frames = sounds().frames[1][:41]  # the last frame is not in a whole cycle
 
     def both(frames):
         walked, wake = measures.walks(net, params, jax.random.key(1), frames)
         return measures.losses(net, walked, wake), wake
 
     measure = compiled(both)
-    (quiet, wake), (found, _) = measure(1e-3 * frames), measure(frames)
+    (quiet, wake), (loud, _) = measure(1e-3 * frames), measure(frames)
     t = np.arange(41)
     np.testing.assert_array_equal(wake, [t >= 0, t % 4 < 2, t == 0])
     constant = 2 * 6 * np.log(0.13 / 0.01)
-    # Terms of up to about ten, in whichever precision.
+    # Terms are up to about ten, in either precision.
     np.testing.assert_allclose(quiet["wake"], 2 * quiet["wake_nats"] - constant, atol=1e-2)
     np.testing.assert_allclose(quiet["alternating"], 2 * quiet["alternating_nats"], atol=1e-2)
-    # Before learning the loss is the energy of the stimuli, for the network generates next to nothing.
+    # Before learning the loss is the energy of the stimuli, because the network generates nearly nothing.
     energy = np.mean(np.sum(frames[:40] ** 2, 1)) / 0.01**2
-    np.testing.assert_allclose([found["wake"], found["alternating"]], energy, rtol=0.15)
+    np.testing.assert_allclose([loud["wake"], loud["alternating"]], energy, rtol=0.15)
 
 
 @pytest.mark.parametrize("mel", [10, 40, 84, 120])
@@ -100,7 +102,7 @@ def test_axis_of_mels(mel):
 
 def test_dreams_beside_data():
     data, dreamed = (RNG.normal(size=(40, 90)) @ RNG.normal(size=(90, 90)) + 5 * RNG.normal(size=90) for _ in range(2))
-    found = compiled(measures.resemblance)(jnp.asarray(data), jnp.asarray(dreamed))
+    metrics = compiled(measures.resemblance)(jnp.asarray(data), jnp.asarray(dreamed))
     p, q = np.corrcoef(data.T), np.corrcoef(dreamed.T)
     expected = {
         "correlation": q[:85, :85],
@@ -113,28 +115,28 @@ def test_dreams_beside_data():
         expected[f"pearson{name}"] = np.corrcoef(np.transpose(pairs))[0, 1]
         a, b = p[:bins, :bins].ravel(), q[:bins, :bins].ravel()
         expected[f"cosine{name}"] = a @ b / math.sqrt((a @ a) * (b @ b))
-    assert found.keys() == expected.keys()
+    assert metrics.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def summed(sounds, responses, ridge=1.0):
-    """Stands in for the share of digits that is told: what it is given, both splits apart."""
+    """Sums of the responses of each split, in place of the share of digits read out."""
     return {"": jnp.sum(responses[0]), "_z": jnp.sum(responses[1])}
 
 
-def heard(train, test):
-    """Sounds of which only the frames are read."""
+def sounds_with_frames(train, test):
+    """Sounds with given frames; recordings and labels are not used."""
     nothing = jnp.zeros(1)
     return Sounds((jnp.asarray(train), jnp.asarray(test)), (nothing, nothing), (nothing, nothing))
 
 
 def test_baselines_have_no_network(monkeypatch):
-    """On the test split; digits by the frames and by as many components as there are neurons."""
+    """Baselines on the test split; digits from the frames and from as many components as there are neurons."""
     monkeypatch.setattr(measures, "digits", summed)
     train, test = RNG.normal(size=(60, 128)), RNG.normal(size=(150, 128)) @ RNG.normal(size=(128, 128))
     axes = np.linalg.qr(RNG.normal(size=(128, 128)))[0]
-    found = compiled(lambda sounds: measures.baselines((7, 3), sounds, axes))(heard(train, test))
+    metrics = compiled(lambda sounds: measures.baselines((7, 3), sounds, axes))(sounds_with_frames(train, test))
     p = np.corrcoef(test.T)
     expected = {"correlation": p[:85, :85], "picture": test[-30:, :85]}
     for name, bins in (("cosine", 85), ("cosine_all", 128)):
@@ -145,13 +147,13 @@ def test_baselines_have_no_network(monkeypatch):
     expected["acf"] = [(a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()) for a, b in shifted]
     for name, turned in (("raw", np.eye(128)), ("pca_r1", axes[:, :7]), ("pca_r2", axes[:, :3])):
         expected |= {f"digits_{name}": (train @ turned).sum(), f"digits_{name}_z": (test @ turned).sum()}
-    assert found.keys() == expected.keys()
+    assert metrics.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-8, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-8, atol=1e-9, err_msg=name)
 
 
 def test_a_network_is_tested_on_its_own_walks(monkeypatch):
-    """Every picture, reconstruction and autocorrelation is of its own walk, every digit of its own split and layer."""
+    """Pictures, reconstructions and autocorrelations are from their own walk, digits from their split and layer."""
     net = two_stream((128, 5, 3), CONFIG.sigma_inf, CONFIG.sigma_gen)
     params = jax.tree.map(lambda leaf: 3.0 * leaf, init_params(jax.random.key(4), net))
     train, test = RNG.normal(size=(60, 128)), RNG.normal(size=(150, 128))
@@ -163,9 +165,11 @@ def test_a_network_is_tested_on_its_own_walks(monkeypatch):
 
     def both():
         args = net, params, jax.random.key(2)
-        return measures.tested(*args, heard(train, test)), measures.compared(*args, jnp.asarray(test))
+        return measures.measurements(*args, sounds_with_frames(train, test)), measures.losses_and_variance(
+            *args, jnp.asarray(test)
+        )
 
-    found, few = compiled(both)()
+    metrics, few_metrics = compiled(both)()
     decoder = np.asarray(params["generation"]["w"][0])
     from_r1, from_r2 = generated[0][0, :, 0], generated[1][0, :, 0] @ decoder.T
     dreamed, total = x[0][2, :, 0], test.var(0).sum()
@@ -186,31 +190,33 @@ def test_a_network_is_tested_on_its_own_walks(monkeypatch):
         pairs = [(r[:10], r[lag : lag + 10]) for lag in range(41)]
         expected[f"acf_{name}"] = [(a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()) for a, b in pairs]
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
     w_1, w_2 = (np.asarray(w) for w in params["inference"]["w"])
     bias = np.asarray(params["inference"]["bias"][0])
     for suffix, frames in (("", train), ("_z", test)):
         quiet = np.tanh(frames @ w_1.T + bias)
         for layer, r in (("r1", quiet), ("r2", np.tanh(quiet @ w_2.T))):
-            np.testing.assert_allclose(found[f"digits_{layer}_noiseless{suffix}"], r.sum(), rtol=1e-9, atol=1e-9)
-            noise = float(found[f"digits_{layer}{suffix}"]) - r.sum()
-            assert 1e-3 < abs(noise) < 5  # of 0.01, in at most 750 numbers
-    assert few.keys() == {"wake", "variance"}
-    assert all(float(few[name]) == pytest.approx(float(found[name]), rel=1e-9) for name in few)
+            np.testing.assert_allclose(metrics[f"digits_{layer}_noiseless{suffix}"], r.sum(), rtol=1e-9, atol=1e-9)
+            noise = float(metrics[f"digits_{layer}{suffix}"]) - r.sum()
+            assert 1e-3 < abs(noise) < 5  # noise of 0.01 in at most 750 numbers
+    assert few_metrics.keys() == {"wake", "variance"}
+    assert all(float(few_metrics[name]) == pytest.approx(float(metrics[name]), rel=1e-9) for name in few_metrics)
 
 
 def test_made_sounds_are_ten_words_in_turn_and_no_two_alike():
-    found = made(20, 3)
-    assert found.labels.tolist() == [*range(10)] * 2
-    assert found.frames.shape == (found.lengths.sum(), 128)
-    np.testing.assert_array_equal(found.starts, np.cumsum(found.lengths) - found.lengths)
-    assert 8 <= found.lengths.min() < found.lengths.max() <= 12
-    spoken = [found.frames[i : i + n].mean(0) for i, n in zip(found.starts, found.lengths, strict=True)]
+    sounds_made = made_sounds(20, 3)
+    assert sounds_made.labels.tolist() == [*range(10)] * 2
+    assert sounds_made.frames.shape == (sounds_made.lengths.sum(), 128)
+    np.testing.assert_array_equal(sounds_made.starts, np.cumsum(sounds_made.lengths) - sounds_made.lengths)
+    assert 8 <= sounds_made.lengths.min() < sounds_made.lengths.max() <= 12
+    spoken = [
+        sounds_made.frames[i : i + n].mean(0) for i, n in zip(sounds_made.starts, sounds_made.lengths, strict=True)
+    ]
     alike = np.corrcoef(spoken)
     assert all(alike[k, k + 10] > 0.8 for k in range(10))
-    assert len({frame.tobytes() for frame in found.frames}) == len(found.frames)
-    both = resident((found, made(10, 4)))
-    np.testing.assert_array_equal(both.recordings[0], np.repeat(np.arange(20), found.lengths))
+    assert len({frame.tobytes() for frame in sounds_made.frames}) == len(sounds_made.frames)
+    both = sounds_on_device((sounds_made, made_sounds(10, 4)))
+    np.testing.assert_array_equal(both.recordings[0], np.repeat(np.arange(20), sounds_made.lengths))
     np.testing.assert_array_equal(both.labels[1], np.arange(10))
     with pytest.raises(ValueError, match="'noise' is not known"):
         load("noise")

@@ -1,4 +1,4 @@
-"""Figures 1, 2d and 3 from metrics to claims: numbers made by hand, every one different, against plain loops."""
+"""Figures 1, 2d and 3 from metrics to claims: distinct made-up numbers, compared with plain loops."""
 
 import math
 
@@ -31,8 +31,8 @@ PHASES = ("K5", "K1", "K2", "K32")
 TRIED = {"untrained": (0.0,), "il": (1e-3, 3e-2, 2.0), "nvi": (1e-6, 1e-5, 1e-4)}
 
 
-def made():
-    """Metrics of a run in which NVI* has its best rate in the middle, and one seed diverged at its highest."""
+def metrics_by_hand():
+    """Metrics of a run in which NVI* is best at its middle rate, and one seed diverged at its highest."""
     metrics = {"identity/pca": entries("pca", SEEDS, 1), "identity/difference": entries("difference", SEEDS, 1)}
     parts = {f"{task}.{method}": RATES.get(method, (1e-3,)) for task, methods in TASKS.items() for method in methods}
     parts |= {f"{task}.il": (5e-4,) for task in PHASES}
@@ -64,13 +64,13 @@ def made():
 
 
 def ends(metrics, task, method, name):
-    """Of each seed, at the last point, at the one rate that counts."""
+    """Metric of each seed at the last point, at the rate that counts."""
     column = 1 if method == "nvi" else -1
     return np.array([metrics[f"{task}.{method}/{name}"][seed][-1][column] for seed in range(SEEDS)])
 
 
 def by_gradient(metrics, task):
-    """What the exact gradient moves a transition by along NVI*'s path at its second rate, 3e-6: trapezoids."""
+    """Move of a transition by the exact gradient along NVI*'s path at its second rate, 3e-6, by trapezoids."""
     moved = []
     for seed in range(SEEDS):
         slopes = [sum(metrics[f"{task}.untrained/{name}"][seed, 0, 0] for name in SLOPES)]
@@ -80,7 +80,7 @@ def by_gradient(metrics, task):
 
 
 def test_summary_is_of_the_ends_and_paired():
-    metrics = made()
+    metrics = metrics_by_hand()
     columns, numbers = {}, {}
     for task, methods in TASKS.items():
         for method in methods:
@@ -137,21 +137,21 @@ def test_summary_is_of_the_ends_and_paired():
 
 
 def test_without_phases_of_two_there_is_no_gap_to_them():
-    metrics = {name: values for name, values in made().items() if not name.startswith(("K2.", "K32."))}
+    metrics = {name: values for name, values in metrics_by_hand().items() if not name.startswith(("K2.", "K32."))}
     assert [name for name in summarise(metrics) if name.startswith("gap/") and not name.endswith(("_sem", "_n"))] == [
         "gap/K1-K5/correlation"
     ]
 
 
-def test_of_one_figure_or_one_method_only_that_is_told():
-    metrics = made()
+def test_summary_of_one_figure_or_one_method_has_only_its_numbers():
+    metrics = metrics_by_hand()
     only = {name: values for name, values in metrics.items() if name.startswith("K")}
     assert {name.partition("/")[0] for name in summarise(only)} == {*PHASES, "gap"}
-    kept = ("standard.il/", "standard.untrained/", "rates.il/", "rates.untrained/")
-    found = summarise({name: values for name, values in metrics.items() if name.startswith(kept)})
-    told = {"standard/il", "standard/untrained", "standard/il-untrained", "rates/il", "rates/untrained"}
-    told |= {"rates/untrained_sem", "rates/untrained_n"}
-    assert {"/".join(name.split("/")[:2]) for name in found} == told
+    prefixes = ("standard.il/", "standard.untrained/", "rates.il/", "rates.untrained/")
+    summary = summarise({name: values for name, values in metrics.items() if name.startswith(prefixes)})
+    expected = {"standard/il", "standard/untrained", "standard/il-untrained", "rates/il", "rates/untrained"}
+    expected |= {"rates/untrained_sem", "rates/untrained_n"}
+    assert {"/".join(name.split("/")[:2]) for name in summary} == expected
     assert experiment.parts(Config(figures=("3",))).keys() == {f"K{k}.il" for k in Config().phases}
     parts = experiment.parts(Config(figures=("1", "2d"), methods=("nvi",), dimensions=(4,)))
     assert list(parts) == [
@@ -160,7 +160,7 @@ def test_of_one_figure_or_one_method_only_that_is_told():
 
 
 def test_how_metrics_are_read():
-    metrics = made()
+    metrics = metrics_by_hand()
     assert tasks_of(metrics) == [*TASKS, *PHASES, "rates"]
     assert best(metrics, "d8") == 1
     np.testing.assert_array_equal(final(metrics, "d8", "published", "r2"), metrics["d8.published/r2"][:, -1, 0])
@@ -169,13 +169,13 @@ def test_how_metrics_are_read():
     assert not ran(metrics, "d8", "il", "ws")
     np.testing.assert_array_equal(final(metrics, "d8", "nvi", "acf_wake"), metrics["d8.nvi/acf_wake"][:, -1, 1])
     metrics["d8.nvi/wake"][0, -1, :2] = np.inf
-    assert best(metrics, "d8") == 0  # a seed has diverged at every rate: the lowest
-    metrics["d8.nvi/wake"][:, -1] = [[1, 5, 3], [8, 5, 3], [1, 1, 6]]  # means 10/3, 11/3, 4; medians have another best
+    assert best(metrics, "d8") == 0  # a seed has diverged at every rate, so the lowest counts
+    metrics["d8.nvi/wake"][:, -1] = [[1, 5, 3], [8, 5, 3], [1, 1, 6]]  # means 10/3, 11/3, 4; by medians another is best
     assert best(metrics, "d8") == 0
 
 
 def test_curves_begin_with_the_untrained_network():
-    metrics = made()
+    metrics = metrics_by_hand()
     steps, values = curve(metrics, "standard", "nvi", "wake")
     np.testing.assert_array_equal(steps, [0, 100, 200, 300, 400])
     np.testing.assert_array_equal(values[:, 0], metrics["standard.untrained/wake"][:, 0, 0])
@@ -221,11 +221,11 @@ BETWEEN = {
 
 
 def dims(what, **values):
-    """A summary of a number in several dimensions."""
+    """Summary of a number in several dimensions."""
     return over_seeds({f"{d}/{what}": value for d, value in values.items()})
 
 
-# With a standard error of 0.1 and four seeds half of a mean's interval is 0.318, that of a difference 0.450.
+# With a standard error of 0.1 and four seeds, half of a mean's interval is 0.318, and half of a difference's is 0.450.
 GAINS, RIVAL = "il/wake_progress_over_bp", "nvi/wake_progress_over_il"
 FROZEN = {"K1/transition_most": 9e-7, "K2/transition_moved": 0.11}
 FALLS = {"gap/K1-K2/correlation": -1.0, "gap/K2-K5/correlation": 0.4, "gap/K5-K32/correlation": 0.33}
@@ -246,7 +246,7 @@ CASES = {
         (dims(RIVAL, d16=0.2, d8=5.0, d2=0.7), -0.5, True),
         (dims(RIVAL, d16=0.3, d8=-5.0, d2=0.7), -0.4, False),
         (dims(RIVAL, d2=0.7), math.nan, None),
-        (dims(RIVAL, d16=0.2, d2=0.7) | {f"d2/{RIVAL}_n": 3}, -0.5, False),  # half is then 0.608
+        (dims(RIVAL, d16=0.2, d2=0.7) | {f"d2/{RIVAL}_n": 3}, -0.5, False),  # half of the interval is then 0.608
         (dims(RIVAL, d16=0.2, d2=0.7) | {f"d16/{RIVAL}_n": 3}, -0.5, False),
     ],
     "one_step_phases_freeze_the_transition": [
@@ -285,7 +285,7 @@ TRIVIAL = {
 }
 
 
-def test_claims_judge_as_they_say():
+def test_claims_hold_as_stated():
     claims = experiment.claims
     assert {claim.id for claim in claims} == {*SURE, *BETWEEN, *CASES}
     are_sure(claims, SURE)
@@ -299,7 +299,7 @@ def test_claims_judge_as_they_say():
     assert {claim.id for claim in claims if claim.own} == own
 
 
-def test_settings_that_cannot_be_meant():
+def test_invalid_settings_are_refused():
     for change in ({"steps": 600_001}, {"phase_steps": 1_000_001}, {"dimension_steps": 6}, {"tolerance_steps": 5}):
         with pytest.raises(ValueError, match=f"{next(iter(change))}.*multiple"):
             Config(**change)

@@ -1,4 +1,4 @@
-"""Backpropagation through counts against sums over all counts in NumPy; metrics, summary and claims by hand."""
+"""Backpropagation through counts, compared with sums over all counts in NumPy; summary and claims by hand."""
 
 import functools
 import itertools
@@ -39,11 +39,11 @@ PARAMS = {
     "generation": {"w": (jnp.asarray(D),), "bias": (), "transition": jnp.asarray(TRANSITION)},
 }
 STIMULUS, TOP = np.array([0.6, -0.3]), np.array([1.0, 0.5])
-"""z, and the counts' quanta at the step before."""
+"""Stimulus z, and the neurons' previous state."""
 
 
 def stimuli_and_counts():
-    """All states: (S, 2) of s, by Gauss and Hermite's nodes, their weights (S,), and (C, 2) of r."""
+    """All states: Gauss-Hermite nodes of s, (S, 2), their weights, (S,), and all r, (C, 2)."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     s = STIMULUS + SIGMA * np.array(list(itertools.product(nodes, nodes)))
     mass = np.array([a * b for a, b in itertools.product(weights, weights)]) / (2 * np.pi)
@@ -55,7 +55,7 @@ def rates(s, w):
 
 
 def probabilities(s, w, r):
-    """Of every count at every stimulus, (S, C)."""
+    """Probability of every count at every stimulus, (S, C)."""
     return np.exp(stats.poisson.logpmf(r[None] / QUANTUM, rates(s, w)[:, None]).sum(-1))
 
 
@@ -69,13 +69,13 @@ def bound(w, d, transition):
 
 
 def slopes(of, at, step=1e-5):
-    """Central differences."""
-    found = np.zeros_like(at)
+    """Derivatives by central differences."""
+    derivatives = np.zeros_like(at)
     for place in np.ndindex(at.shape):
-        aside = np.zeros_like(at)
-        aside[place] = step
-        found[place] = (of(at + aside) - of(at - aside)) / (2 * step)
-    return found
+        shift = np.zeros_like(at)
+        shift[place] = step
+        derivatives[place] = (of(at + shift) - of(at - shift)) / (2 * step)
+    return derivatives
 
 
 TRUTH = {
@@ -93,7 +93,7 @@ def means():
     """The mean of every reading over all states."""
     s, mass, r = stimuli_and_counts()
     weight = mass[:, None] * probabilities(s, W, r)
-    assert abs(weight.sum() - 1) < 1e-6  # next to nothing is cut off
+    assert abs(weight.sum() - 1) < 1e-6  # almost nothing is cut off
     every_s, every_r = np.repeat(s, len(r), 0), np.tile(r, (len(s), 1))
 
     def one(s, r):
@@ -105,7 +105,7 @@ def means():
 
 
 def overlooked():
-    """What the additive reading leaves out of W's gradient, in closed form: a neuron that fires more is noisier."""
+    """Part of W's gradient that the additive reading omits, in closed form: neurons that fire more are noisier."""
     s, mass, _ = stimuli_and_counts()
     m = 1 / (1 + np.exp(-s @ W.T))
     curvature = QUANTUM * (D**2).sum(0) / (2 * SIGMA**2)
@@ -113,11 +113,11 @@ def overlooked():
 
 
 def test_the_exact_reading_is_the_gradient():
-    """Summed over all counts, it is the finite difference of the bound; the others are so of generation alone."""
+    """Summed over all counts, it equals the bound's finite differences; the other readings do for generation only."""
     for reading, mean in means().items():
         for name in ("w", "transition"):
-            found, wanted = mean["generation"][name], TRUTH["generation"][name]
-            np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=1e-6, err_msg=reading)
+            own, expected = mean["generation"][name], TRUTH["generation"][name]
+            np.testing.assert_allclose(np.asarray(own), np.asarray(expected), rtol=1e-6, err_msg=reading)
     of_w = {reading: mean["inference"]["w"][0] for reading, mean in means().items()}
     truth = TRUTH["inference"]["w"][0]
     np.testing.assert_allclose(of_w["exact"], truth, rtol=1e-6)
@@ -130,27 +130,27 @@ RULES = {reading: counted_backprop(NET, reading) for reading in READINGS}
 
 
 def test_updates_are_unbiased_where_they_should_be():
-    """By a z-test of the rules' own samples, times sigma^2: the exact reading is not off, each of the others is."""
+    """z-test on the rules' own samples, times sigma^2: the exact reading is unbiased, each of the others is biased."""
     z, top = jnp.asarray(STIMULUS)[None], jnp.asarray(TOP)[None]
 
     def one(key):
-        found = {}
+        updates = {}
         for reading, rule in RULES.items():
             start = rule.init(PARAMS, key, Example(z, z))._replace(top=top)
-            found[reading] = rule.update(PARAMS, start, key, Example(z, z))[0]
-        return found
+            updates[reading] = rule.update(PARAMS, start, key, Example(z, z))[0]
+        return updates
 
     truth = dict.fromkeys(READINGS, preconditioned(NET, jax.tree.map(jnp.asarray, TRUTH)))
-    found = compiled(lambda keys: bias_variance(one, keys, truth))(jax.random.split(jax.random.key(1), (20, 400))).z
+    z_scores = compiled(lambda keys: bias_variance(one, keys, truth))(jax.random.split(jax.random.key(1), (20, 400))).z
     for reading in READINGS:
-        generation = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(found[reading]["generation"])])
-        worst = np.abs(found[reading]["inference"]["w"][0]).max()
+        generation = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(z_scores[reading]["generation"])])
+        worst = np.abs(z_scores[reading]["inference"]["w"][0]).max()
         assert np.abs(generation).max() < 4, reading
         assert worst < 4 if reading == "exact" else worst > 6, (reading, worst)
 
 
 def test_generation_learns_as_in_impression_learning():
-    """Always awake, its updates are those of IL whatever the reading; of inference the readings differ."""
+    """Updates of generation are those of IL always awake, in all readings; those of inference differ."""
     z = jax.random.normal(jax.random.key(2), (3, 2))
     rules = {"il": impression(NET, schedule=always()), **RULES}
 
@@ -159,12 +159,12 @@ def test_generation_learns_as_in_impression_learning():
         _, traces, _ = rule.update(PARAMS, traces, jax.random.key(3), Example(z, z))
         return rule.update(PARAMS, traces, jax.random.key(4), Example(z, z))[0]
 
-    found = compiled(lambda: {name: twice(rule) for name, rule in rules.items()})()
-    wanted = jax.tree.leaves(found["il"]["generation"])
+    updates = compiled(lambda: {name: twice(rule) for name, rule in rules.items()})()
+    expected = jax.tree.leaves(updates["il"]["generation"])
     for reading in READINGS:
-        for one, other in zip(jax.tree.leaves(found[reading]["generation"]), wanted, strict=True):
+        for one, other in zip(jax.tree.leaves(updates[reading]["generation"]), expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)
-    of_w = {name: each["inference"]["w"][0] for name, each in found.items()}
+    of_w = {name: each["inference"]["w"][0] for name, each in updates.items()}
     assert not np.any(of_w["il"])
     assert all(np.abs(a - b).max() > 1e-3 for a, b in itertools.combinations(of_w.values(), 2))
 
@@ -176,29 +176,29 @@ def test_other_networks_and_readings_are_refused():
     with pytest.raises(ValueError, match="2 layers"):
         counted_backprop(two_stream((2, 2, 2), sigmas, sigmas, "sigmoid", noise="poisson"), "exact")
     with pytest.raises(ValueError, match="blind, additive, exact"):
-        counted_backprop(NET, "deaf")  # pyright: ignore[reportArgumentType]
+        counted_backprop(NET, "unknown")  # pyright: ignore[reportArgumentType]
 
 
 def test_the_loss_is_twice_the_bound():
-    """By the log probabilities of a walk, with R2 of its reconstruction."""
+    """Compares the loss with log probabilities of a walk, and R2 with its reconstruction."""
     key, key_weights, key_z = jax.random.split(jax.random.key(4), 3)
     params, z = init_params(key_weights, NET), jax.random.normal(key_z, (40, 4, 2))
     walked = compiled(lambda: trajectory(NET, params, key, z, jnp.ones(40, bool)))
-    found, walk = compiled(lambda: poisson.tested(NET, params, key, Example(z, z)))(), walked()
+    metrics, walk = compiled(lambda: poisson.measurements(NET, params, key, Example(z, z)))(), walked()
     (s, r), before = (np.asarray(x) for x in walk.x), np.asarray(walk.top_tm1)
     w, d = np.asarray(params["inference"]["w"][0]), np.asarray(params["generation"]["w"][0])
     own = stats.poisson.logpmf(np.round(r / QUANTUM), rates(s, w)).sum(-1)
     own += stats.norm.logpdf(s, z, SIGMA).sum(-1)
     other = stats.poisson.logpmf(np.round(r / QUANTUM), (0.6 * before + FLOOR) / QUANTUM).sum(-1)
     other += stats.norm.logpdf(s, r @ d.T, SIGMA).sum(-1)
-    np.testing.assert_allclose(found["loss"], 2 * (own - other).mean(), rtol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], 2 * (own - other).mean(), rtol=1e-6)
     residual = ((z - r @ d.T) ** 2).mean((0, 1)).sum() / np.asarray(z).var((0, 1)).sum()
-    np.testing.assert_allclose(found["r2"], 1 - residual, rtol=1e-6)
-    assert found["transition"] == pytest.approx(0.6)
+    np.testing.assert_allclose(metrics["r2"], 1 - residual, rtol=1e-6)
+    assert metrics["transition"] == pytest.approx(0.6)
 
 
 def test_frozen_inference_keeps_its_weights():
-    """While generation learns; random ones begin a hundred times as large, with the same generation."""
+    """Generation learns; random weights of inference start a hundred times as large, with the same generation."""
     programs = [learning(Config(), method, 0.1, 20, 2) for method in ("frozen", "random")]
 
     def ends():
@@ -218,7 +218,7 @@ NOISES = {"il": 0.1, "ws": 0.0, "nvi": 3.0, "bp_blind": 0.2, "bp_additive": 0.0,
 
 
 def test_means_beside_the_gradient(monkeypatch):
-    """Of updates made up: a factor times one matrix, and noise at every step."""
+    """Uses made-up updates: a factor times one matrix, and noise at every step."""
     config, estimates = Config(groups=10, per_group=40), 400
     monkeypatch.setattr(poisson, "WINDOW", 8)
     net, pattern = network(config, 1.0), np.linspace(-1, 2, 80).reshape(8, 10)
@@ -233,19 +233,19 @@ def test_means_beside_the_gradient(monkeypatch):
 
     monkeypatch.setattr(poisson, "build_rule", rule)
     mixing = jnp.ones((10, 2))
-    found = compiled(lambda: against_exact(config, net, {}, jax.random.key(6), mixing))()
+    metrics = compiled(lambda: against_exact(config, net, {}, jax.random.key(6), mixing))()
     length = np.linalg.norm(pattern)
     for method, factor in FACTORS.items():
-        error = NOISES[method] * 80**0.5 / (8 * estimates) ** 0.5  # of the mean of all
-        np.testing.assert_allclose(found[f"{method}/along"], factor, atol=5 * error / length + 1e-6)
+        error = NOISES[method] * 80**0.5 / (8 * estimates) ** 0.5  # of the mean over all estimates
+        np.testing.assert_allclose(metrics[f"{method}/along"], factor, atol=5 * error / length + 1e-6)
         if method == "bp_blind":
-            assert abs(found["bp_blind/cosine"]) < 0.6  # of noise against a fixed matrix of 80 entries
-            assert 8 * estimates / 4 < found["bp_blind/steps"] < 8 * estimates * 4
+            assert abs(metrics["bp_blind/cosine"]) < 0.6  # of noise with a fixed matrix of 80 entries
+            assert 8 * estimates / 4 < metrics["bp_blind/steps"] < 8 * estimates * 4
         else:
-            np.testing.assert_allclose(found[f"{method}/cosine"], np.sign(factor), atol=0.02)
-            wanted = 80 * NOISES[method] ** 2 / (factor * length) ** 2
-            np.testing.assert_allclose(found[f"{method}/steps"], wanted, rtol=0.1, atol=1e-6)
-    np.testing.assert_allclose(found["bp_additive/bias"], 0.1, rtol=1e-5)
+            np.testing.assert_allclose(metrics[f"{method}/cosine"], np.sign(factor), atol=0.02)
+            expected = 80 * NOISES[method] ** 2 / (factor * length) ** 2
+            np.testing.assert_allclose(metrics[f"{method}/steps"], expected, rtol=0.1, atol=1e-6)
+    np.testing.assert_allclose(metrics["bp_additive/bias"], 0.1, rtol=1e-5)
 
 
 SEEDS, POINTS, QUANTA = 3, 4, (1.0, 0.1, 0.01)
@@ -253,8 +253,8 @@ SCALARS = ("loss", "r2", "decoding", "transition")
 LEARNT = ("frozen", "random", "il", "ws", "nvi", "bp_blind", "bp_additive", "bp_exact")
 
 
-def made():
-    """Metrics whose every entry differs, in which NVI* diverged once."""
+def metrics_by_hand():
+    """Metrics with distinct entries, in which NVI* diverged once."""
     metrics = {"gradients/quantum": np.broadcast_to(np.array(QUANTA), (SEEDS, 1, 3))}
     for method in ("untrained", *LEARNT):
         points = 1 if method == "untrained" else POINTS
@@ -270,7 +270,7 @@ def made():
 
 
 def test_the_summary_by_hand():
-    metrics = made()
+    metrics = metrics_by_hand()
     end = {name: values[:, -1] for name, values in metrics.items() if not name.startswith("gradients")}
     columns = {f"{method}/{name}": end[f"{method}/{name}"] for method in ("untrained", *LEARNT) for name in SCALARS}
     for worse, better in (
@@ -298,7 +298,7 @@ def test_the_summary_by_hand():
             pairs = zip(of("nvi", "steps"), of(other, "steps"), strict=True)
             columns[f"{at}/nvi-{other}/log_steps"] = [math.log10(a / b) for a, b in pairs]
     for j, when in enumerate(("before", "after")):
-        # Of three points at equal distances a line's slope is that through the ends.
+        # For three equally spaced points, the slope of the fitted line is that through the ends.
         bias = metrics["gradients/bp_additive/bias"][:, 0, :, j]
         columns[f"{when}/slope"] = [math.log(row[0] / row[2]) / math.log(100) for row in bias]
     is_summary(summarise(metrics), {name: np.asarray(column) for name, column in columns.items()})
@@ -328,7 +328,7 @@ GAPS = {
 
 
 def test_claims():
-    """Each is of its own numbers, and holds inside its bounds alone; at 95 % by t of four seeds that is 3.18 errors."""
+    """Each claim reads its own numbers and holds only inside its bounds; 95 % is 3.18 standard errors of four seeds."""
     claims = experiment.claims
     assert {claim.id for claim in claims} == {*SURE, *EVERYWHERE, *GAPS}
     are_sure(claims, SURE)
@@ -350,13 +350,13 @@ def test_claims():
 
 
 def test_configs():
-    for change, told in (
+    for change, message in (
         ({"rates": (0.1,)}, "must be 8"),
         ({"steps": 1001}, "steps=1001"),
         ({"quanta": (0.1, 1.0)}, "descend"),
         ({"quanta": (1.0,)}, "descend"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             Config(**change)
     for config in PRESETS.values():
         experiment.check(config)

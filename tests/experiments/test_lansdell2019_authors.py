@@ -1,4 +1,4 @@
-"""The rule of the authors' code: a window pair by pair in NumPy, and what becomes of B."""
+"""The rule of the authors' code: windows as a loop over pairs in NumPy, and the limit of B."""
 
 import jax
 import jax.numpy as jnp
@@ -48,8 +48,8 @@ def test_two_windows_are_the_loop_over_pairs(options):
             noisy = oracle.run(oracle.leaky(), forward, *window, SIGMA * unit[:, b])
             delta = oracle.credit(path, back)
             lam = oracle.effects(path, noisy, SIGMA * unit[:, b], SIGMA, P, legacy=True)
-            pairs, heard = oracle.moments(oracle.flat(delta), lam, 0)
-            second, cross = second + pairs, cross + heard
+            pairs, effects = oracle.moments(oracle.flat(delta), lam, 0)
+            second, cross = second + pairs, cross + effects
             grads.append(oracle.gradients(path, delta))
             ends.append(path.s[-1])
         if "ridge" in options:
@@ -57,20 +57,20 @@ def test_two_windows_are_the_loop_over_pairs(options):
         else:
             bound = options.get("clip", np.inf)
             want = np.clip((second @ back[0] - cross) / STREAMS, -bound, bound)
-        got, traces, info = update(params, traces, key, batch)
-        close(got["feedback"]["w_back"][0], want)
+        updates, traces, info = update(params, traces, key, batch)
+        close(updates["feedback"]["w_back"][0], want)
         for name in forward:
-            close(got["forward"][name], np.mean([grad[name] for grad in grads], 0))
+            close(updates["forward"][name], np.mean([grad[name] for grad in grads], 0))
         close(traces.state, np.stack(ends))
         assert not jax.tree.leaves(info.ready)[0] if "warm_up" in options else bool(info.ready)
     differ(want, 0 * want)
-    differ(heard, oracle.moments(oracle.flat(delta), oracle.effects(path, noisy, SIGMA * unit[:, b], SIGMA, P), 1)[1])
+    differ(effects, oracle.moments(oracle.flat(delta), oracle.effects(path, noisy, SIGMA * unit[:, b], SIGMA, P), 1)[1])
     if "clip" in options:
         assert 0 < np.mean(np.abs(want) == options["clip"]) < 1
 
 
 def test_b_becomes_diagonal():
-    """Noise of step j, seen by delta_{t,j} = phi'^j dL^t/dh^j: B is p E[phi'] / E[phi'^2] on the diagonal, not W."""
+    """Noise of step j, on delta_{t,j} = phi'^j dL^t/dh^j: B is p E[phi'] / E[phi'^2] on the diagonal, not W."""
     n, streams, p = 6, 100, 0.1
     cell = vanilla(n, n)
     params = weights(cell)

@@ -37,7 +37,7 @@ SMALL = dataclasses.replace(
     mirror_feedback_rate=0.25,
     solve_every=1,
 )
-"""Another rate for each method."""
+"""A different rate for each method."""
 
 
 def few(count, seed=0):
@@ -64,7 +64,7 @@ def stepped(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_first_step_moves_what_learns_by_the_rate_of_the_method(method):
-    # Adam's first step is rate * g / (|g| + eps), by whatever size g has.
+    # Adam's first step is rate * g / (|g| + eps), whatever the size of g.
     before, after, updates = stepped(method)
     held = {"frozen": 1, "readout": 2}.get(method, 0)  # of three layers
     for name in ("w", "bias"):
@@ -77,7 +77,7 @@ def test_first_step_moves_what_learns_by_the_rate_of_the_method(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_feedback_learns_where_the_method_says_so(method):
+def test_feedback_learns_by_the_rate_of_the_method(method):
     before, after, updates = (tree["feedback"]["w_fb"] for tree in stepped(method))
     for b, moved, g in zip(before, after, updates, strict=True):
         if method == "kp":
@@ -117,10 +117,10 @@ def test_networks_of_the_presets():
 def test_images_are_standardised_one_by_one():
     image, label = few(4)
     image[1] = 7  # of one colour
-    seen = np.asarray(compiled(standardised)(jnp.asarray(image)))
+    inputs = np.asarray(compiled(standardised)(jnp.asarray(image)))
     for i in range(4):
         value = image[i].astype(float)
-        np.testing.assert_allclose(seen[i], (value - value.mean()) / max(value.std(), 1.0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(inputs[i], (value - value.mean()) / max(value.std(), 1.0), rtol=1e-5, atol=1e-6)
     assert np.asarray(example(jnp.asarray(image), jnp.asarray(label)).y).argmax(1).tolist() == label.tolist()
 
 
@@ -148,11 +148,11 @@ def test_runs_that_choose_rates_have_other_weights_than_those_reported():
 
 
 def straight(net, params, image):
-    """Outputs of an image at a time, by a plain loop over windows of the padded image."""
+    """Outputs for one image, by a plain loop over windows of the padded image."""
     w, bias = (params["forward"][name] for name in ("w", "bias"))
     value = image.astype(float)
     h = (value - value.mean()) / max(value.std(), 1.0)
-    padded = np.zeros((9, 9, 3))  # windows of 3 x 3 at stride 2, SAME: one row of zeros behind
+    padded = np.zeros((9, 9, 3))  # windows of 3 x 3 at stride 2, SAME: one row of zeros at the end
     padded[:8, :8] = h
     v = np.zeros((4, 4, 3))
     for r in range(4):
@@ -172,19 +172,19 @@ def test_scores_count_and_measure_as_loops_do(method):
     config = dataclasses.replace(SMALL, examples=7)
 
     state: Any = SimpleNamespace(learner=SimpleNamespace(params=params))
-    found = compiled(lambda: scores(config, net, data, method)(state))()
+    metrics = compiled(lambda: scores(config, net, data, method)(state))()
     right = [straight(net, params, image).argmax() == answer for image, answer in zip(test, label, strict=True)]
-    assert float(found["accuracy"]) == pytest.approx(100 * np.mean(right))
+    assert float(metrics["accuracy"]) == pytest.approx(100 * np.mean(right))
     assert 5 <= sum(right) < 12
-    assert ("angle" in found) == (method in FED_BACK)
-    assert ("weight_angle" in found) == (method in ("fa", "sign"))
+    assert ("angle" in metrics) == (method in FED_BACK)
+    assert ("weight_angle" in metrics) == (method in ("fa", "sign"))
     if method == "bp":
         return
     back = params["feedback"]["w_fb"]
     if method == "sign":
         back = [np.sign(w) for w in params["forward"]["w"][1:]]
     if method != "dfa":
-        for w, b, measured in zip(params["forward"]["w"][1:], back, found["weight_angle"], strict=True):
+        for w, b, measured in zip(params["forward"]["w"][1:], back, metrics["weight_angle"], strict=True):
             cosine = np.sum(w * b) / (np.sum(w * w) * np.sum(b * b)) ** 0.5
             assert float(measured) == pytest.approx(math.degrees(math.acos(cosine)), abs=1e-3)
     # The top hidden layer's credit: the output's error times B, against the same times W.
@@ -192,9 +192,9 @@ def test_scores_count_and_measure_as_loops_do(method):
     for image, answer in zip(data.train[:7], data.train_label[:7], strict=True):
         z = straight(net, params, np.asarray(image))
         error = np.exp(z - z.max()) / np.exp(z - z.max()).sum() - np.eye(10)[int(answer)]
-        given, owed = error @ back[-1], error @ params["forward"]["w"][-1]
-        angles.append(math.degrees(math.acos(given @ owed / np.linalg.norm(given) / np.linalg.norm(owed))))
-    assert float(found["angle"][-1]) == pytest.approx(np.mean(angles), abs=1e-2)
+        by_b, by_w = error @ back[-1], error @ params["forward"]["w"][-1]
+        angles.append(math.degrees(math.acos(by_b @ by_w / np.linalg.norm(by_b) / np.linalg.norm(by_w))))
+    assert float(metrics["angle"][-1]) == pytest.approx(np.mean(angles), abs=1e-2)
     assert np.mean(angles) > 5
 
 

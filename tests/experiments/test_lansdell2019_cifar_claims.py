@@ -10,14 +10,14 @@ from plasticity_jax.run import checked
 
 SEEDS, POINTS, LAYERS = 4, 3, 11
 SPREAD = np.array([-0.3, -0.1, 0.1, 0.3])
-"""Added to hand-made final values: their mean stays, and every seed differs."""
+"""Added to hand-made final values, keeps their mean and makes every seed differ."""
 CHAINS = ("sign", "kp", "mirror", "np_chain", "fa")
 
 
 def scene(layers=4, **changed):
     """Metrics in which every claim holds and no trivial baseline meets it: (accuracy, lowest angle, others) by method.
 
-    All that is not final is far off.
+    Values before the final ones are far off.
     """
     ends = {
         "bp": (60, 0, 0),
@@ -45,7 +45,7 @@ def scene(layers=4, **changed):
     return metrics
 
 
-def told(metrics):
+def rows_by_id(metrics):
     return {row["id"]: row for row in checked(experiment.claims, summarise(metrics))}
 
 
@@ -59,7 +59,7 @@ def test_summary_has_ends_and_paired_differences():
     metrics["bp/loss"][1, 0] = np.inf  # it comes back
     summary = summarise(metrics)
 
-    def same(name, values):
+    def check(name, values):
         mean = sum(values) / len(values)
         spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
         assert summary[name] == pytest.approx(mean), name
@@ -67,28 +67,28 @@ def test_summary_has_ends_and_paired_differences():
         assert summary[f"{name}_n"] == len(values), name
         return {name, f"{name}_sem", f"{name}_n"}
 
-    def kept(*methods):
+    def seeds(*methods):
         return [0, 2, 3] if "fa" in methods else [0, 1, 2, 3]
 
-    seen = set()
+    checked_names = set()
     for method in METHODS:
-        seen |= same(f"{method}/accuracy", [metrics[f"{method}/accuracy"][s, -1] for s in kept(method)])
+        checked_names |= check(f"{method}/accuracy", [metrics[f"{method}/accuracy"][s, -1] for s in seeds(method)])
         for kind in ("angle", "weight_angle"):
             for k in range(LAYERS if f"{method}/{kind}" in metrics else 0):
-                values = [metrics[f"{method}/{kind}"][s, -1, k] for s in kept(method)]
-                seen |= same(f"{method}/{kind}_{k + 1}", values)
+                values = [metrics[f"{method}/{kind}"][s, -1, k] for s in seeds(method)]
+                checked_names |= check(f"{method}/{kind}_{k + 1}", values)
         if method in FED_BACK:
-            ends = [metrics[f"{method}/angle"][s, -1] for s in kept(method)]
-            seen |= same(f"{method}/distortion", [each[0] - each[LAYERS - 1] for each in ends])
+            ends = [metrics[f"{method}/angle"][s, -1] for s in seeds(method)]
+            checked_names |= check(f"{method}/distortion", [each[0] - each[LAYERS - 1] for each in ends])
     pairs = [("bp", method) for method in FED_BACK] + [("np_direct", "dfa"), ("np_chain", "fa"), ("frozen", "dfa")]
     for one, other in pairs + [(method, "frozen") for method in ("bp", *FED_BACK)]:
-        ends = [metrics[f"{one}/accuracy"][s, -1] - metrics[f"{other}/accuracy"][s, -1] for s in kept(one, other)]
-        seen |= same(f"{one}-{other}/accuracy", ends)
+        ends = [metrics[f"{one}/accuracy"][s, -1] - metrics[f"{other}/accuracy"][s, -1] for s in seeds(one, other)]
+        checked_names |= check(f"{one}-{other}/accuracy", ends)
     for one, other in (("dfa", "np_direct"), ("fa", "np_chain"), ("fa", "mirror"), ("fa", "kp"), ("fa", "sign")):
         for k in range(LAYERS):
-            ends = [metrics[f"{one}/angle"][s, -1, k] - metrics[f"{other}/angle"][s, -1, k] for s in kept(one, other)]
-            seen |= same(f"{one}-{other}/angle_{k + 1}", ends)
-    assert set(summary) == seen
+            ends = [metrics[f"{one}/angle"][s, -1, k] - metrics[f"{other}/angle"][s, -1, k] for s in seeds(one, other)]
+            checked_names |= check(f"{one}-{other}/angle_{k + 1}", ends)
+    assert set(summary) == checked_names
 
 
 MEASURED = {
@@ -119,7 +119,7 @@ TRIVIAL = ("np-above-dfa", "sign-close", "mirror-close", "kp-close", "accumulate
 
 
 def test_every_claim_holds_where_it_should():
-    rows = told(scene())
+    rows = rows_by_id(scene())
     assert {id: row["measured"] for id, row in rows.items()} == pytest.approx(MEASURED)
     for id, row in rows.items():
         assert row["holds"] is True, id
@@ -153,7 +153,7 @@ def test_every_claim_holds_where_it_should():
     ],
 )
 def test_each_claim_fails_where_it_should(changed, failing):
-    rows = told(scene(**changed))
+    rows = rows_by_id(scene(**changed))
     for id, row in rows.items():
         assert row["holds"] is (id not in failing), id
         assert id not in failing or row["measured"] == pytest.approx(failing[id]), id
@@ -168,14 +168,14 @@ def test_each_claim_fails_where_it_should(changed, failing):
     ],
 )
 def test_baselines_may_meet_them_too(changed, met):
-    assert {id for id, row in told(scene(**changed)).items() if row["trivial"]} == met
+    assert {id for id, row in rows_by_id(scene(**changed)).items() if row["trivial"]} == met
 
 
 def test_what_was_not_run_is_not_judged():
     metrics = {name: values for name, values in scene().items() if name.split("/")[0] in ("bp", "fa")}
-    assert {id for id, row in told(metrics).items() if row["holds"] is not None} == {"fa-far"}
+    assert {id for id, row in rows_by_id(metrics).items() if row["holds"] is not None} == {"fa-far"}
     alone = {name: values[:1] for name, values in scene().items()}
-    assert {row["holds"] for row in told(alone).values()} == {None}
+    assert {row["holds"] for row in rows_by_id(alone).values()} == {None}
 
 
 def test_table_shows_the_paper_beside():

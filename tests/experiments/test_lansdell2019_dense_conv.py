@@ -1,4 +1,4 @@
-"""Dense networks beside convolutional ones: their sizes, a step by hand, and the parts."""
+"""Dense and convolutional networks: their sizes, a step by hand, and the parts."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ PLACES = ("cifar10.conv", "cifar10.dense", "mnist.conv", "mnist.dense")
 
 
 CONV = 400 * 32 + 288 * 64 + 1024 * 128 + 1280
-"""Weights of the convolutional network, but for its lowest layer."""
+"""Number of weights in the convolutional network, without its lowest layer."""
 
 
 @pytest.mark.parametrize(("shape", "width"), [((32, 32, 3), 50), ((28, 28, 1), 136)])
@@ -69,7 +69,7 @@ def few(count):
 def credited(before, method):
     """The weights' gradients by a method, by a plain loop over images and layers."""
     w, bias, back = before["forward"]["w"], before["forward"]["bias"], before["feedback"]["w_fb"]
-    found = [np.zeros(each.shape) for each in w]
+    gradients = [np.zeros(each.shape) for each in w]
     for image, answer in zip(*few(5), strict=True):
         value = image.astype(float).reshape(-1)
         h = [(value - value.mean()) / value.std()]
@@ -79,16 +79,16 @@ def credited(before, method):
         error = np.exp(h[-1]) / np.exp(h[-1]).sum() - np.eye(10)[answer]
         delta = error
         for i in reversed(range(len(w))):
-            found[i] += np.outer(delta, h[i]) / 5
+            gradients[i] += np.outer(delta, h[i]) / 5
             if i:
                 credit = {"fa": lambda i: delta @ back[i - 1], "dfa": lambda i: error @ back[i - 1]}  # noqa: B023
                 delta = credit.get(method, lambda i: delta @ w[i])(i) * (1 - h[i] ** 2)  # noqa: B023
-    return found
+    return gradients
 
 
 @pytest.mark.parametrize("method", ["fa", "dfa", "frozen"])
 def test_a_step_in_a_dense_network_is_that_of_a_loop(method):
-    # Adam's first step is rate * g / (|g| + eps), by whatever size g has.
+    # Adam's first step is rate * g / (|g| + eps), whatever the size of g.
     before, after = stepped(method)
     held = 2 if method == "frozen" else 0  # of four layers
     rate = getattr(problem(SMALL, "prototypes", "dense"), f"{method}_rate")
@@ -104,8 +104,8 @@ def test_methods_of_each_network(monkeypatch):
     image, label = few(20)
     small = Pictures(*map(jnp.asarray, (image[:10], label[:10], image[10:], label[10:])))
     monkeypatch.setattr(dense_conv, "pictures", lambda data, held: small)
-    found = [name.rsplit(".", 1) for name in make_parts(dataclasses.replace(SMALL, sets=("cifar10", "mnist")))]
-    by_place = {place: [method for where, method in found if where == place] for place, _ in found}
+    names = [name.rsplit(".", 1) for name in make_parts(dataclasses.replace(SMALL, sets=("cifar10", "mnist")))]
+    by_place = {place: [method for where, method in names if where == place] for place, _ in names}
     assert list(by_place) == list(PLACES)
     assert set(by_place.pop("mnist.conv")) == set(METHODS)
     assert {tuple(each) for each in by_place.values()} == {COMPARED}
@@ -120,9 +120,9 @@ def test_methods_of_each_network(monkeypatch):
 
 def test_rates_are_those_found_times_the_factor(monkeypatch):
     monkeypatch.setattr(dense_conv, "SETTINGS", {"mnist.dense": {"fa_rate": 0.5, "kp_decay": 0.25}})
-    found = problem(Config(factor=3.0, held=7, width=9), "mnist", "dense")
-    assert (found.fa_rate, found.bp_rate, found.readout_rate) == pytest.approx((1.5, 0.003, 0.009))
-    assert (found.data, found.held, found.widths, found.kp_decay) == ("mnist", 7, (9,), 0.25)
+    settings = problem(Config(factor=3.0, held=7, width=9), "mnist", "dense")
+    assert (settings.fa_rate, settings.bp_rate, settings.readout_rate) == pytest.approx((1.5, 0.003, 0.009))
+    assert (settings.data, settings.held, settings.widths, settings.kp_decay) == ("mnist", 7, (9,), 0.25)
     assert problem(Config(), "mnist", "conv") == cifar.Config(data="mnist", epochs=1, points=4)
     monkeypatch.undo()
     assert problem(Config(epochs=3, points=6), "cifar10", "conv") == cifar.Config()  # as it is recorded

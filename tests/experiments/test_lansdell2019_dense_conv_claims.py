@@ -1,4 +1,4 @@
-"""Dense networks beside convolutional ones: from metrics to claims, on hand-made numbers."""
+"""Dense and convolutional networks: from metrics to claims, on hand-made numbers."""
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ from plasticity_jax.run import checked
 
 SEEDS, POINTS, LAYERS = 4, 3, 4
 SPREAD = np.array([-0.3, -0.1, 0.1, 0.3])
-"""Added to hand-made final values: their mean stays, and every seed differs."""
+"""Added to hand-made final values, keeps their mean and makes every seed differ."""
 
 
 def scene(**changed):
     """Metrics in which every claim holds and no trivial baseline meets it: (accuracy, lowest angle, others) by part.
 
-    All that is not final is far off.
+    Values before the final ones are far off.
     """
     conv = {
         "bp": (60, 0, 0),
@@ -60,7 +60,7 @@ def scene(**changed):
     return metrics
 
 
-def told(metrics):
+def rows_by_id(metrics):
     return {row["id"]: row for row in checked(experiment.claims, summarise(metrics))}
 
 
@@ -80,23 +80,23 @@ def test_summary_compares_the_networks_seed_by_seed():
         best = end(where, "bp", seed)
         return (best - end(where, "fa", seed)) / (best - end(where, "frozen", seed))
 
-    def same(name, values):
+    def check(name, values):
         assert summary[name] == pytest.approx(np.mean(values)), name
         assert summary[f"{name}_sem"] == pytest.approx(np.std(values, ddof=1) / len(values) ** 0.5), name
         assert summary[f"{name}_n"] == len(values), name
 
     for data, seeds in (("cifar10", [0, 1, 2, 3]), ("mnist", [0, 2, 3])):
         conv, flat, more = f"{data}.conv", f"{data}.dense", f"{data}.conv-dense"
-        same(f"{flat}.fa/accuracy", [end(flat, "fa", s) for s in seeds])
-        same(f"{flat}.bp-fa/accuracy", [end(flat, "bp", s) - end(flat, "fa", s) for s in seeds])
-        same(f"{flat}.fa/lost", [lost(flat, s) for s in seeds])
-        same(f"{more}.fa/lost", [lost(conv, s) - lost(flat, s) for s in seeds])
+        check(f"{flat}.fa/accuracy", [end(flat, "fa", s) for s in seeds])
+        check(f"{flat}.bp-fa/accuracy", [end(flat, "bp", s) - end(flat, "fa", s) for s in seeds])
+        check(f"{flat}.fa/lost", [lost(flat, s) for s in seeds])
+        check(f"{more}.fa/lost", [lost(conv, s) - lost(flat, s) for s in seeds])
         for one, other in (("bp", "fa"), ("kp", "fa")):
             gaps = [[end(where, one, s) - end(where, other, s) for s in seeds] for where in (conv, flat)]
-            same(f"{more}.{one}-{other}/accuracy", np.subtract(gaps[0], gaps[1]))
+            check(f"{more}.{one}-{other}/accuracy", np.subtract(gaps[0], gaps[1]))
         angles = [metrics[f"{where}.fa/angle"] for where in (conv, flat)]
-        same(f"{more}.fa/lowest", [angles[0][s, -1, 0] - angles[1][s, -1, 0] for s in seeds])
-        same(f"{more}.bp/accuracy", [end(conv, "bp", s) - end(flat, "bp", s) for s in range(SEEDS)])
+        check(f"{more}.fa/lowest", [angles[0][s, -1, 0] - angles[1][s, -1, 0] for s in seeds])
+        check(f"{more}.bp/accuracy", [end(conv, "bp", s) - end(flat, "bp", s) for s in range(SEEDS)])
 
 
 MEASURED = {
@@ -113,7 +113,7 @@ MEASURED = {
 
 
 def test_every_claim_holds_where_it_should():
-    rows = told(scene())
+    rows = rows_by_id(scene())
     for id, row in rows.items():
         assert row["holds"] is True, id
         assert not row["trivial"], id
@@ -123,7 +123,7 @@ def test_every_claim_holds_where_it_should():
         assert {id: rows[f"{data}-{id}"]["measured"] for id in MEASURED} == pytest.approx(MEASURED)
         assert rows[f"{data}-fa-loses-a-larger-share"]["measured"] == pytest.approx(8 / 10 - 2 / 12, abs=0.01)
     assert rows["cifar10-dense-fa-close"]["measured"] == pytest.approx(2)
-    # On MNIST the claims of the convolutional network alone, too; margins in points are for CIFAR-10.
+    # MNIST also has the claims on CIFAR-10's convolutional network, except those with margins in points.
     theirs = {claim.id for claim in cifar.experiment.claims if not claim.id.endswith(("-close", "-far"))}
     assert {f"mnist-{id}" for id in theirs - {"fa-teaches-convolutions"}} <= set(rows)
     assert not [id for id in rows if id.startswith("mnist") and id.endswith(("close", "far"))]
@@ -148,31 +148,33 @@ def test_every_claim_holds_where_it_should():
     ],
 )
 def test_each_claim_fails_where_it_should(changed, failing):
-    rows = told(scene(**changed))
+    rows = rows_by_id(scene(**changed))
     wanted = {f"cifar10-{id}" for id in failing}
-    found = {id for id, row in rows.items() if row["holds"] is not True}
-    assert wanted <= found <= wanted | {"cifar10-fa-loses-a-larger-share", "cifar10-dfa-loses-a-larger-share"}
+    not_holding = {id for id, row in rows.items() if row["holds"] is not True}
+    assert wanted <= not_holding <= wanted | {"cifar10-fa-loses-a-larger-share", "cifar10-dfa-loses-a-larger-share"}
     for id, value in failing.items():
         assert rows[f"cifar10-{id}"]["measured"] == pytest.approx(value), id
 
 
-def test_shares_may_tell_another_story_than_points():
-    rows = told(scene(mnist__dense__frozen=(47.7, 0, 0)))  # little was to be gained, and little is kept
+def test_shares_and_points_may_disagree():
+    rows = rows_by_id(scene(mnist__dense__frozen=(47.7, 0, 0)))  # backpropagation gains little, of which little is kept
     assert rows["mnist-fa-loses-a-larger-share"]["holds"] is False
     assert rows["mnist-fa-loses-more"]["holds"] is True
     assert rows["mnist-fa-loses-more"]["trivial"] is True  # frozen layers lose more in convolutions, too
-    assert told(scene(cifar10__dense__frozen=(48, 0, 0)))["cifar10-dense-fa-close"]["trivial"] is True
+    assert rows_by_id(scene(cifar10__dense__frozen=(48, 0, 0)))["cifar10-dense-fa-close"]["trivial"] is True
 
 
 def test_what_was_not_run_is_not_judged():
     def of(place):
         return {name: values for name, values in scene().items() if name.startswith(place)}
 
-    alone = told(of("mnist.dense"))
+    alone = rows_by_id(of("mnist.dense"))
     assert {id for id, row in alone.items() if row["holds"] is not None} == {"mnist-dense-fa-teaches"}
-    both = {id for id, row in told(of("cifar10")).items() if row["holds"] is not None}
+    both = {id for id, row in rows_by_id(of("cifar10")).items() if row["holds"] is not None}
     assert both == {id for id in alone if id.startswith("cifar10")}
-    assert {row["holds"] for row in told({name: values[:1] for name, values in scene().items()}).values()} == {None}
+    assert {row["holds"] for row in rows_by_id({name: values[:1] for name, values in scene().items()}).values()} == {
+        None
+    }
 
 
 def test_tables_have_a_column_for_each_network():

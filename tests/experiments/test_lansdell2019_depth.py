@@ -16,7 +16,7 @@ from tests.experiments.by_hand import is_put
 
 SEEDS, POINTS, DEPTHS = 4, 3, (2, 3, 10)
 SPREAD = np.array([-0.3, -0.1, 0.1, 0.3])
-"""Added to hand-made final values: their mean stays, and every seed differs."""
+"""Added to hand-made final values, keeps their mean and makes every seed differ."""
 
 
 def hand_made():
@@ -31,7 +31,7 @@ def hand_made():
     return metrics
 
 
-def told(summary):
+def rows_by_id(summary):
     return {row["id"]: row for row in checked(experiment.claims, summary)}
 
 
@@ -47,14 +47,14 @@ def test_finals_are_those_of_the_last_evaluation_by_layer():
     metrics = hand_made()
     metrics["dfa.3/loss"][1, -1] = np.inf
     metrics["dfa.3/loss"][2, 0] = np.inf  # it comes back
-    found = finals(metrics, "dfa.3")
-    assert set(found) == {"error", "angle_1", "angle_2", "angle_3", "distortion"}
+    final = finals(metrics, "dfa.3")
+    assert set(final) == {"error", "angle_1", "angle_2", "angle_3", "distortion"}
     for seed in range(SEEDS):
         angles = metrics["dfa.3/angle"][seed][POINTS - 1]
         expected = {"error": metrics["dfa.3/error"][seed][POINTS - 1], "distortion": angles[0] - angles[2]}
         expected |= {"angle_1": angles[0], "angle_2": angles[1], "angle_3": angles[2]}
         for name, value in expected.items():
-            assert math.isnan(found[name][seed]) if seed == 1 else found[name][seed] == value, name
+            assert math.isnan(final[name][seed]) if seed == 1 else final[name][seed] == value, name
     assert set(finals(metrics, "bp.2")) == {"error"}
 
 
@@ -69,17 +69,17 @@ def test_summary_has_ends_and_paired_differences():
         angles = metrics[f"{method}.{depth}/angle"][seed, -1]
         return angles[0] - angles[depth - 1] if name == "distortion" else angles[int(name[6:]) - 1]
 
-    def kept(*parts):
+    def seeds_of(*parts):
         return [0, 1, 3] if ("np_chain", 10) in parts else [0, 1, 2, 3]
 
     for method in METHODS:
         for depth in DEPTHS:
             angles = () if method == "bp" else (*(f"angle_{k}" for k in range(1, depth + 1)), "distortion")
             for name in ("error", *angles):
-                values = [end(method, depth, name, seed) for seed in kept((method, depth))]
+                values = [end(method, depth, name, seed) for seed in seeds_of((method, depth))]
                 expected[f"{method}.{depth}/{name}"] = values
         if method != "bp":
-            seeds = kept((method, 10))
+            seeds = seeds_of((method, 10))
             expected[f"{method}.deepest/distortion"] = [end(method, 10, "distortion", seed) for seed in seeds]
             expected[f"{method}.deepest-shallowest/angle_1"] = [
                 end(method, 10, "angle_1", seed) - end(method, 2, "angle_1", seed) for seed in seeds
@@ -87,7 +87,7 @@ def test_summary_has_ends_and_paired_differences():
     for worse, better in (("np_chain", "np_direct"), ("fa", "np_chain"), ("dfa", "np_direct"), ("fa", "dfa")):
         for name in ("error", "angle_1", "distortion"):
             expected[f"{worse}-{better}.deepest/{name}"] = [
-                end(worse, 10, name, seed) - end(better, 10, name, seed) for seed in kept((worse, 10), (better, 10))
+                end(worse, 10, name, seed) - end(better, 10, name, seed) for seed in seeds_of((worse, 10), (better, 10))
             ]
     for name, values in expected.items():
         is_put(summary, name, values)
@@ -97,7 +97,7 @@ def test_summary_has_ends_and_paired_differences():
 def scene(**changed):
     """Metrics in which every claim holds and no trivial baseline meets it: final (error, lowest, top) by method.depth.
 
-    Middle layers, and all that is not final, are far off.
+    Middle layers, and values before the final ones, are far off.
     """
     ends = {"bp.2": (5, 0, 0), "bp.4": (5, 0, 0)}
     ends |= {"np_chain.2": (6, 30, 20), "np_direct.2": (6, 25, 20), "fa.2": (9, 60, 62), "dfa.2": (8, 60, 62)}
@@ -127,7 +127,7 @@ MEASURED = {
 
 
 def test_every_claim_holds_where_it_should():
-    rows = told(summarise(scene()))
+    rows = rows_by_id(summarise(scene()))
     assert {id: row["measured"] for id, row in rows.items()} == pytest.approx(MEASURED)
     for id, row in rows.items():
         assert row["holds"] is True, id
@@ -153,7 +153,7 @@ def test_every_claim_holds_where_it_should():
     ],
 )
 def test_each_claim_fails_where_it_should(changed, failing):
-    rows = told(summarise(scene(**changed)))
+    rows = rows_by_id(summarise(scene(**changed)))
     for id, row in rows.items():
         assert row["holds"] is (id not in failing), id
         assert row["measured"] == pytest.approx(failing.get(id, row["measured"])), id
@@ -167,18 +167,18 @@ def test_each_claim_fails_where_it_should(changed, failing):
     ],
 )
 def test_fixed_feedback_may_meet_them_too(changed, met):
-    rows = told(summarise(scene(**changed)))
+    rows = rows_by_id(summarise(scene(**changed)))
     assert {id for id, row in rows.items() if row["trivial"]} == met
 
 
 def test_what_was_not_run_is_not_judged():
     metrics = {key: value for key, value in scene().items() if not key.startswith("np_direct")}
-    rows = told(summarise(metrics))
+    rows = rows_by_id(summarise(metrics))
     assert {id for id, row in rows.items() if row["holds"] is not None} == {"accumulates", "deeper-is-worse"}
     alone = {key: value[:1] for key, value in scene().items()}
-    assert {row["holds"] for row in told(summarise(alone)).values()} == {None}
+    assert {row["holds"] for row in rows_by_id(summarise(alone)).values()} == {None}
     shallow = {key: value for key, value in scene().items() if ".2/" in key}
-    rows = told(summarise(shallow))
+    rows = rows_by_id(summarise(shallow))
     assert rows["deeper-is-worse"]["holds"] is None
     assert rows["accumulates"]["holds"] is True
 
@@ -196,8 +196,8 @@ def test_feedback_has_the_shape_of_its_pathway():
     net, key = network(Config(pixels=16, width=5), 3), jax.random.key(0)
     for method in METHODS:
         params = jax.eval_shape(functools.partial(init_params, net=net, pathway=pathway(method)), key)
-        found = [sorted(w.shape) for w in params["feedback"]["w_fb"]]
-        assert found == ([[5, 10]] * 3 if method in ("np_direct", "dfa") else [[5, 5], [5, 5], [5, 10]]), method
+        shapes = [sorted(w.shape) for w in params["feedback"]["w_fb"]]
+        assert shapes == ([[5, 10]] * 3 if method in ("np_direct", "dfa") else [[5, 5], [5, 5], [5, 10]]), method
 
 
 def test_settings_that_mean_nothing_are_refused():

@@ -44,8 +44,8 @@ def mean(values):
 
 
 def row(id, summary):
-    (found,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
-    return found
+    (measured_claim,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
+    return measured_claim
 
 
 def test_ends_and_their_differences_from_feedback_alignment():
@@ -53,7 +53,7 @@ def test_ends_and_their_differences_from_feedback_alignment():
     metrics["fa/loss"][1, -1] = np.nan
     summary = summarise(metrics)
     for method in METHODS:
-        kept = [0, 2] if method == "fa" else [0, 1, 2]
+        seeds = [0, 2] if method == "fa" else [0, 1, 2]
         names = {"error": metrics[f"{method}/error"]}
         if method.startswith("np"):
             names["noisy_error"] = metrics[f"{method}/noisy_error"]
@@ -61,11 +61,11 @@ def test_ends_and_their_differences_from_feedback_alignment():
             for i in (0, 1):
                 names[f"{metric}_W{i + 2}"] = metrics[f"{method}/{metric}"][:, :, i]
         for name, values in names.items():
-            ends = [values[seed, POINTS - 1] for seed in kept]
+            ends = [values[seed, POINTS - 1] for seed in seeds]
             assert summary[f"{method}/{name}"] == pytest.approx(mean(ends)), name
             spread = sum((end - mean(ends)) ** 2 for end in ends) / (len(ends) - 1)
             assert summary[f"{method}/{name}_sem"] == pytest.approx((spread / len(ends)) ** 0.5)
-            assert summary[f"{method}/{name}_n"] == len(kept)
+            assert summary[f"{method}/{name}_n"] == len(seeds)
             better = f"{method}/{name}_better_than_fa"
             if method == "fa" or name == "noisy_error":
                 assert better not in summary
@@ -117,11 +117,13 @@ def test_differences_between_noise_levels_layers_and_ridges_and_ranks():
 
 def test_what_is_not_run_is_left_out_and_the_rest_is_the_same():
     metrics = hand_made()
-    kept = {key: values for key, values in metrics.items() if key.split("/")[0] in ("bp", "fa", "np_c0.01")}
-    whole, found = summarise(metrics), summarise(kept)
-    assert found == {key: whole[key] for key in found}
-    assert not any(name in key for key in found for name in ("np_sgd", "np_forget", "np_c0.1", "matching", "optimum"))
-    judged = {row["id"] for row in checked(experiment.claims, found) if row["holds"] is not None}
+    some = {key: values for key, values in metrics.items() if key.split("/")[0] in ("bp", "fa", "np_c0.01")}
+    whole, partial_summary = summarise(metrics), summarise(some)
+    assert partial_summary == {key: whole[key] for key in partial_summary}
+    assert not any(
+        name in key for key in partial_summary for name in ("np_sgd", "np_forget", "np_c0.1", "matching", "optimum")
+    )
+    judged = {row["id"] for row in checked(experiment.claims, partial_summary) if row["holds"] is not None}
     assert judged == {
         "close-in-both-layers",
         "sign-in-both-layers",
@@ -282,13 +284,13 @@ def test_scores_are_of_the_test_images_and_angles_of_the_first_training_images(m
         params, second = init_params(key, net), SimpleNamespace(second=(jnp.ones(3),))
         state = SimpleNamespace(learner=SimpleNamespace(params=params, traces=SimpleNamespace(second=())))
         xi = noise_of_shapes(jax.random.key(0), [(200, 5), (200, 4)], jnp.zeros(()).dtype, "gaussian")
-        found = [scores(config, net, data, *at)(state) for at in (("np_sgd", 0.5), ("bp", None), ("fa", None))]
+        metrics = [scores(config, net, data, *at)(state) for at in (("np_sgd", 0.5), ("bp", None), ("fa", None))]
         state.learner.traces = second
         ridge = scores(config, net, data, "np_c0.5", 0.5)(state)
         assert ridge.pop("rank") == {"of": second, "above": 0.01}
-        return params["forward"], xi, [*found, ridge]
+        return params["forward"], xi, [*metrics, ridge]
 
-    weights, xi, (found, exact, fixed, ridge) = jax.tree.map(np.asarray, compiled(evaluated)(jax.random.key(0)))
+    weights, xi, (sgd, exact, fixed, ridge) = jax.tree.map(np.asarray, compiled(evaluated)(jax.random.key(0)))
 
     def errors(noise):
         h = np.asarray(data.test) / 255
@@ -297,26 +299,26 @@ def test_scores_are_of_the_test_images_and_angles_of_the_first_training_images(m
             h = h if layer == 2 else 1 / (1 + np.exp(-h)) + noise[layer]
         return 100 * np.mean(h.argmax(1) != np.asarray(data.test_label))
 
-    assert float(found["error"]) == pytest.approx(errors([0, 0]))
-    assert float(found["noisy_error"]) == pytest.approx(errors([0.5 * x for x in xi]))
-    assert found["error"] != found["noisy_error"]
-    np.testing.assert_allclose(found["x"], np.asarray(data.train)[:7] / 255)
-    np.testing.assert_allclose(found["y"], np.eye(3)[np.asarray(data.train_label)[:7]])
+    assert float(sgd["error"]) == pytest.approx(errors([0, 0]))
+    assert float(sgd["noisy_error"]) == pytest.approx(errors([0.5 * x for x in xi]))
+    assert sgd["error"] != sgd["noisy_error"]
+    np.testing.assert_allclose(sgd["x"], np.asarray(data.train)[:7] / 255)
+    np.testing.assert_allclose(sgd["y"], np.eye(3)[np.asarray(data.train_label)[:7]])
     assert set(exact) == {"error"}
-    assert set(found) - set(fixed) == {"noisy_error"}
+    assert set(sgd) - set(fixed) == {"noisy_error"}
     assert ridge["rank_full"].tolist() == [4, 3]
 
 
 def test_methods_learn_at_the_rates_and_noise_of_the_config():
     config = Config(sizes=(6, 5, 4, 3), batch=8, rate=0.5, sgd_rate=0.25, sigmas=(0.1, 0.2), extra_sigma=0.3)
-    found = methods(config, mlp(config.sizes, ("sigmoid", "sigmoid", "identity")))
-    assert {name: sigma for name, (_, _, sigma) in found.items()} == {
+    by_name = methods(config, mlp(config.sizes, ("sigmoid", "sigmoid", "identity")))
+    assert {name: sigma for name, (_, _, sigma) in by_name.items()} == {
         "bp": None, "fa": None, "matching": None, "np_c0.1": 0.1, "np_c0.2": 0.2, "np_forget": 0.3, "np_held": 0.3,
         "np_sgd": 0.3,
     }  # fmt: skip
     params = {"forward": jnp.ones(2), "feedback": jnp.ones(3)}
     moved = compiled(
-        lambda: {name: tx.update(params, tx.init(params), params)[0] for name, (_, tx, _) in found.items()}
+        lambda: {name: tx.update(params, tx.init(params), params)[0] for name, (_, tx, _) in by_name.items()}
     )
     for name, change in moved().items():
         feedback = {"bp": 0, "fa": 0, "matching": 4, "np_sgd": 2}.get(name, 1)

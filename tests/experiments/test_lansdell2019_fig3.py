@@ -1,4 +1,4 @@
-"""Figure 3: the baseline and the measure that it makes itself; from metrics to claims against plain loops."""
+"""Figure 3: its noisy control and measure of separation; from metrics to claims against plain loops."""
 
 import math
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from experiments.lansdell2019.fig3 import (
     scores,
 )
 from experiments.lansdell2019.fig3_claims import dead, same_by_chance, summarise, table
-from experiments.lansdell2019.fig3_figures import shown, text
+from experiments.lansdell2019.fig3_figures import drawn_seed, text
 from experiments.shared.images import Images
 from plasticity_jax.layers import init_params
 from plasticity_jax.networks import mlp
@@ -47,8 +47,8 @@ def test_noise_on_a_linear_layer_adds_sigma_squared_times_its_readout():
         return params["forward"]["w"], gradient(backprop(net), key_noise), noisy
 
     w, clean, noisy = jax.tree.map(np.asarray, compiled(problem)(jax.random.key(0)))
-    for found, wanted in zip(noisy, (clean[0], clean[1] + SIGMA**2 * w[1]), strict=True):
-        z = (found.mean(0) - wanted) / (found.std(0) / DRAWS**0.5)
+    for estimates, wanted in zip(noisy, (clean[0], clean[1] + SIGMA**2 * w[1]), strict=True):
+        z = (estimates.mean(0) - wanted) / (estimates.std(0) / DRAWS**0.5)
         assert np.abs(z).max() < 5  # 20 entries: a false alarm in 1e5 keys
     assert np.abs(noisy[1].mean(0) - clean[1]).max() > 0.5  # the noise does reach the gradient
 
@@ -84,37 +84,37 @@ def hand_made():
 
 
 def row(id, summary):
-    (found,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
-    return found
+    (measured_claim,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
+    return measured_claim
 
 
-def test_what_each_method_comes_to():
+def test_results_of_each_method():
     metrics = hand_made()
     metrics["np/test_loss"][1, -1] = np.nan
     rows, summary = table(metrics), summarise(metrics)
     assert list(rows) == list(METHODS)
     for method in METHODS:
-        kept = [0, 2] if method == "np" else [0, 1, 2]
-        losses = [[float(x) for x in metrics[f"{method}/test_loss"][seed]] for seed in kept]
+        seeds = [0, 2] if method == "np" else [0, 1, 2]
+        losses = [[float(x) for x in metrics[f"{method}/test_loss"][seed]] for seed in seeds]
         wanted = {
             "loss": [min(loss) for loss in losses],
             "rise": [100 * (loss[-1] - min(loss)) / min(loss) for loss in losses],
-            "separation": [metrics[f"{method}/separation"][seed, -1] for seed in kept],
-            "silent": [metrics[f"{method}/silent"][seed, -1] for seed in kept],
+            "separation": [metrics[f"{method}/separation"][seed, -1] for seed in seeds],
+            "silent": [metrics[f"{method}/silent"][seed, -1] for seed in seeds],
             "loss_live": [min(loss) for loss in losses],
         }
         if method in WITH_B:
-            wanted["angle"] = [metrics[f"{method}/true_angle"][seed, -1, 0] for seed in kept]
+            wanted["angle"] = [metrics[f"{method}/true_angle"][seed, -1, 0] for seed in seeds]
         assert set(rows[method]) == set(wanted)
         for name, values in wanted.items():
-            assert summary[f"{method}/{name}"] == pytest.approx(sum(values) / len(kept), abs=1e-12), name
-            assert summary[f"{method}/{name}_n"] == len(kept)
+            assert summary[f"{method}/{name}"] == pytest.approx(sum(values) / len(seeds), abs=1e-12), name
+            assert summary[f"{method}/{name}_n"] == len(seeds)
         per_pixel = [2 * min(loss) / 32 / PIXELS for loss in losses]
-        assert summary[f"{method}/squared_error_per_pixel"] == pytest.approx(sum(per_pixel) / len(kept))
+        assert summary[f"{method}/squared_error_per_pixel"] == pytest.approx(sum(per_pixel) / len(seeds))
     assert summary["bp/rise_sem"] > 0
 
 
-def test_differences_are_paired_and_of_the_sign_that_their_names_say():
+def test_differences_are_paired_with_the_sign_of_their_names():
     metrics = hand_made()
     summary, rows = summarise(metrics), table(metrics)
 
@@ -220,7 +220,7 @@ def test_bounds(id):
         assert row(id, {key: value for key, value in summary.items() if key not in change})["holds"] is None
 
 
-def test_one_seed_cannot_tell_a_share():
+def test_a_share_needs_more_than_one_seed():
     assert row("noise-is-most-of-it", LEAD | gaps("bp_tuned-np/loss", sem=math.nan, n=1))["holds"] is None
 
 
@@ -254,19 +254,19 @@ def test_dead_seeds_are_counted_and_left_out_of_the_live_losses():
     assert (summary["bp_tuned-np/loss_n"], summary["bp_tuned-np/loss_live_n"]) == (3, 2)
     assert (summary["blank/loss"], summary["mean_image/loss"]) == (99, 55)
     assert text(metrics).split("\n")[3].split("|")[3].strip() == "1"
-    assert shown(metrics, "bp_tuned") == (1, " (seed 1; 1 of 3 dead)")
-    assert shown(metrics, "np") == (0, "")
+    assert drawn_seed(metrics, "bp_tuned") == (1, " (seed 1; 1 of 3 dead)")
+    assert drawn_seed(metrics, "np") == (0, "")
 
 
 def test_what_is_not_run_is_left_out_and_the_rest_is_the_same(monkeypatch):
     metrics = hand_made()
-    kept = {key: v for key, v in metrics.items() if key.split("/")[0] in ("bp_tuned", "np", "blank", "mean_image")}
-    whole, found = summarise(metrics), summarise(kept)
-    assert found == {key: whole[key] for key in found}
-    assert {key.split("/")[0] for key in found} == {
+    some = {key: v for key, v in metrics.items() if key.split("/")[0] in ("bp_tuned", "np", "blank", "mean_image")}
+    whole, partial_summary = summarise(metrics), summarise(some)
+    assert partial_summary == {key: whole[key] for key in partial_summary}
+    assert {key.split("/")[0] for key in partial_summary} == {
         "bp_tuned", "np", "bp_tuned-np", "np-bp_tuned", "blank", "mean_image", "chance"
     }  # fmt: skip
-    judged = {row["id"] for row in checked(experiment.claims, found) if row["holds"] is not None}
+    judged = {row["id"] for row in checked(experiment.claims, partial_summary) if row["holds"] is not None}
     assert judged == {"np-better-than-bp", "np-better-than-bp-live"}
     config = Config(data="prototypes", sizes=(64, 20, 2, 20, 64), methods=("np", "bp_tuned"))
     assert list(make_parts(config)) == ["bp_tuned", "np"]
@@ -277,9 +277,9 @@ def test_what_is_not_run_is_left_out_and_the_rest_is_the_same(monkeypatch):
 def test_losses_of_pictures_that_are_the_same_for_all_images(monkeypatch):
     data = Images(np.array([[0, 255], [0, 0]], np.uint8), None, np.array([[255, 0], [0, 51]], np.uint8), None)
     monkeypatch.setattr(fig3, "images", lambda name, pixels: data)
-    found = fig3.measure(Config(seeds=2), False)
-    np.testing.assert_allclose(found["blank/loss"], 2 * [16 * (1 + 0.04) / 2])
-    np.testing.assert_allclose(found["mean_image/loss"], 2 * [16 * ((1 + 0.25) + (0 + 0.09)) / 2])
+    losses = fig3.measure(Config(seeds=2), False)
+    np.testing.assert_allclose(losses["blank/loss"], 2 * [16 * (1 + 0.04) / 2])
+    np.testing.assert_allclose(losses["mean_image/loss"], 2 * [16 * ((1 + 0.25) + (0 + 0.09)) / 2])
 
 
 def test_table_counts_seeds():
@@ -316,32 +316,32 @@ def test_scores_are_of_the_test_images(monkeypatch):
         state = SimpleNamespace(learner=SimpleNamespace(params=params))
         return params["forward"], scores(net, data, "np")(state), scores(net, data, "adam")(state)
 
-    weights, found, without = jax.tree.map(np.asarray, compiled(evaluated)(jax.random.key(0)))
+    weights, metrics, without = jax.tree.map(np.asarray, compiled(evaluated)(jax.random.key(0)))
     image = test / 255
     h, phi = [image], (np.tanh, np.asarray, np.tanh, lambda v: np.maximum(v, 0))
     for layer in range(4):
         h.append(phi[layer](h[-1] @ weights["w"][layer].T + weights["bias"][layer]))
-    assert found["test_loss"] == pytest.approx(32 * ((h[-1] - image) ** 2).sum() / 2 / 30)
+    assert metrics["test_loss"] == pytest.approx(32 * ((h[-1] - image) ** 2).sum() / 2 / 30)
     silent = [pixel for pixel in range(9) if not h[-1][:, pixel].any() and image[:, pixel].any()]
     assert {5, 7} <= set(silent)
-    assert found["silent"] == pytest.approx(100 * len(silent) / 6)
-    np.testing.assert_allclose(found["latent"], h[2][:12])
+    assert metrics["silent"] == pytest.approx(100 * len(silent) / 6)
+    np.testing.assert_allclose(metrics["latent"], h[2][:12])
     near = [
         min((j for j in range(12) if j != i), key=lambda j, i=i: ((h[2][i] - h[2][j]) ** 2).sum()) for i in range(12)
     ]
-    assert found["separation"] == pytest.approx(100 * np.mean(label[near] == label[:12]))
-    np.testing.assert_array_equal(found["digit"], label[:12])
-    np.testing.assert_allclose(found["reconstruction"], 255 * h[-1].clip(0, 1)[:4], atol=1)
-    np.testing.assert_array_equal(found["image"], test[:4])
-    np.testing.assert_allclose(found["true_angle"].x, image[:12])
-    np.testing.assert_allclose(found["true_angle"].y, image[:12])
+    assert metrics["separation"] == pytest.approx(100 * np.mean(label[near] == label[:12]))
+    np.testing.assert_array_equal(metrics["digit"], label[:12])
+    np.testing.assert_allclose(metrics["reconstruction"], 255 * h[-1].clip(0, 1)[:4], atol=1)
+    np.testing.assert_array_equal(metrics["image"], test[:4])
+    np.testing.assert_allclose(metrics["true_angle"].x, image[:12])
+    np.testing.assert_allclose(metrics["true_angle"].y, image[:12])
     assert "true_angle" not in without
 
 
 def test_methods_learn_at_the_rates_of_the_config():
     rates = {"rate": 1.0, "feedback_rate": 2.0, "bp_rate": 3.0, "fa_rate": 4.0, "matching_rate": 5.0, "adam_rate": 6.0}
     config = Config(sizes=(9, 5, 2, 5, 9), batch=8, rise=4, **rates)
-    found = methods(config, mlp(config.sizes, ("tanh", "identity", "tanh", "relu")))
+    by_name = methods(config, mlp(config.sizes, ("tanh", "identity", "tanh", "relu")))
     params = {"forward": jnp.ones(2), "feedback": jnp.ones(3)}
 
     def moved(tx):
@@ -349,7 +349,7 @@ def test_methods_learn_at_the_rates_of_the_config():
         return first, tx.update(params, state, params)[0]
 
     wanted = {"bp": 8, "bp_tuned": 24, "bp_noise": 24, "fa": 8, "fa_tuned": 32, "matching": 40, "np": 8, "adam": 6}
-    moves = compiled(lambda: {name: moved(tx) for name, (_, tx) in found.items()})()
+    moves = compiled(lambda: {name: moved(tx) for name, (_, tx) in by_name.items()})()
     for name, (first, second) in moves.items():
         if name == "bp_warm":
             assert (float(first["forward"][0]), float(second["forward"][0])) == (0, -6)

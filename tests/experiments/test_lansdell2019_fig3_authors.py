@@ -1,4 +1,4 @@
-"""Figure 3's backpropagation beside the authors' update, written from their equations in plain NumPy."""
+"""Figure 3's backpropagation against the authors' update, written from their equations in plain NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def authors_step(w, x, rate):
 
 
 def test_backpropagation_is_the_authors_step_by_step():
-    """300 steps from the same start on the same batches, in which outputs fall silent; not so at another rate."""
+    """300 steps from the same start on the same batches, while outputs fall silent; another rate must differ."""
     net = mlp(AUTHORS.sizes, ("tanh", "identity", "tanh", "relu"))
     x = np.random.default_rng(4).uniform(0, 1, (300, 32, 64)) ** 3
     learn = learner(*methods(AUTHORS, net)["bp_tuned"])
@@ -56,6 +56,6 @@ def test_backpropagation_is_the_authors_step_by_step():
         slower, _ = authors_step(slower, batch, AUTHORS.bp_rate / 32)
         outputs.append((output > 0).any(0).sum())
     assert outputs[-1] < outputs[0] - 5
-    for found, wanted, other in zip(rows(last), w, slower, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
-        assert np.abs(found - other).max() > 0.01
+    for ours_at_end, wanted, other in zip(rows(last), w, slower, strict=True):
+        np.testing.assert_allclose(ours_at_end, wanted, rtol=1e-4, atol=1e-6)
+        assert np.abs(ours_at_end - other).max() > 0.01

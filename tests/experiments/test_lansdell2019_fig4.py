@@ -52,8 +52,8 @@ def end_of(values, seed):
 
 
 def row(id, summary):
-    (found,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
-    return found
+    (measured_claim,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
+    return measured_claim
 
 
 def test_the_last_tenth_and_one_point_at_least():
@@ -83,25 +83,25 @@ def test_summary_by_loops():
     for task, methods in METHODS.items():
         for method in methods:
             where, name = f"{task}.{method}", f"{task}/{method}"
-            kept = [0, 2] if where == "long.fa" else [0, 1, 2]
+            seeds = [0, 2] if where == "long.fa" else [0, 1, 2]
             right = metrics[f"{where}/right"] / metrics[f"{where}/due"]
-            best[name] = {seed: max(right[seed]) for seed in kept}
+            best[name] = {seed: max(right[seed]) for seed in seeds}
             wanted = {
-                "accuracy": [end_of(right, seed) for seed in kept],
+                "accuracy": [end_of(right, seed) for seed in seeds],
                 "best_accuracy": list(best[name].values()),
-                "time": [next((t for t in range(20) if right[s, t] >= 0.95), 19) / 20 + 0.05 for s in kept],
-                "loss": [end_of(metrics[f"{where}/loss"], seed) for seed in kept],
+                "time": [next((t for t in range(20) if right[s, t] >= 0.95), 19) / 20 + 0.05 for s in seeds],
+                "loss": [end_of(metrics[f"{where}/loss"], seed) for seed in seeds],
             }
             if method in WITH_B:
-                wanted["cosine"] = [end_of(metrics[f"{where}/cosine"], seed) for seed in kept]
+                wanted["cosine"] = [end_of(metrics[f"{where}/cosine"], seed) for seed in seeds]
                 for lag in range(LAGS):
-                    wanted[f"angle_{lag + 1}"] = [end_of(metrics[f"{where}/angles"][:, :, lag], s) for s in kept]
+                    wanted[f"angle_{lag + 1}"] = [end_of(metrics[f"{where}/angles"][:, :, lag], s) for s in seeds]
                 angles = [wanted[f"angle_{lag + 1}"] for lag in range(LAGS)]
                 wanted["angle"] = [sum(each) / LAGS for each in zip(*angles, strict=True)]
             assert set(finals(metrics, where)) == set(wanted)
-            for what, values in wanted.items():
-                assert summary[f"{name}/{what}"] == pytest.approx(sum(values) / len(kept)), what
-                assert summary[f"{name}/{what}_n"] == len(kept)
+            for number, values in wanted.items():
+                assert summary[f"{name}/{number}"] == pytest.approx(sum(values) / len(seeds)), number
+                assert summary[f"{name}/{number}_n"] == len(seeds)
         pairs = [("np", other) for other in methods if other != "np"] + [("fa", "none")]
         for one, other in pairs:
             a, b = best[f"{task}/{one}"], best[f"{task}/{other}"]
@@ -115,13 +115,13 @@ def test_summary_by_loops():
 
 def test_what_is_not_run_is_left_out_and_the_rest_is_the_same():
     metrics = hand_made()
-    kept = {key: values for key, values in metrics.items() if key.split("/")[0] in ("short.np", "short.bp", "short.fa")}
-    whole, found = summarise(metrics), summarise(kept)
-    assert found == {key: whole[key] for key in found}
-    names = {key.rpartition("/")[0] for key in found if key.startswith(("short", "long"))}
+    some = {key: values for key, values in metrics.items() if key.split("/")[0] in ("short.np", "short.bp", "short.fa")}
+    whole, partial_summary = summarise(metrics), summarise(some)
+    assert partial_summary == {key: whole[key] for key in partial_summary}
+    names = {key.rpartition("/")[0] for key in partial_summary if key.startswith(("short", "long"))}
     assert names == {"short/np", "short/bp", "short/fa", "short/np-bp", "short/np-fa"}
-    assert len(text(kept).split("\n")) == 2 + 3 + 2
-    rows = checked(experiment.claims, found)
+    assert len(text(some).split("\n")) == 2 + 3 + 2
+    rows = checked(experiment.claims, partial_summary)
     assert {row["id"] for row in rows if row["holds"] is not None} == {
         "short-np-learns", "short-np-like-bptt-time", "short-np-like-bptt-loss", "short-fa-stuck", "short-np-angle-1"
     }  # fmt: skip
@@ -253,8 +253,8 @@ def test_table_counts_seeds():
 def test_losses_are_of_a_step_of_200_streams_and_answers_are_counted():
     y = jnp.array([[[1.0], [0.0], [-1.0]], [[0.0], [0.0], [1.0]]])
     output = jnp.array([[[0.3], [5.0], [0.2]], [[-1.0], [0.0], [2.0]]])
-    found = measured(Info(jnp.array(0.6), jnp.array(True), {"output": output}), Example(jnp.zeros((2, 3, 2)), y))
-    assert {name: float(value) for name, value in found.items()} == {
+    metrics = measured(Info(jnp.array(0.6), jnp.array(True), {"output": output}), Example(jnp.zeros((2, 3, 2)), y))
+    assert {name: float(value) for name, value in metrics.items()} == {
         "loss": pytest.approx(200 * 0.6 / 3),
         "right": 2,
         "due": 3,
@@ -265,13 +265,13 @@ def test_feedback_is_held_against_the_recurrent_weights(monkeypatch):
     rng = np.random.default_rng(3)
     w, back = rng.normal(size=(1, 5, 8)), rng.normal(size=(1, 5, 5))
     params = {"forward": {"w": jnp.asarray(w)}, "feedback": {"w_back": jnp.asarray(back)}}
-    given, seen = (network(Config(n=5)), params, "state", "window"), []
-    monkeypatch.setattr(fig4, "angles_by_lag", lambda *args: seen.append(args) or jnp.arange(10.0, 19.0))
-    found = feedback_against_weights(*given)
-    assert seen == [given]
-    assert found["angles"].tolist() == [10, 11, 12, 13, 14, 15]
+    arguments, calls = (network(Config(n=5)), params, "state", "window"), []
+    monkeypatch.setattr(fig4, "angles_by_lag", lambda *args: calls.append(args) or jnp.arange(10.0, 19.0))
+    metrics = feedback_against_weights(*arguments)
+    assert calls == [arguments]
+    assert metrics["angles"].tolist() == [10, 11, 12, 13, 14, 15]
     cosine = (w[:, :, :5] * back).sum() / np.sqrt((w[:, :, :5] ** 2).sum() * (back**2).sum())
-    assert float(found["cosine"]) == pytest.approx(cosine)
+    assert float(metrics["cosine"]) == pytest.approx(cosine)
 
 
 def test_rates_of_the_groups():
@@ -280,8 +280,8 @@ def test_rates_of_the_groups():
     cases = [("short", "np"), ("short", "readout"), ("long", "np"), ("long", "readout")]
 
     def moved():
-        found = [optimiser(config, task, setting(config, task), method) for task, method in cases]
-        return [tx.update(params, tx.init(params), params)[0] for tx in found]
+        optimisers = [optimiser(config, task, setting(config, task), method) for task, method in cases]
+        return [tx.update(params, tx.init(params), params)[0] for tx in optimisers]
 
     each = [[float(leaf[0]) for leaf in (u["forward"]["w"], u["forward"]["w_out"], u["feedback"]["w_back"])]
             for u in compiled(moved)()]  # fmt: skip

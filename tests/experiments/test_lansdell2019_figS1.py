@@ -38,8 +38,8 @@ def mean(values):
 
 
 def row(id, summary):
-    (found,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
-    return found
+    (measured_claim,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
+    return measured_claim
 
 
 def test_ends_of_all_curves_and_their_ratios_to_theory():
@@ -75,7 +75,7 @@ def test_spreads_are_those_of_the_upper_layer_over_noise_levels_and_over_draws()
 
 C = ("noise/c=0.001", "noise/c=0.1")
 N = ("30", "1000")
-EACH = {  # the numbers that a claim reads, values that it holds at, the worst of them first, and what is outside
+EACH = {  # numbers of a claim, values at which it holds with the worst first, and values at which it fails
     "top-error": ([f"{c}/W3/relative_error" for c in C], (0.015, 0.01), (0.016,)),
     "top-expected": (["noise/W3/expected_error_at_paper"], (0.015,), (0.016,)),
     "top-theory": ([f"{c}/W3/over_expected" for c in C], (0.92, 1.05), (0.9, 1.1)),
@@ -135,7 +135,7 @@ def test_errors_grow_with_the_width(id, metric):
 
 
 def test_theory_is_of_the_networks_that_were_run(monkeypatch):
-    """Moments are replaced by numbers that name where they come from."""
+    """Moments are replaced by numbers that identify their source."""
     config = Config(seeds=2, data="none", sizes=(4, 3, 3, 2), sigmas=(0.5, 0.7), samples=40, widths=(5,), second=3,
                     width_sigma=0.25, width_samples=80, points=4, exact=6, ridge=0.125)  # fmt: skip
     data = Images(np.arange(28, dtype=np.uint8).reshape(7, 4), np.arange(7) % 2, np.zeros((3, 4), np.uint8), None)
@@ -164,7 +164,7 @@ def test_theory_is_of_the_networks_that_were_run(monkeypatch):
     monkeypatch.setattr(figS1, "layers_of", layers_of)
     monkeypatch.setattr(figS1, "expected", expected)
     monkeypatch.setattr(figS1, "second_order_top", lambda *given: (given, "bias"))
-    found = measure(config, False)
+    metrics = measure(config, False)
     assert set(networks(config)) == {"noise", "shallow.5", "deep.5"}
     assert networks(config)["deep.5"] == ((4, 5, 3, 2), (0.25,), 80)
     assert networks(config)["shallow.5"] == ((4, 5, 2), (0.25,), 80)
@@ -175,16 +175,16 @@ def test_theory_is_of_the_networks_that_were_run(monkeypatch):
             for k in range(layers):
                 first = (1 + seed) * e[0, 0] if k == 0 else wide[0, 0]
                 for metric, one in (("error", (1 + seed) * w[0, 0]), ("angle", first)):
-                    values = found[f"{name}/expected_{metric}"][seed, :, :, k]
+                    values = metrics[f"{name}/expected_{metric}"][seed, :, :, k]
                     np.testing.assert_allclose(values, [[count * one] * levels for count in counts])
-                    at_paper = found[f"{name}/expected_{metric}_at_paper"][seed, :, :, k]
+                    at_paper = metrics[f"{name}/expected_{metric}_at_paper"][seed, :, :, k]
                     np.testing.assert_allclose(at_paper, [[PAPER_SAMPLES * one] * levels])
-        assert found[f"{name}/expected_error"].shape == (2, 4, levels, layers)
+        assert metrics[f"{name}/expected_error"].shape == (2, 4, levels, layers)
     assert all(ridge == 0.125 for _, ridge, _, _ in calls)
-    given = [(extra, bias) for _, _, extra, bias in calls if extra != 0.0]
+    terms = [(extra, bias) for _, _, extra, bias in calls if extra != 0.0]
     ones = [second_order((1 + seed) * w, 0.25) for seed in range(2)]
-    assert [extra for extra, bias in given if bias == 0.0] == pytest.approx(ones)
-    finite = [extra for extra, bias in given if bias == "bias"]
+    assert [extra for extra, bias in terms if bias == 0.0] == pytest.approx(ones)
+    finite = [extra for extra, bias in terms if bias == "bias"]
     assert [extra[-1] for extra in finite] == [0.5, 0.7, 0.5, 0.7, 0.25, 0.25]
     for (lower, upper, top, _), seed in zip(finite, (0, 0, 1, 1, 0, 1), strict=True):
         np.testing.assert_array_equal(lower.error, (1 + seed) * e)
@@ -192,9 +192,9 @@ def test_theory_is_of_the_networks_that_were_run(monkeypatch):
         assert top == seed + len(config.sizes)
     for seed in range(2):
         powers = np.sort(np.linalg.svd(wide, compute_uv=False) ** 2)[::-1]
-        np.testing.assert_allclose(found["noise/spectrum_W3"][seed], powers / powers[0])
+        np.testing.assert_allclose(metrics["noise/spectrum_W3"][seed], powers / powers[0])
         powers = np.sort(np.linalg.svd(e, compute_uv=False) ** 2)[::-1]
-        np.testing.assert_allclose(found["noise/spectrum_W2"][seed], powers / powers[0])
+        np.testing.assert_allclose(metrics["noise/spectrum_W2"][seed], powers / powers[0])
 
 
 def test_a_part_is_regressed_at_its_noise_levels_and_judged_on_the_first_images(monkeypatch):
@@ -202,19 +202,19 @@ def test_a_part_is_regressed_at_its_noise_levels_and_judged_on_the_first_images(
     image = np.arange(28, dtype=np.uint8).reshape(7, 4)
     data = Images(image, np.arange(7) % 2, image[:3] + 100, None)
     fields = {name: k for k, name in enumerate(METRICS)}
-    seen, given = [], {}
-    monkeypatch.setattr(figS1, "alignment", lambda net, params, batch: seen.append(batch) or SimpleNamespace(**fields))
-    monkeypatch.setattr(figS1, "node_perturbation", lambda net, **options: given.update(options))
+    calls, rule_options = [], {}
+    monkeypatch.setattr(figS1, "alignment", lambda net, params, batch: calls.append(batch) or SimpleNamespace(**fields))
+    monkeypatch.setattr(figS1, "node_perturbation", lambda net, **options: rule_options.update(options))
     monkeypatch.setattr(figS1, "learner", lambda rule, tx: None)
     monkeypatch.setattr(figS1, "minibatches", lambda *args: args)
     monkeypatch.setattr(figS1, "looking_up", lambda learn, fetch: learn)
     monkeypatch.setattr(figS1, "regression", lambda *args, **options: (args, options))
     (make, _, stream, evaluate), options = figS1.part(config, data, (4, 3, 2), (0.5, 0.7), 64)
     make("c")
-    assert given == {"sigma": "c", "estimator": "ridge", "ridge": 0.125}
+    assert rule_options == {"sigma": "c", "estimator": "ridge", "ridge": 0.125}
     assert options == {"sigmas": (0.5, 0.7), "samples": 64, "batch": 8, "points": 2}
     assert evaluate({}) == fields
-    np.testing.assert_allclose(seen[0].x, image[:5] / 255)
-    np.testing.assert_array_equal(seen[0].y, np.eye(2)[[0, 1, 0, 1, 0]])
+    np.testing.assert_allclose(calls[0].x, image[:5] / 255)
+    np.testing.assert_array_equal(calls[0].y, np.eye(2)[[0, 1, 0, 1, 0]])
     assert stream == (7, 8)
     np.testing.assert_array_equal(fetching(data, 3)(np.array([3, 0])).y, [[0, 1, 0], [1, 0, 0]])

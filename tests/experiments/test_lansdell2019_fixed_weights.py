@@ -1,4 +1,4 @@
-"""What theory expects of the regression at fixed weights, against regressions in plain NumPy."""
+"""Predicted errors of the regression at fixed weights, against regressions in plain NumPy."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def test_error_of_one_layer(signs, ridge, sigma):
         e = rng.normal(size=(T, M)) * SPREAD
         xi = rng.choice([-1.0, 1.0], (T, N)) if signs else rng.normal(size=(T, N))
         rise = (((e + sigma * xi @ w.T) ** 2).sum(1) - (e**2).sum(1)) / 2  # squared loss, linear readout
-        found = np.linalg.solve(e.T @ e + ridge * np.eye(M), e.T @ (rise[:, None] * xi / sigma))
-        squares.append(squared_error(w, found))
+        b = np.linalg.solve(e.T @ e + ridge * np.eye(M), e.T @ (rise[:, None] * xi / sigma))
+        squares.append(squared_error(w, b))
     e = rng.normal(size=(200_000, M)) * SPREAD
     layer = Layer(w, e, e @ w, ((e @ w) ** 2).sum(1))
     want = expected(layer, np.array([T]), ridge, signs, second_order(w, sigma)).error[0] ** 2
@@ -60,7 +60,7 @@ def sigmoid(u):
 
 
 def rise_of(weights, activity, xi1, xi2, sigma):
-    """What normal noise in both hidden layers adds to the loss, over sigma."""
+    """Rise of the loss by normal noise in both hidden layers, over sigma."""
     (w2, w3), (h1, _, e, y) = weights, activity
     noisy = sigmoid((h1 + sigma * xi1) @ w2.T) + sigma * xi2
     return (((noisy @ w3.T - y) ** 2).sum(1) - (e**2).sum(1)) / 2 / sigma
@@ -76,7 +76,7 @@ def test_slopes_of_the_sigmoid():
 
 
 def test_terms_of_finite_noise_in_two_layers():
-    """By simulation at single samples; xi and -xi together, so that odd orders cancel."""
+    """Simulation at single samples, with xi and -xi together, so that odd orders cancel."""
     rng, sigma, draws = np.random.default_rng(4), 0.02, 100_000
     weights, activity, layers = two_hidden_layers(rng, 3)
     extra, bias = second_order_top(*layers, sigmoid_slopes(activity[1]), sigma)
@@ -89,9 +89,9 @@ def test_terms_of_finite_noise_in_two_layers():
         both = [rise_of(weights, own, s * xi1, s * xi2, sigma) * s for s in (1, -1)]
         excess = (xi2**2).sum(1) * (np.square(both).mean(0) - linear**2)
         off = (np.mean(both, 0) - linear)[:, None] * xi2
-        found = (excess - 2 * off @ lam) / sigma**2
-        assert abs(found.mean() - extra[sample] / sigma**2) < 4 * found.std() / draws**0.5 + 1e-3
-        assert found.std() / draws**0.5 < 0.03 * abs(found.mean())
+        terms = (excess - 2 * off @ lam) / sigma**2
+        assert abs(terms.mean() - extra[sample] / sigma**2) < 4 * terms.std() / draws**0.5 + 1e-3
+        assert terms.std() / draws**0.5 < 0.03 * abs(terms.mean())
         one += np.outer(layers[1].error[sample], off.mean(0)) / 3
     np.testing.assert_allclose(one, bias, atol=0.03 * np.abs(bias).max())
 
@@ -116,7 +116,7 @@ def test_error_at_the_top_of_two_layers():
 
 
 def test_angle_is_that_of_the_spread():
-    """B = W plus noise of the covariance that the formula has; angles between rows of credit."""
+    """B is W plus noise with the covariance of the formula; angles are between rows of credit."""
     rng = np.random.default_rng(2)
     w = rng.normal(size=(M, 200))  # many neurons: angles of rows hardly vary
     e = rng.normal(size=(20_000, M))
@@ -125,8 +125,8 @@ def test_angle_is_that_of_the_spread():
     want = expected(layer, np.array([100_000]))
     assert 1 < want.angle[0] < 20
     off = rng.normal(size=w.shape) * want.error[0] * np.sqrt((w**2).sum() / w.size)  # isotropic e, isotropic spread
-    given = e @ (w + off)
-    cosine = (given * credit).sum(1) / np.sqrt((given**2).sum(1) * (credit**2).sum(1))
+    noisy_credit = e @ (w + off)
+    cosine = (noisy_credit * credit).sum(1) / np.sqrt((noisy_credit**2).sum(1) * (credit**2).sum(1))
     np.testing.assert_allclose(np.degrees(np.arccos(cosine)).mean(), want.angle[0], rtol=0.1)
 
 
@@ -166,7 +166,7 @@ def test_weights_of_samples_whose_errors_stay(dropped):
     shares = np.where(t[None] >= np.maximum(t, dropped + 1)[:, None], 1 / t[None], 0).sum(1) / (total - dropped)
     own = np.where(t > dropped, 1 / (total - dropped), 0)
     for above, want in ((Inherited(1.0, 0.0), own @ shares), (Inherited(0.0, 1.0), shares @ shares)):
-        found = lower_error(np.zeros(1), np.array([total]), dropped, "ridge", above)[0] ** 2
-        np.testing.assert_allclose(found, want, rtol=0.02)
+        squared = lower_error(np.zeros(1), np.array([total]), dropped, "ridge", above)[0] ** 2
+        np.testing.assert_allclose(squared, want, rtol=0.02)
     alone = lower_error(np.array([0.3]), np.array([total]), dropped, "ridge", Inherited(0.0, 0.0))
-    np.testing.assert_allclose(alone, 0.3 * (total / (total - dropped)) ** 0.5)  # only what is kept counts
+    np.testing.assert_allclose(alone, 0.3 * (total / (total - dropped)) ** 0.5)  # dropped samples do not count

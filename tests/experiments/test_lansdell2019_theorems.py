@@ -54,8 +54,8 @@ def hand_made():
 
 
 def row(id, summary):
-    (found,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
-    return found
+    (measured_claim,) = checked([claim for claim in experiment.claims if claim.id == id], summary)
+    return measured_claim
 
 
 def test_summary_by_loops():
@@ -118,7 +118,7 @@ def test_ratio_to_the_error_of_isotropic_errors():
 FALLS = ((-0.6, -0.5), (-0.65, -0.4))
 NEAR = ((1.08, 0.95), (0.9, 1.1))
 SMALL = ((0.04, 0.01), (0.05,))
-EACH = {  # the numbers that a claim reads, values that it holds at, the worst of them first, and what is outside
+EACH = {  # numbers of a claim, values at which it holds with the worst first, and values at which it fails
     "theorem1": ([f"theorem1.8-5-3.{noise}/W2_max" for noise in ("gaussian", "rademacher")], *SMALL),
     "theorem1-rate": (["theorem1.8-5-3.gaussian/W2_slope", "theorem1.16-10-5.rademacher/W2_slope"], *FALLS),
     "theorem1-expected": (["theorem1.8-5-3.gaussian/W2_ratio", "theorem1.16-10-5.rademacher/W2_ratio"], *NEAR),
@@ -182,10 +182,10 @@ def test_signs_err_less():
 
 
 def test_theory_is_of_the_cases_that_were_run(monkeypatch):
-    """Moments are replaced by numbers that name where they come from."""
+    """Moments are replaced by numbers that identify their source."""
     config = Config(seeds=2, networks=2, samples=64, bias_samples=32, batch=4, points=2, sigmas=(0.01, 1.0),
                     sizes=((8, 5, 3),))  # fmt: skip
-    rng, seen, drawn = np.random.default_rng(0), {}, []
+    rng, terms, drawn = np.random.default_rng(0), {}, []
     w = rng.normal(size=(3, 5))
     monkeypatch.setattr(theorems, "EXACT", 10)
     monkeypatch.setattr(theorems, "mlp", lambda sizes, activations: (sizes, activations))
@@ -198,7 +198,7 @@ def test_theory_is_of_the_cases_that_were_run(monkeypatch):
         return [Layer(number * w, layer, None, None) for layer in range(len(net[0]) - 2)]
 
     def errors(layer, samples, ridge, signs, extra):
-        seen.setdefault((tuple(samples), ridge, signs), set()).add(round(extra, 9))
+        terms.setdefault((tuple(samples), ridge, signs), set()).add(round(extra, 9))
         return Expected(layer.w[0, 0] * samples + 100 * layer.error + extra, None)
 
     def lower(own, samples, dropped, name, above):
@@ -211,10 +211,10 @@ def test_theory_is_of_the_cases_that_were_run(monkeypatch):
     monkeypatch.setattr(theorems, "expected", errors)
     monkeypatch.setattr(theorems, "lower_error", lower)
     monkeypatch.setattr(theorems, "inherited", lambda low, up, seed: (low.error, up.error, seed))
-    found = theory(config)
-    assert set(found) == {f"{name}/expected" for name in cases(config)}
+    curves = theory(config)
+    assert set(curves) == {f"{name}/expected" for name in cases(config)}
     for name, case in cases(config).items():
-        values = found[f"{name}/expected"]
+        values = curves[f"{name}/expected"]
         depth = len(case.sizes) - 2
         assert values.shape == (2, 2, case.networks * len(case.sigmas), depth)
         total = 32 if name.startswith("bias") else 64
@@ -226,7 +226,7 @@ def test_theory_is_of_the_cases_that_were_run(monkeypatch):
             if k == 0 and name.startswith(("theorem2", "deep")):
                 wanted += 1e5 * (name == "theorem2.offline") + 1e3 * 4 * (name == "deep.staged")
             assert values[seed, point, network * len(case.sigmas) + i, k] == pytest.approx(wanted), name
-    assert {(ridge, signs) for _, ridge, signs in seen} == {(1e-6, False), (1e-6, True), (1.0, False)}
+    assert {(ridge, signs) for _, ridge, signs in terms} == {(1e-6, False), (1e-6, True), (1.0, False)}
     assert drawn == [0, 0, 1, 1] * 4
     assert cases(config)["deep.staged"].restart == 1
     assert cases(Config(samples=6400, batch=4))["deep.staged"].restart == 100
@@ -249,8 +249,8 @@ def test_layers_of_a_network_by_its_equations():
     credit = error @ w3
     below = credit * (1 - h2**2)
     for layer, wanted in ((upper, (w3, error, credit)), (lower, (w2, below, below @ w2))):
-        for found, value in zip(layer, wanted, strict=False):
-            np.testing.assert_allclose(found, value)
+        for moment, value in zip(layer, wanted, strict=False):
+            np.testing.assert_allclose(moment, value)
         np.testing.assert_allclose(layer.power, (credit**2).sum(1) + ((below @ w2) ** 2).sum(1))
 
 
@@ -275,14 +275,14 @@ def test_a_regression_runs_every_noise_level_with_the_weights_that_theory_takes(
 
     program = regression(counting, draw, stream, lambda params: dict(params), sigmas=(0.5, 2.0), samples=96, batch=8,
                          points=3, networks=2)  # fmt: skip
-    found = jax.tree.map(np.asarray, compiled(program.train)(jax.random.key(5)))
+    metrics = jax.tree.map(np.asarray, compiled(program.train)(jax.random.key(5)))
     steps = np.array([4, 8, 12])[:, None]
-    np.testing.assert_array_equal(found["samples"], np.tile(8 * steps, (1, 4)))
-    np.testing.assert_array_equal(found["sigma"], np.tile([0.5, 2.0, 0.5, 2.0], (3, 1)))
-    np.testing.assert_array_equal(found["feedback"], steps * np.array([0.5, 2.0, 0.5, 2.0]))
+    np.testing.assert_array_equal(metrics["samples"], np.tile(8 * steps, (1, 4)))
+    np.testing.assert_array_equal(metrics["sigma"], np.tile([0.5, 2.0, 0.5, 2.0], (3, 1)))
+    np.testing.assert_array_equal(metrics["feedback"], steps * np.array([0.5, 2.0, 0.5, 2.0]))
     one, two = (float(drawn_weights(draw, 5, network)) for network in (0, 1))
     assert one != two
-    np.testing.assert_allclose(found["forward"], np.tile([one, one, two, two], (3, 1)))
+    np.testing.assert_allclose(metrics["forward"], np.tile([one, one, two, two], (3, 1)))
     with pytest.raises(ValueError, match="96 samples must be a positive multiple of batch=8 times points=5"):
         regression(counting, draw, stream, dict, sigmas=(1.0,), samples=96, batch=8, points=5)
 
@@ -303,7 +303,7 @@ def test_credit_one_step_back_by_loops():
         s_0, x, y = (jax.random.normal(jax.random.fold_in(key, i), shape) for i, shape in enumerate(shapes))
         return params, s_0, x, y, one_step_back(cell, params, s_0, Example(x, y))
 
-    params, s_0, x, y, found = jax.tree.map(np.asarray, compiled(problem)(jax.random.key(0)))
+    params, s_0, x, y, measures = jax.tree.map(np.asarray, compiled(problem)(jax.random.key(0)))
     w, w_in, bias = np.split(params["forward"]["w"][0], [4, 6], 1)
     back, out = params["feedback"]["w_back"][0], params["forward"]["w_out"]
 
@@ -319,7 +319,7 @@ def test_credit_one_step_back_by_loops():
             delta = own * (1 - h**2)
             to_true.append(degrees(delta @ back, delta @ w))
             to_own.append(degrees(delta @ back, own))
-    assert found["angle"] == pytest.approx(np.mean(to_true))
-    assert found["angle_own"] == pytest.approx(np.mean(to_own))
-    assert found["relative_error"] == pytest.approx(np.linalg.norm(w - back) / np.linalg.norm(w))
-    assert found["cosine"] == pytest.approx((w * back).sum() / np.linalg.norm(w) / np.linalg.norm(back))
+    assert measures["angle"] == pytest.approx(np.mean(to_true))
+    assert measures["angle_own"] == pytest.approx(np.mean(to_own))
+    assert measures["relative_error"] == pytest.approx(np.linalg.norm(w - back) / np.linalg.norm(w))
+    assert measures["cosine"] == pytest.approx((w * back).sum() / np.linalg.norm(w) / np.linalg.norm(back))

@@ -1,4 +1,4 @@
-"""The rules of the authors' code, as they learn, against a plain NumPy loop of what that code did."""
+"""Rules of the authors' code during learning, compared with a plain NumPy loop of that code."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from experiments.marschall2019 import fig1
-from experiments.marschall2019.authors import begun, begun_target, with_gain
+from experiments.marschall2019.authors import authors_target, authors_traces, with_gain
 from plasticity_jax.base import learner
 from plasticity_jax.cells import leaky
 from plasticity_jax.diagnostics.bias_variance import updates_along
@@ -26,10 +26,10 @@ def root(x, y):
     return np.sqrt((np.linalg.norm(x) + GUARD) / (np.linalg.norm(y) + GUARD))
 
 
-def theirs(name, w, w_out, w_fb, x, y, r, a, b, noise, first=False):
-    """Losses, last weights and last A, Jc of a rule in the code of May 2019; r, a, b are what it starts from.
+def authors_run(name, w, w_out, w_fb, x, y, r, a, b, noise, first=False):
+    """Losses, final weights and final A, Jc of a rule in the code of May 2019, from initial values r, a, b.
 
-    With `first` DNI(b)'s Jc learns before A, which was not so.
+    With `first`, DNI(b)'s Jc learns before A, unlike in that code.
     """
     w, w_out, a, b = (np.array(leaf) for leaf in (w, w_out, a, b))
     n, losses, jc, leak = len(w), [], w[:, :N].copy(), np.full(len(w), 0.8)
@@ -88,7 +88,7 @@ def theirs(name, w, w_out, w_fb, x, y, r, a, b, noise, first=False):
 
 
 def noise_of(name, key):
-    """The numbers that a rule draws at every step."""
+    """Random numbers that a rule draws at every step."""
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(STEPS))
     if name == "kernl":
         return np.asarray(jax.vmap(lambda key: stored_noise(key, N, F64, "gaussian"))(keys))
@@ -103,7 +103,7 @@ def first_state(key):
 
 @pytest.mark.parametrize("name", ["rtrl", *STOCHASTIC, "kernl", "dni", "dni_b"])
 def test_a_rule_as_run_is_the_authors(name):
-    """Told by data whether it is run or written; the former from first values that are theirs, the latter from ours."""
+    """A rule as run starts and learns as in the authors' code, and as written it does so as in the library."""
     params, examples = problem(3, steps=STEPS)
     key = jax.random.key(5)
 
@@ -114,11 +114,11 @@ def test_a_rule_as_run_is_the_authors(name):
     @jax.jit
     def run(as_run):
         start = learner(rule(as_run), optax.sgd(RATE)).init(params, key, first(examples))
-        start = start._replace(traces=begun(start.traces, jax.random.key(6), as_run))
+        start = start._replace(traces=authors_traces(start.traces, jax.random.key(6), as_run))
         return start, train(rule(as_run), RATE, start, examples)
 
     ours = jax.tree.map(lambda leaf: leaf, run(jnp.asarray(False))[0])
-    found = [run(jnp.asarray(as_run))[1] for as_run in (True, False)]
+    runs = [run(jnp.asarray(as_run))[1] for as_run in (True, False)]
     r = np.asarray(first_state(jax.random.key(6)))[0, 0]
     own, shared = jax.tree.map(lambda leaf: np.asarray(leaf), (ours.traces.own, ours.traces.shared))
     a, b = np.zeros(N), np.zeros((N, N + 4))
@@ -133,16 +133,16 @@ def test_a_rule_as_run_is_the_authors(name):
         a[:, -1] = 0
     w, w_out = params["forward"]["w"][0], params["forward"]["w_out"]
     given = (*map(np.asarray, (w, w_out, params["feedback"]["w_fb"], examples.x[:, 0], examples.y[:, 0])),)
-    losses, w_end, w_out_end, a_end, jc = theirs(name, *given, r, a, b, noise_of(name, ours.key))
-    end, losses_found, *_ = found[0]
-    close(losses_found, losses)
+    losses, w_end, w_out_end, a_end, jc = authors_run(name, *given, r, a, b, noise_of(name, ours.key))
+    end, losses_run, *_ = runs[0]
+    close(losses_run, losses)
     close(end.params["forward"]["w"][0], w_end)
     close(end.params["forward"]["w_out"], w_out_end)
     if name in ("kernl", "dni", "dni_b"):
         close(end.traces.shared.a, a_end)
     if name == "dni_b":
         close(end.traces.shared.jacobian, jc)
-        other = theirs(name, *given, r, a, b, None, first=True)[3]
+        other = authors_run(name, *given, r, a, b, None, first=True)[3]
         differ(a_end - a, other - a, 1e-6)
 
     assert not np.asarray(ours.traces.state).any()
@@ -152,10 +152,10 @@ def test_a_rule_as_run_is_the_authors(name):
         noise |= {"a": a, "b": b if name == "uoro" else own.b[0]}
     elif name != "kernl":
         noise["a"] = getattr(shared, "a", 0)
-    want = ORACLES[name].run(*given, alpha=ALPHA, lr=RATE, noise=noise, **options)
-    close(found[1][1], want["losses"])
-    close(found[1][0].params["forward"]["w"][0], want["w"])
-    differ(found[0][1], found[1][1])
+    expected = ORACLES[name].run(*given, alpha=ALPHA, lr=RATE, noise=noise, **options)
+    close(runs[1][1], expected["losses"])
+    close(runs[1][0].params["forward"]["w"][0], expected["w"])
+    differ(runs[0][1], runs[1][1])
 
 
 def test_first_values_of_a_part_are_the_authors_in_the_run_lane_alone():
@@ -185,15 +185,15 @@ def test_first_values_of_a_part_are_the_authors_in_the_run_lane_alone():
         np.testing.assert_array_equal(*(np.asarray(start.learner.params["forward"]["w"][lane]) for lane in (0, 1)))
 
 
-def test_a_target_starts_where_it_is_told_to():
+def test_a_target_starts_as_in_the_authors_code_only_as_run():
     state = MimicState(jax.random.key(0), jnp.zeros((), int), {}, jnp.zeros((1, 1, 400)))
-    found = np.asarray(begun_target(state, jax.random.key(1), True).s)
-    assert np.std(np.arctanh(found)) == pytest.approx(1, abs=0.1)
-    np.testing.assert_array_equal(begun_target(state, jax.random.key(1), False).s, state.s)
+    start = np.asarray(authors_target(state, jax.random.key(1), True).s)
+    assert np.std(np.arctanh(start)) == pytest.approx(1, abs=0.1)
+    np.testing.assert_array_equal(authors_target(state, jax.random.key(1), False).s, state.s)
 
 
 def test_a_gain_of_one_multiplies_what_the_exact_rule_learns_by_one_over_alpha():
-    """With the weights held still: the influence is linear in its immediate part, and the Jacobian keeps its alpha."""
+    """Holds at fixed weights: the influence is linear in its immediate part, and the Jacobian keeps its alpha."""
     params, examples = problem(4, steps=6)
     key = jax.random.key(0)
 

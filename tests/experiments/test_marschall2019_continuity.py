@@ -1,4 +1,4 @@
-"""UORO with one smooth factor: closed forms, runs, the summary and every claim, on numbers made by hand."""
+"""UORO with one smooth factor: closed forms, runs, and the summary and every claim on made-up numbers."""
 
 import math
 
@@ -42,7 +42,7 @@ def test_a_trajectory_and_closed_forms_by_a_loop():
         size = sum((0.5 * (1 - p**2) * h) ** 2 for p in phi for h in rhat)
         close(moves[0][t], j)
         close(moves[1][t], size)
-        # every independent number that A is a sum of, carried on by itself
+        # A is a sum of independent terms, each of which is propagated separately.
         columns, fresh = 0.7 * j @ columns, [0.7 * j @ one for one in fresh] + [0.4 * np.eye(N)]
         b_square = b_square / 0.49 + size / 0.16
         close(closed["a_closed"][t], np.sum(columns**2) + sum(np.sum(one**2) for one in fresh))
@@ -50,13 +50,13 @@ def test_a_trajectory_and_closed_forms_by_a_loop():
 
 
 def test_runs_by_a_loop():
-    """Means, changes and errors over draws, from the traces of the rule itself; against a gradient made up."""
+    """Means, changes and errors over draws from the rule's traces, with a made-up exact gradient."""
     samples, steps = 2, 3
     params, examples = problem(2, steps=steps)
     exact = jnp.asarray(np.random.default_rng(0).standard_normal((steps, 1, N, N + 4)))
     keys = jax.random.split(jax.random.key(1), samples)
     rule = online.uoro(CELL, rho0=0.9, rho1=0.1)
-    found = jax.jit(lambda keys: continuity.follow(rule, params, keys, examples, exact))(keys)
+    means = jax.jit(lambda keys: continuity.follow(rule, params, keys, examples, exact))(keys)
     init, update = jax.jit(rule.init), jax.jit(rule.update)
     batches = [jax.tree.map(lambda leaf, t=t: np.asarray(leaf)[t], examples) for t in range(steps)]
     rows = {name: np.zeros((samples, steps)) for name in ("a_square", "b_square", "a_change", "b_change", "error")}
@@ -71,25 +71,25 @@ def test_runs_by_a_loop():
                 rows[f"{factor}_square"][k, t] = np.sum(np.asarray(new) ** 2)
                 rows[f"{factor}_change"][k, t] = np.linalg.norm(new - last) / np.linalg.norm(last)
     for name in ("a_square", "b_square", "a_change", "b_change"):
-        close(found[name], rows[name].mean(0))
-    close(found["error"], np.sqrt((rows["error"] ** 2).mean(0)))
+        close(means[name], rows[name].mean(0))
+    close(means["error"], np.sqrt((rows["error"] ** 2).mean(0)))
     for name in ("a_square", "b_square"):
-        close(found[f"{name}_sem"], rows[name].std(0, ddof=1) / math.sqrt(samples))
+        close(means[f"{name}_sem"], rows[name].std(0, ddof=1) / math.sqrt(samples))
 
 
 SEEDS, STEPS, EPSILONS = 3, 8, (0.1, 0.01)
 
 
 def metrics_by_hand():
-    rng, found = np.random.default_rng(0), {}
+    rng, metrics = np.random.default_rng(0), {}
     for alpha in ("alpha.0.5", "alpha.0.05"):
-        found[f"{alpha}/epsilons"] = np.array([[EPSILONS]] * SEEDS)
+        metrics[f"{alpha}/epsilons"] = np.array([[EPSILONS]] * SEEDS)
         for setting, axes in (("a", (2,)), ("b", (2,)), ("balanced", ())):
             for name in ("a_square", "b_square", "a_change", "b_change", "error", "a_square_sem", "b_square_sem"):
-                found[f"{alpha}/{setting}/{name}"] = 0.1 + rng.random((SEEDS, 1, *axes, STEPS))
+                metrics[f"{alpha}/{setting}/{name}"] = 0.1 + rng.random((SEEDS, 1, *axes, STEPS))
             for name in ("a_closed", "b_closed") if axes else ():
-                found[f"{alpha}/{setting}/{name}"] = rng.random((SEEDS, 1, *axes, STEPS))
-    return found
+                metrics[f"{alpha}/{setting}/{name}"] = rng.random((SEEDS, 1, *axes, STEPS))
+    return metrics
 
 
 METRICS = metrics_by_hand()
@@ -103,28 +103,32 @@ def is_mean(summary, name, values):
 def test_the_summary_by_hand():
     summary, seeds, scores = continuity.summarise(METRICS), range(SEEDS), []
     for alpha in ("alpha.0.5", "alpha.0.05"):
-        of = {name.removeprefix(f"{alpha}/"): v[:, 0] for name, v in METRICS.items() if name.startswith(f"{alpha}/")}
-        balanced = [sum(of["balanced/error"][s, 4:]) / 4 for s in seeds]
+        curves = {
+            name.removeprefix(f"{alpha}/"): v[:, 0] for name, v in METRICS.items() if name.startswith(f"{alpha}/")
+        }
+        balanced = [sum(curves["balanced/error"][s, 4:]) / 4 for s in seeds]
         is_mean(summary, f"{alpha}/balanced/error", balanced)
         for smooth, other in (("a", "b"), ("b", "a")):
             changes = []
             for k, epsilon in enumerate(EPSILONS):
                 where = f"{alpha}/smooth-{smooth}/{epsilon}"
-                square = of[f"{smooth}/{other}_square"]
+                square = curves[f"{smooth}/{other}_square"]
                 is_mean(summary, f"{where}/grown", [math.log10(square[s, k, 7] / square[s, k, 3]) for s in seeds])
                 is_mean(summary, f"{where}/gain", [4 * math.log10((1 - epsilon) ** -2)] * 3)
-                changes.append([sum(of[f"{smooth}/{smooth}_change"][s, k, 4:]) / 4 for s in seeds])
+                changes.append([sum(curves[f"{smooth}/{smooth}_change"][s, k, 4:]) / 4 for s in seeds])
                 is_mean(summary, f"{where}/change", changes[-1])
-                errors = [of[f"{smooth}/error"][s, k, 7] / balanced[s] for s in seeds]
+                errors = [curves[f"{smooth}/error"][s, k, 7] / balanced[s] for s in seeds]
                 is_mean(summary, f"{where}/error-over-balanced", errors)
                 for factor in ("a", "b"):
-                    mean, sem, closed = (of[f"{smooth}/{factor}_{kind}"] for kind in ("square", "square_sem", "closed"))
+                    mean, sem, closed = (
+                        curves[f"{smooth}/{factor}_{kind}"] for kind in ("square", "square_sem", "closed")
+                    )
                     scores += [(mean[s, k, t] - closed[s, k, t]) / sem[s, k, t] for s in seeds for t in (3, 7)]
             falls = [changes[0][s] / changes[1][s] for s in seeds]
             is_mean(summary, f"{alpha}/smooth-{smooth}/change-falls", falls)
     assert len(scores) == 96
-    want = math.sqrt(sum(z**2 for z in scores) / len(scores))
-    assert summary["closed-forms/z_rms"] == pytest.approx(want, rel=1e-12)
+    expected = math.sqrt(sum(z**2 for z in scores) / len(scores))
+    assert summary["closed-forms/z_rms"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_claims():

@@ -1,4 +1,4 @@
-"""Figure 1 of Marschall et al.: readings, final losses, the summary and every claim, on numbers made by hand."""
+"""Figure 1 of Marschall et al.: readings, final losses, and the summary and every claim on made-up numbers."""
 
 import math
 
@@ -9,7 +9,7 @@ import pytest
 from experiments.marschall2019 import fig1
 from experiments.marschall2019.common import curve, running_mean
 from experiments.marschall2019.fig1_claims import CLAIMS
-from experiments.marschall2019.fig1_figures import finite, left_out, relapsed, relapses
+from experiments.marschall2019.fig1_figures import divergence_text, finite, relapse_count, relapses_text
 from tests.experiments.by_hand import is_gap, is_told, is_trivial, paired, row
 
 SEEDS, POINTS = 3, 20
@@ -19,23 +19,23 @@ PANELS = [*WHERE, ("long", "exact")]
 
 
 def metrics_by_hand():
-    """Losses of all parts, no two alike, and floors of those that have them; (seeds, points, readings)."""
-    rng, found = np.random.default_rng(0), {}
+    """Distinct losses of all parts, and floors of those that have them; (seeds, points, readings)."""
+    rng, metrics = np.random.default_rng(0), {}
     for task in ("add", "mimic", "long"):
         rules = fig1.RULES if task != "long" else ("fixed_recurrent", "rflo", "future_facing_bptt", "rtrl")
         for rule in rules:
             readings = 1 if task == "long" else 2
-            found[f"{task}.{rule}/loss"] = rng.random((SEEDS, POINTS, readings))
+            metrics[f"{task}.{rule}/loss"] = rng.random((SEEDS, POINTS, readings))
             if task != "mimic":
-                found[f"{task}.{rule}/floor"] = rng.random((SEEDS, POINTS, readings))
-    return found
+                metrics[f"{task}.{rule}/floor"] = rng.random((SEEDS, POINTS, readings))
+    return metrics
 
 
 METRICS = metrics_by_hand()
 
 
 def last_two(name, reading):
-    """Mean of the last tenth of the points, seed by seed, by a loop."""
+    """Mean of the last tenth of the points for each seed, by a loop."""
     values = METRICS[name]
     column = 1 if reading == "run" else 0
     return [(values[seed, 18, column] + values[seed, 19, column]) / 2 for seed in range(SEEDS)]
@@ -54,9 +54,10 @@ def last_two(name, reading):
     ("long", "rtrl", [(5, 9, 1.0, False)]),
 ])  # fmt: skip
 def test_the_readings_of_a_rule(task, rule, rows):
-    found = fig1.settings(CONFIG, task, rule)
+    setting = fig1.settings(CONFIG, task, rule)
     assert (
-        list(zip(*(np.asarray(leaf).tolist() for leaf in (*found.lags, found.gain, found.as_run)), strict=True)) == rows
+        list(zip(*(np.asarray(leaf).tolist() for leaf in (*setting.lags, setting.gain, setting.as_run)), strict=True))
+        == rows
     )
 
 
@@ -77,8 +78,8 @@ def test_a_final_loss_is_the_mean_of_the_last_tenth():
     for task, reading in PANELS:
         for rule in ("rtrl", "rflo"):
             for metric in ("loss", "floor")[: 1 if task == "mimic" else 2]:
-                found = fig1.final(METRICS, task, reading, rule, metric)
-                np.testing.assert_allclose(found, last_two(f"{task}.{rule}/{metric}", reading), rtol=1e-12)
+                final_losses = fig1.final(METRICS, task, reading, rule, metric)
+                np.testing.assert_allclose(final_losses, last_two(f"{task}.{rule}/{metric}", reading), rtol=1e-12)
     short = {"add.rtrl/loss": np.arange(8.0).reshape(1, 8, 1)}
     assert fig1.final(short, "add", "written", "rtrl") == [7.0]
 
@@ -103,16 +104,16 @@ def test_the_summary_by_hand():
                 assert f"{where}/{rule}_above_floor" not in summary
                 continue
             floors = last_two(f"{task}.{rule}/floor", reading)
-            want = sum(a - b for a, b in zip(losses, floors, strict=True)) / 3
-            assert summary[f"{where}/{rule}_above_floor"] == pytest.approx(want, rel=1e-12)
+            expected = sum(a - b for a, b in zip(losses, floors, strict=True)) / 3
+            assert summary[f"{where}/{rule}_above_floor"] == pytest.approx(expected, rel=1e-12)
         pairs = [name.split("/")[2].split("-") for name in summary if name.startswith(where) and "-" in name]
         pairs = [pair for pair in pairs if pair[1] in rules]
         assert len(pairs) == (18 if task != "long" else 6)
         for worse, better in pairs:
             a, b = (last_two(f"{task}.{rule}/loss", reading) for rule in (worse, better))
-            apart = [x - y for x, y in zip(a, b, strict=True)]
-            assert summary[f"{where}/{worse}-{better}"] == pytest.approx(sum(apart) / 3, rel=1e-12)
-            spread = math.sqrt(sum((d - sum(apart) / 3) ** 2 for d in apart) / 2 / 3)
+            differences = [x - y for x, y in zip(a, b, strict=True)]
+            assert summary[f"{where}/{worse}-{better}"] == pytest.approx(sum(differences) / 3, rel=1e-12)
+            spread = math.sqrt(sum((d - sum(differences) / 3) ** 2 for d in differences) / 2 / 3)
             assert summary[f"{where}/{worse}-{better}_sem"] == pytest.approx(spread, rel=1e-12)
 
 
@@ -124,17 +125,17 @@ def test_what_was_left_out_or_diverged():
     assert row(CLAIMS, "add-run-uoro-near-rtrl", summary)["holds"] is None
     bad = dict(METRICS)
     bad["add.rflo/loss"] = METRICS["add.rflo/loss"].copy()
-    bad["add.rflo/loss"][1, 3, 0] = np.nan  # before the last tenth: the curve is no curve, the final loss stands
+    bad["add.rflo/loss"][1, 3, 0] = np.nan  # before the last tenth: no curve, but a final loss
     bad["add.rflo/loss"][2, 18:, 0] = np.inf
     assert fig1.summarise(bad)["add/written/rflo_n"] == 2
     assert len(finite(curve(bad, "add", "written", "rflo"))) == 1
     assert len(finite(curve(bad, "add", "run", "rflo"))) == 3
-    assert left_out(METRICS) == ""
-    assert left_out(bad) == "; 2 curves that diverged are left out"
+    assert divergence_text(METRICS) == ""
+    assert divergence_text(bad) == "; 2 curves that diverged are left out"
 
 
 def test_a_running_mean_narrows_at_the_ends():
-    """Neither end is repeated, so that a straight line stays one; ten points inside."""
+    """The ends are not padded, so a straight line stays one; the mean is of ten points inside."""
     line = np.arange(30.0)[None]
     smooth = running_mean(line)
     np.testing.assert_allclose(smooth[0, :5], line[0, :5])
@@ -148,15 +149,15 @@ def test_a_running_mean_narrows_at_the_ends():
 def test_relapses_are_counted_above_the_floor():
     floor = np.zeros((4, 40, 2))
     loss = np.full((4, 40, 2), 0.5)
-    loss[0, 10:20, 1] = 0.47  # its best, .03 below its end
-    loss[1, 10:20, 1] = floor[1, 10:20, 1] = -0.1  # no better above its floor
+    loss[0, 10:20, 1] = 0.47  # its best is .03 below its end
+    loss[1, 10:20, 1] = floor[1, 10:20, 1] = -0.1  # relative to its floor, not better
     floor[1, 10:20, 1] = -0.6
     loss[2, 10:20, 1] = 0.485
     loss[3, 37, 1] = 0.0  # within the last tenth: its end is better, not worse
     metrics = {"add.uoro/loss": loss, "add.uoro/floor": floor}
-    assert [relapsed(metrics, reading, "uoro") for reading in ("written", "run")] == [0, 1]
-    assert relapses(metrics).endswith("as run: UORO 1")
-    assert relapses({"add.uoro/loss": loss[:, :, ::-1] * 0, "add.uoro/floor": floor * 0}) == ""
+    assert [relapse_count(metrics, reading, "uoro") for reading in ("written", "run")] == [0, 1]
+    assert relapses_text(metrics).endswith("as run: UORO 1")
+    assert relapses_text({"add.uoro/loss": loss[:, :, ::-1] * 0, "add.uoro/floor": floor * 0}) == ""
 
 
 @pytest.mark.parametrize(("task", "reading"), WHERE)
@@ -225,7 +226,7 @@ def test_the_other_claims():
     is_trivial(CLAIMS, "long-rflo", {name: 1.0, fixed: 0.031}, {fixed: 0.029})
 
 
-def test_the_papers_claims_are_told_from_ours():
+def test_own_claims_are_marked():
     assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 38
     own = {claim.id for claim in CLAIMS if claim.own}
     assert own == {claim.id for claim in CLAIMS if claim.id.endswith(("equals-bptt", "near-rtrl"))} | {
@@ -238,8 +239,8 @@ def test_losses_are_shown_as_in_the_figure():
     y = np.array([[0.25, 0.75], [1.0, 0.0], [0.0, 1.0]])
     info = type("Info", (), {"loss": jnp.asarray(3.0)})
     batch = type("Batch", (), {"y": jnp.asarray(y)})
-    assert fig1.shown_loss("mimic", 4)(info, batch) == {"loss": 0.75}
-    found = fig1.shown_loss("add", 2)(info, batch)
-    assert found["loss"] == 3.0
+    assert fig1.figure_loss("mimic", 4)(info, batch) == {"loss": 0.75}
+    metrics = fig1.figure_loss("add", 2)(info, batch)
+    assert metrics["loss"] == 3.0
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) / 3
-    assert float(found["floor"]) == pytest.approx(entropy, rel=1e-12)
+    assert float(metrics["floor"]) == pytest.approx(entropy, rel=1e-12)

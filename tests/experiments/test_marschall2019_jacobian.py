@@ -1,4 +1,4 @@
-"""DNI(b) taken apart: the rule that is watched, the variants, the summary and every claim, on numbers made by hand."""
+"""DNI(b) taken apart: the watched rule, the variants, and the summary and every claim on made-up numbers."""
 
 import math
 
@@ -36,56 +36,56 @@ def test_the_jacobian_is_that_of_a_step():
 
 
 def test_what_is_watched_by_a_loop():
-    """Errors, cosines and angles of all guesses from the traces that the rule leaves; it learns as without."""
+    """Errors, cosines and angles of all guesses are computed from the rule's traces; its learning does not change."""
     steps = 6
     params, examples = problem(2, steps=steps)
     rule = online.dni_b(CELL, jacobian_learning_rate=0.05)
-    seen = watched(rule, ALPHA, AVERAGE)
+    watched_rule = watched(rule, ALPHA, AVERAGE)
     key = jax.random.key(0)
     batches = [jax.tree.map(lambda leaf, t=t: np.asarray(leaf)[t], examples) for t in range(steps)]
-    traces, plain = seen.init(params, key, batches[0]), rule.init(params, key, batches[0])
-    update, bare = jax.jit(seen.update), jax.jit(rule.update)
+    traces, plain = watched_rule.init(params, key, batches[0]), rule.init(params, key, batches[0])
+    update, plain_update = jax.jit(watched_rule.update), jax.jit(rule.update)
     start, mean = np.asarray(traces.rule.shared.jacobian), None
     for batch in batches:
         before = jax.tree.map(np.asarray, traces.rule)
         updates, traces, info = update(params, traces, key, batch)
-        wanted, plain, _ = bare(params, plain, key, batch)
-        close(updates["forward"]["w"], wanted["forward"]["w"])
+        expected, plain, _ = plain_update(params, plain, key, batch)
+        close(updates["forward"]["w"], expected["forward"]["w"])
         w = np.asarray(params["forward"]["w"][0])
         r_tm1, r = before.state[0, 0], np.asarray(traces.rule.state[0, 0])
         slope = 1 - np.tanh(w @ np.concatenate([r_tm1, batch.x[0], [1]])) ** 2
-        true = (1 - ALPHA) * np.eye(6) + ALPHA * slope[:, None] * w[:, :6]
+        exact = (1 - ALPHA) * np.eye(6) + ALPHA * slope[:, None] * w[:, :6]
         forecast = np.tanh(before.shared.a_target @ np.concatenate([r, batch.y[0], [1]]))
-        mean = true if mean is None else mean
+        mean = exact if mean is None else mean
         guesses = {
             "learned": np.asarray(traces.rule.shared.jacobian), "mean": mean, "start": start, "identity": np.eye(6),
         }  # fmt: skip
         aux = info.aux["watch"]
         assert len(aux) == 2 + 3 * len(guesses)
         for name, guess in guesses.items():
-            close(aux[f"{name}_error"], np.linalg.norm(guess - true) / np.linalg.norm(true))
-            close(aux[f"{name}_cosine"], angle(guess, true))
-            close(aux[f"{name}_pull"], angle(forecast @ guess, forecast @ true))
+            close(aux[f"{name}_error"], np.linalg.norm(guess - exact) / np.linalg.norm(exact))
+            close(aux[f"{name}_cosine"], angle(guess, exact))
+            close(aux[f"{name}_pull"], angle(forecast @ guess, forecast @ exact))
         close(aux["miss"], np.sum((before.shared.jacobian @ r_tm1 - r) ** 2))
         close(aux["still"], np.sum((r - r_tm1) ** 2))
-        mean = mean + AVERAGE * (true - mean)
+        mean = mean + AVERAGE * (exact - mean)
         params = jax.tree.map(lambda p, g: np.asarray(p) - 0.2 * np.asarray(g), params, updates)
     differ(guesses["learned"], start)
-    differ(mean, true)
+    differ(mean, exact)
 
 
 def test_variants_have_the_changes_of_their_names(monkeypatch):
     assert experiment.VARIANTS == VARIANTS
-    made = {}
+    options_of = {}
     monkeypatch.setattr(experiment.online, "dni", lambda cell, **options: options)
     for name in VARIANTS:
-        made[name] = tuple(experiment.variant(name, CELL).values())
+        options_of[name] = tuple(experiment.variant(name, CELL).values())
     plain, changed = ("exact", "identity", "readout"), ("learned", "tanh", "random")
-    assert made["dni"] == plain
-    assert made[FULL] == changed
-    assert made[TEXT] == ("learned", "tanh", "readout")
-    assert made["random"] == ("exact", "identity", "random")
-    assert len(set(made.values())) == 8
+    assert options_of["dni"] == plain
+    assert options_of[FULL] == changed
+    assert options_of[TEXT] == ("learned", "tanh", "readout")
+    assert options_of["random"] == ("exact", "identity", "random")
+    assert len(set(options_of.values())) == 8
 
 
 def test_parts_and_what_is_refused():
@@ -100,11 +100,11 @@ def test_parts_and_what_is_refused():
 
 def metrics_by_hand():
     rng = np.random.default_rng(0)
-    found = {f"{name}/loss": rng.random((SEEDS, POINTS)) for name in ("fixed", *VARIANTS)}
+    metrics = {f"{name}/loss": rng.random((SEEDS, POINTS)) for name in ("fixed", *VARIANTS)}
     for guess in ("learned", "mean", "start", "identity"):
         for kind in ("error", "cosine", "pull"):
-            found[f"watched/{guess}_{kind}"] = rng.random((SEEDS, POINTS))
-    return found | {f"watched/{name}": 1 + rng.random((SEEDS, POINTS)) for name in ("miss", "still")}
+            metrics[f"watched/{guess}_{kind}"] = rng.random((SEEDS, POINTS))
+    return metrics | {f"watched/{name}": 1 + rng.random((SEEDS, POINTS)) for name in ("miss", "still")}
 
 
 METRICS = metrics_by_hand()

@@ -1,4 +1,4 @@
-"""Table 1 of Marschall et al.: costs, bias, alignment, the summary and every claim, on numbers made by hand."""
+"""Table 1 of Marschall et al.: costs, bias, alignment, and the summary and every claim on made-up numbers."""
 
 import math
 from types import SimpleNamespace
@@ -28,28 +28,28 @@ SIZES = np.array([8, 16, 32, 64, 128])
 
 
 def metrics_by_hand():
-    """Metrics of all parts, no two entries alike."""
-    rng, found = np.random.default_rng(0), {"cost/sizes": SIZES}
+    """Metrics of all parts, with distinct entries."""
+    rng, metrics = np.random.default_rng(0), {"cost/sizes": SIZES}
     for power, rule in enumerate(RULES):
         for shift, metric in enumerate(("memory", "flops", "seconds")):
             exact = (2 + power + 0.25 * shift) * SIZES ** (1.0 + 0.3 * power + shift)
             exact[:3] *= 7  # the smaller half does not count
-            found[f"cost/{rule}/{metric}"] = exact
-    found["cost/fixed_recurrent/memory"] = 0.0 * SIZES
+            metrics[f"cost/{rule}/{metric}"] = exact
+    metrics["cost/fixed_recurrent/memory"] = 0.0 * SIZES
     for rule in STOCHASTIC:
         for metric in ("z_rms", "z_max", "cosine_of_mean", "noise"):
-            found[f"bias.{rule}/{metric}"] = rng.random((SEEDS, 1))
+            metrics[f"bias.{rule}/{metric}"] = rng.random((SEEDS, 1))
     for setting in ("short", "long"):
-        found[f"align.{setting}/cosines"] = rng.random((SEEDS, 6, 9, 9))
-        found[f"align.{setting}/count"] = rng.integers(1, 9, (SEEDS, 6, 9, 9)).astype(float)
-    return found
+        metrics[f"align.{setting}/cosines"] = rng.random((SEEDS, 6, 9, 9))
+        metrics[f"align.{setting}/count"] = rng.integers(1, 9, (SEEDS, 6, 9, 9)).astype(float)
+    return metrics
 
 
 METRICS = metrics_by_hand()
 
 
 def mean_cosine(seed, setting, one, other):
-    """Mean over the last half of the points' steps, by a loop."""
+    """Mean cosine over the steps of the last half of the points, by a loop."""
     total, count = METRICS[f"align.{setting}/cosines"], METRICS[f"align.{setting}/count"]
     i, j = ALIGNED.index(one), ALIGNED.index(other)
     return sum(total[seed, p, i, j] for p in (3, 4, 5)) / sum(count[seed, p, i, j] for p in (3, 4, 5))
@@ -76,8 +76,8 @@ def test_the_summary_by_hand():
     assert len(pairs) == 36
     for setting in ("short", "long"):
         for one, other in pairs:
-            want = sum(mean_cosine(seed, setting, one, other) for seed in range(SEEDS)) / 3
-            assert summary[f"align/{setting}/{one}~{other}"] == pytest.approx(want, rel=1e-12)
+            expected = sum(mean_cosine(seed, setting, one, other) for seed in range(SEEDS)) / 3
+            assert summary[f"align/{setting}/{one}~{other}"] == pytest.approx(expected, rel=1e-12)
         leads = [(rule, "rtrl", "future_facing_bptt") for rule in ("rflo", "kernl", "kf_rtrl")]
         for rule, nearer, farther in (*leads, ("dni", "future_facing_bptt", "rtrl")):
             lead = [mean_cosine(s, setting, rule, nearer) - mean_cosine(s, setting, rule, farther) for s in range(3)]
@@ -98,7 +98,7 @@ def test_an_exponent_is_of_the_larger_half():
 
 
 def test_costs_of_all_sizes_and_rules(monkeypatch):
-    """The columns of what is measured: memory, operations, seconds."""
+    """Checks the columns of the measurements: memory, operations, seconds."""
     calls = []
 
     def cost(cell, learn, seconds):
@@ -106,12 +106,12 @@ def test_costs_of_all_sizes_and_rules(monkeypatch):
         return len(calls), 1000 + len(calls), 2000 + len(calls)
 
     monkeypatch.setattr(costs, "cost", cost)
-    found = table1.measure(table1.PRESETS["smoke"], False)
-    assert found["cost/sizes"].tolist() == [8, 16]
+    metrics = table1.measure(table1.PRESETS["smoke"], False)
+    assert metrics["cost/sizes"].tolist() == [8, 16]
     assert calls == [(8, 0.01), (16, 0.01)] * len(RULES)
     for k, rule in enumerate(RULES):
         for shift, metric in enumerate(("memory", "flops", "seconds")):
-            assert found[f"cost/{rule}/{metric}"].tolist() == [1000 * shift + 2 * k + 1, 1000 * shift + 2 * k + 2]
+            assert metrics[f"cost/{rule}/{metric}"].tolist() == [1000 * shift + 2 * k + 1, 1000 * shift + 2 * k + 2]
 
 
 def test_numbers_carried_by_count():
@@ -127,15 +127,15 @@ def test_numbers_carried_by_count():
 
 
 def test_a_cost_has_so_many_steps_as_its_seconds_hold(monkeypatch):
-    cell, seen = leaky(2, 3, 2, alpha=0.5), []
+    cell, step_counts = leaky(2, 3, 2, alpha=0.5), []
     learn = SimpleNamespace(init=lambda *args: "state")
     monkeypatch.setattr(costs, "init_params", lambda *args: None)
     monkeypatch.setattr(costs, "numbers_carried", {"state": 18}.get)
-    monkeypatch.setattr(costs, "wall_time", lambda *args: seen.append(args[-1]) or 0.5)
+    monkeypatch.setattr(costs, "wall_time", lambda *args: step_counts.append(args[-1]) or 0.5)
     for flops, seconds, steps in ((2e6, 0.11, 1000), (2e6, 1e-6, 3), (2e6, 10.0, 3000)):
         monkeypatch.setattr(costs, "operations", lambda *args, flops=flops: flops)
         assert costs.cost(cell, learn, seconds) == (18, flops, 0.5)
-        assert seen.pop() == pytest.approx(steps, abs=1)
+        assert step_counts.pop() == pytest.approx(steps, abs=1)
 
 
 def test_wall_time_is_of_one_step_and_the_least(monkeypatch):
@@ -151,8 +151,8 @@ def test_wall_time_is_of_one_step_and_the_least(monkeypatch):
 
 def test_scores_of_a_bias():
     fields = dict.fromkeys(BiasVariance._fields, jnp.zeros(()))
-    found = BiasVariance(**{**fields, "z": jnp.array([[1.0, -5.0], [3.0, 1.0]]), "cosine": 0.25, "rms_error": 6.0})
-    scores = table1.bias_scores(found, jnp.array([3.0, 4.0]))
+    statistics = BiasVariance(**{**fields, "z": jnp.array([[1.0, -5.0], [3.0, 1.0]]), "cosine": 0.25, "rms_error": 6.0})
+    scores = table1.bias_scores(statistics, jnp.array([3.0, 4.0]))
     assert {name: float(value) for name, value in scores.items()} == {
         "z_rms": 3.0, "z_max": 5.0, "cosine_of_mean": 0.25, "noise": 1.2,
     }  # fmt: skip
@@ -162,7 +162,7 @@ LAG, STEPS, RATE = 3, 12, 0.3
 
 
 def scripted(gradients, lag):
-    """A rule that emits given gradients, (steps, n, m), whatever it is shown."""
+    """A rule that emits given gradients, (steps, n, m), for any input."""
 
     def update(params, step, key, example):
         updates = jax.tree.map(jnp.zeros_like, params)
@@ -173,16 +173,16 @@ def scripted(gradients, lag):
 
 
 def test_alignment_is_of_gradients_that_credit_the_same_step():
-    """Cosines by a loop over three rules' gradients, one of them late; the last learns."""
+    """Cosines by a loop over three rules' gradients; one rule has a lag, and the last one learns."""
     rng = np.random.default_rng(1)
     late, early, exact = gradients = rng.standard_normal((3, STEPS, 3, 6))
-    early[5] = 0  # has no direction
+    early[5] = 0  # a zero gradient has no direction
     names = {"late": (late, LAG), "early": (early, 0), "rtrl": (exact, 0)}
     rules = {name: scripted(jnp.asarray(given), lag) for name, (given, lag) in names.items()}
     stream = Stream(lambda key: jnp.zeros(()), lambda state, steps: (state, Example(*np.zeros((2, steps, 1, 2)))))
     program = alignment(leaky(2, 3, 2, alpha=0.5), rules, stream, RATE, STEPS, 1)
     start = program.init(jax.random.key(0))
-    ended, metrics = jax.jit(program.chunk)(start)
+    end, metrics = jax.jit(program.chunk)(start)
     for half in (0, 1):
         total, count = np.zeros((3, 3)), np.zeros((3, 3))
         for t in range(6 * half, 6 * half + 6):
@@ -198,9 +198,9 @@ def test_alignment_is_of_gradients_that_credit_the_same_step():
         np.testing.assert_allclose(metrics["cosines"][half], total, rtol=1e-12, atol=1e-14)
         np.testing.assert_array_equal(metrics["count"][half], count)
     assert count.min() == 5
-    want = start.params["forward"]["w"][0] - RATE * gradients[2].sum(0)
-    np.testing.assert_allclose(ended.params["forward"]["w"][0], want, rtol=1e-12)
-    assert ended.step == program.steps == STEPS
+    expected = start.params["forward"]["w"][0] - RATE * gradients[2].sum(0)
+    np.testing.assert_allclose(end.params["forward"]["w"][0], expected, rtol=1e-12)
+    assert end.step == program.steps == STEPS
 
 
 @pytest.mark.parametrize(("metric", "power", "tolerance", "rules"), [
@@ -249,7 +249,7 @@ def test_claims_on_alignment():
     is_told(CLAIMS, "uoro-unaligned", {short: 0.1, long: 0.14}, [{short: 0.16}, {long: 0.16}], 0.14)
 
 
-def test_the_papers_claims_are_told_from_ours():
+def test_own_claims_are_marked():
     assert len(CLAIMS) == len({claim.id for claim in CLAIMS}) == 39
     own = {claim.id for claim in CLAIMS if claim.own}
     declared = {claim.id for claim in CLAIMS if claim.id.endswith("-plausible")}

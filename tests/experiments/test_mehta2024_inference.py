@@ -11,7 +11,7 @@ import pytest
 
 from experiments.mehta2024 import inference
 from experiments.mehta2024.inference_summary import MODELS, family, right_terms, terms_of
-from experiments.mehta2024.recordings import RULES, Stimuli, follow, record
+from experiments.mehta2024.recordings import RULES, Stimuli, predictions, record
 from plasticity_jax.meta import meta_gradient, outcome
 from plasticity_jax.typing import Episode
 
@@ -22,7 +22,7 @@ N, N_IN, RATE = 3, 2, 0.1
 
 @functools.cache
 def some(rule, **changed):
-    """Recordings of three neurons, of which two are observed, and the weights that they begin with."""
+    """Initial weights, and recordings of three neurons, two of which are observed."""
     w = 0.5 * jax.random.normal(jax.random.key(1), (N, N_IN))
     options = {"trajectories": 2, "steps": 7, "noise": 0.1, "observed": jnp.asarray([1.0, 1.0, 0.0])}
     terms = {term: RATE * value for term, value in RULES[rule].items()}
@@ -50,37 +50,39 @@ def modulated(x, y, w, r):
 
 @pytest.mark.parametrize(("rule", "change"), [("oja", oja), ("reward", modulated)])
 def test_recordings_by_hand(rule, change):
-    w, found = some(rule)
-    assert set(np.unique(found.trials.reward)) == {0.0, 1.0}
+    w, recorded = some(rule)
+    assert set(np.unique(recorded.trials.reward)) == {0.0, 1.0}
     for k in range(2):
-        activity, weights = by_hand(w, found.trials.x[k], found.trials.reward[k], change)
-        np.testing.assert_allclose(found.activity[k], activity, rtol=1e-10)
-        np.testing.assert_allclose(found.weights[k], weights, rtol=1e-10)
+        activity, weights = by_hand(w, recorded.trials.x[k], recorded.trials.reward[k], change)
+        np.testing.assert_allclose(recorded.activity[k], activity, rtol=1e-10)
+        np.testing.assert_allclose(recorded.weights[k], weights, rtol=1e-10)
         assert np.abs(weights[-1] - weights[0]).max() > 1e-3
     terms = {term: RATE * value for term, value in RULES[rule].items()}
-    predicted = follow(w, terms, found.trials)
-    np.testing.assert_allclose(predicted[0], found.activity, rtol=1e-10)
-    np.testing.assert_allclose(predicted[1], found.weights, rtol=1e-10)
-    other = follow(w, {**terms, (0, 0, 0, 1): 0.05}, found.trials)[0]
-    assert np.abs(other - found.activity).max() > 1e-3
+    predicted = predictions(w, terms, recorded.trials)
+    np.testing.assert_allclose(predicted[0], recorded.activity, rtol=1e-10)
+    np.testing.assert_allclose(predicted[1], recorded.weights, rtol=1e-10)
+    other = predictions(w, {**terms, (0, 0, 0, 1): 0.05}, recorded.trials)[0]
+    assert np.abs(other - recorded.activity).max() > 1e-3
 
 
 def test_noise_and_neurons_that_are_observed():
-    _, found = some("oja", trajectories=20, steps=50)
-    errors = found.trials.activity[:, :, 0] - found.activity
+    _, recorded = some("oja", trajectories=20, steps=50)
+    errors = recorded.trials.activity[:, :, 0] - recorded.activity
     assert errors.std() == pytest.approx(0.1, rel=0.05)
     assert abs(float(errors.mean())) < 4 * 0.1 / math.sqrt(errors.size)
-    np.testing.assert_array_equal(found.trials.observed, np.broadcast_to([1.0, 1.0, 0.0], (20, 50, 1, N)))
+    np.testing.assert_array_equal(recorded.trials.observed, np.broadcast_to([1.0, 1.0, 0.0], (20, 50, 1, N)))
 
 
 def test_reward_is_for_activity_at_one_stimulus_and_for_silence_at_the_other():
-    _, found = some("reward", trajectories=6, steps=30, stimuli=Stimuli(jitter=0.0, gain=1e6))
-    for x, reward, activity in zip(found.trials.x[:, :, 0], found.trials.reward[:, :, 0], found.activity, strict=True):
-        shown, which = np.unique(np.asarray(x), axis=0, return_inverse=True)
-        assert len(shown) == 2
+    _, recorded = some("reward", trajectories=6, steps=30, stimuli=Stimuli(jitter=0.0, gain=1e6))
+    for x, reward, activity in zip(
+        recorded.trials.x[:, :, 0], recorded.trials.reward[:, :, 0], recorded.activity, strict=True
+    ):
+        stimuli, stimulus_of_step = np.unique(np.asarray(x), axis=0, return_inverse=True)
+        assert len(stimuli) == 2
         agrees = (np.asarray(activity).mean(1) > 0) == np.asarray(reward)
-        assert {len({*agrees[which == k]}) for k in (0, 1)} == {1}
-        assert agrees[which == 0][0] != agrees[which == 1][0]
+        assert {len({*agrees[stimulus_of_step == k]}) for k in (0, 1)} == {1}
+        assert agrees[stimulus_of_step == 0][0] != agrees[stimulus_of_step == 1][0]
 
 
 def of_three(**changed):
@@ -91,16 +93,16 @@ def test_the_misfit_of_a_life_by_hand():
     config = of_three()
     terms = terms_of(config.powers, "fitted")
     values = 0.3 * jax.random.normal(jax.random.key(2), (len(terms),))
-    w, found = some("oja")
+    w, recorded = some("oja")
     theta = {"w": w + 0.1, "rule": values}
-    episode = jax.tree.map(lambda leaf: leaf[0], Episode(found.trials, ()))
+    episode = jax.tree.map(lambda leaf: leaf[0], Episode(recorded.trials, ()))
 
     def polynomial(x, y, w, r):
         powers = zip(values, terms, strict=True)
         return sum(value * w**c * r**d * np.outer(y**b, x**a) for value, (a, b, c, d) in powers)
 
-    activity, _ = by_hand(theta["w"], found.trials.x[0], found.trials.reward[0], polynomial)
-    missed = np.mean((activity - np.asarray(found.trials.activity)[0, :, 0])[:, :2] ** 2)
+    activity, _ = by_hand(theta["w"], recorded.trials.x[0], recorded.trials.reward[0], polynomial)
+    missed = np.mean((activity - np.asarray(recorded.trials.activity)[0, :, 0])[:, :2] ** 2)
     penalty = 0.01 * np.abs(values).sum()
     loss, _ = outcome(inference.life_of(config, "oja", "fitted"), theta, KEY, episode)
     np.testing.assert_allclose(loss, missed + penalty, rtol=1e-9)
@@ -111,11 +113,11 @@ def test_the_misfit_of_a_life_by_hand():
 
 def test_the_fit_descends_the_gradient_of_finite_differences():
     config = of_three()
-    w, found = some("oja")
+    w, recorded = some("oja")
     values = 0.3 * jax.random.normal(jax.random.key(3), (len(family(config.powers)),))
     theta, life = {"w": w, "rule": values}, inference.life_of(config, "oja", "fitted")
     rule = meta_gradient(life, remat=False)
-    step = jax.jit(lambda theta: rule.update(theta, (), KEY, Episode(found.trials, ())))
+    step = jax.jit(lambda theta: rule.update(theta, (), KEY, Episode(recorded.trials, ())))
     updates, _, _ = step(theta)
     way = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(4), leaf.shape), theta)
 
@@ -137,25 +139,25 @@ def test_models_and_what_they_fit():
     config, w = of_three(rate=0.2), jnp.ones((N, N_IN))
     for model in MODELS:
         theta = inference.birth(config, model, w)
-        found = inference.coefficients(config, "reward", model, theta)
+        terms_of_model = inference.coefficients(config, "reward", model, theta)
         start = 1.0 if model == "true" else 0.0
         np.testing.assert_array_equal(theta["w"], np.full((N, N_IN), start))
         want = {"none": [], "true": [*RULES["reward"]], "drift": [(0, 0, 0, 0)]}
-        assert list(found) == want.get(model, terms_of(config.powers, model)), model
-        sizes = {"true": [0.2, -0.1]}.get(model, [0.0] * len(found))
-        assert [float(jnp.max(value)) for value in found.values()] == pytest.approx(sizes)
+        assert list(terms_of_model) == want.get(model, terms_of(config.powers, model)), model
+        sizes = {"true": [0.2, -0.1]}.get(model, [0.0] * len(terms_of_model))
+        assert [float(jnp.max(value)) for value in terms_of_model.values()] == pytest.approx(sizes)
     drift = inference.coefficients(config, "oja", "drift", {"drift": w})[0, 0, 0, 0]
     np.testing.assert_allclose(drift, np.full((N, N_IN), 0.2))
 
 
 def test_settings_share_networks_and_inputs():
     config = of_three(noise=(0.1, 0.4), shares=(1.0, 0.67, 0.1))
-    found = inference.settings(config)
-    np.testing.assert_allclose(found["noise"], [0.1] * 3 + [0.4] * 3)
-    np.testing.assert_array_equal(found["observed"][:3], [[1, 1, 1], [1, 1, 0], [1, 0, 0]])
-    first, last = (jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in (0, -1))
-    recorded = jax.jit(lambda setting: inference.recordings(config, "oja", KEY, setting))
-    one, other = recorded(first), recorded(last)
+    settings = inference.settings(config)
+    np.testing.assert_allclose(settings["noise"], [0.1] * 3 + [0.4] * 3)
+    np.testing.assert_array_equal(settings["observed"][:3], [[1, 1, 1], [1, 1, 0], [1, 0, 0]])
+    first, last = (jax.tree.map(lambda leaf, k=k: leaf[k], settings) for k in (0, -1))
+    recordings = jax.jit(lambda setting: inference.recordings(config, "oja", KEY, setting))
+    one, other = recordings(first), recordings(last)
     np.testing.assert_array_equal(one[0], other[0])
     np.testing.assert_array_equal(one[2].activity, other[2].activity)
     errors = [each[1].trials.activity[:, :, 0] - each[1].activity for each in (one, other)]
@@ -165,14 +167,14 @@ def test_settings_share_networks_and_inputs():
 
 def test_explained_variance_by_hand():
     rng = np.random.default_rng(0)
-    true, found = rng.normal(size=(2, 3, 5, 4))
-    seen = np.array([1.0, 0.0, 1.0, 1.0])
-    kept = [0, 2, 3]
-    missed = sum(((found - true)[..., k] ** 2).sum() for k in kept)
-    about = sum(((true[..., k] - true[..., k].mean()) ** 2).sum() for k in kept)
-    value = inference.explained_variance(jnp.asarray(found), jnp.asarray(true), jnp.asarray(seen))
+    true, predicted = rng.normal(size=(2, 3, 5, 4))
+    observed = np.array([1.0, 0.0, 1.0, 1.0])
+    rows = [0, 2, 3]
+    missed = sum(((predicted - true)[..., k] ** 2).sum() for k in rows)
+    about = sum(((true[..., k] - true[..., k].mean()) ** 2).sum() for k in rows)
+    value = inference.explained_variance(jnp.asarray(predicted), jnp.asarray(true), jnp.asarray(observed))
     assert float(value) == pytest.approx(1 - missed / about)
-    assert float(inference.explained_variance(jnp.asarray(true), jnp.asarray(true), jnp.asarray(seen))) == 1.0
+    assert float(inference.explained_variance(jnp.asarray(true), jnp.asarray(true), jnp.asarray(observed))) == 1.0
 
 
 def test_the_fit_finds_a_rule():
@@ -191,7 +193,7 @@ def test_settings_that_cannot_be():
         ({"noise": (0.2, 0.1)}, "must increase"),
         ({"shares": (0.5, 1.0)}, "decrease"),
         ({"neurons": 8, "shares": (1.0, 0.5, 0.45)}, r"are \[8, 4, 4\] neurons"),
-        ({"neurons": 2, "shares": (0.5, 0.1)}, "give each its own"),  # one at least
+        ({"neurons": 2, "shares": (0.5, 0.1)}, "give each its own"),  # at least one
         ({"points": 3}, "must divide"),
         ({"powers": (1, 1, 1, 1)}, "admit every term"),
     ):

@@ -24,18 +24,18 @@ SEEDS, POINTS, NOISES, SHARES, TERMS = 4, 2, 2, 3, 5
 
 
 def metrics_by_hand():
-    rng, found = np.random.default_rng(0), {}
+    rng, metrics = np.random.default_rng(0), {}
     shape = (SEEDS, POINTS, NOISES * SHARES)
     for rule in RULES:
         for model in MODELS:
             part = f"{rule}/{model}"
-            found[f"{part}/r2"], found[f"{part}/r2_weights"] = rng.random((2, *shape))
-            found[f"{part}/noise"] = np.broadcast_to(np.repeat([0.1, 0.4], SHARES), shape)
-            found[f"{part}/share"] = np.broadcast_to([1.0, 0.5, 0.25] * NOISES, shape)
+            metrics[f"{part}/r2"], metrics[f"{part}/r2_weights"] = rng.random((2, *shape))
+            metrics[f"{part}/noise"] = np.broadcast_to(np.repeat([0.1, 0.4], SHARES), shape)
+            metrics[f"{part}/share"] = np.broadcast_to([1.0, 0.5, 0.25] * NOISES, shape)
             if model in ("fitted", "dense", "blind"):
-                found[f"{part}/coefficients"] = rng.normal(size=(*shape, TERMS))
-                found[f"{part}/true"] = np.broadcast_to([0.0, 1.0, 0.0, -0.5, 0.0], (*shape, TERMS))
-    return found
+                metrics[f"{part}/coefficients"] = rng.normal(size=(*shape, TERMS))
+                metrics[f"{part}/true"] = np.broadcast_to([0.0, 1.0, 0.0, -0.5, 0.0], (*shape, TERMS))
+    return metrics
 
 
 METRICS = metrics_by_hand()
@@ -50,12 +50,12 @@ def error_of(part, i, j):
     return np.array([math.sqrt(sum(value**2 for value in each)) / math.sqrt(1.25) for each in wrong])
 
 
-def test_what_is_found_of_a_rule_by_hand():
+def test_errors_of_a_fitted_rule_by_hand():
     true = np.array([0.0, 1.0, -0.5])
-    found = np.array([[0.4, 0.9, -0.45], [0.5, 0.9, -0.45], [0.1, -0.9, 0.2]])
-    assert right_terms(found, true).tolist() == [1, 0, 1]
-    assert worst_true_term(found, true) == pytest.approx([0.1, 0.1, 1.9])
-    assert relative_error(found, true)[0] == pytest.approx(math.sqrt((0.16 + 0.01 + 0.0025) / 1.25))
+    fitted = np.array([[0.4, 0.9, -0.45], [0.5, 0.9, -0.45], [0.1, -0.9, 0.2]])
+    assert right_terms(fitted, true).tolist() == [1, 0, 1]
+    assert worst_true_term(fitted, true) == pytest.approx([0.1, 0.1, 1.9])
+    assert relative_error(fitted, true)[0] == pytest.approx(math.sqrt((0.16 + 0.01 + 0.0025) / 1.25))
     assert grid(METRICS, "oja/fitted", "coefficients").shape == (SEEDS, NOISES, SHARES, TERMS)
 
 

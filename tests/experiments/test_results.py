@@ -1,4 +1,4 @@
-"""The page of results is what the committed records say, and so are the claims in them."""
+"""The page of results matches the committed records, and their claims match the code."""
 
 import collections
 import json
@@ -23,28 +23,28 @@ def test_the_page_is_made_of_the_records():
     ), "run python -m experiments report"
 
 
-def told(row):
+def stated_fields(row):
     return [row[name] for name in ("id", "statement", "own", "holds", "trivial", "why")]
 
 
 @pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_recorded_claims_are_those_of_the_code(folder):
-    """Whether each holds, measured anew on the recorded summary, and the reasons."""
+    """Verdicts, measured anew on the recorded summary, and reasons are the recorded ones."""
     record = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     summary = {name: math.nan if value is None else value for name, value in record["summary"].items()}
-    found = checked(load(ENTRIES[folder.parent.name]).claims, summary, folder.name)
-    assert [told(row) for row in found] == [told(row) for row in record["claims"]]
+    rows = checked(load(ENTRIES[folder.parent.name]).claims, summary, folder.name)
+    assert [stated_fields(row) for row in rows] == [stated_fields(row) for row in record["claims"]]
 
 
 def standing(claims):
-    """In words, as in README's table."""
+    """Counts in words, as in README's table."""
     run = [claim["holds"] for claim in claims if claim["holds"] is not None]
     missing = len(claims) - len(run)
     return f"{sum(run)} of {len(run)}" + (f", {missing} not run" if missing else "") if claims else "-"
 
 
 def test_the_table_of_the_readme_counts_every_record():
-    """By paper: its claims at a reduced scale and at its own, and ours at any."""
+    """Counts are by paper: its claims at a reduced scale and at its own, and ours at any."""
     rows = {}
     for line in (HOME.parent / "README.md").read_text(encoding="utf-8").splitlines():
         if page := re.match(r"\| \[[^]]+\]\(docs/papers/(\w+)\.md\) \|", line):

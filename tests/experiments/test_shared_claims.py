@@ -1,4 +1,4 @@
-"""What the claims and tables of the family share, by hand."""
+"""Claims and tables that the papers' experiments share, by hand."""
 
 import math
 
@@ -12,8 +12,8 @@ from plasticity_jax.run import above, checked
 
 
 def row(claim, summary):
-    (found,) = checked([claim], summary)
-    return found["measured"], found["holds"]
+    (measured_claim,) = checked([claim], summary)
+    return measured_claim["measured"], measured_claim["holds"]
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_a_pattern_without_numbers_was_not_run_and_what_is_no_number_does_not_ho
 
 def test_reasons_are_put_on_the_claims_that_they_name_and_shown_where_those_do_not_hold():
     claims = [above(name, f"{name} is high", 2.0, name, 1.0, why="own") for name in "abc"]
-    found = explained(claims, {"a": "few steps", "c": {"paper": "few seeds"}})
-    assert [claim.why for claim in found] == [{"default": "few steps"}, "own", {"paper": "few seeds"}]
-    assert [claim._replace(why="own") for claim in found] == claims
+    with_reasons = explained(claims, {"a": "few steps", "c": {"paper": "few seeds"}})
+    assert [claim.why for claim in with_reasons] == [{"default": "few steps"}, "own", {"paper": "few seeds"}]
+    assert [claim._replace(why="own") for claim in with_reasons] == claims
     low, high = {"a": 0.5, "b": 0.5, "c": 0.5}, {"a": 0.5, "b": 0.5, "c": 1.5}
-    assert [row["why"] for row in checked(found, high)] == ["few steps", "own", ""]
-    assert [row["why"] for row in checked(found, low, "paper")] == ["", "own", "few seeds"]
+    assert [row["why"] for row in checked(with_reasons, high)] == ["few steps", "own", ""]
+    assert [row["why"] for row in checked(with_reasons, low, "paper")] == ["", "own", "few seeds"]
     assert throughout("so") == {"default": "so", "long": "so", "wide": "so", "paper": "so"}
 
 
