@@ -6,8 +6,8 @@ r"""Leaky eligibility: one trace for each synapse, times the credit of its neuro
 rhat is the presynaptic activity and b_i = ds_i'/dv_i the slope of neuron i. A neuron of S variables and G gates has
 S G traces for each input, and its gradient is their sum over the variables.
 
-Source: Murray (2019), with a leak that is a coefficient. Kind: approximate; exact where no neuron receives from another
-(W_rec = 0) and the leak is the neuron's own.
+Source: Murray (2019), with a leak that is a coefficient. Kind: approximate; exact if no neuron receives input from
+another (W_rec = 0) and the leak is the neuron's own.
 Memory: S G n m. Time: O(S G n m). A synapse reads its pre- and postsynaptic activity, its own trace, and one credit
 signal for each neuron.
 Departures: RFLO's traces decay as the neuron itself does. Parameters of neurons (``own``) do not learn.

@@ -10,17 +10,20 @@ from plasticity_jax.base import LearningRule
 Rows = Mapping[str, Mapping[str, Any]]
 
 CAPTION = """\
-Both sides do the same work with the same weights and inputs, in single precision: each as a process on one core, in
-turns. Rates count processor seconds; times is the ratio of the medians of alternated pairs, ours over theirs, and
-spread the largest over the smallest ratio of a pair: where other programs share the machine, trust no smaller
-difference. Memory is the most that a process held, its imports and its compiler included. Streams share their weights.
-Gradients at fixed weights differ by the largest difference over the largest gradient, and so do weights after learning,
-over the largest change. D_RTRL carries a neuron's influence on by its own derivative without recurrent synapses, which
-is `rflo`; on spiking neurons it is e-prop, and theirs have the constants that make their equations ours. EProp adds
-to it the filter of a leaky readout, which is outside of the neurons there."""
+Both sides do the same work with the same weights and inputs, in single precision, each in a process of its own on one
+core, in turns. Rates are per second of processor time. "Times" is the ratio of the medians of alternated pairs, ours
+over theirs; "spread" is the largest ratio of a pair over the smallest. If other programs share the machine,
+differences smaller than the spread mean nothing. Memory is the peak of a process, including its imports and its
+compiler. Streams share their weights. The difference of gradients, at fixed weights, is the largest difference over
+the largest gradient; that of learned weights is the largest difference over the largest change. D_RTRL propagates a
+neuron's influence by its own derivative, without recurrent synapses, which is `rflo`; on spiking neurons it is
+e-prop, and braintrace's neurons are given the constants that make their equations equal ours. EProp adds the filter
+of a leaky readout, which is outside of the neurons there."""
 
-TWICE = """On the LSTM theirs gives the gates of the memory twice the gradient, from the first step on, where ours is
-that of autodiff: what reaches the loss by the output counts in the memory's credit and in the output's trace."""
+TWICE = """\
+On the LSTM braintrace gives the gates of the memory twice the gradient, from the first step on, while ours agrees
+with autodiff: braintrace counts the part that reaches the loss through the output both in the memory's credit and in
+the output's trace."""
 
 
 def page(result: Mapping[str, Any]) -> str:
@@ -65,8 +68,9 @@ def page(result: Mapping[str, Any]) -> str:
 
 
 OWN_NAMES = """\
-A peer's own name for it, looked up in the installed version; - where it has none. A rule of braintrace goes with any of
-its cells, and one of ours with any of ours of its tier; PyTorch's autograd differentiates whatever is built with it."""
+Each entry is the peer's own name, looked up in the installed version; - means that it has none. A rule of braintrace
+works with any of its cells, and one of ours with any of our cells of its tier; PyTorch's autograd differentiates any
+model built with it."""
 
 HEAD = [
     "peer",

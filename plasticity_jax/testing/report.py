@@ -28,16 +28,16 @@ class Law(NamedTuple):
 LAWS: Mapping[str, Law] = {
     "L1": Law("updates have the structure, shapes and dtypes of the params", forms.updates_look_like_params),
     "L2": Law("traces keep their structure, shapes and dtypes", forms.traces_are_a_fixed_point),
-    "L3": Law("an eager step is a compiled step is a scanned step", runs.eager_is_jit_is_scan),
-    "L4": Law("a run that was saved and restored is the run", runs.a_restored_run_is_the_run),
-    "L5": Law("vmap over seeds and coefficients is the loop", runs.vmap_is_the_loop),
+    "L3": Law("eager, compiled and scanned steps are equal", runs.eager_is_jit_is_scan),
+    "L4": Law("a restored run equals the run", runs.a_restored_run_is_the_run),
+    "L5": Law("vmap over seeds and coefficients equals a loop", runs.vmap_is_the_loop),
     "L6": Law("the gradient through learning is the derivative", gradients.meta_gradient_is_the_derivative),
     "L8": Law("randomness comes from the key alone", runs.randomness_comes_from_the_key_alone),
     "L9": Law("a step is traced once for each shape", forms.one_trace_per_shape),
     "L11": Law("a thousand steps stay finite", runs.a_thousand_steps_stay_finite),
-    "L13": Law("the weights say the dtype, whatever the data's", forms.weights_determine_the_dtype),
+    "L13": Law("the weights determine the dtype, whatever the data's", forms.weights_determine_the_dtype),
     "L14": Law("a fresh state can be donated", runs.a_fresh_state_can_be_donated),
-    "L15": Law("no axis is added unsaid", forms.no_axis_is_added_implicitly),
+    "L15": Law("no axis is added implicitly", forms.no_axis_is_added_implicitly),
     "L16": Law("a step exports for CUDA and TPU", exports.a_step_exports_for_accelerators),
 }
 """The laws that `check_rule` checks from a case alone, by number."""
@@ -146,7 +146,7 @@ def check_rule(
       hebb: 3 passed
       L1   passed   updates have the structure, shapes and dtypes of the params
       L2   passed   traces keep their structure, shapes and dtypes
-      L15  passed   no axis is added unsaid
+      L15  passed   no axis is added implicitly
 
       A case that declares a stochastic rule to be deterministic:
 

@@ -119,7 +119,7 @@ def test_a_law_that_fails_is_an_error_with_the_whole_report():
         check_rule(case, name="mine", laws=["L1", "L15"])
     message = str(failure.value)
     assert message.startswith("mine: 1 passed, 1 failed\nL1   passed   updates have the structure")
-    failed = "\nL15  failed   no axis is added unsaid\n              multiply combines the shapes (2, 3) (3,): "
+    failed = "\nL15  failed   no axis is added implicitly\n              multiply combines the shapes (2, 3) (3,): "
     assert failed in message
     assert isinstance(failure.value.__cause__.__cause__, ValueError)  # what the rule raised, with its traceback
 
