@@ -58,9 +58,9 @@ def local_rule(
     net: Chain,
     change: Change,
     *,
-    alpha: Layers,
-    plastic: Sequence[int] | None,
-    reduction: Reduction,
+    alpha: Layers = 1.0,
+    plastic: Sequence[int] | None = None,
+    reduction: Reduction = "mean",
     reads_feedback: bool = False,
     target: bool = True,
     feedback_updates: Callable[[Params, Activity, Scalar], PyTree] | None = None,
@@ -69,16 +69,32 @@ def local_rule(
 
     Args:
       net: a chain of layers; the dense ones can learn.
-      change: the change of a layer; a sum over the batch.
-      alpha: its rate, as in `per_weight`.
-      plastic: the layers that learn, as in `plastic_layers`.
+      change: ``(i, params, act) -> (n_i, n_{i-1})``, the change of layer i, counted from 0, at a rate of 1; a sum over
+        the batch. ``act.seen[i]`` (B, n_{i-1}) is the presynaptic and ``act.h[i + 1]`` (B, n_i) the postsynaptic
+        activity; ``act.error`` (B, n_L) is the target less the output.
+      alpha: the rate; in each layer a number, or (n_i,) for each neuron, or (n_i, n_{i-1}) for each weight.
+      plastic: indices of the layers that learn, from the end if negative; None for all dense layers.
       reduction: "sum" or "mean"; the mean is a sum with alpha / B.
       reads_feedback: whether the rule reads ``params["feedback"]``, which is then checked.
       target: whether the batch must have a target. If not, its y may be None; the loss reported is then 0.
       feedback_updates: ``(params, act, share) -> updates`` in "feedback", with share 1 or 1 / B; None changes nothing.
 
+    Returns:
+      A rule over ``{"forward": {"w", "bias"}}`` that changes only w; its updates have the sign of a gradient.
+
     Raises:
       ValueError: if the reduction is not known, a layer does not exist, or there is not one rate for each.
+
+    Example:
+      >>> import jax, optax, plasticity_jax as pj
+      >>> def delta(net):  # the delta rule, error times presynaptic activity
+      ...     return local_rule(net, lambda i, params, act: act.error.T @ act.seen[i])
+      >>> net, x = pj.networks.mlp((4, 2), ("identity",)), jax.random.normal(jax.random.key(0), (50, 4))
+      >>> learn, batch = pj.learner(delta(net), optax.sgd(0.3)), pj.Example(x, x[:, :2])
+      >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
+      >>> _, info = jax.lax.scan(lambda state, _: learn.step(state, batch), state, length=50)
+      >>> bool(info.loss[-1] < 0.01 * info.loss[0])
+      True
     """
     one_of("reduction", reduction, ("sum", "mean"))
     layers = plastic_layers(net, plastic)
