@@ -13,7 +13,7 @@ import pytest
 import plasticity_jax
 
 for module in pkgutil.walk_packages(plasticity_jax.__path__, "plasticity_jax."):
-    if not module.name.endswith("_dataset_builder"):  # imported by who builds alone
+    if not module.name.endswith("_dataset_builder"):  # needs tensorflow-datasets
         importlib.import_module(module.name)
 
 

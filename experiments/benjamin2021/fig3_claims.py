@@ -169,7 +169,7 @@ CLAIMS = [
     ),
     all_within(
         "classes",
-        "Samples of both are of all digits: above 3 bits, of 3.32",
+        "Both sample every digit: above 3 bits, of 3.32",
         QUALITY,
         3,
         math.inf,
@@ -246,7 +246,7 @@ CLAIMS = [
     ),
     within(
         "untold",
-        "Its code is not told the image: under 5 % of its variance",
+        "Its code carries no information about the image: under 5 % of its variance",
         None,
         "wake_sleep/told",
         -math.inf,
@@ -289,7 +289,7 @@ CLAIMS = [
     ),
     within(
         "marginals-untold",
-        "And leave the code untold: under 5 % of its variance",
+        "And its code carries no information about the image: under 5 % of its variance",
         None,
         "marginals/told",
         -math.inf,

@@ -3,7 +3,7 @@
 WIDE = "20,000 steps of 64, not 46,800 of 512"
 DIGITS = "default: 6,000 steps of 64 digits of 14 x 14, not 46,800 of 512 of 28 x 28"
 
-TWO = "two seeds, for which t asks for 12.7 standard errors"
+TWO = "two seeds, for which 12.7 standard errors are needed for 95 %"
 
 FIG3 = {
     "aligned-wake-sleep": {
@@ -12,14 +12,15 @@ FIG3 = {
     },
     "aligned-combined": {"default": f"the bound is ours; {DIGITS}", "wide": f"the bound is ours; {WIDE}"},
     "pairs-combined": {"default": f"the bound is ours; {DIGITS}", "wide": f"the bound is ours; {WIDE}"},
-    "stable-error": "the measure is ours; four seeds: 1.9 standard errors the other way, t asks for 3.2",
+    "stable-error": "the measure is ours; four seeds: 1.9 standard errors the other way, 3.2 are needed for 95 %",
     "manifold": {"wide": "one of the two networks reconstructs farther from digits (1.24 and 2.02)"},
     "better-than-pca": {"wide": f"64 components, as many as the code, err by .009; {WIDE}"},
     "identity-pca": {"wide": f"64 components, as many as the code, keep as much as there is to keep; {WIDE}"},
     "generation-real": {"wide": WIDE},
     "aligned": {"wide": f"6.0 standard errors; {TWO}"},
     "rounded": {
-        "default": "1.5 standard errors, t asks for 3.2: two halves of wake share hardly a pattern (.98 bits apart)",
+        "default": "1.5 standard errors, 3.2 are needed for 95 %: two halves of wake share hardly a pattern "
+        "(.98 bits apart)",
         "wide": "the other way: of 16 rounded units hardly any pattern is met twice",
     },
     "diagonal-wake-sleep": {
@@ -34,7 +35,7 @@ FIG3 = {
 
 
 def _two_seeds(errors: float) -> str:
-    return f"two seeds: {errors} standard errors, t asks for 12.7"
+    return f"two seeds: {errors} standard errors, 12.7 are needed for 95 %"
 
 
 BELOW = "layers learn from below, and the top has not yet; default: 900 steps of 32 images, not 39,200 of 512"
@@ -79,7 +80,7 @@ PREDICTIONS = {
     "novelty-rises": INVERTED,
     "novelty-rises-code": "a real difference: D of the code falls for all novel kinds but inverted digits",
     "novelty-learned": f"{INVERTED}, in an untrained network, too",
-    "novelty-learned-code": "inverted digits alone fail, by the seed: 2.8 standard errors, t asks for 3.2",
+    "novelty-learned-code": "inverted digits alone fail, by the seed: 2.8 standard errors, 3.2 are needed for 95 %",
     "polarity-network": "errors sent to the code alone: -0.94, where the floor, other test digits for sleep, has -0.96",
 }
 

@@ -250,5 +250,6 @@ experiment = Experiment(
         "default": "600,000 of 2,000,000 steps in Figure 1, 200,000 of 3,600,000 in 2d, all in 3; 5 of 20 seeds",
         "paper": "the paper's steps (its backpropagation: 300,000) and 20 seeds",
     },
-    tuned="NVI*'s rate is the best of those listed, on the reported seeds, to its good; all others are the authors'",
+    tuned="NVI*'s rate is the best of those listed, chosen on the reported seeds, which favours it; all others "
+    "are the authors'",
 )

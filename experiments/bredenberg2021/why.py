@@ -23,7 +23,8 @@ BIAS = {
     "sole-source-onset": ONSETS,
     "faster-onset": ONSETS,
     "relative-bound-T": "B is taken for a constant in T, but grows like T",
-    "relative-bias-T": "five seeds do not tell: the slope is 2.0 standard errors above 0.1, t asks for 2.8 either way",
+    "relative-bias-T": "five seeds do not tell: the slope is 2.0 standard errors above 0.1, 2.8 are needed for "
+    "95 % either way",
     "finite": "awake p^2 / q is not integrable: it takes 2 sigma_inf^2 / sigma_gen^2 above 1, and here it is 0.008",
 }
 
@@ -58,7 +59,8 @@ LEARNING = {
     "il_beats_wake_sleep_in_its_own_loss": "a real difference: the longer the phases in training, the lower this loss",
     "decodes_above_untrained_noiseless": "a random square map without noise can be inverted: none is better",
     "dreams_vary_alike": "the authors' code has 4.3 after 2,000,000 steps, too; default: 600,000",
-    "correlation_falls_with_phases": "it falls from .89 at 2 to .63 at 32, but from 23 on by less than five seeds tell",
+    "correlation_falls_with_phases": "it falls from .89 at 2 to .63 at 32, but beyond 23 by too little for five "
+    "seeds to show",
     "gap_widens": "NVI* has hardly moved in any dimension; default: 200,000 of the paper's 3,600,000 steps",
 }
 
@@ -71,7 +73,8 @@ POISSON = {
     "il-below-random": ABOVE_RANDOM.format(23),
     "ws-below-random": ABOVE_RANDOM.format(102),
     "nvi-below-random": ABOVE_RANDOM.format(114),
-    "additive-biased": "by 2.4 and 3.5 % of it, of which 1.4 is 2.1 standard errors after training, t asks for 2.8",
+    "additive-biased": "by 2.4 and 3.5 % of it, of which 1.4 is 2.1 standard errors after training, 2.8 are "
+    "needed for 95 %",
     "bias-falls": "before training, with a slope of 1.0; after it with 0.2",
     "il-positive": "it is -0.13 at a quantum of 0.01 before training, 0.39 and more at a quantum of 1 and after it",
 }

@@ -183,7 +183,7 @@ CLAIMS = [
 
 
 def _too_few(difference: str, errors: float) -> str:
-    return f"{difference} points, {errors} standard errors of four seeds; t asks for 3.2"
+    return f"{difference} points, {errors} standard errors of four seeds; 3.2 are needed for 95 %"
 
 
 _FEW = "2 to 7 % are wrong in all, and as shares of what is to be gained the difference is clear"

@@ -19,7 +19,7 @@ SILENT = "in one of four seeds 96 % of tuned backpropagation's outputs are still
 
 
 def _too_few(errors: float) -> str:
-    return f"{errors} standard errors of four seeds, t asks for 3.2"
+    return f"{errors} standard errors of four seeds, 3.2 are needed for 95 %"
 
 
 FIG3 = {
@@ -57,6 +57,6 @@ DEPTH = {
 }
 
 CIFAR = {
-    "sign-close": "1.7 points below, 2.9 standard errors short of 3 points; t asks for 3.2",
+    "sign-close": "1.7 points below, 2.9 standard errors short of 3 points; 3.2 are needed for 95 %",
     "fa-teaches-convolutions": "0.4 points the other way, 1.5 standard errors: frozen convolutions are as good",
 }

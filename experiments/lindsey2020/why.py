@@ -6,14 +6,15 @@ SCALE = "default: 1,600 meta-steps of four small lives"
 
 
 def _short(errors: float) -> str:
-    return f"{errors} standard errors of four seeds, t asks for 3.2; {SCALE}"
+    return f"{errors} standard errors of four seeds, 3.2 are needed for 95 %; {SCALE}"
 
 
 FIG2 = {
-    "frozen_features_get_worse": f"no difference to tell: .13 and .01 powers of ten, half a standard error; {SCALE}",
+    "frozen_features_get_worse": f"no detectable difference: .13 and .01 powers of ten, half a standard error; {SCALE}",
     "three_layers_adapt_better": f"the other way, by .10 powers of ten, 2.6 standard errors; {SCALE}",
     "upstream_adds_nothing_to_the_readout": "a real difference here: .94 powers of ten, 9.4 standard errors; " + SCALE,
-    "control_misses_flp": "no difference to tell: .01 powers of ten; FLP upstream makes up for all that is kept here",
+    "control_misses_flp": "no detectable difference: .01 powers of ten; FLP upstream makes up for all that is "
+    "kept here",
     "less_interference": _short(1.2),
     "less_interference_than_second_order": "the other way, by 1.5 powers of ten: second order forgets least",
     "periodic": _short(2.0),
@@ -28,8 +29,9 @@ OML = "on i.i.d. lives, which it was not learned on, two of four seeds diverge; 
 
 TABLE1 = {
     "three_beat_two_iid": "the other way round, by .08 powers of ten, 2.7 standard errors; default: lives of 30 steps",
-    "two_beat_three_continual": "no difference to tell: .06 powers of ten, half a standard error of four seeds",
-    "flp_beats_gradient_continual": "ahead by .27 powers of ten, 1.7 standard errors of four seeds; t asks for 3.2",
+    "two_beat_three_continual": "no detectable difference: .06 powers of ten, half a standard error of four seeds",
+    "flp_beats_gradient_continual": "ahead by .27 powers of ten, 1.7 standard errors of four seeds; 3.2 are "
+    "needed for 95 %",
     "flp_beats_second_order_continual": "a real difference: second order, which the paper lacked, is better than FLP",
     "oml_is_worst": OML.format("1.6", "worse"),
     "baseline_beats_oml": OML.format("2.0", "worse"),
@@ -38,10 +40,10 @@ TABLE1 = {
 LIVES = "default: 1,600 of the paper's 40,000 lives"
 
 TABLE2 = {
-    "deep_plasticity_pays_iid": f"behind by 0.8 percent, 1.7 standard errors: no difference to tell; {LIVES}",
-    "deep_plasticity_pays_continual": f"behind by 1.1 percent, 1.4 standard errors: no difference to tell; {LIVES}",
-    "flp_beats_second_order_continual": "3.13 standard errors of four seeds, t asks for 3.18",
-    "baseline_beats_oml_iid": f"ahead by 0.6 percent, 0.6 standard errors: no difference to tell; {LIVES}",
+    "deep_plasticity_pays_iid": f"behind by 0.8 percent, 1.7 standard errors: no detectable difference; {LIVES}",
+    "deep_plasticity_pays_continual": f"behind by 1.1 percent, 1.4 standard errors: no detectable difference; {LIVES}",
+    "flp_beats_second_order_continual": "3.13 standard errors of four seeds, 3.18 are needed for 95 %",
+    "baseline_beats_oml_iid": f"ahead by 0.6 percent, 0.6 standard errors: no detectable difference; {LIVES}",
     "baseline_beats_oml_continual": f"the other way, by 3.3 percent, 10.6 standard errors; {LIVES}",
     "oml_beats_reuse_iid": f"the other way, by 5.4 percent, 4.7 standard errors; {LIVES}",
 }
@@ -58,8 +60,9 @@ ABLATIONS = {
     id: {"default": text, "omniglot": text}
     for id, text in {
         "errors_for_regression": "errors are ahead by .06 powers of ten, half a standard error of four seeds",
-        "targets_for_classification": "27.5 and 27.7 % wrong: no difference to tell",
-        "alpha_rate_matters_classification": "3.3 points between best and worst, 2.3 standard errors; t asks for 3.2",
+        "targets_for_classification": "27.5 and 27.7 % wrong: no detectable difference",
+        "alpha_rate_matters_classification": "3.3 points between best and worst, 2.3 standard errors; 3.2 are "
+        "needed for 95 %",
         "alpha_rate_classification_inside": "errors are least at an end of the four decades",
         "beta_pays_in_regression": HELD,
         "feedback_pays": HELD,
@@ -71,7 +74,7 @@ BEYOND = "lives diverge beyond the 20 steps of meta-training, in which nothing a
 
 OUTER = {
     "plastic_feedback_pays": "behind by .69 powers of ten, 2.3 standard errors; its rate was not looked for, FLP's was",
-    "plastic_feedback_learns": "by .45 powers of ten, 2.3 standard errors; t asks for 3.2",
+    "plastic_feedback_learns": "by .45 powers of ten, 2.3 standard errors; 3.2 are needed for 95 %",
     "pes_beats_es": "ahead, but four seeds cannot tell",
     "flp_keeps_in_longer_lives": BEYOND,
     "plastic_feedback_keeps_in_longer_lives": BEYOND,

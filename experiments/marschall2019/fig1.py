@@ -246,6 +246,7 @@ experiment = Experiment(
         "default": "Add 100,000 steps at a rate of 1e-3, Mimic 20,000 at 3e-3; the authors' script 1,000,000 at 1e-4",
         "paper": "the authors' script: 20 seeds, 1,000,000 steps at a rate of 1e-4",
     },
-    tuned="nothing by hand: rates are the authors' own, times what the steps are fewer by on Add (the product of both "
+    tuned="nothing by hand: rates are the authors' own, scaled up on Add by the factor by which the steps are "
+    "fewer (rate times steps "
     "is 100 there, 60 on Mimic); the long lags' rate is that of the authors' example",
 )

@@ -42,7 +42,7 @@ def recovered(rule: str) -> list[Claim]:
         ),
         surely(
             f"{rule}_coefficients",
-            f"{WORDS[rule]}: there the worse of its two coefficients is surely within a fifth of the true one",
+            f"{WORDS[rule]}: there the worse of its two coefficients is significantly within a fifth of the true one",
             None,
             -INF,
             0.2,

@@ -2,7 +2,7 @@
 
 ONE_NEURON = (
     "it does but for one: reward, greatest noise, one neuron observed, where a gain of {} is {} standard errors of "
-    "five networks; t asks for 2.8"
+    "five networks; 2.8 are needed for 95 %"
 )
 
 INFERENCE = {

@@ -211,7 +211,7 @@ def check_parts(parts: Mapping[str, Program], lanes: int) -> None:
     key = jax.random.key(0)
     for name, program in parts.items():
         if not name or name.partition("/")[0] == "summary":
-            raise ValueError(f"a part cannot be called {name!r}: it needs a name, and records use summary for numbers")
+            raise ValueError(f"a part cannot be called {name!r}: give it a name other than summary, which records use")
         needed = lanes * size(jax.eval_shape(program.init, key))
         check_memory(f"{name}: the states of {lanes} lanes", needed, jax.devices())
 

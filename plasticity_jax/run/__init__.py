@@ -1,4 +1,4 @@
-"""Runs, sweeps, records and comparisons: the lowest layer of the package that jits, prints or writes files."""
+"""Runs, sweeps, records and comparisons: the lowest layer that jits or prints."""
 
 from typing import TYPE_CHECKING
 

@@ -65,10 +65,10 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
 
         def __init__(self):
             super().__init__()
-            self.neurons, self.hears = spiking_neurons(n, what["cell"], what["options"]), linear(n_in + n, n)
+            self.neurons, self.inputs = spiking_neurons(n, what["cell"], what["options"]), linear(n_in + n, n)
 
         def update(self, x: Any) -> Any:
-            return self.neurons(self.hears(jnp.concatenate([x, self.neurons.get_spike()], -1)))
+            return self.neurons(self.inputs(jnp.concatenate([x, self.neurons.get_spike()], -1)))
 
     make = {
         "leaky": lambda: braintrace.nn.ValinaRNNCell(n_in, n, activation="tanh"),
@@ -84,8 +84,8 @@ def build(what: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, An
         "leaky": [("W", "all")],
         "gru": [("reset", "all"), ("update_gate", "all"), ("of_input", "input"), ("of_state", "state")],
         "lstm": [("Wi", "all"), ("Wf", "all"), ("Wg", "all"), ("Wo", "all")],
-        "lif": [("hears", "all")],
-        "alif": [("hears", "all")],
+        "lif": [("inputs", "all")],
+        "alif": [("inputs", "all")],
         "their gru": [],
     }[what["cell"]]
     rows = {"all": [*range(n, n + n_in), *range(n)], "input": [*range(n, n + n_in)], "state": [*range(n)]}
