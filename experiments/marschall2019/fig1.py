@@ -247,6 +247,5 @@ experiment = Experiment(
         "paper": "the authors' script: 20 seeds, 1,000,000 steps at a rate of 1e-4",
     },
     tuned="nothing by hand: rates are the authors' own, scaled up on Add by the factor by which the steps are "
-    "fewer (rate times steps "
-    "is 100 there, 60 on Mimic); the long lags' rate is that of the authors' example",
+    "fewer (rate times steps is 100 there, 60 on Mimic); the long lags' rate is that of the authors' example",
 )

@@ -11,8 +11,8 @@ DNI = (
 )
 
 FIG1 = {
-    "add-written-fixed_recurrent-worse-than-dni_b": f"1.5 standard errors over 20 seeds, 2.1 are needed for 95 "
-    f"%; {ADD}",
+    "add-written-fixed_recurrent-worse-than-dni_b": "1.5 standard errors over 20 seeds, 2.1 are needed for 95 %; "
+    f"{ADD}",
     "add-run-dni_b-worse-than-dni": f"0.5 standard errors over 20 seeds, 2.1 are needed for 95 %; {ADD}",
     "add-written-uoro-near-rtrl": f"the bound is ours, and missed by less than a standard error; {ADD}",
     "add-written-exact-best": throughout(

@@ -37,7 +37,7 @@ def connections(name: str, receives: Sequence[Any], mask: Any, n: int, n_in: int
 def check_functions(cell: Any) -> None:
     """Runs a neuron's functions on numbers, and again with some neurons changed: the others must not change."""
     rows, sums, n = len(cell.variables), len(cell.gates), cell.n
-    dtype = jax.dtypes.canonicalize_dtype(float)  # JAX warns of NumPy's where double precision is off
+    dtype = jnp.result_type(float)  # JAX warns of NumPy's where double precision is off
     own = {
         name: value if isinstance(value, Tracer) else np.array(np.broadcast_to(np.asarray(value, dtype), (n,)))
         for name, value in _own_values(cell).items()

@@ -10,7 +10,7 @@ import numpy as np
 from plasticity_jax.command.catalog import pick
 from plasticity_jax.command.errors import CliError
 from plasticity_jax.command.sweep_plan import Plan
-from plasticity_jax.command.tables import number
+from plasticity_jax.command.tables import main_names, number
 from plasticity_jax.run.summary import t_value
 
 MOST = 4
@@ -31,9 +31,7 @@ def shown_names(summary: Mapping[str, np.ndarray], wanted: Sequence[str]) -> tup
     Returns:
       ``(names, complaint)``; the complaint names a pattern that matches nothing, or is empty.
     """
-    ends = ("_sem", "_n")
-    known = [name for name in summary if not any(name.endswith(e) and name.removesuffix(e) in summary for e in ends)]
-    known = [name for name in known if name not in ("seeds", "diverged")]
+    known = [name for name in main_names(summary) if name != "diverged"]
     matches, complaint = [], ""
     for pattern in [word.strip() for words in wanted for word in words.split(",")]:
         try:
@@ -99,6 +97,7 @@ def sweep_figure(
     axes = figure.subplots(tall, wide, squeeze=False).flat
     for axis in axes[len(panels) :]:
         axis.axis("off")
+    limits = {name: _colour_limits(summary, names, name, parts) for name in names}
     for axis, (name, column) in zip(axes, panels, strict=False):
         if is_drawn:
             _draw_points(axis, plan, summary, name, column)
@@ -111,7 +110,7 @@ def sweep_figure(
         if len(long) == 1:
             _draw_line(axis, plan, cut, name, long[0])
         else:
-            _draw_heat(axis, figure, plan, cut, name, (long[0], long[1]), _colour_limits(summary, names, name, parts))
+            _draw_heat(axis, figure, plan, cut, name, (long[0], long[1]), limits[name])
         axis.set_title(f"{name}\n{label}" if label else name, fontsize=9)
     band = "; band: 95 % over seeds" if len(long) == 1 and not is_drawn else ""
     figure.suptitle(f"{title}{band}", fontsize=10)

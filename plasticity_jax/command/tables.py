@@ -7,6 +7,9 @@ from plasticity_jax.run.claims import state
 from plasticity_jax.run.experiment import Arrays, curves_of
 from plasticity_jax.run.summary import put
 
+TRIVIAL = "but a trivial baseline meets it too"
+"""Note on a claim that holds of a baseline without learning as well."""
+
 MOST_NUMBERS = 20
 """Most rows of the table of numbers."""
 
@@ -64,7 +67,7 @@ def mean_and_error(summary: Mapping[str, Any], name: str, seeds: int | None) -> 
 
 def verdict(row: Mapping[str, Any]) -> str:
     """Verdict on a claim, in words, with a note if a trivial baseline meets it too."""
-    also = ", but so does a trivial baseline" if row["holds"] and row.get("trivial") else ""
+    also = f", {TRIVIAL}" if row["holds"] and row.get("trivial") else ""
     return ("NO" if row["holds"] is False else state(row["holds"])) + also
 
 

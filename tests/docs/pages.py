@@ -1,7 +1,7 @@
 """Code blocks of Markdown pages: found, run as a reader would run them, and held to what the page prints.
 
-Each page is one session, in a process of its own with JAX's default settings and an empty folder to write in. A warning
-is an error.
+Each page is one session, in a process of its own with JAX's default settings, but quick compiles, and an empty folder
+to write in. A warning is an error.
 
     python -m tests.docs.pages docs/guides/start.md
 

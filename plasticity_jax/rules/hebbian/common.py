@@ -58,9 +58,9 @@ def local_rule(
     net: Chain,
     change: Change,
     *,
-    alpha: Layers = 1.0,
+    alpha: Layers = 1e-3,
     plastic: Sequence[int] | None = None,
-    reduction: Reduction = "mean",
+    reduction: Reduction = "sum",
     reads_feedback: bool = False,
     target: bool = True,
     feedback_updates: Callable[[Params, Activity, Scalar], PyTree] | None = None,
@@ -88,7 +88,7 @@ def local_rule(
     Example:
       >>> import jax, optax, plasticity_jax as pj
       >>> def delta(net):  # the delta rule, error times presynaptic activity
-      ...     return local_rule(net, lambda i, params, act: act.error.T @ act.seen[i])
+      ...     return local_rule(net, lambda i, params, act: act.error.T @ act.seen[i], alpha=0.02)
       >>> net, x = pj.networks.mlp((4, 2), ("identity",)), jax.random.normal(jax.random.key(0), (50, 4))
       >>> learn, batch = pj.learner(delta(net), optax.sgd(0.3)), pj.Example(x, x[:, :2])
       >>> state = learn.init(pj.layers.init_params(jax.random.key(1), net), jax.random.key(2), batch)
