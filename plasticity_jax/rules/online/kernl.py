@@ -11,9 +11,9 @@ A and alpha_i are fitted to the effect of small noise, zeta^t ~ N(0, sigma^2), o
     eps      = A Omega - (s~^t + zeta^t - s^t)
     A        <- A - eta eps Omega^T,   alpha_i <- alpha_i - eta (eps A)_i Gamma_i
 
-Source: Roth, Kanitscheider & Fiete (2019); Marschall, Cho & Savin (2019), Table 1, which does not print the
-recursions for Omega, Gamma and alpha_i. M_kij is approximated by A_ki B_ij. Kind: approximate; with A = I, alpha_i = alpha and eta = 0 it is
-RFLO, which is exact at W_rec = 0.
+Source: Roth, Kanitscheider & Fiete (2019); Marschall, Cho & Savin (2019), Table 1, which does not print the recursions
+for Omega, Gamma and alpha_i. M_kij is approximated by A_ki B_ij. Kind: approximate; with A = I, alpha_i = alpha and
+eta = 0 it is RFLO, which is exact at W_rec = 0.
 Cells of one variable. Memory: n^2 + G n m. Time: O(G n m). Fails criterion vi (a noisy copy of the network).
 Departures: the immediate influence has the network's alpha (alpha_i in the paper); the newest noise, which is in
 Omega, is also in the perturbation that A Omega has to predict. The authors' code adds it one step late, eps = A Omega -
