@@ -1,6 +1,7 @@
 """Settings that must stand before the backend starts: double precision, two devices for meshes, quick compiles."""
 
 import functools
+import gc
 import os
 
 import jax
@@ -13,6 +14,7 @@ jax.config.update("jax_enable_x64", True)
 os.environ.setdefault("NPROC", "4")  # a thread pool larger than the number of devices: see run/devices.py
 jax.config.update("jax_num_cpu_devices", 2)
 compile_quickly()  # many small programs, each run once
+gc.set_threshold(100_000)  # tracing makes many short-lived objects: the collector took 5 to 10 % of the time
 
 # JAX makes an MLIR context for every program that it lowers, and keeps the last 2048 of them: 10 to 20 ms and 1.5 MB
 # each, more than the lowering itself. The tests lower some 50,000 programs; one context serves them all, except those

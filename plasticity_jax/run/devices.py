@@ -30,7 +30,11 @@ def compile_quickly() -> None:
     Call it before anything is computed. It lasts for the process and its child processes. Flags that XLA_FLAGS already
     sets are left as they are.
     """
-    flags = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": "true"}
+    flags = {
+        "xla_backend_optimization_level": "0",
+        "xla_llvm_disable_expensive_passes": "true",
+        "xla_cpu_parallel_codegen_split_count": "1",  # parts are for a machine with idle cores
+    }
     if jax.__version_info__ < (0, 11):  # XLA's older emitters on a CPU, which later versions lack
         flags["xla_cpu_use_fusion_emitters"] = "false"
     chosen = os.environ.get("XLA_FLAGS", "")

@@ -29,7 +29,11 @@ def seed(number: int) -> Key:
 
 def compiled(function: Callable[..., Any], **options: Any) -> Any:
     """`jax.jit` that compiles quickly and runs slowly: laws compile many small programs and run them once."""
-    quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    quick = {
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+        "xla_cpu_parallel_codegen_split_count": 1,
+    }
     return jax.jit(function, compiler_options=quick if jax.default_backend() == "cpu" else None, **options)
 
 
