@@ -15,7 +15,7 @@ from plasticity_jax.typing import Batch, Key, PyTree
 
 
 def updates_look_like_params(rule: Problem) -> None:
-    """L1, in float32 and float64, with Python floats and with traced arrays as coefficients; and the rule's lag."""
+    """L1, in float32 with Python floats as coefficients, in float64 with traced arrays; and the rule's lag."""
     lag = rule.case.make().lag
     require(
         isinstance(lag, int | np.integer) and not isinstance(lag, bool) and lag >= 0,
@@ -109,11 +109,10 @@ def no_axis_is_added_implicitly(rule: Problem) -> None:
 
 
 def _abstracts(rule: Problem) -> Iterator[tuple[str, Any, Any]]:
-    """A label, the dtype and `Problem.abstract` there."""
-    for dtype in (jnp.float32, jnp.float64):
-        for python_floats in (True, False):
-            label = f"{np.dtype(dtype).name}, {'default' if python_floats else 'traced'} coefficients"
-            yield label, dtype, rule.abstract(dtype, python_floats)
+    """A label, the dtype and `Problem.abstract` there: each dtype once, and each kind of coefficients once."""
+    for dtype, python_floats in ((jnp.float32, True), (jnp.float64, False)):
+        label = f"{np.dtype(dtype).name}, {'default' if python_floats else 'traced'} coefficients"
+        yield label, dtype, rule.abstract(dtype, python_floats)
 
 
 def _in_dtype(tree: PyTree, dtype: Any, label: str) -> None:
