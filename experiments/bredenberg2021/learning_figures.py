@@ -97,10 +97,8 @@ def _rates(axis: Any, metrics: Metrics, method: str) -> None:
         axis.plot(rates[0], row, "o", mfc="none", color=COLOURS[method], ms=5, alpha=0.7, lw=0)
     axis.plot(rates[0][whole], losses[:, whole].mean(0), color=COLOURS[method], lw=1.7, label=LABELS[method])
     for i, (rate, column) in enumerate(zip(rates[0][~whole], losses[:, ~whole].T, strict=True)):
-        words, height = (
-            f"{(~np.isfinite(column)).sum()}/{len(column)}",
-            0.98 - 0.05 * (i % 2),
-        )  # neighbours may be close
+        words = f"{(~np.isfinite(column)).sum()}/{len(column)}"
+        height = 0.98 - 0.05 * (i % 2)  # neighbours may be close
         where = {"ha": "center", "va": "top", "transform": axis.get_xaxis_transform()}
         axis.text(rate, height, words, color=COLOURS[method], **where)
 

@@ -64,7 +64,7 @@ LEARNING = {
     ),
     "dreams_vary_alike": {
         "default": "the authors' code has 4.3 after 2,000,000 steps, too; default: 600,000",
-        "paper": "so do those of the authors' code, by 4.3",
+        "paper": "those of the authors' code vary nearly as much",
     },
     "correlation_falls_with_phases": throughout(
         "it falls from .89 at 2 to .63 at 32, but beyond 23 by too little for five seeds to show"

@@ -24,7 +24,7 @@ from plasticity_jax.typing import Array, Example, Key
 
 SECONDS = (6, 200)
 MOST_STEPS, WEIGHT_STEPS, BYTES = 5000, 4e9, 2e9
-"""Of a timed call: most steps; approximate number of weights times steps of all seeds; and most bytes of weights."""
+"""Limits of a timed call: steps; about the number of weights times steps of all seeds; and bytes of weights."""
 RULES = ("impression", "wake_sleep", "neural_variational", "reparameterised")
 RATES = {"neural_variational": 1e-6}
 SIGMA_INF, SIGMA_GEN, RATE = (0.01, 0.01), (0.01, 0.158), 1e-3
