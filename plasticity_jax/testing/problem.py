@@ -68,7 +68,8 @@ class Problem:
 
     def params(self, key: Key, dtype: Any = jnp.float64) -> PyTree:
         """Initial weights."""
-        return cast(_compiled_params(self.case.params)(key), dtype)
+        with jax.ensure_compile_time_eval():  # else the program is compiled once more wherever this is the context
+            return cast(_compiled_params(self.case.params)(key), dtype)
 
     def batches(self, steps: int | None = None, dtype: Any = jnp.float64) -> Batch:
         """The first steps of a stream, by default those of the trial, leaves (steps, B, ...)."""

@@ -11,7 +11,7 @@ import optax
 from plasticity_jax.base import LearningRule, learner
 from plasticity_jax.typing import Array, Example, Params
 from tests.laws.classes import Approximate, Exact, Match
-from tests.laws.common import compiled, problem, seed
+from tests.laws.common import compiled, first_with_the_problem_of, problem, seed
 
 STEPS, N = 6, 5
 
@@ -98,8 +98,12 @@ def window(
     return sum(losses, jnp.zeros(())), (h, jnp.stack(rates))
 
 
-@functools.cache
 def world(name: str, uncoupled: bool = False) -> World:
+    return world_of(first_with_the_problem_of(name), uncoupled)
+
+
+@functools.cache
+def world_of(name: str, uncoupled: bool) -> World:
     """The registry's own case, with active biases; uncoupled: W_rec = 0."""
     case, net = problem(name), network(name)
     with jax.ensure_compile_time_eval():

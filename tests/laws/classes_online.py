@@ -29,7 +29,7 @@ from plasticity_jax.registry import RULES
 from plasticity_jax.rules import online
 from plasticity_jax.typing import Array, Example, Params, PyTree
 from tests.laws.classes import Approximate, Exact, Local, Match, Unbiased
-from tests.laws.common import compiled, problem, seed
+from tests.laws.common import compiled, first_with_the_problem_of, problem, seed
 
 STEPS, N, N_IN, N_OUT = 11, 5, 2, 2
 SAMPLES, SAMPLED_AT = 10_000, (3, 7)
@@ -245,14 +245,18 @@ def cell_of(name: str) -> str:
     return next((cell for cell in ("gru", "alif") if name.endswith(f"_{cell}")), "leaky")
 
 
-@functools.cache
 def recurrent_world(name: str = "rtrl", kind: str = "whole") -> World:
+    return recurrent_world_of(first_with_the_problem_of(name), cell_of(name), kind)
+
+
+@functools.cache
+def recurrent_world_of(name: str, cell: str, kind: str) -> World:
     """The case's own network, with active biases and spikes.
 
     "uncoupled": W_rec = 0. "alone": W_rec is diagonal. "gated alone": uncoupled, and a GRU's update gate receives only
     its bias, so that each neuron is leaky, with its own leak.
     """
-    case, cell = problem(name), cell_of(name)
+    case = problem(name)
     params = case.params(seed(100))
     w = params["forward"]["w"]
     w = w.at[:, :, -1].set(0.3 * jnp.cos(jnp.arange(len(w) * N)).reshape(len(w), N))
@@ -468,14 +472,17 @@ def linear_cell(name: str) -> Any:
     return of.build(N_IN, N, N_OUT, loss="squared", **of.linear, **of.tame)
 
 
-@functools.cache
 def linear_world(name: str, size: float = 1.0, drive: bool = True) -> World:
+    return linear_world_of(first_with_the_problem_of(name), cell_of(name), size, drive)
+
+
+@functools.cache
+def linear_world_of(name: str, cell: str, size: float, drive: bool) -> World:
     """Constant input and target, over a horizon after which 0.9^240 = 1e-11 of the credit is left.
 
     A GRU's gates receive only their biases; its candidate is linear as they are constant.
     """
-    cell = cell_of(name)
-    params = jax.tree.map(lambda leaf: leaf, recurrent_world(name).params)
+    params = jax.tree.map(lambda leaf: leaf, recurrent_world_of(name, cell, "whole").params)
     w, w_out = params["forward"]["w"], params["forward"]["w_out"]
     driven = slice(None)
     if cell == "gru":

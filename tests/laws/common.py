@@ -26,6 +26,7 @@ __all__ = [
     "distance",
     "factories",
     "factory_of",
+    "first_with_the_problem_of",
     "host",
     "names_of_kind",
     "problem",
@@ -42,6 +43,13 @@ def names_of_kind(kind: str) -> list[str]:
 @functools.lru_cache(maxsize=8)  # the compiled programs of all rules would take gigabytes
 def problem(name: str) -> Problem:
     return Problem(RULES[name], name)
+
+
+@functools.cache
+def first_with_the_problem_of(name: str) -> str:
+    """The first registered rule with the network and the data of this one: what is computed of them serves both."""
+    of = RULES[name]
+    return next(other for other in NAMES if RULES[other].params is of.params and RULES[other].batch is of.batch)
 
 
 def modules() -> Iterator[ModuleType]:

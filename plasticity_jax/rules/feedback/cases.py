@@ -1,5 +1,6 @@
 """The registry's entries for this wing: each rule with a tiny worked problem."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -23,11 +24,20 @@ SIZES, EXAMPLES = (3, 5, 4, 2), 3
 IMAGE = (4, 4, 1)
 
 
-def _batch(net: Chain, key: Key, share: float | None) -> Example:
-    key_x, key_y = jax.random.split(key)
-    x = jax.random.normal(key_x, (EXAMPLES, *net.h_shapes[0]))
-    weight = None if share is None else share * jnp.arange(1, EXAMPLES + 1, dtype=x.dtype)
-    return Example(x, 0.5 * jax.random.normal(key_y, (EXAMPLES, SIZES[-1])), weight=weight)
+@functools.cache  # one function for all rules on a network, so that laws compile it once; so with its params
+def _batch(net: Callable[[], Chain], share: float | None) -> Callable[[Key], Example]:
+    def batch(key: Key) -> Example:
+        key_x, key_y = jax.random.split(key)
+        x = jax.random.normal(key_x, (EXAMPLES, *net().h_shapes[0]))
+        weight = None if share is None else share * jnp.arange(1, EXAMPLES + 1, dtype=x.dtype)
+        return Example(x, 0.5 * jax.random.normal(key_y, (EXAMPLES, SIZES[-1])), weight=weight)
+
+    return batch
+
+
+@functools.cache
+def _params(net: Callable[[], Chain], pathway: Pathway) -> Callable[[Key], Params]:
+    return lambda key: jax.tree.map(lambda w: 0.5 * w, init_params(key, net(), pathway=pathway))
 
 
 def _dense(activations: Sequence[str] = ("tanh", "sigmoid", "identity")) -> Chain:
@@ -53,14 +63,9 @@ def _case(
     def make(**given: float) -> LearningRule:
         return rule(net(), **{**coefficients, **given})
 
-    def params(key: Key) -> Params:
-        return jax.tree.map(lambda w: 0.5 * w, init_params(key, net(), pathway=pathway))
-
-    def batch(key: Key) -> Example:
-        return _batch(net(), key, share)
-
     noisy = not {"sigma", "c"}.isdisjoint(coefficients)
-    return RuleCase(make, params, batch, kind, coefficients, stochastic=noisy)  # pyright: ignore
+    of_network = _params(net, pathway), _batch(net, share)
+    return RuleCase(make, *of_network, kind, coefficients, stochastic=noisy)  # pyright: ignore
 
 
 NOISE = {"sigma": 0.2}
@@ -177,6 +182,15 @@ def _gru() -> Neurons:
     return gru(N_IN, N, N_OUT, loss="squared")
 
 
+@functools.cache
+def _recurrent_params(cell: Callable[[], Neurons]) -> Callable[[Key], Params]:
+    def params(key: Key) -> Params:
+        key_forward, key_back = jax.random.split(key)
+        return {**cells.init_params(key_forward, cell()), "feedback": cells.init_feedback(key_back, cell())}
+
+    return params
+
+
 def _recurrent_case(
     rule: Callable[..., LearningRule],
     kind: str,
@@ -186,11 +200,8 @@ def _recurrent_case(
     def make(**given: float) -> LearningRule:
         return rule(cell(), **{**coefficients, **given})
 
-    def params(key: Key) -> Params:
-        key_forward, key_back = jax.random.split(key)
-        return {**cells.init_params(key_forward, cell()), "feedback": cells.init_feedback(key_back, cell())}
-
-    return RuleCase(make, params, _windows, kind, coefficients, stochastic="sigma" in coefficients)  # pyright: ignore
+    noisy = "sigma" in coefficients
+    return RuleCase(make, _recurrent_params(cell), _windows, kind, coefficients, stochastic=noisy)  # pyright: ignore
 
 
 def _by_sgd(cell: Neurons, **given: Any) -> LearningRule:

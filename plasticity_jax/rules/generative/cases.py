@@ -1,5 +1,6 @@
 """The registry's entries for this wing: each rule with a tiny worked problem."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ def _net(sizes: tuple[int, ...], sigma_inf: Scalar = 0.3, sigma_gen: Scalar = 0.
     return two_stream(sizes, (sigma_inf,) * len(sizes), (sigma_gen,) * len(sizes), **options)
 
 
+@functools.cache  # one function for all rules of these sizes, so that laws compile it once
 def _params(sizes: tuple[int, ...]) -> Callable[[Key], Params]:
     """Params larger than the paper's, with nonzero biases and no two neurons alike, so that everything matters."""
 
@@ -40,6 +42,7 @@ def _params(sizes: tuple[int, ...]) -> Callable[[Key], Params]:
     return params
 
 
+@functools.cache
 def _batch(n: int) -> Callable[[Key], Example]:
     def batch(key: Key) -> Example:
         x = STIMULUS * jax.random.normal(key, (STREAMS, n))

@@ -1,5 +1,6 @@
 """The registry's entries for this wing: each rule with a tiny worked problem, and its `Plausibility`."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -68,6 +69,16 @@ def _lif_by_eprop(decay: float = 0.8) -> Neurons:
     return lif(N_IN, N, N_OUT, decay=decay, spike=soft_spike, reset_derivative=False)
 
 
+@functools.cache  # one function for all rules on a cell, so that laws compile it once
+def _params(cell: Cells) -> Callable[[Key], Params]:
+    def params(key: Key) -> Params:
+        params = init_params(key, cell())
+        params["forward"] = {**params["forward"], "w": 0.8 * params["forward"]["w"]}
+        return params
+
+    return params
+
+
 def _case(
     rule: Callable[..., LearningRule],
     kind: str,
@@ -82,12 +93,7 @@ def _case(
         values = {**of_cell, **own, **given}
         return rule(cell(**{name: values.pop(name) for name in of_cell}), **values)
 
-    def params(key: Key) -> Params:
-        params = init_params(key, cell())
-        params["forward"] = {**params["forward"], "w": 0.8 * params["forward"]["w"]}
-        return params
-
-    return RuleCase(make, params, _batch, kind, {**of_cell, **own})  # pyright: ignore
+    return RuleCase(make, _params(cell), _batch, kind, {**of_cell, **own})  # pyright: ignore
 
 
 def _bptt(cell: AnyCell) -> LearningRule:
