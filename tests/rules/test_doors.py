@@ -315,8 +315,9 @@ def test_the_weights_set_the_dtype(name, dtype):
     params, given = params_of(dtype=dtype), jax.tree.map(np.asarray, batch_of())
     assert floats(params) == {jnp.dtype(dtype)}
     batch = given._replace(start=np.array([True, False]), weight=np.array([0.5, 1.0]))
-    updates, traces, info = jax.eval_shape(lambda: step(make(name, cell_of()), params, batch))
+    updates, traces, info = step(make(name, cell_of()), params, batch)
     assert floats((updates, traces, info.loss, info.aux)) == {jnp.dtype(dtype)}
+    assert all(np.isfinite(np.asarray(leaf, float)).all() for leaf in jax.tree.leaves((updates, info.loss)))
 
 
 @pytest.mark.parametrize("name", [name for name in ONLINE if name not in (*NOISY, "dni", "dni_b")])  # DNI draws its A
