@@ -229,6 +229,7 @@ experiment = Experiment(
     },
     tuned="Adam's rate, for each rule among three by the loss after 120 updates, on one seed that is not reported; "
     "the strength of adaptation, the scale of the weights and the task's size by BPTT on two others",
+    selects=("parts",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

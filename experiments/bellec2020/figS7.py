@@ -167,6 +167,7 @@ experiment = Experiment(
     },
     tuned="Adam's rate, for each rule among three by the loss after 200 trials, a mean of three seeds that are not "
     "reported; the scale of the weights between two by BPTT, on one of them",
+    selects=("methods",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

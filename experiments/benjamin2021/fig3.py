@@ -259,6 +259,7 @@ experiment = Experiment(
         "paper": "the paper's problem and steps",
     },
     tuned="default: network, rates and the sum over features in L_RECON, by single runs on seed 0, which is reported",
+    selects=("methods",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

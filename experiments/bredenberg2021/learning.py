@@ -242,6 +242,7 @@ experiment = Experiment(
         "default": "5 seeds, about twelve minutes on two cores, half of it compilation",
         "paper": "20 seeds at the paper's lengths: four hours on one core (5 seeds: one), in resumable pieces",
     },
+    selects=("figures", "methods"),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

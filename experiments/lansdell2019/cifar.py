@@ -295,6 +295,7 @@ experiment = Experiment(
     },
     tuned="rates of all methods on one grid, and learned feedback's own setting, on 5,000 training images held out, in "
     "1,000 steps of a network that is not reported",
+    selects=("methods",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -189,6 +189,7 @@ experiment = Experiment(
     },
     tuned="rates of all methods on one grid, and Kolen-Pollack's decay, on 5,000 training images held out, in 1,000 "
     "steps of a network that is not reported",
+    selects=("sets", "networks", "methods", "further"),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

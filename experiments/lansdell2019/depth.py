@@ -191,6 +191,7 @@ experiment = Experiment(
         "paper": "50,000 steps; the paper has no such figure",
     },
     tuned="nothing; other settings were tried afterwards, on two of the seeds, and end alike",
+    selects=("methods",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

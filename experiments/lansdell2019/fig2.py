@@ -198,6 +198,7 @@ experiment = Experiment(
         "paper": "the paper's 2,000 epochs and rates",
     },
     tuned="the rates of forgetting and of SGD for the rows that are not the paper's; all else is the authors'",
+    selects=("methods", "sigmas"),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

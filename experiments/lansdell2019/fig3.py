@@ -243,6 +243,7 @@ experiment = Experiment(
         "paper": "the paper's 1,000 epochs and rates",
     },
     tuned="nothing: rates are those of the authors' searches",
+    selects=("methods",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

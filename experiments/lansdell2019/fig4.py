@@ -267,6 +267,7 @@ experiment = Experiment(
     },
     tuned="the longer delays, among five, as some at which B = 0 fails and learned feedback does not, and Adam's rate, "
     "among three, on one or two of the reported seeds",
+    selects=("tasks", "methods"),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

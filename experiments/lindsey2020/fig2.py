@@ -137,6 +137,7 @@ experiment = Experiment(
         "are learned at 1e-5",
     },
     tuned="default and long: the meta-rates of lindsey2020_table1, tuned there on seeds that are not reported",
+    selects=("networks",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -316,6 +316,7 @@ experiment = Experiment(
     },
     tuned="on seed 100, which is not reported: FLP's rates among three settings, those of ES among three, the family's "
     "among two",
+    selects=("rules", "loops"),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -194,6 +194,7 @@ experiment = Experiment(
     },
     tuned="default and long: meta-rates of every learner, 12 settings for 400 meta-steps and the best three for 2,000, "
     "on continual lives of seeds 1001 and 1002; clipping and backoff before, on reported seeds",
+    selects=("learners", "orders"),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

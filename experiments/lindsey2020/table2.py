@@ -359,6 +359,7 @@ experiment = Experiment(
     },
     tuned="default and long: all learners alike, nine rates each, in lindsey2020_table2_tuning on background "
     "characters held out; that hidden plasticity starts at 0, for FLP alone at a reported seed",
+    selects=("methods",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

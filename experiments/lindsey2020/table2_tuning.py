@@ -202,6 +202,7 @@ experiment = Experiment(
     },
     scale={"default": "the problem of lindsey2020_table2's default, 9 settings for each learner"},
     tuned="this is the tuning",
+    selects=("methods",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -236,6 +236,7 @@ experiment = Experiment(
         "default": "20 seeds, three to seven minutes on two cores",
         "paper": "20 seeds x 1e6 steps: about two hours on two cores, in resumable pieces of under a minute",
     },
+    selects=("rules",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

@@ -164,6 +164,7 @@ experiment = Experiment(
         "default": "20 seeds, about a minute and a half on two cores",
         "paper": "20 seeds x 1e6 steps, about ten minutes on two cores",
     },
+    selects=("variants",),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

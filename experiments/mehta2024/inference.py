@@ -260,6 +260,7 @@ experiment = Experiment(
     },
     tuned="weights at the start, trajectories, the penalty and the rate of the fit, among seven combinations on "
     "network 100, which is not reported; and tanh, where sigmoids had been tried",
+    selects=("rules", "models"),
     presets=PRESETS,
     parts=make_parts,
     summarise=summarise,

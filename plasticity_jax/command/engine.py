@@ -95,6 +95,7 @@ def run_experiment(
         parts = experiment.parts(config)
         check_parts(parts, config.seeds)
     keys = jax.vmap(jax.random.key)(jnp.arange(config.seeds))
+    of_each_part = {field: value for field, value in settings.items() if field not in experiment.selects}
     metrics, diverged, seconds, seed_steps, sittings = {}, [], 0.0, 0, {}
     for part, program in parts.items():
         outcome = run(
@@ -105,7 +106,7 @@ def run_experiment(
             resume=resume,
             progress=progress,
             save_every_s=save_every_s,
-            config={"experiment": name, "title": experiment.title, **settings},
+            config={"experiment": name, "title": experiment.title, **of_each_part},
             sub_batch=sub_batch,
         )
         metrics |= {f"{part}/{metric}": values for metric, values in outcome.metrics.items()}
@@ -122,7 +123,7 @@ def run_experiment(
         "title": experiment.title,
         "preset": preset,
         "overrides": overrides(experiment, preset, settings),
-        **_scale_and_tuning(experiment, preset),
+        **_about(experiment, preset),
         **describe_run(seconds=seconds, seed_steps=seed_steps, seeds=config.seeds, ignore=NOT_CODE),
         "this_sitting_seconds": round(time.perf_counter() - start, 3),
         "sittings": merged(sittings),
@@ -148,7 +149,7 @@ def redraw(experiment: Experiment, folder: Path) -> Result:
     summary = {key: np.nan if value is None else value for key, value in recorded["summary"].items()}
     reduced = meta.get("metrics") == "of figures"
     preset = meta["preset"]
-    config, meta = _config_of(experiment, preset, settings), {**meta, **_scale_and_tuning(experiment, preset)}
+    config, meta = _config_of(experiment, preset, settings), {**meta, **_about(experiment, preset)}
     return _conclude(experiment, config, folder, settings, meta, metrics, summary if reduced else None)
 
 
@@ -239,9 +240,13 @@ def check_writable(folder: Path) -> None:
         raise RunError(f"cannot write to {folder}: {reason}; choose another folder with --out") from error
 
 
-def _scale_and_tuning(experiment: Experiment, preset: str) -> dict[str, str]:
-    """The preset's scale compared with the original's, and the tuning by hand, in words."""
-    return {"scale": experiment.scale.get(preset, ""), "tuned": experiment.tuned}
+def _about(experiment: Experiment, preset: str) -> dict[str, Any]:
+    """The preset's scale, compared with the original's, and the tuning, in words; the fields that select parts."""
+    return {
+        "scale": experiment.scale.get(preset, ""),
+        "tuned": experiment.tuned,
+        "selects": list(experiment.selects),
+    }
 
 
 def _config_of(experiment: Experiment, preset: str, settings: Mapping[str, Any]) -> Any:

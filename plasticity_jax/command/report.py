@@ -35,9 +35,8 @@ class Record(NamedTuple):
     @property
     def at_paper_scale(self) -> bool:
         """Returns whether it is the preset ``paper``, with no change except the seeds and the selection of parts."""
-        rest = [value for key, value in self.meta.get("overrides", {}).items() if key != "seeds"]
-        chosen = all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in rest)
-        return self.meta.get("preset", self.folder.name) == "paper" and chosen
+        changed = self.meta.get("overrides", {}).keys() - {"seeds", *self.meta.get("selects", ())}
+        return self.meta.get("preset", self.folder.name) == "paper" and not changed
 
     @property
     def label(self) -> str:

@@ -92,10 +92,13 @@ class Experiment:
       scale: for each preset, how its problem compares with the original; shown under every figure and on the page of
         results.
       tuned: what was tuned by hand beforehand, and on which seeds and data; shown on the page of results.
+      selects: fields that only choose which parts are run, such as ``("methods",)``: with ``--resume``, parts that are
+        finished are kept when others are added.
 
     Raises:
       TypeError: if the presets are not instances of one dataclass with a field ``seeds``; if a field is not an argument
-        of the dataclass, or has the name of an option of the command line; or if ``scale`` names an unknown preset.
+        of the dataclass, or has the name of an option of the command line; or if ``scale`` names an unknown preset, or
+        ``selects`` an unknown field.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -124,6 +127,7 @@ class Experiment:
     measure: Callable[[Config, bool], Arrays] | None = None
     scale: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tuned: str = ""
+    selects: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -139,6 +143,8 @@ class Experiment:
                 raise TypeError(f"presets: the Config cannot have the field {name}: {why}")
         if unknown := sorted(self.scale.keys() - self.presets.keys()):
             raise TypeError(f"scale: there is no preset {', '.join(unknown)}")
+        if unknown := sorted({*self.selects} - fields.keys()):
+            raise TypeError(f"selects: the Config has no field {', '.join(unknown)}")
 
     def figures(self, metrics: Arrays, config: Config) -> Mapping[str, Any]:
         """Figures and animations by name; a single figure has the name ""."""

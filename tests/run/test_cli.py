@@ -223,14 +223,16 @@ def test_the_caption_is_saved_clear_of_a_legend_under_the_panels(tmp_path):
     ("preset", "changed", "whole"),
     [
         ("paper", {}, True),
-        ("paper", {"seeds": 4, "rules": ["rflo"]}, True),
+        ("paper", {"seeds": 4, "rules": ["rflo"], "levels": [0.1]}, True),
+        ("paper", {"data": ["mnist"]}, False),
         ("paper", {"widths": [8]}, False),
         ("paper", {"rate": 0.1}, False),
         ("default", {}, False),
     ],
 )
 def test_only_the_whole_problem_is_at_the_papers_scale(tmp_path, preset, changed, whole):
-    record = Record(tmp_path / "a2020_fig1" / preset, {}, {"preset": preset, "overrides": changed}, {})
+    meta = {"preset": preset, "overrides": changed, "selects": ["rules", "levels"]}
+    record = Record(tmp_path / "a2020_fig1" / preset, {}, meta, {})
     assert record.at_paper_scale is whole
 
 
@@ -240,6 +242,27 @@ def toy_with(tmp_path, old, new):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+
+
+def test_a_run_with_more_parts_keeps_those_that_are_finished(capsys, tmp_path):
+    """Fields that select parts do not belong to a part's identity; to all other runs they are other settings."""
+    fewer, more = [*RUN, "--seeds", "2", "--widths", "4"], [*RUN, "--seeds", "2", "--widths", "4", "5"]
+    assert cli.main([*fewer, "--out", "o"]) == 0
+    assert cli.main([*more, "--resume", "--out", "o"]) == 2
+    assert "is of another run (widths was [4], now [4, 5])" in errors(capsys)[-1]
+    toy_with(tmp_path, "    presets=PRESETS,\n", '    selects=("widths",),\n    presets=PRESETS,\n')
+    assert cli.main([*fewer, "--out", "p"]) == 0
+    folder = tmp_path / "p" / "toy_fig1" / "smoke"
+    written = [path.stat().st_mtime_ns for path in sorted(folder.glob("checkpoints/walk0/*/manifest.json"))]
+    assert cli.main([*more, "--out", "p"]) == 2
+    assert "holds a finished record, of another widths" in errors(capsys)[-1]
+    assert cli.main([*more, "--resume", "--out", "p"]) == 0
+    assert written == [path.stat().st_mtime_ns for path in sorted(folder.glob("checkpoints/walk0/*/manifest.json"))]
+    assert cli.main([*more, "--out", "q"]) == 0
+    joined, whole = (np.load(tmp_path / out / "toy_fig1" / "smoke" / "metrics.npz") for out in ("p", "q"))
+    assert sorted(joined) == sorted(whole) == ["walk0/loss", "walk1/loss"]
+    for name in whole:
+        np.testing.assert_array_equal(joined[name], whole[name])
 
 
 def test_a_claim_that_fails_is_a_result_unless_checked(capsys, tmp_path):
