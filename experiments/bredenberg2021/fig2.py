@@ -21,7 +21,7 @@ remaining noise is 1 / N. For the others, the noise in |mean|^2 is subtracted.
 The authors train for 600,000 steps at a rate of 1e-4 and measure 1,000,000 trials ("paper"; "long" has a tenth of the
 trials); the default trains for 100,000 at 1e-3, a larger product of steps and rate, and measures 10,000.
 
-Differences from the paper: IL's cosine for one stimulus is .3 to .9, and it falls with latents, though less than
+Differences from the paper: IL's mean cosine for one stimulus is .3 to .7, and it falls with latents, though less than
 NVI*'s. IL is 2 to 6 times too short, so its relative bias is near 1, and training does not reduce it. When IL has
 converged (2 latents), its mean is nearly zero but the gradient is not: the gradient that remains is then all bias, IL's
 direction is arbitrary, and the cosine can be negative in some networks. An earlier version of this experiment started
