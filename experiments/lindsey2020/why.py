@@ -49,10 +49,8 @@ TABLE2 = {
 }
 
 TABLE2_TUNING = {
-    "settled_flp2": "three times the rate of the weights is better by 1.6 percent, 1.2 standard errors of two seeds: "
-    "no detectable difference; the best of nine settings gains by chance, too",
-    "settled_gradient_second": "three times both rates are better by 2.0 percent, 3.1 standard errors of two seeds: "
-    "perhaps why second order is 2.7 percent behind FLP in Table 2's default, which keeps the middle rates",
+    "bracketed": "OML's alone; feature reuse, FLP and second order are best at the highest rate of weights that was "
+    "tried, gradients of both orders at the highest inner rate",
 }
 
 UNIVERSALITY = {

@@ -25,7 +25,7 @@ def test_the_last_classes_are_held_out():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_fields_of_each_learner_are_moved(monkeypatch, method):
-    calls, base = [], table2.PRESETS["smoke"]
+    calls, base = [], dataclasses.replace(table2.PRESETS["smoke"], **table2_tuning.BEFORE)
     sweeps = []
 
     def learned(config, name, learn, judge):
@@ -51,6 +51,13 @@ def test_two_fields_of_each_learner_are_moved(monkeypatch, method):
     np.testing.assert_allclose([metrics["rate"], metrics["drive"]], list(expected.values()), rtol=1e-6)
 
 
+@pytest.fixture
+def _at(monkeypatch):
+    """Table 2's rates are those of the numbers by hand."""
+    present = dataclasses.replace(table2.PRESETS["default"], rate=0.1, alpha_rate=2.0)
+    monkeypatch.setitem(table2.PRESETS, "default", present)
+
+
 def metrics_by_hand():
     errors = np.array([[30.0, 25.0, 40.0], [32.0, 21.0, 20.5]])  # means 31, 23, 30.25
     metrics = {"flp2/test": np.stack([90 + 0 * errors, errors], 1)}
@@ -59,27 +66,35 @@ def metrics_by_hand():
     return {**metrics, "flp2/episode": np.full((2, 2, 3), 7.0)}
 
 
+@pytest.mark.usefixtures("_at")
 def test_the_summary_by_hand():
     summary = summarise(metrics_by_hand())
     assert summary["flp2/0.1/1"] == 31
     assert (summary["best/flp2"], summary["best/flp2/drive"], summary["best/flp2/rate"]) == (23, 2.0, 0.1)
-    assert summary["cost/flp2"] == 0
+    assert (summary["cost/flp2"], summary["inside/flp2"]) == (0, 1)
     moved = metrics_by_hand()
     moved["flp2/test"][:, 1, 0] = 20.0
     summary = summarise(moved)
-    assert (summary["best/flp2/drive"], summary["cost/flp2"]) == (1.0, 3.0)
+    assert (summary["best/flp2/drive"], summary["cost/flp2"], summary["inside/flp2"]) == (1.0, 3.0, 0)
     moved["flp2/test"][0, 1, 0] = np.nan
     assert summarise(moved)["best/flp2/drive"] == 2.0
     assert "| FLP (2) | 0.1 | 2 | 23.0 | 0.0 |" in text(metrics_by_hand())
 
 
+def test_a_present_setting_that_was_not_tried_costs_nobody_knows_what():
+    assert "cost/flp2" not in summarise(metrics_by_hand())
+    assert "| FLP (2) | 0.1 | 2 | 23.0 | not tried |" in text(metrics_by_hand())
+
+
 def test_claims_by_hand():
     claims = table2_tuning.experiment.claims
-    assert len(claims) == 5
+    assert len(claims) == 6
     assert all(claim.own for claim in claims)
     for method in METHODS:
         is_told(claims, f"settled_{method}", {f"cost/{method}": 1.0}, [{f"cost/{method}": 1.1}], 1.0)
     assert row(claims, "settled_oml", {})["holds"] is None
+    all_inside = {f"inside/{method}": 1.0 for method in METHODS}
+    is_told(claims, "bracketed", all_inside, [all_inside | {"inside/oml": 0.0}], 5.0)
 
 
 def test_factors_have_a_middle():
