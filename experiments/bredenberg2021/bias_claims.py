@@ -75,8 +75,8 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
                 for name in ("bias", "bias_error", "bound", "bound_3", "rest", "rest_error")
             )
             beyond = np.abs(values) - FAR * error
-            summary[f"{kind}/violations"] = float((beyond > weight_bound).sum())
-            summary[f"{kind}/violations_3"] = float((beyond[..., W] > bound_3[..., None]).sum())
+            summary[f"{kind}/violations"] = float((~(beyond <= weight_bound)).sum())
+            summary[f"{kind}/violations_3"] = float((~(beyond[..., W] <= bound_3[..., None])).sum())
             shares = np.abs(values_of(metrics, kind, "taylor")) / weight_bound
             summary[f"{kind}/largest_share"] = float(shares.max())
             summary[f"{kind}/rest_z"] = float((np.abs(rest) / np.maximum(rest_error, 1e-12)).max())

@@ -210,8 +210,8 @@ experiment = Experiment(
         "paper": "3.3e7 samples by noise level and 6.6e7 by width, in pieces: for an accelerator",
     },
     scale={
-        "default": "1.05e6 of the paper's 3.3e7 samples by noise level, 1.3e5 of 6.6e7 by width",
-        "paper": "by noise level the paper's 3.3e7 samples; by width as many as asked for, of its 6.6e7",
+        "default": "1.05e6 of the paper's 3.2e7 samples by noise level, 1.3e5 of 6.4e7 by width",
+        "paper": "by noise level the paper's 3.2e7 samples; by width as many as asked for, of its 6.4e7",
     },
     tuned="nothing",
     presets=PRESETS,

@@ -49,6 +49,8 @@ def not_above(
 
     def measure(summary: Mapping[str, float]) -> tuple[float, bool | None]:
         means = [mean_in(summary, name) for name in names]
+        if any(np.isnan(mean.value) for mean in means):
+            return np.nan, False
         largest = max(mean.value for mean in means)
         if any(mean.seeds == 1 for mean in means):
             return largest, None

@@ -35,14 +35,14 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
         errors = metrics[f"values/{rule}/error"]
         for k, J in enumerate(metrics["values/J"]):
             put(summary, f"error/{rule}/{J}", errors[:, -1, k])
-        put(summary, f"right/{rule}", (errors < HALF).mean((1, 2)))
+        put(summary, f"right/{rule}", share_right(errors))
         put(summary, f"shields/{rule}/error", metrics[f"shields/{rule}/error"].max(1))
-        put(summary, f"shields/{rule}/right", (metrics[f"shields/{rule}/error"] < HALF).mean(1))
+        put(summary, f"shields/{rule}/right", share_right(metrics[f"shields/{rule}/error"]))
         put(summary, f"exponent/equations/{rule}", slope(metrics["alpha/alpha"], metrics[f"equations/{rule}/rest"]))
     put(summary, "exponent/epsilon", slope(metrics["epsilon/epsilon"], metrics["epsilon/error"]))
     for slips in PRINTS:
-        put(summary, f"right/print/{slips}", (metrics[f"print/{slips}/error"] < HALF).mean((1, 2)))
-    put(summary, "right/untrained", (metrics["untrained/error"] < HALF).mean(1))
+        put(summary, f"right/print/{slips}", share_right(metrics[f"print/{slips}/error"]))
+    put(summary, "right/untrained", share_right(metrics["untrained/error"]))
 
     J = metrics["smoother/J"]
     for name in ("flp", "binned", "mean"):
@@ -53,6 +53,12 @@ def summarise(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     put(summary, "gap/smoother/mean-flp", metrics["smoother/mean"][:, -1] - flp[:, -1])
     put(summary, "smoother/beyond", np.abs(flp - metrics["smoother/binned"]).max(1))
     return summary
+
+
+def share_right(errors: np.ndarray) -> np.ndarray:
+    """Share of the counts of each seed whose nearest whole number is right; NaN if one is not a number."""
+    right = np.where(np.isnan(errors), np.nan, errors < HALF)
+    return right.reshape(len(errors), -1).mean(1)
 
 
 def nothing_learned(summary: Mapping[str, float]) -> bool:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.cells.dynamics import AnyCell, dynamics, read_width
 from plasticity_jax.cells.neurons import Neurons, masked
-from plasticity_jax.ops.checks import cast_floats, finite_padding, not_empty
+from plasticity_jax.ops.checks import cast_floats, check_real, finite_padding, not_empty
 from plasticity_jax.ops.losses import check_not_labels, one_hot_labels
 from plasticity_jax.typing import Array, Example, Params, PyTree
 
@@ -123,9 +123,7 @@ def enter_batch(cell: AnyCell, batch: Example, dtype: Any, axes: tuple[str, ...]
     labels = batch.y
     start, weight = (None if field is None else jnp.asarray(field) for field in (batch.start, batch.weight))
     batch = Example(jnp.asarray(batch.x), jnp.asarray(batch.y), start, weight)
-    for name, field in zip(batch._fields, batch, strict=True):
-        if field is not None and jnp.issubdtype(field.dtype, jnp.complexfloating):
-            raise ValueError(f"batch.{name} is complex; give real numbers")
+    check_real(batch)
     chex.assert_rank(
         batch.x,
         rank + 1,

@@ -58,6 +58,7 @@ def from_flax(module: Any, n_in: int, n_out: int, *, loss: Loss = "softmax") -> 
     if isinstance(module, type):
         raise TypeError(f"module={name} is a class: build it first, as in {name}(features=32)")
     if not isinstance(module, nn.Module) or not hasattr(module, "initialize_carry"):
+        name = f"{name} of flax.nnx" if type(module).__module__.startswith("flax.nnx") else name
         raise TypeError(
             f"module is a {name}: give a recurrent module of flax.linen, with initialize_carry and "
             "__call__(carry, x) -> (carry, y), as nn.GRUCell(features=32)"

@@ -118,10 +118,11 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     last_part = args.name or args.preset
     folder, record = args.out / name / last_part, args.root / "records" / name / last_part
-    with one_line_errors(args), locked(folder):
+    only_record = not (folder / "metrics.npz").exists() and (record / "metrics.npz").exists()
+    with one_line_errors(args), locked(None if args.redraw and not folder.exists() else folder):
         if args.redraw:
-            only_record = not (folder / "metrics.npz").exists() and (record / "metrics.npz").exists()
-            result = engine.redraw(experiment, record if only_record else folder)
+            asked = engine.overrides(experiment, args.preset, dataclasses.asdict(config))
+            result = engine.redraw(experiment, record if only_record else folder, name, asked)
         else:
             options = {"resume": args.resume, "save_every_s": args.save_every, "sub_batch": args.sub_batch}
             if not args.resume and not args.overwrite:
@@ -164,6 +165,8 @@ def _choose(args: argparse.Namespace, rest: Sequence[str]):
         raise CliError(f"{args.command} needs an ID: there are {known}")
     if args.sub_batch is not None and args.sub_batch < 1:
         raise CliError("--sub-batch must be at least 1")
+    if not args.save_every >= 0:
+        raise CliError(f"--save-every {args.save_every:g}: give seconds, 0 or more")
     entry = find(args.id, args.root)
     from plasticity_jax.run.devices import compile_quickly, use_all_cores
 
@@ -211,7 +214,10 @@ def _compare(args: argparse.Namespace, rest: Sequence[str]) -> int:
     net = args.cell or args.chain
     with one_line_errors(argparse.Namespace(traceback=None)):
         if args.points:
-            chosen["points"] = [int(step) for step in args.points.split(",")]
+            try:
+                chosen["points"] = [int(step) for step in args.points.split(",")]
+            except ValueError:
+                raise CliError(f"--points {args.points}: give steps as whole numbers, as in 0,100,1000") from None
         print(compare.compare_command(net, rules, out=args.out / "compare" / one_line(net).replace(" ", ""), **chosen))
     return 0
 

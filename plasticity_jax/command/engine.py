@@ -128,27 +128,47 @@ def run_experiment(
         "this_sitting_seconds": round(time.perf_counter() - start, 3),
         "sittings": merged(sittings),
     }
+    for earlier in ("metrics.npz", *RECORDED):  # numbers of one run must not stand beside the settings of another
+        (folder / earlier).unlink(missing_ok=True)
+    write_json(folder / "config.json", settings)
+    write_json(folder / "meta.json", meta)
     write_npz(folder / "metrics.npz", metrics)  # saved even if the summary then fails
     return _conclude(experiment, config, folder, settings, meta, metrics)._replace(diverged=diverged)
 
 
-def redraw(experiment: Experiment, folder: Path) -> Result:
+def redraw(
+    experiment: Experiment, folder: Path, name: str | None = None, asked: Mapping[str, Any] | None = None
+) -> Result:
     """Summary, claims, figures and table, made again from the metrics in a run's folder.
 
     A committed record has only the metrics that its figures need, and keeps its summary.
 
+    Args:
+      experiment: the experiment.
+      folder: the folder of the run.
+      name: the experiment's id, if the run's own is to be compared with it.
+      asked: fields of the Config that the run must have.
+
     Raises:
-      CliError: if the folder holds no run of the experiment.
+      CliError: if the folder holds no run of the experiment, or one of other settings.
     """
     try:
         with np.load(folder / "metrics.npz", allow_pickle=False) as file:
             metrics = {key: file[key] for key in file.files}
-        settings, meta, recorded = (json.loads((folder / file).read_text()) for file in RECORDED)
-    except (OSError, ValueError, KeyError) as error:
-        raise CliError(f"{folder} holds no finished run that can be read ({error}): run it first") from error
-    summary = {key: np.nan if value is None else value for key, value in recorded["summary"].items()}
-    reduced = meta.get("metrics") == "of figures"
-    preset = meta["preset"]
+        settings, meta = (json.loads((folder / file).read_text()) for file in RECORDED[:2])
+        of, preset, _ = meta["experiment"], meta["preset"], settings["seeds"]
+        reduced, summary = meta.get("metrics") == "of figures", {}
+        if reduced:  # otherwise it is computed anew
+            recorded = json.loads((folder / RECORDED[2]).read_text())["summary"]
+            summary = {key: np.nan if value is None else value for key, value in recorded.items()}
+    except Exception as error:  # np.load alone raises six kinds for damaged files
+        reason = f"{type(error).__name__}: {error}"
+        raise CliError(f"{folder} holds no finished run that can be read ({reason}): run it first") from error
+    if name not in (None, of):
+        raise CliError(f"{folder} holds a run of {of}, not of {name}")
+    if other := [field for field, value in plain(asked or {}).items() if settings.get(field) != value]:
+        now = ", ".join(f"{field} {settings.get(field)}" for field in other)
+        raise CliError(f"{folder} holds a run with {now}: --redraw keeps its settings, so leave out other ones")
     config, meta = _config_of(experiment, preset, settings), {**meta, **_about(experiment, preset)}
     return _conclude(experiment, config, folder, settings, meta, metrics, summary if reduced else None)
 
@@ -159,27 +179,32 @@ def keep_record(experiment: Experiment, folder: Path, target: Path) -> None:
     Raises:
       RunError: if the copy cannot be written.
     """
+    new = target.with_name(f".{target.name}.new")  # swapped in when it is whole
     try:
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
         pictures_and_tables = sorted(path for kind in SHOWN for path in folder.glob(f"*.{kind}"))
         for path in [folder / name for name in RECORDED] + pictures_and_tables:
-            shutil.copyfile(path, target / path.name)
+            shutil.copyfile(path, new / path.name)
         settings, meta, _ = (json.loads((folder / file).read_text()) for file in RECORDED)
-        write_json(target / "meta.json", {**meta, "metrics": "of figures"})
+        write_json(new / "meta.json", {**meta, "metrics": "of figures"})
         with np.load(folder / "metrics.npz", allow_pickle=False) as file:
             metrics = {key: file[key] for key in file.files}
         write_npz(
-            target / "metrics.npz",
+            new / "metrics.npz",
             metrics_shown(experiment, metrics, _config_of(experiment, meta["preset"], settings)),
             compressed=True,
         )
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
     except OSError as error:
         raise unwritable(target, error) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def check_replaceable(folder: Path, settings: Mapping[str, Any], axes: Mapping[str, Any] | None = None) -> None:
-    """Refuses to replace a finished record of other settings.
+    """Refuses to replace a finished record of other settings, or the checkpoints of an unfinished run.
 
     Args:
       folder: the folder of the new record.
@@ -189,6 +214,8 @@ def check_replaceable(folder: Path, settings: Mapping[str, Any], axes: Mapping[s
     Raises:
       CliError: if the folder holds such a record.
     """
+    if axes is None:
+        _check_unfinished(folder, plain(settings))
     try:
         recorded, meta = (json.loads((folder / f"{file}.json").read_text()) for file in ("config", "meta"))
     except (OSError, ValueError):
@@ -200,6 +227,19 @@ def check_replaceable(folder: Path, settings: Mapping[str, Any], axes: Mapping[s
     if other:
         message = f"{folder} holds a finished record, of another {', '.join(other)}"
         raise CliError(f"{message}: --name NAME keeps both, --overwrite replaces it")
+
+
+def _check_unfinished(folder: Path, settings: Mapping[str, Any]) -> None:
+    if (folder / "summary.json").exists():
+        return
+    for path in sorted(folder.glob("checkpoints/*/*/manifest.json")):
+        try:
+            config = json.loads(path.read_text())["body"]["fingerprint"]["config"]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if other := sorted(field for field in settings if field in config and config[field] != settings[field]):
+            message = f"{folder} holds an unfinished run, of another {', '.join(other)}"
+            raise CliError(f"{message}: --name NAME keeps both, --overwrite replaces it")
 
 
 def check_parts(parts: Mapping[str, Program], lanes: int) -> None:

@@ -117,9 +117,10 @@ def chain(in_shape: Sequence[int], layers: Sequence[Layer | Any], loss: Loss = "
         each = from_flax(given) if is_flax_module(given) else given
         if not isinstance(each, Layer):
             kind = getattr(given, "__name__", type(given).__name__)
+            hint = "; flax.nnx is not supported" if type(given).__module__.startswith("flax.nnx") else ""
             raise TypeError(
-                f"layers[{i}] is {kind}, not a layer: call dense, conv, pool, flatten, layer or a flax.linen module; "
-                "a nonlinearity is the phi of the layer before it"
+                f"layers[{i}] is {kind}, not a layer: call dense, conv, pool, flatten, layer or a flax.linen module"
+                f"{hint}; a nonlinearity is the phi of the layer before it"
             )
         w, v_shape, h_shape = _shapes(f"layers[{i}]={each.name}", each, shape)
         if not each.trusted:

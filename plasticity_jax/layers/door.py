@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from plasticity_jax.layers.chain import Chain, Pathway, check_chain, check_pathway
 from plasticity_jax.layers.layer import he_normal
 from plasticity_jax.ops import groups
-from plasticity_jax.ops.checks import cast_floats, default_float, finite_padding, not_empty
+from plasticity_jax.ops.checks import cast_floats, check_real, default_float, finite_padding, not_empty
 from plasticity_jax.ops.losses import check_not_labels, one_hot_labels
 from plasticity_jax.typing import Array, Example, Key, Params, PyTree
 
@@ -102,6 +102,7 @@ def check_shapes(net: Chain, params: Params, batch: Example, name: str = "batch"
     """Asserts that network, forward weights and batch fit together; see `fitted` for what it raises."""
     if not isinstance(batch, Example):
         raise TypeError(f"{name} is a {type(batch).__name__}: give an Example, as in Example(x, y)")
+    check_real(batch, name)
     w, bias = groups.read(params, "forward", "w"), groups.read(params, "forward", "bias")
     for group, entries in (("w", w), ("bias", bias)):
         if len(entries) != len(net.layers):

@@ -44,7 +44,7 @@ def count_episodes(batch: Episode) -> int:
     if not isinstance(batch, Episode):
         raise TypeError(f"batch is a {type(batch).__name__}: give an Episode, as in Episode(support, query)")
     support, query = jax.tree.leaves(batch.support), jax.tree.leaves(batch.query)
-    message = "leaves of the support lead with (B, T): B episodes, T steps"
+    message = "leaves of the support lead with (B, T): B episodes (lives), T steps; add the axis of a single one"
     chex.assert_shape(support, (None, None, ...), custom_message=message)
     chex.assert_equal_shape_prefix(support, 2, custom_message=message)
     chex.assert_equal_shape_prefix([*support, *query], 1, custom_message="support and query lead with B episodes")
@@ -53,8 +53,15 @@ def count_episodes(batch: Episode) -> int:
 
 
 def cast_like(theta: PyTree, batch: Episode) -> Episode:
-    """The episodes in the dtype of the meta-parameters."""
-    return cast_floats(batch, jnp.result_type(*jax.tree.leaves(theta)))
+    """The episodes in the dtype of the meta-parameters.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    leaves = jax.tree.leaves(theta)
+    if not leaves:
+        raise ValueError("params hold nothing: give theta, the meta-parameters that this rule learns")
+    return cast_floats(batch, jnp.result_type(*leaves))
 
 
 def over_episodes(one: Callable[..., PyTree], key: Key, batch: Episode, *carried: PyTree) -> PyTree:

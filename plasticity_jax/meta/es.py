@@ -27,7 +27,7 @@ from plasticity_jax.meta.episodes import (
     summary,
     unit_normals,
 )
-from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.meta.lifetime import Life, check_life
 from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
@@ -57,6 +57,7 @@ def es(life: Life, *, sigma: PyTree, pairs: int) -> LearningRule:
       Salimans, Ho, Chen, Sidor & Sutskever, "Evolution strategies as a scalable alternative to reinforcement
       learning", arXiv:1703.03864.
     """
+    check_life(life)
     check_counts(pairs=pairs)
     check_sigma("es", sigma)
 

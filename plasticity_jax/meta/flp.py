@@ -12,7 +12,7 @@ import optax
 
 from plasticity_jax.base import Learner, learner
 from plasticity_jax.layers.chain import Chain
-from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.meta.lifetime import Life, of_theta
 from plasticity_jax.meta.supervised import Prefix, supervised_life
 from plasticity_jax.rules.hebbian import flp
 from plasticity_jax.typing import Params, PyTree
@@ -69,8 +69,8 @@ def flp_life(
     def learns(theta: PyTree) -> Learner:
         rule = flp(
             net,
-            alpha=theta["alpha"],
-            beta=theta["beta"],
+            alpha=of_theta(theta, "alpha"),
+            beta=of_theta(theta, "beta"),
             signal=signal,
             output=output,
             presynaptic=presynaptic,
@@ -80,6 +80,6 @@ def flp_life(
         return learner(rule, optax.sgd(1.0))
 
     def params(theta: PyTree) -> Params:
-        return {"forward": theta["forward"], "feedback": theta["feedback"]}
+        return {name: of_theta(theta, name) for name in ("forward", "feedback")}
 
     return supervised_life(net, learns, params, prefix=prefix, blockwise=blockwise)

@@ -11,7 +11,7 @@ import jax
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.meta.episodes import count_episodes, mean_outcome, report
-from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.meta.lifetime import Life, check_life
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
 
@@ -56,6 +56,7 @@ def meta_gradient(life: Life, *, remat: bool | int = True) -> LearningRule:
     Reference:
       Finn, Abbeel & Levine, "Model-agnostic meta-learning for fast adaptation of deep networks", ICML 2017.
     """
+    check_life(life, remat)
 
     def init(params: PyTree, key: Key, batch: Episode) -> tuple[()]:
         count_episodes(batch)

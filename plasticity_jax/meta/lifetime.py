@@ -52,6 +52,35 @@ class Life(NamedTuple):
     on_the_way: Callable[[Array], Array] | None = None
 
 
+def check_life(life: Life, remat: bool | int = True) -> None:
+    """Refuses what is not a life, a life that nothing judges, and blocks of no whole number of steps.
+
+    Raises:
+      TypeError: if it is not a `Life`, or `remat` is neither a bool nor an int.
+      ValueError: if the life has neither a loss nor `on_the_way`, or blocks have no steps.
+    """
+    if not isinstance(life, Life):
+        raise TypeError(f"life is a {type(life).__name__}: give a Life, as in Life(learner, params, loss)")
+    if life.loss is _not_judged and life.on_the_way is None:
+        raise ValueError("nothing judges this Life: give it a loss, or on_the_way=jnp.mean")
+    if not isinstance(remat, bool | int):
+        raise TypeError(f"remat={remat!r} must be True, False or the number of steps in a block")
+    if remat < 1 and remat is not False:
+        raise ValueError(f"remat={remat}: a block must have at least 1 step; False keeps all intermediate values")
+
+
+def of_theta(theta: PyTree, name: str) -> PyTree:
+    """A group of the meta-parameters.
+
+    Raises:
+      ValueError: naming the group that is missing, and those that are there.
+    """
+    if not isinstance(theta, Mapping) or name not in theta:
+        has = f"has {', '.join(map(str, theta)) or 'nothing'}" if isinstance(theta, Mapping) else "has no names"
+        raise ValueError(f'theta["{name}"] is missing, and this life reads it: theta {has}')
+    return theta[name]
+
+
 def lifetime(
     learn: Learner,
     state: LearnerState,
@@ -145,8 +174,7 @@ def live(
       AssertionError: (chex) if the loss is not of shape ().
       ValueError: if the life has neither a loss nor `on_the_way`.
     """
-    if life.loss is _not_judged and life.on_the_way is None:
-        raise ValueError("nothing judges this Life: give it a loss, or on_the_way=jnp.mean")
+    check_life(life, remat)
     episode = life.embed(theta, episode)
     state, losses = lifetime(
         life.learner(theta), state, episode.support, prepare=lambda block: life.prepare(theta, block), remat=remat

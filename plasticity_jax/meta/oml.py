@@ -27,7 +27,7 @@ import optax
 from plasticity_jax.base import Info, Learner, LearningRule, learner
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.meta.episodes import cast_like, count_episodes, over_episodes, report, summary
-from plasticity_jax.meta.lifetime import Life, birth, lifetime
+from plasticity_jax.meta.lifetime import Life, birth, lifetime, of_theta
 from plasticity_jax.meta.supervised import Prefix, supervised_life
 from plasticity_jax.rules.feedback import backprop
 from plasticity_jax.typing import Array, Episode, Key, Params, PyTree, Updates
@@ -66,10 +66,10 @@ def gradient_life(net: Chain, *, prefix: Prefix | None = None, blockwise: bool =
     """
 
     def learns(theta: PyTree) -> Learner:
-        return learner(backprop(net), _sgd(theta["rate"]))
+        return learner(backprop(net), _sgd(of_theta(theta, "rate")))
 
     def params(theta: PyTree) -> Params:
-        return {"forward": theta["forward"]}
+        return {"forward": of_theta(theta, "forward")}
 
     return supervised_life(net, learns, params, prefix=prefix, blockwise=blockwise)
 
@@ -96,7 +96,7 @@ def first_order(net: Chain, *, prefix: Prefix | None = None) -> LearningRule:
     """
     # Blockwise, to embed the query apart from the support: the gradient passes through the query alone.
     life = gradient_life(net, prefix=prefix, blockwise=True)
-    summing = life._replace(learner=lambda theta: learner(backprop(net), _summing_sgd(theta["rate"])))
+    summing = life._replace(learner=lambda theta: learner(backprop(net), _summing_sgd(of_theta(theta, "rate"))))
 
     def init(params: PyTree, key: Key, batch: Episode) -> tuple[()]:
         count_episodes(batch)
@@ -114,8 +114,8 @@ def first_order(net: Chain, *, prefix: Prefix | None = None) -> LearningRule:
 
             def held_loss(theta: PyTree) -> tuple[Array, Mapping[str, Array]]:
                 total: PyTree = end.opt_state  # of the gradients
-                steps = _scaled(theta["rate"], total["forward"])
-                moved = jax.tree.map(jnp.subtract, theta["forward"], steps)
+                steps = _scaled(of_theta(theta, "rate"), total["forward"])
+                moved = jax.tree.map(jnp.subtract, of_theta(theta, "forward"), steps)
                 return life.loss(theta, {"forward": moved}, episode.query)
 
             (loss, aux), updates = jax.value_and_grad(held_loss, has_aux=True)(params)

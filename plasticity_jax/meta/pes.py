@@ -32,7 +32,7 @@ from plasticity_jax.meta.episodes import (
     summary,
     unit_normals,
 )
-from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.meta.lifetime import Life, check_life
 from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
@@ -79,6 +79,7 @@ def pes(life: Life, *, sigma: PyTree, pairs: int, windows: int) -> LearningRule:
       Vicol, Metz & Sohl-Dickstein, "Unbiased gradient estimation in unrolled computation graphs with persistent
       evolution strategies", ICML 2021.
     """
+    check_life(life)
     check_counts(pairs=pairs, windows=windows)
     check_sigma("pes", sigma)
 

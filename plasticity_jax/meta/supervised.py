@@ -8,7 +8,7 @@ from plasticity_jax.base import Learner
 from plasticity_jax.layers.chain import Chain
 from plasticity_jax.layers.door import fitted
 from plasticity_jax.layers.passes import forward, loss_and_credit
-from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.meta.lifetime import Life, of_theta
 from plasticity_jax.typing import Array, Episode, Example, Params, PyTree
 
 Prefix = Callable[[PyTree, Array], Array]
@@ -43,7 +43,7 @@ def supervised_life(
         """Features of x, where the first `inner` axes count inputs."""
         if prefix is None:
             return x
-        rows = prefix(theta["prefix"], x.reshape(-1, *x.shape[inner:]))
+        rows = prefix(of_theta(theta, "prefix"), x.reshape(-1, *x.shape[inner:]))
         return rows.reshape(*x.shape[:inner], rows.shape[-1])
 
     def embed(theta: PyTree, episode: Episode) -> Episode:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from plasticity_jax.base import Info, LearningRule
 from plasticity_jax.meta.episodes import Inner, mean_window, report, start_lives
-from plasticity_jax.meta.lifetime import Life
+from plasticity_jax.meta.lifetime import Life, check_life
 from plasticity_jax.ops.checks import check_counts
 from plasticity_jax.typing import Array, Episode, Key, PyTree, Updates
 
@@ -64,6 +64,7 @@ def truncated(life: Life, *, windows: int, remat: bool | int = True) -> Learning
     Reference:
       Wu, Ren, Liao & Grosse, "Understanding short-horizon bias in stochastic meta-optimization", ICLR 2018.
     """
+    check_life(life, remat)
     check_counts(windows=windows)
 
     def init(params: PyTree, key: Key, batch: Episode) -> TruncatedTraces:

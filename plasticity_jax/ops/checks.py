@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from plasticity_jax.typing import PyTree, Scalar
+from plasticity_jax.typing import Example, PyTree, Scalar
 
 
 def one_of(name: str, value: str, known: Sequence[str]) -> None:
@@ -163,6 +163,17 @@ def like(updates: PyTree, params: PyTree) -> PyTree:
 def key_name(key: Any) -> Any:
     """The name or index that an entry of a path stands for, whatever its container."""
     return next((getattr(key, name) for name in ("key", "name", "idx") if hasattr(key, name)), None)
+
+
+def check_real(batch: Example, name: str = "batch") -> None:
+    """Refuses complex data, whose imaginary part a cast would drop.
+
+    Raises:
+      ValueError: naming the field.
+    """
+    for field, value in zip(batch._fields, batch, strict=True):
+        if value is not None and jnp.iscomplexobj(value):
+            raise ValueError(f"{name}.{field} is complex; give real numbers")
 
 
 def not_empty(name: str, size: int) -> None:

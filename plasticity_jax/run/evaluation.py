@@ -42,7 +42,8 @@ def evaluate(net: Chain | Neurons | Cell, params: Params, examples: Example) -> 
       examples: consecutive batches, leaves (steps, B, ...), as `Stream.take` returns them.
 
     Returns:
-      "loss", the mean over all examples and steps as the rules report it; and for ``loss="softmax"`` "accuracy", the
+      "loss", the mean over all examples and steps by their weights, so that padding of weight 0 does not count (the
+      loss that rules report is a mean over examples, padding and all); and for ``loss="softmax"`` "accuracy", the
       weighted share of examples on which the largest output is that of the target.
 
     Raises:
@@ -73,9 +74,9 @@ def evaluate(net: Chain | Neurons | Cell, params: Params, examples: Example) -> 
             batch.y if jnp.issubdtype(batch.y.dtype, jnp.integer) and batch.y.ndim == 1 else jnp.argmax(batch.y, -1)
         )
         right = jnp.argmax(output, -1) == labels if net.loss == "softmax" else jnp.zeros(len(batch.x), bool)
-        return traces, (info.loss, jnp.sum(weight * right), jnp.sum(weight))
+        return traces, (info.loss * len(batch.x), jnp.sum(weight * right), jnp.sum(weight))
 
     traces = rule.init(params, key, jax.tree.map(lambda leaf: leaf[0], examples))
     _, (loss, right, weight) = jax.lax.scan(step, traces, examples)
-    scores = {"loss": jnp.mean(loss)}
+    scores = {"loss": jnp.sum(loss) / jnp.sum(weight)}
     return scores | {"accuracy": jnp.sum(right) / jnp.sum(weight)} if net.loss == "softmax" else scores

@@ -1,7 +1,8 @@
 """Faults of a case itself, before any law is run."""
 
+import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import jax
@@ -15,6 +16,9 @@ def fault_of(case: RuleCase) -> str:
     for part in ("make", "params", "batch"):
         if not callable(getattr(case, part)):
             return f"{part} is {getattr(case, part)!r}, not a function"
+    needed = [name for name, each in _parameters(case.make).items() if each.default is each.empty]
+    if needed:
+        return f"make needs a default for {', '.join(needed)}: the laws call make(), too"
     kinds = get_args(RuleCase.__annotations__["kind"])
     if case.kind not in kinds:
         return f"kind is {case.kind!r}, not one of {', '.join(kinds)}"
@@ -24,6 +28,15 @@ def fault_of(case: RuleCase) -> str:
         if not _is_number(value):
             return f"the coefficient {name!r} is {value!r}, not a number"
     return ""
+
+
+def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Arguments of a function that have a name of their own; none if it does not tell them."""
+    try:
+        parameters = inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {name: each for name, each in parameters.items() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
 
 
 def untraceable(case: RuleCase) -> str:

@@ -22,12 +22,12 @@ def require(holds: Any, reason: str) -> None:
 
 def is_key(leaf: Any) -> bool:
     """Returns whether a leaf is a typed PRNG key."""
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def is_floating(leaf: Any) -> bool:
     """Returns whether a leaf is floating: learning changes no other."""
-    return jnp.issubdtype(leaf.dtype, jnp.floating)
+    return jnp.issubdtype(leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf), jnp.floating)
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:

@@ -300,7 +300,11 @@ class Alone(Scalar):
     [
         (nn.GRUCell, TypeError, r"GRUCell is a class: build it first, as in GRUCell\(features=32\)"),
         (nn.Dense(4), TypeError, "module is a Dense: give a recurrent module of flax.linen"),
-        (nnx.Linear(2, 2, rngs=nnx.Rngs(0)), TypeError, "module is a Linear: give a recurrent module of flax.linen"),
+        (
+            nnx.Linear(2, 2, rngs=nnx.Rngs(0)),
+            TypeError,
+            "module is a Linear of flax.nnx: give a recurrent module of flax.linen",
+        ),
         (nn.GRUCell(N, dtype=jnp.bfloat16), ValueError, "GRUCell: dtype=bfloat16 computes in another precision"),
         (nn.LSTMCell(N, carry_init=nn.initializers.normal()), ValueError, "LSTMCell: carry_init starts neurons from"),
         (nn.ConvLSTMCell(4, (2,)), ValueError, "ConvLSTMCell: its inputs have 2 axes"),

@@ -59,6 +59,7 @@ def is_not_above(claims, id, *names):
         measured_claim = row(claims, id, paired({**values, name: 1.0}))
         assert measured_claim["holds"] is False, name
         assert measured_claim["measured"] == 1.0
+        assert row(claims, id, paired({**values, name: math.nan}))["holds"] is False, name
         assert row(claims, id, paired({other: values[other] for other in names if other != name}))["holds"] is None
     assert row(claims, id, paired(values, seeds=1))["holds"] is None
 

@@ -194,6 +194,17 @@ def test_summary_is_of_lengths_and_slopes_by_kind():
     is_summary(summarise(metrics), columns, numbers)
 
 
+@pytest.mark.parametrize("name", ["bias", "bias_error"])
+def test_what_is_not_a_number_violates_the_bounds(name):
+    metrics = metrics_by_hand()
+    before = summarise(metrics)
+    at = tuple(np.argwhere(np.abs(metrics["path/bias"][:, :, 0]) - 5 * metrics["path/bias_error"][:, :, 0] < -0.2)[-1])
+    place = (at[0], at[1], 0, *at[2:])
+    metrics[f"path/{name}"][place] = math.nan
+    after = summarise(metrics)
+    assert after["held/violations"] == before["held/violations"] + 1
+
+
 def test_curves_are_read_from_the_metrics():
     metrics = metrics_by_hand()
     np.testing.assert_array_equal(windows_of(metrics), [4, 8, 16])

@@ -19,7 +19,7 @@ from experiments.lindsey2020.construction import (
     width,
 )
 from experiments.lindsey2020.universality_claims import CLAIMS, RULES, slope, summarise
-from tests.experiments.by_hand import is_gap, is_told, is_trivial
+from tests.experiments.by_hand import is_gap, is_told, is_trivial, row
 
 J, D = 2, 2
 
@@ -148,6 +148,16 @@ def test_the_summary_by_hand():
     assert summary["gap/smoother/mean-flp"] == pytest.approx(sum(mean[s, 1] - flp[s, 1] for s in range(3)) / 3)
     worst = [max(abs(flp[s, k] - metrics["smoother/binned"][s, k]) for k in range(2)) for s in range(3)]
     assert summary["smoother/beyond"] == pytest.approx(sum(worst) / 3)
+
+
+def test_a_count_that_is_not_a_number_is_neither_right_nor_wrong():
+    metrics = metrics_by_hand()
+    for slips in PRINTS:
+        metrics[f"print/{slips}/error"][:, 2, 1] = math.nan
+    summary = summarise(metrics)
+    assert all(math.isnan(summary[f"right/print/{slips}"]) for slips in PRINTS)
+    for id in ("as_printed", "block_alone", "layers_alone"):
+        assert row(CLAIMS, id, summary)["holds"] is False
 
 
 def test_claims_by_hand():

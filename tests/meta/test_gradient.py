@@ -118,3 +118,34 @@ def test_episodes_that_do_not_fit_are_refused():
         rule.init(theta, jax.random.key(0), pj.Episode(jnp.ones((2, 1, 1)), jnp.ones((3, 1))))
     with pytest.raises(AssertionError, match=r"lead with \(B, T\)"):
         rule.update(theta, (), jax.random.key(0), pj.Episode(jnp.ones(2), jnp.ones((2, 1))))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        meta_gradient,
+        lambda life: pj.meta.truncated(life, windows=2),
+        lambda life: pj.meta.es(life, sigma=0.1, pairs=1),
+        lambda life: pj.meta.pes(life, sigma=0.1, pairs=1, windows=2),
+    ],
+)
+def test_what_is_not_a_life_is_refused_at_once(make):
+    with pytest.raises(TypeError, match="life is a str: give a Life, as in Life"):
+        make("x")
+
+
+@pytest.mark.parametrize(("remat", "error"), [(None, TypeError), ("x", TypeError), (2.5, TypeError), (0, ValueError)])
+def test_blocks_of_no_whole_number_of_steps_are_refused(remat, error):
+    with pytest.raises(error, match="remat="):
+        meta_gradient(growing(), remat=remat)
+
+
+def test_missing_meta_parameters_are_named():
+    net = pj.networks.mlp((3, 2), ("identity",))
+    batch = pj.Episode(pj.Example(jnp.ones((1, 4, 1, 3)), jnp.ones((1, 4, 1, 2))), pj.Example(*jnp.ones((2, 1, 1, 3))))
+    theta, key = {"forward": pj.layers.init_params(jax.random.key(0), net)["forward"]}, jax.random.key(1)
+    rule = meta_gradient(pj.meta.gradient_life(net))
+    with pytest.raises(ValueError, match=r'theta\["rate"\] is missing, and this life reads it: theta has forward'):
+        rule.update(theta, (), key, batch)
+    with pytest.raises(ValueError, match="params hold nothing"):
+        rule.update(None, (), key, batch)

@@ -144,5 +144,7 @@ def test_a_life_without_a_judgement_is_refused():
     batch = episodes_of_case("rflo", steps=2)
     with pytest.raises(ValueError, match="nothing judges this Life: give it a loss, or on_the_way"):
         meta_gradient(life).update(theta, (), KEY, batch)
+    with pytest.raises(ValueError, match="nothing judges this Life"):
+        pj.meta.es(life, sigma=0.1, pairs=1)
     with pytest.raises(AssertionError, match=r"the loss of a life, or of its losses on the way, has shape \(\)"):
         meta_gradient(life._replace(on_the_way=lambda losses: losses)).update(theta, (), KEY, batch)

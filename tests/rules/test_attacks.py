@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from plasticity_jax import cells
+from plasticity_jax import cells, networks
 from plasticity_jax.base import learner
 from plasticity_jax.rules import feedback, online
 from plasticity_jax.typing import Example
@@ -180,6 +180,15 @@ def test_labels_for_a_squared_loss_are_refused_with_the_remedy(lead):
     with pytest.raises(ValueError, match=re.escape(f"{message}jax.nn.one_hot(batch.y, 2), or build the network with")):
         rule.init(params, KEY, batch)
     rule.init(params, KEY, batch._replace(y=jax.nn.one_hot(batch.y, 2)))
+
+
+@pytest.mark.parametrize("field", ["x", "y"])
+def test_a_chain_refuses_complex_data(field):
+    net = networks.mlp((3, 2), ("identity",))
+    batch = Example(jnp.ones((4, 3)), jnp.ones((4, 2)))
+    batch = batch._replace(**{field: getattr(batch, field) * (1 + 1j)})
+    with pytest.raises(ValueError, match=f"batch.{field} is complex; give real numbers"):
+        one_update(feedback.backprop(net), networks.init_params(KEY, net), batch)
 
 
 def test_lists_are_taken_for_arrays():

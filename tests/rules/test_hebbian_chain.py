@@ -1,5 +1,6 @@
 """Local rules on images: the dense layers learn as they would alone on the convolution's features."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from plasticity_jax.base import learner
 from plasticity_jax.layers import chain, conv, dense, flatten, init_params, pool
 from plasticity_jax.networks.mlp import mlp
 from plasticity_jax.rules import hebbian
+from plasticity_jax.run import applicable_rules
 from plasticity_jax.typing import Example
 from tests.laws.common import compiled
 from tests.oracles import chains
@@ -126,3 +128,31 @@ def test_feedback_that_does_not_fit_is_named():
     with pytest.raises(AssertionError, match=r"w_fb\[1\] must be \(2, 5\)") as refusal:
         hebbian.flp(images()).init({**params, "feedback": wrong}, jax.random.key(0), batch)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_chain_without_a_dense_layer_is_refused_by_all_local_rules():
+    """A flax module is no dense layer, even if it computes the same; nothing would learn."""
+    net = chain((4,), [nn.Dense(3, use_bias=False)])
+    for name in ("hebb", "oja", "bcm", "three_factor", "flp", "plastic_feedback"):
+        with pytest.raises(ValueError, match=r"none of the layers \(Dense\) learns by a local rule"):
+            getattr(hebbian, name)(net)
+        assert "none of the layers" in applicable_rules(net).refused[name]
+
+
+def test_three_factors_after_a_flax_module():
+    """The module stays as it is; the dense layer learns as it would alone on the module's output."""
+    net = chain((4,), [(module := nn.Dense(3, use_bias=False)), dense(2)])
+    params = init_params(jax.random.key(0), net)
+    batch = Example(jax.random.normal(jax.random.key(1), (5, 4)), jnp.zeros((5, 2)))
+    rule, key = hebbian.three_factor(net, baseline=None), jax.random.key(2)
+    updates, _, _ = rule.update(params, rule.init(params, key, batch), key, batch)
+    rest, last = (
+        chain((3,), [dense(2)]),
+        jax.tree.map(lambda leaf: leaf[1:], params, is_leaf=lambda x: type(x) is tuple),
+    )
+    seen = batch._replace(x=module.apply({"params": params["forward"]["w"][0]}, batch.x))
+    alone = hebbian.three_factor(rest, baseline=None)
+    expected, _, _ = alone.update(last, alone.init(last, key, seen), key, seen)
+    np.testing.assert_array_equal(updates["forward"]["w"][0]["kernel"], 0)
+    assert np.abs(updates["forward"]["w"][1]).max() > 0
+    np.testing.assert_allclose(updates["forward"]["w"][1], expected["forward"]["w"][0], rtol=1e-6)

@@ -54,6 +54,8 @@ def errors(capsys):
         ([*RUN, "stray"], "stray"),
         ([*RUN, "--seeds", "few"], "--seeds"),
         ([*RUN, "--out", __file__], "choose another folder"),
+        ([*RUN, "--save-every", "nan"], "--save-every nan: give seconds"),
+        (["compare", "--cell", "leaky", "--points", "0,x"], "--points 0,x: give steps as whole numbers"),
         (["bench", "bogus"], "unknown bench family bogus"),
     ],
 )
@@ -244,6 +246,11 @@ def toy_with(tmp_path, old, new):
     path.write_text(text.replace(old, new))
 
 
+def metrics_in(folder):
+    with np.load(folder / "metrics.npz") as file:
+        return dict(file)
+
+
 def test_a_run_with_more_parts_keeps_those_that_are_finished(capsys, tmp_path):
     """Fields that select parts do not belong to a part's identity; to all other runs they are other settings."""
     fewer, more = [*RUN, "--seeds", "2", "--widths", "4"], [*RUN, "--seeds", "2", "--widths", "4", "5"]
@@ -259,10 +266,96 @@ def test_a_run_with_more_parts_keeps_those_that_are_finished(capsys, tmp_path):
     assert cli.main([*more, "--resume", "--out", "p"]) == 0
     assert written == [path.stat().st_mtime_ns for path in sorted(folder.glob("checkpoints/walk0/*/manifest.json"))]
     assert cli.main([*more, "--out", "q"]) == 0
-    joined, whole = (np.load(tmp_path / out / "toy_fig1" / "smoke" / "metrics.npz") for out in ("p", "q"))
+    joined, whole = (metrics_in(tmp_path / out / "toy_fig1" / "smoke") for out in ("p", "q"))
     assert sorted(joined) == sorted(whole) == ["walk0/loss", "walk1/loss"]
     for name in whole:
         np.testing.assert_array_equal(joined[name], whole[name])
+
+
+def test_numbers_never_stand_beside_the_settings_of_another_run(capsys, tmp_path):
+    """A run whose summary fails is kept with its own settings, and can be drawn once the summary is mended."""
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
+    folder = tmp_path / "o" / "toy_fig1" / "smoke"
+    assert cli.main(words) == 0
+    toy_with(tmp_path, "def summarise(metrics):", "def summarise(metrics):\n    raise ValueError('no')")
+    assert cli.main([*words, "--rate", "0.9", "--overwrite"]) == 2
+    toy_with(tmp_path, "    raise ValueError('no')", "")
+    assert cli.main([*RUN, "--out", "o", "--redraw"]) == 0
+    assert json.loads((folder / "config.json").read_text())["rate"] == 0.9
+    assert json.loads((folder / "meta.json").read_text())["overrides"]["rate"] == 0.9
+    loss = json.loads((folder / "summary.json").read_text())["summary"]["loss"]
+    assert cli.main([*words, "--rate", "0.9", "--name", "anew"]) == 0
+    assert json.loads((folder.with_name("anew") / "summary.json").read_text())["summary"]["loss"] == loss
+
+
+def test_a_record_that_cannot_be_replaced_is_kept(capsys, tmp_path, monkeypatch):
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o", "--record"]
+    assert cli.main(words) == 0
+    record = tmp_path / "experiments" / "records" / "toy_fig1" / "smoke"
+    before = {path.name: path.read_bytes() for path in record.iterdir()}
+    copy = shutil.copyfile
+
+    def full(source, target):
+        if Path(source).name == "summary.json":
+            raise OSError(28, "No space left on device")
+        return copy(source, target)
+
+    monkeypatch.setattr(engine.shutil, "copyfile", full)
+    assert cli.main([*words, "--rate", "0.2", "--overwrite"]) == 2
+    assert "No space left" in errors(capsys)[-1]
+    assert before == {path.name: path.read_bytes() for path in record.iterdir()}
+    assert [path.name for path in record.parent.iterdir()] == ["smoke"]
+
+
+def test_an_unfinished_run_of_other_settings_is_not_replaced(capsys, tmp_path):
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
+    folder = tmp_path / "o" / "toy_fig1" / "smoke"
+    assert cli.main(words) == 0
+    for name in ("config.json", "meta.json", "summary.json", "metrics.npz"):
+        (folder / name).unlink()
+    assert cli.main([*words, "--rate", "0.2"]) == 2
+    assert "holds an unfinished run, of another rate: --name NAME keeps both" in errors(capsys)[-1]
+    assert cli.main([*words, "--resume"]) == 0
+    assert cli.main([*words, "--rate", "0.2", "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metrics.npz", b""),
+        ("metrics.npz", b"PK\x03\x04 torn"),
+        ("meta.json", b"{}"),
+        ("meta.json", b"null"),
+        ("config.json", b"[]"),
+        ("config.json", b"{"),
+    ],
+)
+def test_a_damaged_run_is_not_drawn(file, content, capsys, tmp_path):
+    folder = tmp_path / "o" / "toy_fig1" / "smoke"
+    folder.mkdir(parents=True)
+    np.savez(folder / "metrics.npz", **{"walk0/loss": np.ones((2, 4))})
+    (folder / "config.json").write_text(json.dumps({"seeds": 2, "widths": [4]}))
+    meta = {"experiment": "toy_fig1", "preset": "smoke", "seeds": 2, "overrides": {}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert cli.main([*RUN, "--out", "o", "--redraw"]) == 0
+    (folder / file).write_bytes(content)
+    assert cli.main([*RUN, "--out", "o", "--redraw"]) == 2
+    assert "holds no finished run that can be read" in errors(capsys)[-1]
+
+
+def test_a_redrawn_run_keeps_its_settings(capsys, tmp_path):
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
+    assert cli.main([*words, "--rate", "0.2"]) == 0
+    assert cli.main([*RUN, "--out", "o", "--redraw"]) == 0
+    assert cli.main([*words, "--redraw"]) == 0
+    assert cli.main([*words, "--redraw", "--rate", "0.9"]) == 2
+    assert "holds a run with rate 0.2: --redraw keeps its settings" in errors(capsys)[-1]
+    assert cli.main([*words, "--redraw", "--name", "none"]) == 2
+    assert not (tmp_path / "o" / "toy_fig1" / "none").exists()
+    meta = tmp_path / "o" / "toy_fig1" / "smoke" / "meta.json"
+    meta.write_text(meta.read_text().replace('"toy_fig1"', '"toy_fig2"'))
+    assert cli.main([*RUN, "--out", "o", "--redraw"]) == 2
+    assert "holds a run of toy_fig2, not of toy_fig1" in errors(capsys)[-1]
 
 
 def test_a_claim_that_fails_is_a_result_unless_checked(capsys, tmp_path):
@@ -332,7 +425,7 @@ def test_a_diverged_seed_is_named_and_the_record_still_written(capsys, tmp_path)
 
 
 def test_resume_refuses_other_settings_and_broken_checkpoints(capsys, tmp_path):
-    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o"]
+    words = [*RUN, "--seeds", "2", "--widths", "4", "--out", "o", "--save-every", "1000"]  # one checkpoint, at the end
     assert cli.main(words) == 0
     capsys.readouterr()
     assert cli.main([*words, "--resume", "--rate", "0.2"]) == 2

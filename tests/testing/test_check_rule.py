@@ -261,6 +261,7 @@ class Unhashable:
     [
         ({"kind": "heuristic"}, "kind is 'heuristic', not one of exact"),
         ({"make": None}, "make is None, not a function"),
+        ({"make": lambda leak: delta(leak)}, r"make needs a default for leak: the laws call make\(\), too"),
         ({"coefficients": {"leak": None}}, "the coefficient 'leak' is None, not a number"),
         ({"coefficients": {"leak": (0.5, 0.6)}}, r"the coefficient 'leak' is \(0.5, 0.6\), not a number"),
         ({"coefficients": ("leak",)}, r"coefficients are \('leak',\), not numbers by name"),
@@ -273,6 +274,19 @@ def test_a_faulty_case_is_refused_in_a_line(changes, message):
     with pytest.raises(ValueError, match=f"^the case of 'mine': {message}") as refusal:
         check_rule(GOOD._replace(**changes), name="mine", raises=False)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_ready_of_python_is_lawful():
+    def make(leak=0.5):
+        rule = delta(leak, noise=None)
+
+        def update(*arguments):
+            updates, traces, info = rule.update(*arguments)
+            return updates, traces, info._replace(ready=True)
+
+        return rule._replace(update=update)
+
+    assert check_rule(GOOD._replace(make=make)).ok
 
 
 def test_a_rule_of_an_unhashable_make_is_lawful():

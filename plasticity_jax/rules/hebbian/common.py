@@ -144,13 +144,19 @@ def plastic_layers(net: Chain, plastic: Sequence[int] | None) -> tuple[int, ...]
     """Indices from 0, in order, of the layers that learn; all dense ones if None.
 
     Raises:
-      ValueError: if one does not exist, is not dense, is named twice, or they are not in order.
+      ValueError: if one does not exist, is not dense, is named twice, or they are not in order; if no layer is dense.
     """
     check_chain(net)
     count = len(net.layers)
     dense = [i for i in range(count) if is_dense(net.layers[i]) and net.h_shapes[i + 1] == net.v_shapes[i]]
     if net.between[-1]:
         dense = [i for i in dense if i < count - 1]  # the output is not its neurons' activity
+    if not dense:
+        names = ", ".join(layer.name for layer in net.layers)
+        raise ValueError(
+            f"none of the layers ({names}) learns by a local rule: these change pj.layers.dense alone, whose phi keeps "
+            "its shape; other layers stay as they are"
+        )
     if plastic is not None and np.ndim(plastic) == 0:
         raise ValueError(f"plastic={plastic} must be a list of layers, as in plastic=[{plastic}]")
     chosen = list(dense if plastic is None else plastic)

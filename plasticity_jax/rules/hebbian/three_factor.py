@@ -145,7 +145,7 @@ def three_factor(
 
     def init(params: Params, key: Key, batch: Example) -> ThreeFactorTraces:
         w, examples = params["forward"]["w"], len(checked_batch(net, params, batch, reads_feedback=False).x)
-        dtype = w[0].dtype if layers else jnp.zeros(()).dtype
+        dtype = w[layers[0]].dtype if layers else jnp.zeros(()).dtype
         return ThreeFactorTraces(
             () if decay is None else tuple(jnp.zeros((examples, *w[i].shape), dtype) for i in layers),
             () if baseline is None else no_average((), dtype),
