@@ -20,6 +20,7 @@ from plasticity_jax.command.report import (
     claims_of,
     held,
     mean_and_error,
+    once,
     provenance,
     read_record,
     verdict,
@@ -94,8 +95,8 @@ def _papers(records: Sequence[Record]) -> Iterator[str]:
         cells = [
             f"[{title}](docs/papers/{page.name})",
             str(len({record.folder.parent.name for record in of_paper})),
-            *(held([claim for record in chosen for claim in claims_of(record, own=False)]) for chosen in scales),
-            held([claim for record in of_paper for claim in claims_of(record, own=True)]),
+            *(held([claim for _, claim in once(chosen, own=False)]) for chosen in scales),
+            held([claim for _, claim in once(of_paper, own=True)]),
         ]
         yield f"| {' | '.join(cells)} |"
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,12 +71,13 @@ def report(records: Path, home: Path, command: str) -> str:
 
 
 def _text(records: Sequence[Record], home: Path, command: str) -> str:
-    claims = [claim for record in records for claim in record.claims]
+    claims = [claim for own in (False, True) for _, claim in once(records, own)]
     lines = [
         "# Results",
         "",
         f"Written by `{command}`; do not edit by hand.",
-        f"{len(records)} records; of {len(claims)} claims {_tally(claims)}.",
+        f"{len(records)} records; of {len(claims)} claims {_tally(claims)}. A claim in several records counts once, in "
+        "the one nearest to the original's scale.",
         "",
         f"| claims | {' | '.join(STATES)} |",
         f"|---|{'---|' * len(STATES)}",
@@ -84,7 +85,7 @@ def _text(records: Sequence[Record], home: Path, command: str) -> str:
     papers = sorted({record.paper for record in records})
     for paper in papers:
         for own, whose in ((False, paper), (True, f"{paper}, our own")):
-            rows = [(record, claim) for record in records if record.paper == paper for claim in claims_of(record, own)]
+            rows = once([record for record in records if record.paper == paper], own)
             if rows:
                 counted = [sum(_standing(*row) == state for row in rows) for state in STATES]
                 lines.append(f"| {whose} | {' | '.join(map(str, counted))} |")
@@ -144,6 +145,22 @@ def read_record(folder: Path) -> Record:
 def claims_of(record: Record, own: bool) -> Sequence[Mapping[str, Any]]:
     """The rows of our own claims, or of the paper's."""
     return [claim for claim in record.claims if claim.get("own", False) == own]
+
+
+def once(records: Iterable[Record], own: bool) -> list[tuple[Record, Mapping[str, Any]]]:
+    """Our own claims or the paper's, each once: from the record nearest to the paper's scale of those that ran it."""
+    chosen: dict[tuple[str, str], tuple[Record, Mapping[str, Any]]] = {}
+    for record in sorted(records, key=_nearness):
+        for claim in claims_of(record, own):
+            place = record.folder.parent.name, claim["id"]
+            if place not in chosen or claim["holds"] is not None:
+                chosen[place] = record, claim
+    return list(chosen.values())
+
+
+def _nearness(record: Record) -> tuple[bool, bool, bool]:
+    preset = record.meta.get("preset", record.folder.name)
+    return record.at_paper_scale, preset == "paper", preset not in ("smoke", "default")
 
 
 def _standing(record: Record, claim: Mapping[str, Any]) -> str:
