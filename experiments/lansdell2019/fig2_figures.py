@@ -90,8 +90,8 @@ def _test_error(axis: Any) -> None:
     """Draws the printed test errors, and labels the axis."""
     for name, level in PAPER.items():
         axis.axhline(level, color="0.4", ls="--", lw=0.9)
-        place = {"xycoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
-        axis.annotate(f"{name}\n{level:g}", (1.02, level), fontsize=8, linespacing=0.9, **place)
+        place = {"xycoords": ("axes fraction", "data"), "va": "bottom" if name == "FA" else "center"}
+        axis.annotate(f"{name} {level:g}", (1.01, level), fontsize=8, annotation_clip=False, **place)
     axis.set(title="test error, clean pass; dashed: printed", ylabel="test error (%)", yscale="log")
     low, high = axis.get_ylim()
     ticks = [tick for tick in (2, 3, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80) if low <= tick <= high]
