@@ -153,7 +153,7 @@ def redraw(
       CliError: if the folder holds no run of the experiment, or one of other settings.
     """
     try:
-        with np.load(folder / "metrics.npz", allow_pickle=False) as file:
+        with (folder / "metrics.npz").open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             metrics = {key: file[key] for key in file.files}
         settings, meta = (json.loads((folder / file).read_text()) for file in RECORDED[:2])
         of, preset, _ = meta["experiment"], meta["preset"], settings["seeds"]

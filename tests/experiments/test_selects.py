@@ -18,7 +18,7 @@ MODULES = [
 
 
 def in_words(program):
-    """What a program computes in its first chunk, as text without addresses, and its constants."""
+    """The computation of a program's first chunk, as text without addresses, and its constants."""
     traced = jax.make_jaxpr(lambda key: program.chunk(program.init(key)))(jax.random.key(0))
     return re.sub(r"0x[0-9a-f]+", "", str(traced)), traced.consts
 
