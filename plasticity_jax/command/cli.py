@@ -113,7 +113,7 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     if chosen is None:
         return 0
     experiment, name, config = chosen
-    from plasticity_jax.command import engine, tables
+    from plasticity_jax.command import engine, guards, tables
     from plasticity_jax.run.lock import locked
 
     last_part = args.name or args.preset
@@ -126,7 +126,7 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         else:
             options = {"resume": args.resume, "save_every_s": args.save_every, "sub_batch": args.sub_batch}
             if not args.resume and not args.overwrite:
-                engine.check_replaceable(folder, dataclasses.asdict(config))
+                guards.check_replaceable(folder, dataclasses.asdict(config))
             result = engine.run_experiment(experiment, name, args.preset, config, folder, **options)
         if result.claims:
             print(f"{tables.claims_table(result.claims)}\n\n{tables.counts(result.claims)}")

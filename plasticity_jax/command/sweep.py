@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from plasticity_jax.command.axes import drawn, varied
-from plasticity_jax.command.engine import check_replaceable, check_writable
 from plasticity_jax.command.errors import CliError, bad_values
+from plasticity_jax.command.guards import check_replaceable, check_writable
 from plasticity_jax.command.sweep_plan import plan, plan_text
 from plasticity_jax.command.sweep_results import shown_names, sweep_figure, sweep_table
 from plasticity_jax.command.sweep_run import programs, run_sweep

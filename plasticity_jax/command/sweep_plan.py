@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from plasticity_jax.command.engine import check_parts
 from plasticity_jax.command.errors import CliError, one_line
+from plasticity_jax.command.guards import check_parts
 from plasticity_jax.run.experiment import Experiment
 from plasticity_jax.run.fields import kind_of
 from plasticity_jax.run.grid import Grid
